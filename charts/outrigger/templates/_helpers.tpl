@@ -1,0 +1,79 @@
+{{- define "outrigger.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" }}
+{{- end }}
+
+{{/*
+At most 50 characters, so that the longest name made from it (a Service, a Secret with a suffix) is still a DNS label.
+*/}}
+{{- define "outrigger.fullname" -}}
+{{- $name := include "outrigger.name" . }}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" }}
+{{- else if contains $name .Release.Name }}
+{{- .Release.Name | trunc 50 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- define "outrigger.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "outrigger.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "outrigger.labels" -}}
+{{ include "outrigger.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: outrigger
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "outrigger.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (include "outrigger.fullname" .) .Values.serviceAccount.name }}
+{{- else }}
+{{- default "default" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{- define "outrigger.certificateSecret" -}}
+{{- include "outrigger.fullname" . }}-certificates
+{{- end }}
+
+{{- define "outrigger.configurationName" -}}
+{{- default (include "outrigger.fullname" .) .Values.webhook.configurationName }}
+{{- end }}
+
+{{- define "outrigger.image" -}}
+{{- if .Values.image.digest }}
+{{- printf "%s@%s" .Values.image.repository .Values.image.digest }}
+{{- else }}
+{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) }}
+{{- end }}
+{{- end }}
+
+{{/*
+The server gets the same list by flags and always adds the first three itself.
+*/}}
+{{- define "outrigger.excludedNamespaces" -}}
+{{- concat (list "kube-system" "kube-node-lease" .Release.Namespace) .Values.excludedNamespaces | uniq | toYaml }}
+{{- end }}
+
+{{- define "outrigger.containerSecurityContext" -}}
+allowPrivilegeEscalation: false
+capabilities:
+  drop: [ALL]
+privileged: false
+readOnlyRootFilesystem: true
+{{- end }}
+
+{{- define "outrigger.podSecurityContext" -}}
+runAsNonRoot: true
+{{- with .Values.runAsUser }}
+runAsUser: {{ . | int64 }}
+runAsGroup: {{ . | int64 }}
+{{- end }}
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
