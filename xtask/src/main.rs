@@ -1,1 +1,108 @@
-fn main() {}
+//! Development tasks of Outrigger: the demo, the tests, the embedded cluster, the images, the generated files.
+
+mod args;
+mod cluster;
+mod images;
+mod report;
+mod sh;
+mod tools;
+mod workspace;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use args::{Args, Usage, unknown};
+use cluster::Cluster;
+
+const HELP: &str = "\
+Usage: cargo xtask <COMMAND>
+
+Commands:
+  demo                      install Outrigger in a real cluster and show what it does
+  test [FILTER]             every check and every test, as CI runs them; --keep leaves the cluster up
+  cluster up | down         start or remove the embedded Kubernetes cluster
+  cluster status            say whether it is up, and where its kubeconfig and logs are
+  cluster kubectl ARGS…     kubectl for it
+  cluster load TAR…         put the images of archives into it
+  images                    build all container images
+  generate [--check]        write the generated files, or fail if they are stale
+
+demo and test take, to use a cluster that is already there:
+  --kubeconfig FILE         also OUTRIGGER_KUBECONFIG
+  --load 'CMD {}'           how images get there: a command for each archive, as in 'kind load image-archive {}'
+  --registry HOST/PATH      or: a registry to push them to, which the cluster can pull from
+";
+
+const COMMANDS: [&str; 6] = ["demo", "test", "cluster", "images", "generate", "help"];
+
+fn main() -> ExitCode {
+    report::start_clock();
+    match dispatch(Args::from_process()) {
+        Ok(code) => code,
+        Err(error) if error.is::<Usage>() => {
+            report::note(format_args!("error: {error}\n\n{HELP}"));
+            ExitCode::from(2)
+        }
+        Err(error) => {
+            report::note(format_args!("\nerror: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(mut args: Args) -> Result<ExitCode> {
+    let Some(command) = args.next() else {
+        report::say(HELP.trim_end());
+        return Ok(ExitCode::SUCCESS);
+    };
+    match command.as_str() {
+        cluster::ENTER => return cluster::node::enter(Path::new(&args.next().unwrap_or_default())),
+        cluster::INIT => return cluster::node::init(Path::new(&args.next().unwrap_or_default())),
+        cluster::NODE => return cluster::node::run(Path::new(&args.next().unwrap_or_default())),
+        "cluster" => cluster_command(args)?,
+        "images" => {
+            args.end(&[])?;
+            tools::install_packages()?;
+            images::all()?;
+        }
+        "help" | "-h" | "--help" => report::say(HELP.trim_end()),
+        other => return Err(unknown(other, &COMMANDS).into()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn cluster_command(mut args: Args) -> Result<()> {
+    let words = ["up", "down", "status", "kubectl", "load"];
+    let cluster = Cluster::of_workspace();
+    let word = args.next().unwrap_or_else(|| "status".to_owned());
+    match word.as_str() {
+        "up" => {
+            args.end(&[])?;
+            tools::preflight::embedded()?;
+            start(&cluster)
+        }
+        "down" => {
+            args.end(&[])?;
+            let was_there = cluster.down()?;
+            report::progress(if was_there { "the cluster is gone" } else { "there was no cluster" });
+            Ok(())
+        }
+        "status" => {
+            args.end(&[])?;
+            cluster.status()
+        }
+        "kubectl" => sh::interactive(cluster.kubectl().args(args.rest())),
+        "load" => args.rest().iter().try_for_each(|tar| cluster.load(Path::new(tar))),
+        other => Err(unknown(other, &words).into()),
+    }
+}
+
+/// Installs and builds what the embedded cluster needs, and starts it.
+fn start(cluster: &Cluster) -> Result<()> {
+    tools::install_packages()?;
+    let tools = tools::Tools::build()?;
+    let pause = images::pause(&tools)?;
+    cluster.up(&tools, &pause.archive)
+}

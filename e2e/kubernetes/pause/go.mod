@@ -1,0 +1,3 @@
+module outrigger.dev/kubernetes/pause
+
+go 1.25.0

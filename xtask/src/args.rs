@@ -1,0 +1,128 @@
+//! The command line: words, options, and what was probably meant.
+
+use std::collections::VecDeque;
+
+/// A command line that cannot be understood; the message says what was meant.
+#[derive(Debug)]
+pub(crate) struct Usage(pub(crate) String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// The words that were not understood yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Args {
+    words: VecDeque<String>,
+}
+
+impl Args {
+    /// The command line of this process without the program's name.
+    pub(crate) fn from_process() -> Self {
+        Self { words: std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect() }
+    }
+
+    /// The next word, whatever it is.
+    pub(crate) fn next(&mut self) -> Option<String> {
+        self.words.pop_front()
+    }
+
+    /// All words that are left.
+    pub(crate) fn rest(self) -> Vec<String> {
+        self.words.into()
+    }
+
+    /// Takes a switch out, wherever it stands.
+    pub(crate) fn switch(&mut self, name: &str) -> bool {
+        let before = self.words.len();
+        self.words.retain(|word| word != name);
+        self.words.len() != before
+    }
+
+    /// Takes an option with its value out, written `--name value` or `--name=value`.
+    pub(crate) fn option(&mut self, name: &str) -> Result<Option<String>, Usage> {
+        let mut value = None;
+        let mut kept = VecDeque::new();
+        while let Some(word) = self.words.pop_front() {
+            if word == name {
+                let next = self.words.pop_front();
+                value = Some(next.ok_or_else(|| Usage(format!("{name} needs a value")))?);
+            } else if let Some(text) = word.strip_prefix(name).and_then(|rest| rest.strip_prefix('=')) {
+                value = Some(text.to_owned());
+            } else {
+                kept.push_back(word);
+            }
+        }
+        self.words = kept;
+        Ok(value)
+    }
+
+    /// Fails if anything is left.
+    pub(crate) fn end(mut self, known: &[&str]) -> Result<(), Usage> {
+        self.next().map_or(Ok(()), |word| Err(unknown(&word, known)))
+    }
+}
+
+/// The error for a word that is none of the known ones.
+pub(crate) fn unknown(word: &str, known: &[&str]) -> Usage {
+    let nearest = known.iter().map(|known| (distance(word, known), known)).min();
+    let hint = match nearest {
+        Some((distance, meant)) if distance * 2 <= meant.len().max(2) => format!("; did you mean `{meant}`?"),
+        _ if known.is_empty() => String::new(),
+        _ => format!("; known here: {}", known.join(", ")),
+    };
+    Usage(format!("`{word}` is not understood{hint}"))
+}
+
+/// The number of letters to change, add or take away to turn one word into the other.
+fn distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (line, letter) in left.chars().enumerate() {
+        let mut diagonal = line;
+        let mut before = line + 1;
+        let mut next = vec![before];
+        for (&other, &above) in right.iter().zip(row.iter().skip(1)) {
+            let replaced = diagonal + usize::from(letter != other);
+            before = replaced.min(above + 1).min(before + 1);
+            diagonal = above;
+            next.push(before);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(text: &str) -> Args {
+        Args { words: text.split(' ').map(str::to_owned).collect() }
+    }
+
+    #[test]
+    fn options_are_taken_out_in_both_spellings() {
+        let mut words = args("demo --load=kind --kubeconfig file --keep");
+        assert_eq!(words.option("--load").unwrap().as_deref(), Some("kind"));
+        assert_eq!(words.option("--kubeconfig").unwrap().as_deref(), Some("file"));
+        assert!(words.switch("--keep"));
+        assert_eq!(words.rest(), ["demo"]);
+    }
+
+    #[test]
+    fn an_option_without_its_value_is_an_error() {
+        assert!(args("demo --load").option("--load").is_err());
+    }
+
+    #[test]
+    fn a_misspelt_word_gets_what_was_meant() {
+        assert_eq!(distance("clutser", "cluster"), 2);
+        assert!(unknown("demoo", &["demo", "test"]).0.contains("did you mean `demo`"));
+        assert!(unknown("wholly-other", &["demo", "test"]).0.contains("known here: demo, test"));
+    }
+}

@@ -1,0 +1,175 @@
+//! The cluster's own branch in every control group hierarchy.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::Cluster;
+
+const ROOT: &str = "/sys/fs/cgroup";
+/// Stands where a version 1 hierarchy names its controllers.
+const UNIFIED: &str = "unified";
+
+/// One hierarchy: the cluster's group in it, where it is mounted, and its controllers.
+#[derive(Clone, Debug)]
+pub(super) struct Hierarchy {
+    pub(super) group: PathBuf,
+    pub(super) mount: PathBuf,
+    pub(super) controllers: String,
+}
+
+/// Whether the host has the unified hierarchy only.
+pub(super) fn is_unified() -> bool {
+    Path::new(ROOT).join("cgroup.controllers").exists()
+}
+
+/// Makes the groups: below this process's own ones in version 1 (its limits stay in force), at the root in version 2.
+pub(super) fn create(cluster: &Cluster) -> Result<Vec<Hierarchy>> {
+    let hierarchies = if is_unified() { vec![unified(cluster)?] } else { hierarchies(cluster)? };
+    for hierarchy in &hierarchies {
+        let group = &hierarchy.group;
+        std::fs::create_dir_all(group)
+            .with_context(|| format!("cannot make control group {}", group.display()))?;
+        // A new group has no processors and no memory nodes, and takes no process, until it is told.
+        if group.join("cpuset.cpus").exists() && !is_unified() {
+            let parent = group.parent().context("a control group without a parent")?;
+            for file in ["cpuset.cpus", "cpuset.mems"] {
+                std::fs::write(group.join(file), std::fs::read(parent.join(file))?)?;
+            }
+        }
+    }
+    if hierarchies.is_empty() {
+        bail!("no control groups are mounted below {ROOT}");
+    }
+    let text: String = hierarchies
+        .iter()
+        .map(|one| format!("{}\t{}\t{}\n", one.group.display(), one.mount.display(), one.controllers))
+        .collect();
+    std::fs::write(cluster.state.join("cgroups"), text)?;
+    Ok(hierarchies)
+}
+
+/// Whether the groups that `create` made are of version 2; inside, the host's mounts are not there to ask.
+pub(super) fn was_unified(cluster: &Cluster) -> Result<bool> {
+    Ok(read(cluster)?.iter().any(|hierarchy| hierarchy.controllers == UNIFIED))
+}
+
+/// The groups that `create` made.
+pub(super) fn read(cluster: &Cluster) -> Result<Vec<Hierarchy>> {
+    let text = std::fs::read_to_string(cluster.state.join("cgroups"))?;
+    Ok(text
+        .lines()
+        .filter_map(|line| {
+            let mut fields = line.split('\t');
+            Some(Hierarchy {
+                group: fields.next()?.into(),
+                mount: fields.next()?.into(),
+                controllers: fields.next()?.to_owned(),
+            })
+        })
+        .collect())
+}
+
+/// Moves a process into a group.
+pub(super) fn enter(group: &Path, pid: i32) -> Result<()> {
+    std::fs::write(group.join("cgroup.procs"), pid.to_string())
+        .with_context(|| format!("cannot enter control group {}", group.display()))
+}
+
+/// Hands every controller of a version 2 group down to its children, as far as the kernel agrees.
+pub(super) fn hand_down(group: &Path) -> Result<()> {
+    let controllers = std::fs::read_to_string(group.join("cgroup.controllers"))?;
+    for controller in controllers.split_whitespace() {
+        let file = group.join("cgroup.subtree_control");
+        std::fs::write(&file, format!("+{controller}"))
+            .with_context(|| format!("cannot hand down {controller} in {}", file.display()))?;
+    }
+    Ok(())
+}
+
+/// Removes the cluster's groups wherever they are, also those of a start that left no record.
+pub(super) fn remove(cluster: &Cluster) -> Result<()> {
+    let name = cluster.group();
+    let mut left = Vec::new();
+    for _ in 0..200 {
+        left.clear();
+        find(Path::new(ROOT), &name, &mut left);
+        if left.is_empty() {
+            return Ok(());
+        }
+        left.iter().for_each(|group| remove_tree(group));
+        std::thread::sleep(Duration::from_millis(30));
+    }
+    left.clear();
+    find(Path::new(ROOT), &name, &mut left);
+    if left.is_empty() { Ok(()) } else { bail!("control groups that cannot be removed: {left:?}") }
+}
+
+/// Groups empty a moment after their last process, so what cannot be removed now is tried again by the caller.
+fn remove_tree(group: &Path) {
+    for child in folders(group) {
+        remove_tree(&child);
+    }
+    drop(std::fs::remove_dir(group));
+}
+
+fn find(below: &Path, name: &str, found: &mut Vec<PathBuf>) {
+    for folder in folders(below) {
+        if folder.file_name().is_some_and(|last| last == name) {
+            found.push(folder);
+        } else {
+            find(&folder, name, found);
+        }
+    }
+}
+
+fn folders(below: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(below) else { return Vec::new() };
+    entries
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect()
+}
+
+fn unified(cluster: &Cluster) -> Result<Hierarchy> {
+    let root = PathBuf::from(ROOT);
+    // Some controllers may be held by a version 1 hierarchy or need a kernel option; the kubelet names what it misses.
+    for controller in std::fs::read_to_string(root.join("cgroup.controllers"))?.split_whitespace() {
+        drop(std::fs::write(root.join("cgroup.subtree_control"), format!("+{controller}")));
+    }
+    Ok(Hierarchy { group: root.join(cluster.group()), mount: root, controllers: UNIFIED.to_owned() })
+}
+
+fn hierarchies(cluster: &Cluster) -> Result<Vec<Hierarchy>> {
+    let own = std::fs::read_to_string("/proc/self/cgroup")?;
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
+    Ok(own
+        .lines()
+        .filter_map(|line| {
+            let mut fields = line.splitn(3, ':').skip(1);
+            let (controllers, path) = (fields.next()?, fields.next()?);
+            let (root, mount) = mounted(&mounts, controllers)?;
+            // In a container the mount shows a part of the hierarchy only.
+            let inside = path.strip_prefix(root.as_str()).unwrap_or(path).trim_matches('/');
+            let group = mount.join(inside).join(cluster.group());
+            Some(Hierarchy { group, mount, controllers: controllers.to_owned() })
+        })
+        .collect())
+}
+
+/// The root and the mount point of the version 1 hierarchy with these controllers.
+fn mounted(mountinfo: &str, controllers: &str) -> Option<(String, PathBuf)> {
+    if controllers.is_empty() {
+        return None;
+    }
+    mountinfo.lines().find_map(|line| {
+        let (left, right) = line.split_once(" - cgroup ")?;
+        let options: Vec<&str> = right.split_whitespace().last()?.split(',').collect();
+        let first = controllers.split(',').next()?;
+        let mut fields = left.split_whitespace().skip(3);
+        let (root, mount) = (fields.next()?, fields.next()?);
+        options.contains(&first).then(|| (root.trim_end_matches('/').to_owned(), PathBuf::from(mount)))
+    })
+}

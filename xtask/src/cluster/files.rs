@@ -1,0 +1,148 @@
+//! The configuration files of the node's programs.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::Cluster;
+
+/// The image that holds a pod's namespaces.
+pub(crate) const PAUSE_IMAGE: &str = "outrigger.dev/pause:1";
+
+/// Writes them all.
+pub(super) fn write(cluster: &Cluster) -> Result<()> {
+    let state = &cluster.state;
+    std::fs::write(state.join("cni/net.d/10-bridge.conflist"), NETWORK)?;
+    std::fs::write(state.join("containerd.toml"), containerd(state))?;
+    std::fs::write(state.join("kubelet.yaml"), kubelet(state))?;
+    std::fs::write(state.join("Corefile"), corefile(state))?;
+    std::fs::write(state.join("dns.yaml"), DNS)?;
+    Ok(())
+}
+
+const NETWORK: &str = r#"{"cniVersion": "0.4.0", "name": "pods", "plugins": [
+  {"type": "bridge", "bridge": "cni0", "isGateway": true, "hairpinMode": true,
+   "ipam": {"type": "host-local", "dataDir": "/run/cni-ipam",
+            "ranges": [[{"subnet": "10.244.0.0/24", "rangeStart": "10.244.0.10"}]],
+            "routes": [{"dst": "0.0.0.0/0"}]}},
+  {"type": "portmap", "capabilities": {"portMappings": true}}]}
+"#;
+
+fn containerd(state: &Path) -> String {
+    let root = state.display();
+    // Overlayfs does not stack on itself as a writable layer, which is what a checkout in a container would ask for.
+    let snapshotter = if is_overlay(state) { "native" } else { "overlayfs" };
+    let plugins = if Path::new("/usr/lib/cni/bridge").exists() { "/usr/lib/cni" } else { "/opt/cni/bin" };
+    format!(
+        r#"version = 2
+root = "{root}/containerd"
+state = "/run/containerd"
+oom_score = 0
+# Without this one containerd makes /opt/containerd on the host.
+[plugins."io.containerd.internal.v1.opt"]
+  path = "/run/containerd-opt"
+[grpc]
+  address = "/run/containerd/containerd.sock"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{PAUSE_IMAGE}"
+  restrict_oom_score_adj = true
+  enable_selinux = false
+  disable_apparmor = true
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "{plugins}"
+    conf_dir = "{root}/cni/net.d"
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    snapshotter = "{snapshotter}"
+    default_runtime_name = "runc"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+      runtime_type = "io.containerd.runc.v2"
+      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+        SystemdCgroup = false
+"#
+    )
+}
+
+fn is_overlay(path: &Path) -> bool {
+    const OVERLAYFS_SUPER_MAGIC: i64 = 0x794c_7630;
+    rustix::fs::statfs(path).is_ok_and(|found| i64::try_from(found.f_type) == Ok(OVERLAYFS_SUPER_MAGIC))
+}
+
+fn kubelet(state: &Path) -> String {
+    let root = state.display();
+    format!(
+        "apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+address: 10.244.0.1
+authentication: {{anonymous: {{enabled: false}}, webhook: {{enabled: true}}, x509: {{clientCAFile: {root}/pki/ca.crt}}}}
+authorization: {{mode: Webhook}}
+containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
+cgroupDriver: cgroupfs
+failCgroupV1: false
+enforceNodeAllocatable: []
+failSwapOn: false
+clusterDNS: [10.96.0.10]
+clusterDomain: cluster.local
+resolvConf: /etc/resolv.conf
+podLogsDir: {root}/log/pods
+evictionHard: {{memory.available: 50Mi, nodefs.available: 1%, nodefs.inodesFree: 1%, imagefs.available: 1%}}
+imageGCHighThresholdPercent: 100
+imageGCLowThresholdPercent: 99
+maxPods: 200
+serializeImagePulls: false
+registryPullQPS: 0
+kubeAPIQPS: 200
+kubeAPIBurst: 400
+shutdownGracePeriod: 0s
+volumePluginDir: /run/kubelet-volume-plugins
+syncFrequency: 10s
+"
+    )
+}
+
+fn corefile(state: &Path) -> String {
+    format!(
+        ".:53 {{
+    bind 10.244.0.1
+    errors
+    health 127.0.0.1:8081
+    ready 127.0.0.1:8181
+    kubernetes cluster.local in-addr.arpa ip6.arpa {{
+        kubeconfig {}/kc/coredns
+        pods insecure
+        ttl 5
+    }}
+    cache 5
+}}
+",
+        state.display()
+    )
+}
+
+/// CoreDNS runs as a process of the node, so its Service has no selector and an endpoint written by hand.
+const DNS: &str = "apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: coredns}
+rules:
+- {apiGroups: [''], resources: [endpoints, services, pods, namespaces], verbs: [list, watch]}
+- {apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [list, watch]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: coredns}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: coredns}
+subjects: [{kind: User, name: coredns}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: kube-dns, namespace: kube-system, labels: {k8s-app: kube-dns}}
+spec:
+  clusterIP: 10.96.0.10
+  ports: [{name: dns, port: 53, protocol: UDP}, {name: dns-tcp, port: 53, protocol: TCP}]
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: kube-dns-1, namespace: kube-system, labels: {kubernetes.io/service-name: kube-dns}}
+addressType: IPv4
+endpoints: [{addresses: [10.244.0.1], conditions: {ready: true}}]
+ports: [{name: dns, port: 53, protocol: UDP}, {name: dns-tcp, port: 53, protocol: TCP}]
+";

@@ -1,0 +1,106 @@
+//! The programs of the node, each started again when it ends.
+
+use std::fs::OpenOptions;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::cluster::Cluster;
+use crate::report::progress;
+
+/// What everything else needs: etcd, containerd and the API server.
+pub(super) fn start_first(cluster: &Cluster) {
+    start(
+        cluster,
+        "etcd",
+        "--name node1 --data-dir {state}/etcd --unsafe-no-fsync --log-level warn \
+         --listen-client-urls http://127.0.0.1:2379 --advertise-client-urls http://127.0.0.1:2379 \
+         --listen-peer-urls http://127.0.0.1:2380 --initial-advertise-peer-urls http://127.0.0.1:2380 \
+         --initial-cluster node1=http://127.0.0.1:2380",
+    );
+    start(cluster, "containerd", "--config {state}/containerd.toml");
+    start(
+        cluster,
+        "kube-apiserver",
+        "--etcd-servers=http://127.0.0.1:2379 --bind-address=0.0.0.0 --secure-port=6443 \
+         --advertise-address=10.244.0.1 --tls-cert-file={state}/pki/apiserver.crt \
+         --tls-private-key-file={state}/pki/apiserver.key --client-ca-file={state}/pki/ca.crt \
+         --token-auth-file={state}/pki/tokens.csv --authorization-mode=Node,RBAC --allow-privileged \
+         --service-account-issuer=https://kubernetes.default.svc.cluster.local \
+         --service-account-key-file={state}/pki/sa.pub --service-account-signing-key-file={state}/pki/sa.key \
+         --service-cluster-ip-range=10.96.0.0/16 --kubelet-client-certificate={state}/pki/kubelet-client.crt \
+         --kubelet-client-key={state}/pki/kubelet-client.key --kubelet-preferred-address-types=InternalIP \
+         --enable-admission-plugins=NodeRestriction",
+    );
+}
+
+/// What needs the API server.
+pub(super) fn start_second(cluster: &Cluster) {
+    start(
+        cluster,
+        "kube-controller-manager",
+        // The default plugin folder would be made on the host. The default rate makes the deletion of many pods slow.
+        "--flex-volume-plugin-dir=/run/flex --kubeconfig={state}/kc/kcm --use-service-account-credentials \
+         --service-account-private-key-file={state}/pki/sa.key --root-ca-file={state}/pki/ca.crt \
+         --cluster-signing-cert-file={state}/pki/ca.crt --cluster-signing-key-file={state}/pki/ca.key \
+         --leader-elect=false --bind-address=127.0.0.1 --kube-api-qps=300 --kube-api-burst=600",
+    );
+    start(
+        cluster,
+        "kube-scheduler",
+        "--kubeconfig={state}/kc/scheduler --leader-elect=false --bind-address=127.0.0.1 \
+         --kube-api-qps=300 --kube-api-burst=600",
+    );
+    start(
+        cluster,
+        "kubelet",
+        "--config={state}/kubelet.yaml --kubeconfig={state}/kc/kubelet --root-dir={state}/kubelet \
+         --hostname-override=node1 --node-ip=10.244.0.1 --v=2",
+    );
+    start(
+        cluster,
+        "kube-proxy",
+        // The conntrack settings are the host's; zero leaves them alone.
+        "--kubeconfig={state}/kc/proxy --proxy-mode=nftables --hostname-override=node1 \
+         --cluster-cidr=10.244.0.0/16 --conntrack-max-per-core=0 --conntrack-min=0 \
+         --conntrack-tcp-timeout-established=0 --conntrack-tcp-timeout-close-wait=0 --bind-address=10.244.0.1",
+    );
+}
+
+/// The cluster's DNS.
+pub(super) fn start_dns(cluster: &Cluster) {
+    start(cluster, "coredns", "-conf {state}/Corefile");
+}
+
+fn start(cluster: &Cluster, name: &'static str, arguments: &str) {
+    let state = cluster.state.to_string_lossy().into_owned();
+    let arguments: Vec<String> =
+        arguments.split_whitespace().map(|word| word.replace("{state}", &state)).collect();
+    let ours = cluster.program(name);
+    let program = if ours.exists() { ours } else { PathBuf::from(name) };
+    let log = cluster.log(name);
+    std::thread::spawn(move || {
+        loop {
+            let ended = match once(&program, &arguments, &log) {
+                Ok(status) => status,
+                Err(error) => format!("{error:#}"),
+            };
+            progress(format_args!("{name} ended ({ended}) and is started again"));
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    });
+}
+
+fn once(program: &PathBuf, arguments: &[String], log: &PathBuf) -> Result<String> {
+    let log = OpenOptions::new().create(true).append(true).open(log)?;
+    let status = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .status()
+        .with_context(|| format!("cannot start {}", program.display()))?;
+    Ok(status.to_string())
+}

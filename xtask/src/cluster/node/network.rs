@@ -1,0 +1,33 @@
+//! The node's network: a loopback interface and the pods' bridge, with no way out.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::sh;
+
+/// Sets it up; the network namespace is new.
+pub(super) fn prepare() -> Result<()> {
+    sh::run(&mut sh::line("hostname node1"))?;
+    for arguments in [
+        "link set lo up",
+        "link add cni0 type bridge",
+        "address add 10.244.0.1/24 dev cni0",
+        "link set cni0 up",
+        // Without a route, the node's own processes (the API server calling a webhook among them) find Service
+        // addresses unreachable before the rules that translate them are ever asked.
+        "route add 10.96.0.0/16 dev cni0 src 10.244.0.1",
+    ] {
+        sh::run(&mut sh::line(&format!("ip {arguments}")))?;
+    }
+    set("net/ipv4/ip_forward", "1")?;
+    // Service traffic between two pods on the one bridge.
+    set("net/bridge/bridge-nf-call-iptables", "1").context(
+        "the kernel module br_netfilter is missing; `modprobe br_netfilter` loads it where it is installed",
+    )
+}
+
+fn set(name: &str, value: &str) -> Result<()> {
+    let file = Path::new("/proc/sys").join(name);
+    std::fs::write(&file, value).with_context(|| format!("cannot write {}", file.display()))
+}

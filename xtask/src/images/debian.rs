@@ -1,0 +1,105 @@
+//! A root folder from Debian packages, without running any of their scripts.
+
+use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::tools::refresh_package_lists;
+use crate::{sh, workspace};
+
+/// What no program reads at run time.
+const LEFT_OUT: [&str; 8] = [
+    "./usr/share/doc/*",
+    "./usr/share/man/*",
+    "./usr/share/locale/*",
+    "./usr/share/info/*",
+    "./usr/share/lintian/*",
+    "./usr/share/bash-completion/*",
+    "./lib/systemd/*",
+    "./etc/init.d/*",
+];
+
+/// Unpacks the packages that a recipe names, with all they depend on, and lays the recipe's own files over them.
+pub(super) fn unpack(recipe: &Path, common: &Path, root: &Path) -> Result<()> {
+    let text = std::fs::read_to_string(recipe.join("packages"))?;
+    let packages: Vec<&str> =
+        text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    std::fs::create_dir_all(root)?;
+    let downloads = root.with_extension("debs");
+    let files = download(&packages, &downloads)?;
+    for file in &files {
+        extract(file, root).with_context(|| format!("cannot unpack {}", file.display()))?;
+    }
+    std::fs::remove_dir_all(&downloads)?;
+    for files in [common.join("files"), recipe.join("files")] {
+        if files.exists() {
+            sh::run(Command::new("cp").args(["--recursive", "--no-target-directory"]).arg(&files).arg(root))?;
+        }
+    }
+    for name in ["tmp", "var/tmp", "var/log/app", "run"] {
+        let folder = root.join(name);
+        std::fs::create_dir_all(&folder)?;
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o1777))?;
+    }
+    Ok(())
+}
+
+/// Downloads the packages and their dependencies, resolved as if nothing were installed.
+fn download(packages: &[&str], folder: &Path) -> Result<Vec<PathBuf>> {
+    if sh::which("apt-get").is_none() {
+        bail!("this image is made from Debian packages, which needs apt-get and a Debian-like system");
+    }
+    std::fs::create_dir_all(folder.join("partial"))?;
+    let status = folder.join("empty");
+    std::fs::write(&status, "")?;
+    let option = |name: &str, path: &Path| {
+        let mut option = OsString::from(format!("{name}="));
+        option.push(path);
+        option
+    };
+    let attempt = || {
+        sh::logged(
+            Command::new("apt-get")
+                .arg("-o")
+                .arg(option("Dir::State::status", &status))
+                .arg("-o")
+                .arg(option("Dir::Cache::archives", folder))
+                .args(["-o", "APT::Install-Recommends=false", "-o", "Debug::NoLocking=true"])
+                .args(["-o", "APT::Sandbox::User=root", "-o", "Acquire::Retries=3"])
+                .args(["-y", "--download-only", "install"])
+                .args(packages),
+            &workspace::cache().join("log/image-packages.log"),
+        )
+    };
+    if attempt().is_err() {
+        refresh_package_lists()?;
+        attempt()?;
+    }
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)?
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "deb"))
+        .collect();
+    files.sort();
+    Ok(files)
+}
+
+fn extract(package: &Path, root: &Path) -> Result<()> {
+    let mut data =
+        Command::new("dpkg-deb").arg("--fsys-tarfile").arg(package).stdout(Stdio::piped()).spawn()?;
+    let archive = data.stdout.take().context("no output")?;
+    let unpacked = Command::new("tar")
+        .args(["--extract", "--keep-directory-symlink", "--no-same-owner", "--directory"])
+        .arg(root)
+        .args(LEFT_OUT.map(|pattern| format!("--exclude={pattern}")))
+        .stdin(archive)
+        .status()?;
+    let read = data.wait()?;
+    if !unpacked.success() || !read.success() {
+        bail!("dpkg-deb: {read}, tar: {unpacked}");
+    }
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! The container images: the product, the demo's programs, and what holds a pod's namespaces.
+//!
+//! Each is built by buildah into an archive that any container engine loads. Archives are cached by what they are
+//! made from, so an unchanged image costs nothing.
+
+mod build;
+mod debian;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use sha2::{Digest, Sha256};
+
+use crate::report::{progress, step};
+use crate::tools::Tools;
+use crate::{sh, workspace};
+
+/// The product's image.
+pub(crate) const PRODUCT: &str = "outrigger.dev/outrigger:0.1.0";
+
+/// The images made from Debian packages: the folder below `e2e/images`, and the name.
+const FROM_DEBIAN: [(&str, &str); 4] = [
+    ("rsyslog", "outrigger.dev/rsyslog:8.2302"),
+    ("nginx", "docker.io/library/nginx:1.22"),
+    ("redis", "docker.io/library/redis:7.0"),
+    ("curl", "docker.io/curlimages/curl:7.88.1"),
+];
+
+/// An image in an archive.
+#[derive(Clone, Debug)]
+pub(crate) struct Image {
+    /// Its name with registry and tag, as a container runtime spells it out.
+    pub(crate) name: String,
+    /// The archive, in Docker's format.
+    pub(crate) archive: PathBuf,
+}
+
+/// The image of the pause program.
+pub(crate) fn pause(tools: &Tools) -> Result<Image> {
+    let recipe = workspace::root().join("e2e/images/pause");
+    let key = key(&[&recipe.join("Containerfile"), &tools.pause], crate::cluster::PAUSE_IMAGE)?;
+    cached(crate::cluster::PAUSE_IMAGE, &key, |context| {
+        std::fs::copy(&tools.pause, context.join("pause"))?;
+        Ok(recipe.join("Containerfile"))
+    })
+}
+
+/// The product's image, from a static binary that is built now.
+pub(crate) fn product() -> Result<Image> {
+    let binary = product_binary()?;
+    let recipe = workspace::root().join("Dockerfile");
+    let key = key(&[&recipe, &binary], PRODUCT)?;
+    cached(PRODUCT, &key, |context| {
+        std::fs::copy(&binary, context.join("outrigger"))?;
+        Ok(recipe)
+    })
+}
+
+/// The static binary that the product's image holds.
+pub(crate) fn product_binary() -> Result<PathBuf> {
+    step("build outrigger", |_| {
+        sh::interactive(
+            sh::line("cargo build --release --locked --target x86_64-unknown-linux-musl --package outrigger --bin outrigger")
+                .current_dir(workspace::root()),
+        )
+    })?;
+    Ok(workspace::cargo_target().join("x86_64-unknown-linux-musl/release/outrigger"))
+}
+
+/// The images of the programs that the demo and the tests run.
+pub(crate) fn programs() -> Result<Vec<Image>> {
+    FROM_DEBIAN.iter().map(|&(folder, name)| program(folder, name)).collect()
+}
+
+fn program(folder: &str, name: &str) -> Result<Image> {
+    let recipe = workspace::root().join("e2e/images").join(folder);
+    let common = workspace::root().join("e2e/images/common");
+    let release = PathBuf::from("/etc/os-release");
+    let key = key(&[&recipe, &common, &release], name)?;
+    cached(name, &key, |context| {
+        debian::unpack(&recipe, &common, &context.join("root"))?;
+        Ok(recipe.join("Containerfile"))
+    })
+}
+
+/// All images but the pause image, for `cargo xtask images`.
+pub(crate) fn all() -> Result<Vec<Image>> {
+    let mut images = vec![product()?];
+    images.extend(programs()?);
+    for image in &images {
+        progress(format_args!("{} is {}", image.name, image.archive.display()));
+    }
+    Ok(images)
+}
+
+/// The archive with this key, built unless it is there.
+fn cached(name: &str, key: &str, prepare: impl FnOnce(&std::path::Path) -> Result<PathBuf>) -> Result<Image> {
+    let archive = workspace::cache().join("images").join(format!("{key}.tar"));
+    if !archive.exists() {
+        step(&format!("image {name}"), |_| {
+            let context = workspace::target().join("images").join(key);
+            drop(std::fs::remove_dir_all(&context));
+            std::fs::create_dir_all(&context)?;
+            let recipe = prepare(&context)?;
+            let built = build::archive(name, &recipe, &context, &archive);
+            drop(std::fs::remove_dir_all(&context));
+            built
+        })?;
+    }
+    Ok(Image { name: name.to_owned(), archive })
+}
+
+/// A hash of the files that an image is made from.
+fn key(sources: &[&PathBuf], name: &str) -> Result<String> {
+    let mut hash = Sha256::new();
+    // Changes with how images are built.
+    hash.update("1");
+    hash.update(name);
+    let mut pending: Vec<PathBuf> = sources.iter().map(|&path| path.clone()).collect();
+    let mut files = Vec::new();
+    while let Some(path) = pending.pop() {
+        if path.is_dir() {
+            for entry in std::fs::read_dir(&path)? {
+                pending.push(entry?.path());
+            }
+        } else {
+            files.push(path);
+        }
+    }
+    files.sort();
+    for file in files {
+        hash.update(file.file_name().unwrap_or_default().as_encoded_bytes());
+        hash.update(Sha256::digest(std::fs::read(&file)?));
+    }
+    Ok(hash.finalize().iter().take(10).map(|byte| format!("{byte:02x}")).collect())
+}

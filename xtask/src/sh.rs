@@ -1,0 +1,101 @@
+//! Running other programs, with errors that say which one failed and what it said last.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::report::tail;
+
+/// A command with its arguments.
+pub(crate) fn cmd<I, S>(program: impl AsRef<OsStr>, args: I) -> Command
+where
+    I: IntoIterator<Item = S>,
+    S: AsRef<OsStr>,
+{
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::null());
+    command
+}
+
+/// Splits a fixed command line at blanks; for lines without a value from elsewhere.
+pub(crate) fn line(text: &str) -> Command {
+    let mut words = text.split_whitespace();
+    cmd(words.next().unwrap_or_default(), words)
+}
+
+/// Runs a command quietly.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    output(command).map(drop)
+}
+
+/// Runs a command and gives back what it printed to standard output.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let shown = show(command);
+    let done = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start `{shown}`"))?;
+    let text = String::from_utf8_lossy(&done.stdout).into_owned();
+    if !done.status.success() {
+        let said = String::from_utf8_lossy(&done.stderr);
+        bail!("`{shown}` failed ({}):\n{}{}", done.status, tail(&text, 10), tail(&said, 30));
+    }
+    Ok(text)
+}
+
+/// Runs a command and gives back whether it succeeded, with all that it said.
+pub(crate) fn attempt(command: &mut Command) -> Result<(bool, String)> {
+    let shown = show(command);
+    let done = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start `{shown}`"))?;
+    let mut text = String::from_utf8_lossy(&done.stdout).into_owned();
+    text.push_str(&String::from_utf8_lossy(&done.stderr));
+    Ok((done.status.success(), text))
+}
+
+/// Runs a command whose output goes to a file; an error shows the file's last lines.
+pub(crate) fn logged(command: &mut Command, log: &Path) -> Result<()> {
+    let shown = show(command);
+    if let Some(folder) = log.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+    let status = command
+        .stdin(Stdio::null())
+        .stdout(file.try_clone()?)
+        .stderr(file)
+        .status()
+        .with_context(|| format!("cannot start `{shown}`"))?;
+    if !status.success() {
+        let said = std::fs::read_to_string(log).unwrap_or_default();
+        bail!("`{shown}` failed ({status}); its log is {}, which ends:\n{}", log.display(), tail(&said, 30));
+    }
+    Ok(())
+}
+
+/// Runs a command that talks to the person directly.
+pub(crate) fn interactive(command: &mut Command) -> Result<()> {
+    let shown = show(command);
+    let status = command.status().with_context(|| format!("cannot start `{shown}`"))?;
+    if !status.success() {
+        bail!("`{shown}` failed ({status})");
+    }
+    Ok(())
+}
+
+/// Where a program is: on the search path, or where administrators' programs are.
+pub(crate) fn which(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from))
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file())
+}
+
+fn show(command: &Command) -> String {
+    let mut shown = command.get_program().to_string_lossy().into_owned();
+    for word in command.get_args() {
+        shown.push(' ');
+        shown.push_str(&word.to_string_lossy());
+    }
+    shown
+}

@@ -1,0 +1,141 @@
+//! Programs that come as Debian packages.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Result, bail};
+
+use crate::report::{progress, step};
+use crate::{sh, workspace};
+
+/// A program (or a file, by its absolute paths) and the package that has it.
+const NEEDED: [(&[&str], &str); 16] = [
+    (&["containerd"], "containerd"),
+    (&["ctr"], "containerd"),
+    (&["runc"], "runc"),
+    (&["/usr/lib/cni/bridge", "/opt/cni/bin/bridge"], "containernetworking-plugins"),
+    (&["buildah"], "buildah"),
+    (&["nft"], "nftables"),
+    (&["iptables"], "iptables"),
+    (&["ip"], "iproute2"),
+    (&["openssl"], "openssl"),
+    (&["unshare"], "util-linux"),
+    (&["mount"], "mount"),
+    (&["hostname"], "hostname"),
+    (&["tar"], "tar"),
+    // aws-lc, the library behind rustls, is C code.
+    (&["musl-gcc"], "musl-tools"),
+    (&["cc"], "gcc"),
+    (&["/usr/include/stdio.h"], "libc6-dev"),
+];
+
+/// Units that must not run on the host only because their package was needed.
+const UNITS: [&str; 2] = ["containerd.service", "nftables.service"];
+
+/// The packages of missing programs.
+pub(super) fn missing() -> Vec<&'static str> {
+    let mut packages: Vec<&str> = NEEDED
+        .iter()
+        .filter(|(names, _)| {
+            !names.iter().any(|name| {
+                if name.starts_with('/') { Path::new(name).exists() } else { sh::which(name).is_some() }
+            })
+        })
+        .map(|&(_, package)| package)
+        .collect();
+    packages.dedup();
+    packages
+}
+
+/// Installs them; none of their services is started, now or at the next boot.
+pub(super) fn install() -> Result<()> {
+    let packages = missing();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    if sh::which("apt-get").is_none() {
+        bail!(
+            "programs are missing, and this is not a Debian-like system; install what Debian has in its packages {}",
+            packages.join(", ")
+        );
+    }
+    step("install packages", |activity| {
+        progress(format_args!("install packages: {}", packages.join(" ")));
+        if lists_are_old() {
+            activity.set("apt-get update");
+            update()?;
+        }
+        activity.set("apt-get install");
+        let enabled_before = enabled_units();
+        if apt_install(&packages).is_err() {
+            update()?;
+            apt_install(&packages)?;
+        }
+        disable_new(&enabled_before);
+        let still = missing();
+        if still.is_empty() {
+            Ok(())
+        } else {
+            bail!("still missing after the installation: {}", still.join(", "))
+        }
+    })
+}
+
+/// Brings the package lists up to date.
+pub(super) fn update() -> Result<()> {
+    sh::logged(
+        sh::line("apt-get -qq -o Acquire::Retries=3 update").env("DEBIAN_FRONTEND", "noninteractive"),
+        &workspace::cache().join("log/apt-update.log"),
+    )
+}
+
+/// Whether the package lists are missing or older than a day.
+fn lists_are_old() -> bool {
+    let day = Duration::from_secs(24 * 3600);
+    let is_fresh = |entry: std::fs::DirEntry| {
+        entry.file_name().to_string_lossy().contains("Packages")
+            && entry
+                .metadata()
+                .and_then(|metadata| metadata.modified())
+                .is_ok_and(|time| SystemTime::now().duration_since(time).is_ok_and(|age| age < day))
+    };
+    let updated = std::fs::metadata("/var/lib/apt/lists/partial").and_then(|folder| folder.modified());
+    let updated_lately =
+        updated.is_ok_and(|time| SystemTime::now().duration_since(time).is_ok_and(|age| age < day));
+    let mut entries = std::fs::read_dir("/var/lib/apt/lists").into_iter().flatten().flatten().peekable();
+    let has_lists = Path::new("/var/lib/apt/lists").read_dir().is_ok_and(|entries| {
+        entries.flatten().any(|entry| entry.file_name().to_string_lossy().contains("Packages"))
+    });
+    !(has_lists && (updated_lately || entries.any(is_fresh)))
+}
+
+fn apt_install(packages: &[&str]) -> Result<()> {
+    // The packages' scripts start a service where systemd runs, which they tell by this folder.
+    let script = "if [ -d /run/systemd ]; then mount -t tmpfs tmpfs /run/systemd; fi; \
+                  exec apt-get -y -o Acquire::Retries=3 -o Dpkg::Options::=--force-confold install --no-install-recommends \"$@\"";
+    sh::logged(
+        Command::new("unshare")
+            .args(["--mount", "--propagation", "private", "sh", "-c", script, "install"])
+            .args(packages)
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .env("NEEDRESTART_SUSPEND", "1"),
+        &workspace::cache().join("log/apt-install.log"),
+    )
+}
+
+fn enabled_units() -> Vec<&'static str> {
+    UNITS
+        .into_iter()
+        .filter(|unit| {
+            sh::attempt(&mut sh::cmd("systemctl", ["is-enabled", unit])).is_ok_and(|(enabled, _)| enabled)
+        })
+        .collect()
+}
+
+fn disable_new(before: &[&str]) {
+    for unit in enabled_units().into_iter().filter(|unit| !before.contains(unit)) {
+        // Without systemd there is nothing that would start it either.
+        drop(sh::attempt(&mut sh::cmd("systemctl", ["disable", unit])));
+    }
+}

@@ -1,0 +1,98 @@
+//! What must be there before anything is built, all of it said at once.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use super::apt;
+use crate::{sh, workspace};
+
+/// The oldest Go that builds all of the modules.
+const GO: (u32, u32) = (1, 26);
+const MUSL: &str = "x86_64-unknown-linux-musl";
+
+/// Checks for the embedded cluster.
+pub(crate) fn embedded() -> Result<()> {
+    let mut problems = Vec::new();
+    if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        problems.push("the embedded cluster runs on Linux on x86-64 only".to_owned());
+    } else if !rustix::process::geteuid().is_root() {
+        problems.push(
+            "the embedded cluster needs root, for namespaces, mounts and control groups: \
+             run `sudo -E env \"PATH=$PATH\" cargo xtask …`, or become root"
+                .to_owned(),
+        );
+    } else if let Err(error) = sh::run(&mut sh::line(
+        "unshare --net --mount --pid --uts --ipc --cgroup --fork --mount-proc --propagation private true",
+    )) {
+        problems.push(format!(
+            "this machine (a container without --privileged?) does not let root make namespaces:\n{error:#}"
+        ));
+    }
+    check_programs(&mut problems);
+    check_space(&mut problems);
+    conclude(&problems)
+}
+
+/// Checks for a cluster that is already there: nothing that needs root but what is missing.
+pub(crate) fn external() -> Result<()> {
+    let mut problems = Vec::new();
+    check_programs(&mut problems);
+    check_space(&mut problems);
+    let missing = apt::missing();
+    if !missing.is_empty() && !rustix::process::geteuid().is_root() {
+        problems.push(format!("packages are missing: `sudo apt-get install {}`", missing.join(" ")));
+    }
+    conclude(&problems)
+}
+
+fn conclude(problems: &[String]) -> Result<()> {
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let list: String = problems.iter().map(|problem| format!("\n  - {problem}")).collect();
+    bail!(
+        "nothing was built yet, because:{list}\n\nA cluster that is already there can be used instead: \
+         --kubeconfig FILE with --load 'CMD {{}}' or --registry HOST/PATH"
+    )
+}
+
+fn check_programs(problems: &mut Vec<String>) {
+    match sh::output(sh::line("go version").current_dir(workspace::root())) {
+        Err(_) => problems.push(format!(
+            "Go is missing (or not on root's PATH): install Go {}.{} or later, see https://go.dev/doc/install",
+            GO.0, GO.1
+        )),
+        Ok(text) => match go_version(&text) {
+            Some(version) if version >= GO => {}
+            _ => problems.push(format!("Go {}.{} or later is needed, this is: {}", GO.0, GO.1, text.trim())),
+        },
+    }
+    let has_target = sh::output(&mut sh::line("rustc --print sysroot"))
+        .is_ok_and(|sysroot| Path::new(sysroot.trim()).join("lib/rustlib").join(MUSL).join("lib").exists());
+    if !has_target && let Err(error) = sh::run(&mut sh::cmd("rustup", ["target", "add", MUSL])) {
+        problems.push(format!("Rust's target {MUSL} is missing, and rustup cannot add it:\n{error:#}"));
+    }
+}
+
+fn go_version(text: &str) -> Option<(u32, u32)> {
+    let number = text.split_whitespace().find_map(|word| word.strip_prefix("go1."))?;
+    let minor: String = number.chars().take_while(char::is_ascii_digit).collect();
+    Some((1, minor.parse().ok()?))
+}
+
+/// The first build fills Go's caches as well as ours; later ones need next to nothing.
+fn check_space(problems: &mut Vec<String>) {
+    let first_build = !workspace::cache().join("bin").exists();
+    let needed: u64 = if first_build { 14 } else { 4 };
+    let home = workspace::cache();
+    let existing = home.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+    for folder in [existing, &workspace::root()] {
+        let Ok(found) = rustix::fs::statvfs(folder) else { continue };
+        let free = found.f_bavail.saturating_mul(found.f_frsize) >> 30;
+        if free < needed {
+            problems
+                .push(format!("{} has {free} GiB free, and about {needed} GiB are needed", folder.display()));
+        }
+    }
+}
