@@ -65,7 +65,7 @@ fn dispatch(mut args: Args) -> Result<ExitCode> {
         "images" => {
             args.end(&[])?;
             tools::install_packages()?;
-            images::all()?;
+            images::programs()?;
         }
         "help" | "-h" | "--help" => report::say(HELP.trim_end()),
         other => return Err(unknown(other, &COMMANDS).into()),

@@ -11,7 +11,7 @@ use crate::tools::refresh_package_lists;
 use crate::{sh, workspace};
 
 /// What no program reads at run time.
-const LEFT_OUT: [&str; 8] = [
+const LEFT_OUT: [&str; 12] = [
     "./usr/share/doc/*",
     "./usr/share/man/*",
     "./usr/share/locale/*",
@@ -20,6 +20,10 @@ const LEFT_OUT: [&str; 8] = [
     "./usr/share/bash-completion/*",
     "./lib/systemd/*",
     "./etc/init.d/*",
+    "./usr/bin/perl*",
+    "./usr/share/perl*",
+    "./usr/lib/x86_64-linux-gnu/perl*",
+    "./usr/lib/x86_64-linux-gnu/gconv/*",
 ];
 
 /// Unpacks the packages that a recipe names, with all they depend on, and lays the recipe's own files over them.

@@ -19,10 +19,11 @@ use crate::{sh, workspace};
 pub(crate) const PRODUCT: &str = "outrigger.dev/outrigger:0.1.0";
 
 /// The images made from Debian packages: the folder below `e2e/images`, and the name.
-const FROM_DEBIAN: [(&str, &str); 4] = [
+const FROM_DEBIAN: [(&str, &str); 5] = [
     ("rsyslog", "outrigger.dev/rsyslog:8.2302"),
     ("nginx", "docker.io/library/nginx:1.22"),
     ("redis", "docker.io/library/redis:7.0"),
+    ("redis-exporter", "outrigger.dev/redis-exporter:1.45"),
     ("curl", "docker.io/curlimages/curl:7.88.1"),
 ];
 
