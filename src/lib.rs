@@ -1,1 +1,16 @@
-//! Outrigger.
+//! Outrigger injects native sidecars, init containers, volumes and settings into pods at admission.
+//!
+//! The modules in reading order; each uses only those above it:
+//!
+//! 1. [`api`]: what users write, and every name that they touch.
+//! 2. [`quantity`]: exact Kubernetes quantities.
+//! 3. [`profiles`]: a profile, checked and compiled; the set of all profiles, indexed.
+//! 4. [`engine`]: [`engine::inject`], the one entry point of a decision.
+//!
+//! Up to here nothing does I/O, reads a clock or waits. The rest, behind the feature `server`, is the
+//! shell around it: certificates, watches, the webhook, the command line.
+
+pub mod api;
+pub mod engine;
+pub mod profiles;
+pub mod quantity;

@@ -1,0 +1,18 @@
+//! What users write and read: the two kinds of profile, and the labels and annotations.
+//!
+//! Names that a user touches stand here and in no other module.
+
+pub mod keys;
+mod names;
+mod parameter;
+mod profile;
+mod status;
+
+pub use names::{NotAName, ProfileName, is_dns_label, nearest};
+pub use parameter::{Parameter, ParameterType, Source};
+pub use profile::{
+    ClusterSidecarProfile, ClusterSidecarProfileSpec, Enforcement, Failure, Files, HostNetwork, Match,
+    NamedExpression, OnConflict, Order, Position, ProfileSpec, ProfileStatus, SidecarProfile,
+    SidecarProfileSpec, crds,
+};
+pub use status::{InjectedProfile, InjectionStatus, Scope};

@@ -1,0 +1,28 @@
+//! Labels and annotations under `outrigger.dev`, and those of Kubernetes that a decision reads.
+
+/// The API group of the profile kinds, and the domain of every label and annotation.
+pub const GROUP: &str = "outrigger.dev";
+
+/// Label on a namespace or a pod: whether pods are considered. Its values are [`ENABLED`] and [`DISABLED`].
+pub const INJECT: &str = "outrigger.dev/inject";
+/// Value of [`INJECT`]: consider the pod.
+pub const ENABLED: &str = "enabled";
+/// Value of [`INJECT`]: leave the pod alone.
+pub const DISABLED: &str = "disabled";
+
+/// Annotation on a pod (its choice) or a namespace (the default choice): names of profiles, with commas between.
+pub const PROFILES: &str = "outrigger.dev/profiles";
+
+/// Annotation that Outrigger sets on a pod: what was injected, as compact JSON ([`super::InjectionStatus`]).
+pub const STATUS: &str = "outrigger.dev/status";
+/// Label that Outrigger sets to `"true"` on a pod that it injected.
+pub const INJECTED: &str = "outrigger.dev/injected";
+
+/// Kubernetes' annotation on a mirror pod, the API server's image of a kubelet's static pod.
+/// <https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-config-mirror>
+pub const MIRROR_POD: &str = "kubernetes.io/config.mirror";
+/// Kubernetes' label on a node, used in a pod's node selector: the node's operating system.
+pub const NODE_OS: &str = "kubernetes.io/os";
+
+/// Namespaces that are never injected, whatever the configuration says.
+pub const ALWAYS_EXCLUDED_NAMESPACES: [&str; 2] = ["kube-system", "kube-node-lease"];

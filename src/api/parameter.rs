@@ -1,0 +1,102 @@
+#![allow(unreachable_pub, reason = "the KubeSchema derive repeats each type inside a function")]
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A value that pods and namespaces may set by annotation.
+#[derive(Clone, Debug, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.name.matches('^[a-z][a-zA-Z0-9]*$')")
+        .message("a parameter's name is a camelCase identifier: a small letter, then letters and digits")
+        .field_path(".name"),
+    validation = Rule::new("!(self.name in ['in', 'as', 'break', 'const', 'continue', 'else', 'false', 'for', \
+        'function', 'if', 'import', 'let', 'loop', 'package', 'namespace', 'null', 'return', 'true', 'var', \
+        'void', 'while'])")
+        .message("a parameter's name must not be a reserved word of CEL")
+        .field_path(".name"),
+    validation = Rule::new("self.type != 'enum' || (has(self.values) && self.values.size() > 0)")
+        .message("a parameter of type enum lists its values")
+)]
+pub struct Parameter {
+    /// The name: a camelCase CEL identifier. Pods set it by the annotation
+    /// `<profile>.outrigger.dev/<name>`.
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
+    /// The type that a value is checked against.
+    #[serde(rename = "type")]
+    pub kind: ParameterType,
+    /// What the value means, for the person who sets it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The value where neither pod nor namespace sets one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "any_value")]
+    pub default: Option<Value>,
+    /// Whether pod or namespace must set a value.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub required: bool,
+    /// The values of a parameter of type enum.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub values: Vec<String>,
+    /// A regular expression that a string must match somewhere (use `^` and `$` to bind it).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub pattern: Option<String>,
+    /// The smallest value of an integer, quantity or duration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "int_or_string")]
+    pub minimum: Option<Value>,
+    /// The largest value of an integer, quantity or duration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "int_or_string")]
+    pub maximum: Option<Value>,
+    /// Who may set it: Pod, Namespace; both unless said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 2))]
+    pub settable_by: Vec<Source>,
+    /// Whether a value may contain `$(`, which the kubelet expands from the container's environment.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_expansion: bool,
+}
+
+/// The type of a parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+pub enum ParameterType {
+    /// Text.
+    String,
+    /// A whole number of 64 bits.
+    Integer,
+    /// `true` or `false`.
+    Boolean,
+    /// A Kubernetes quantity, such as `64Mi` or `100m`.
+    Quantity,
+    /// A duration, such as `1m30s`.
+    Duration,
+    /// One of `values`.
+    Enum,
+    /// Strings with commas between, or a JSON array of strings.
+    StringList,
+}
+
+/// Where a parameter's value may come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
+#[schemars(inline)]
+pub enum Source {
+    /// An annotation on the pod.
+    Pod,
+    /// An annotation on the namespace.
+    Namespace,
+}
+
+fn any_value(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({ "x-kubernetes-preserve-unknown-fields": true })
+}
+
+fn int_or_string(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({ "x-kubernetes-int-or-string": true })
+}

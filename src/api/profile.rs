@@ -1,0 +1,350 @@
+#![allow(unreachable_pub, reason = "the KubeSchema derive repeats each type inside a function")]
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
+use kube::{CustomResource, CustomResourceExt as _, KubeSchema};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::Parameter;
+
+/// A profile that every namespace may use.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, CustomResource, KubeSchema)]
+#[kube(
+    group = "outrigger.dev",
+    version = "v1alpha1",
+    kind = "ClusterSidecarProfile",
+    doc = "What can be injected into the pods of every namespace: a partial pod (sidecars, init containers, \
+           volumes), what the pod's own containers get, and the rules for both.",
+    shortname = "csp",
+    category = "outrigger",
+    status = "ProfileStatus",
+    printcolumn(name = "Adds", type_ = "string", json_path = ".status.adds"),
+    printcolumn(name = "Accepted", type_ = "string", json_path = r#".status.conditions[?(@.type=="Accepted")].status"#),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Revision", type_ = "string", json_path = ".status.revision", priority = 1),
+    printcolumn(name = "Description", type_ = "string", json_path = ".spec.description", priority = 1),
+    validation = Rule::new("self.metadata.name.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$')")
+        .message("a profile's name is a DNS label: at most 63 small letters, digits and hyphens, no dots")
+)]
+#[serde(transparent)]
+#[schemars(transparent)]
+pub struct ClusterSidecarProfileSpec {
+    /// The profile.
+    pub profile: ProfileSpec,
+}
+
+/// A profile that only its own namespace may use.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, CustomResource, KubeSchema)]
+#[kube(
+    group = "outrigger.dev",
+    version = "v1alpha1",
+    kind = "SidecarProfile",
+    namespaced,
+    doc = "What can be injected into the pods of this namespace: as ClusterSidecarProfile, and in its \
+           namespace it takes the place of a cluster profile of the same name.",
+    shortname = "sp",
+    category = "outrigger",
+    status = "ProfileStatus",
+    printcolumn(name = "Adds", type_ = "string", json_path = ".status.adds"),
+    printcolumn(name = "Accepted", type_ = "string", json_path = r#".status.conditions[?(@.type=="Accepted")].status"#),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Revision", type_ = "string", json_path = ".status.revision", priority = 1),
+    printcolumn(name = "Description", type_ = "string", json_path = ".spec.description", priority = 1),
+    validation = Rule::new("self.metadata.name.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$')")
+        .message("a profile's name is a DNS label: at most 63 small letters, digits and hyphens, no dots")
+)]
+#[serde(transparent)]
+#[schemars(transparent)]
+pub struct SidecarProfileSpec {
+    /// The profile.
+    pub profile: ProfileSpec,
+}
+
+/// What a profile injects, into which pods, and what happens where it does not fit.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProfileSpec {
+    /// What the profile is for, in a sentence, for the person who chooses it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+
+    /// Optional: pods choose the profile. Mandatory: it is injected wherever it matches.
+    #[serde(default)]
+    pub enforcement: Enforcement,
+
+    /// The pods that get the profile without asking for it. Absent: only pods that ask by name.
+    #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
+    pub matching: Option<Match>,
+
+    /// Values that pods and namespaces may set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub parameters: Vec<Parameter>,
+
+    /// A partial pod, with a pod's own field names. It takes: metadata.labels, metadata.annotations,
+    /// spec.initContainers (a native sidecar is one with restartPolicy: Always), spec.containers,
+    /// spec.volumes and spec.os.name (linux unless said). Labels and annotations are set where the pod
+    /// does not have the key.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    #[schemars(schema_with = "open_object")]
+    pub template: Map<String, Value>,
+
+    /// What the pod's own containers get. Each item takes: containers (names or globs such as "*"; required),
+    /// initContainers (true includes the pod's own init containers), env, envFrom and volumeMounts. What
+    /// a container sets itself stays.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "open_objects")]
+    pub app_containers: Vec<Map<String, Value>>,
+
+    /// Text that becomes files in the pod, without a ConfigMap in every namespace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub files: Vec<Files>,
+
+    /// Where the profile's init containers and sidecars stand among the others.
+    #[serde(default)]
+    pub order: Order,
+
+    /// Profiles that come along and start before this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub requires: Vec<String>,
+
+    /// What happens to a pod on the node's own network, whose ports and packet filter rules the profile would share.
+    #[serde(default)]
+    pub host_network: HostNetwork,
+
+    /// What happens where the pod has something else under a name that the profile wants to use.
+    #[serde(default)]
+    pub on_conflict: OnConflict,
+
+    /// What happens to the pod when the profile cannot be applied to it.
+    #[serde(default)]
+    pub on_error: Failure,
+}
+
+/// Whether pods may do without the profile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub enum Enforcement {
+    /// Pods choose it, or it matches by itself and can be taken away.
+    #[default]
+    Optional,
+    /// No pod that it matches can do without it.
+    Mandatory,
+}
+
+/// Selects pods. All parts that are given must hold.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+pub struct Match {
+    /// Selects by the labels of the pod's namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "label_selector")]
+    pub namespace_selector: Option<LabelSelector>,
+    /// Selects by the pod's labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "label_selector")]
+    pub pod_selector: Option<LabelSelector>,
+    /// CEL expressions over pod and namespaceObject; all must be true.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub conditions: Vec<NamedExpression>,
+}
+
+/// A CEL expression with a name for messages.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub struct NamedExpression {
+    /// The name that messages use.
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
+    /// The expression; it gives true or false.
+    #[schemars(length(min = 1, max = 4096))]
+    pub expression: String,
+}
+
+/// Files in one volume.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub struct Files {
+    /// The volume's name; containers mount it by that name.
+    #[schemars(length(min = 1, max = 63))]
+    pub volume: String,
+    /// The text of each file, by its name.
+    pub items: BTreeMap<String, String>,
+}
+
+/// Where a profile's init containers stand.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+pub struct Order {
+    /// The side of the pod's own init containers: First starts before them, Last after.
+    #[serde(default)]
+    pub position: Position,
+    /// Profiles that start after this one, where they are injected too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub before: Vec<String>,
+    /// Profiles that start before this one, where they are injected too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub after: Vec<String>,
+}
+
+/// The side of the pod's own init containers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub enum Position {
+    /// Before the pod's own init containers.
+    #[default]
+    First,
+    /// After the pod's own init containers.
+    Last,
+}
+
+/// What happens to a pod with `hostNetwork: true`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub enum HostNetwork {
+    /// The pod is admitted without this profile.
+    #[default]
+    Skip,
+    /// The profile is injected all the same.
+    Allow,
+    /// The pod is denied.
+    Deny,
+}
+
+/// What happens where the pod has something else under a name that the profile uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub enum OnConflict {
+    /// The profile cannot be applied; onError decides what happens to the pod.
+    #[default]
+    Fail,
+    /// The pod's own element stays, and the rest of the profile is applied.
+    Skip,
+}
+
+/// What happens to a pod when a profile cannot be applied to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub enum Failure {
+    /// The pod is denied, with the reason.
+    #[default]
+    Fail,
+    /// The pod is admitted without this profile, with a warning.
+    Ignore,
+}
+
+/// What Outrigger has seen of a profile.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+pub struct ProfileStatus {
+    /// The metadata.generation that the rest of the status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// A hash of the spec, as it stands in the annotation outrigger.dev/status of pods that got it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// What the profile adds to a pod, counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adds: Option<String>,
+    /// Accepted: whether the profile can be injected; its message says what is wrong.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "conditions")]
+    pub conditions: Vec<Condition>,
+}
+
+/// The definitions of both kinds, as `outrigger crds` prints them.
+pub fn crds() -> [CustomResourceDefinition; 2] {
+    [ClusterSidecarProfile::crd(), SidecarProfile::crd()]
+}
+
+fn open_object(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
+}
+
+fn open_objects(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 64,
+        "items": { "type": "object", "x-kubernetes-preserve-unknown-fields": true }
+    })
+}
+
+fn label_selector(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "properties": {
+            "matchLabels": {
+                "description": "Labels that must be there with exactly these values.",
+                "type": "object",
+                "additionalProperties": { "type": "string" }
+            },
+            "matchExpressions": {
+                "description": "Requirements on labels; all must hold.",
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["key", "operator"],
+                    "properties": {
+                        "key": { "description": "The label's key.", "type": "string" },
+                        "operator": {
+                            "description": "How values are compared.",
+                            "type": "string",
+                            "enum": ["In", "NotIn", "Exists", "DoesNotExist"]
+                        },
+                        "values": {
+                            "description": "The values for In and NotIn.",
+                            "type": "array",
+                            "items": { "type": "string" }
+                        }
+                    }
+                }
+            }
+        },
+        "x-kubernetes-map-type": "atomic"
+    })
+}
+
+fn conditions(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["type"],
+        "items": {
+            "type": "object",
+            "required": ["type", "status", "reason", "message", "lastTransitionTime"],
+            "properties": {
+                "type": { "description": "The condition's type.", "type": "string", "maxLength": 316 },
+                "status": {
+                    "description": "Whether it holds.",
+                    "type": "string",
+                    "enum": ["True", "False", "Unknown"]
+                },
+                "observedGeneration": {
+                    "description": "The metadata.generation that the condition speaks of.",
+                    "type": "integer",
+                    "format": "int64",
+                    "minimum": 0
+                },
+                "lastTransitionTime": {
+                    "description": "When the status changed last.",
+                    "type": "string",
+                    "format": "date-time"
+                },
+                "reason": { "description": "A CamelCase code.", "type": "string", "maxLength": 1024 },
+                "message": { "description": "The reason, for a person.", "type": "string", "maxLength": 32768 }
+            }
+        }
+    })
+}

@@ -1,0 +1,98 @@
+//! Whether an element of a live pod still is what a profile says.
+//!
+//! The API server fills in defaults, drops empty values and rewrites quantities; other webhooks add fields.
+//! None of that makes the element another one. So: whatever the profile says must be there, with the same
+//! value; what else is there does not matter.
+
+use serde_json::Value;
+
+use super::lists::{is_keyed, is_quantity, is_quantity_map, key_of};
+use crate::quantity::Quantity;
+
+/// Whether `actual` has everything that `wanted` says.
+pub(super) fn holds(wanted: &Value, actual: &Value) -> bool {
+    field_holds("", wanted, Some(actual), false)
+}
+
+fn field_holds(field: &str, wanted: &Value, actual: Option<&Value>, in_quantities: bool) -> bool {
+    let Some(actual) = actual.filter(|actual| !actual.is_null()) else { return is_zero(wanted) };
+    match (wanted, actual) {
+        (Value::Object(wanted), Value::Object(actual)) => wanted
+            .iter()
+            .all(|(key, value)| field_holds(key, value, actual.get(key), is_quantity_map(field))),
+        (Value::Array(wanted), Value::Array(actual)) if is_keyed(field) => wanted.iter().all(|item| {
+            let key = key_of(field, item);
+            actual.iter().any(|other| key_of(field, other) == key && field_holds("", item, Some(other), false))
+        }),
+        (Value::Array(wanted), Value::Array(actual)) => {
+            wanted.len() == actual.len()
+                && wanted.iter().zip(actual).all(|(item, other)| field_holds("", item, Some(other), false))
+        }
+        (wanted, actual) if in_quantities || is_quantity(field) => same_quantity(wanted, actual),
+        (wanted, actual) => wanted == actual,
+    }
+}
+
+/// Whether the API server leaves the value out when it writes the object.
+fn is_zero(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(flag) => !flag,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(map) => map.values().all(is_zero),
+    }
+}
+
+fn same_quantity(wanted: &Value, actual: &Value) -> bool {
+    match (quantity(wanted), quantity(actual)) {
+        (Some(wanted), Some(actual)) => wanted == actual,
+        _ => wanted == actual,
+    }
+}
+
+fn quantity(value: &Value) -> Option<Quantity> {
+    match value {
+        Value::String(text) => text.parse().ok(),
+        Value::Number(number) => number.to_string().parse().ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn defaults_and_additions_do_not_matter() {
+        let wanted = json!({"name": "a", "image": "x:1", "args": ["-v"], "resources": {"limits": {"memory": "1024Mi", "cpu": 1}},
+            "ports": [{"containerPort": 80}], "volumeMounts": [{"name": "v", "mountPath": "/v", "readOnly": false}]});
+        let actual = json!({"name": "a", "image": "x:1", "args": ["-v"], "imagePullPolicy": "IfNotPresent",
+            "resources": {"limits": {"memory": "1Gi", "cpu": "1000m", "ephemeral-storage": "1Gi"}, "requests": {"cpu": "1"}},
+            "ports": [{"containerPort": 9, "protocol": "UDP"}, {"containerPort": 80, "protocol": "TCP"}],
+            "volumeMounts": [{"name": "v", "mountPath": "/v"}, {"name": "token", "mountPath": "/t"}]});
+        assert!(holds(&wanted, &actual));
+        assert!(!holds(&actual, &wanted));
+    }
+
+    #[test]
+    fn a_changed_value_matters() {
+        let wanted = json!({"image": "x:1", "args": ["-v"], "env": [{"name": "A", "value": "1"}]});
+        for actual in [
+            json!({"image": "x:2", "args": ["-v"], "env": [{"name": "A", "value": "1"}]}),
+            json!({"image": "x:1", "args": ["-v", "-d"], "env": [{"name": "A", "value": "1"}]}),
+            json!({"image": "x:1", "args": ["-v"], "env": [{"name": "A", "value": "2"}]}),
+            json!({"image": "x:1", "env": [{"name": "A", "value": "1"}]}),
+        ] {
+            assert!(!holds(&wanted, &actual), "{actual}");
+        }
+    }
+
+    #[test]
+    fn what_the_api_server_drops_is_still_there() {
+        assert!(holds(&json!({"name": "A", "value": ""}), &json!({"name": "A"})));
+        assert!(!holds(&json!({"name": "A", "value": "x"}), &json!({"name": "A"})));
+    }
+}

@@ -1,0 +1,83 @@
+//! What the pod's own containers get: environment and mounts. What a container sets itself stays.
+
+use serde_json::Value;
+
+use super::super::Reason;
+use super::super::holds::holds;
+use super::super::lists::key_of;
+use super::super::place::{ContainerField, ContainerKind, Place};
+use super::super::reason::Owner;
+use super::{At, Context, Plan};
+use crate::profiles::AppContainers;
+
+pub(super) fn plan(context: &Context<'_>, plan: &mut Plan) -> Result<(), Reason> {
+    for app in &context.profile.app_containers {
+        for kind in ContainerKind::ALL {
+            if kind == ContainerKind::Init && !app.init_containers {
+                continue;
+            }
+            for container in context.pod().container_names(kind) {
+                if app.selects(container) && is_own(context, kind, container) {
+                    plan_container(context, plan, app, kind, container)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether the container is the pod's own, and not an earlier profile's.
+fn is_own(context: &Context<'_>, kind: ContainerKind, container: &str) -> bool {
+    let place = match kind {
+        ContainerKind::Init => Place::InitContainers,
+        ContainerKind::App => Place::Containers,
+    };
+    context.merged.owner(&place, container) == Owner::Pod
+}
+
+fn plan_container(
+    context: &Context<'_>,
+    plan: &mut Plan,
+    app: &AppContainers,
+    kind: ContainerKind,
+    container: &str,
+) -> Result<(), Reason> {
+    let place = |field| Place::Container { kind, name: container.to_owned(), field };
+    for item in &app.env {
+        let place = place(ContainerField::Env);
+        context.add_unless_set(plan, place, At::End, &key_of("env", item), item)?;
+    }
+    for item in app.env_from.iter().rev() {
+        // A later source beats an earlier one, so ours go before the pod's.
+        let place = place(ContainerField::EnvFrom);
+        context.add_unless_set(plan, place, At::Start, &key_of("envFrom", item), item)?;
+    }
+    for item in &app.volume_mounts {
+        plan_mount(context, plan, place(ContainerField::VolumeMounts), container, item)?;
+    }
+    Ok(())
+}
+
+fn plan_mount(
+    context: &Context<'_>,
+    plan: &mut Plan,
+    place: Place,
+    container: &str,
+    item: &Value,
+) -> Result<(), Reason> {
+    let path = key_of("volumeMounts", item);
+    match context.pod().get(&place, &path) {
+        None => plan.add(place, At::End, &path, item),
+        Some(live) if holds(item, live) => plan.notes.push(Reason::Shared {
+            profile: context.name(),
+            what: path.into_owned(),
+            place: place.to_string(),
+        }),
+        Some(_) => {
+            let owner = context.merged.owner(&place, &path);
+            let (profile, container, path) = (context.name(), container.to_owned(), path.into_owned());
+            context.conflict(plan, Reason::MountConflict { profile, container, path, owner })?;
+        }
+    }
+    Ok(())
+}

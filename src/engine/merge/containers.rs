@@ -1,0 +1,30 @@
+//! Init containers, native sidecars and containers: their names are unique over all the pod's lists.
+
+use super::super::Reason;
+use super::super::place::Place;
+use super::super::reason::Owner;
+use super::{At, Context, Plan};
+
+pub(super) fn plan(context: &Context<'_>, plan: &mut Plan) -> Result<(), Reason> {
+    let template = &context.profile.template;
+    let init = template.init_containers.iter().map(|element| (Place::InitContainers, context.position(), element));
+    let app = template.containers.iter().map(|element| (Place::Containers, At::End, element));
+    for (place, at, element) in init.chain(app) {
+        match context.pod().container_of_name(&element.name) {
+            None => plan.add(place, at, &element.name, &element.value),
+            Some(list) => {
+                let owner = owner(context, &element.name);
+                let (profile, container) = (context.name(), element.name.clone());
+                context.conflict(plan, Reason::ContainerNameTaken { profile, container, owner, list })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn owner(context: &Context<'_>, container: &str) -> Owner {
+    match context.merged.owner(&Place::InitContainers, container) {
+        Owner::Pod => context.merged.owner(&Place::Containers, container),
+        profile @ Owner::Profile(_) => profile,
+    }
+}

@@ -1,0 +1,44 @@
+use super::Reason;
+
+/// What happened while a pod was decided, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Trace(Vec<Line>);
+
+/// One line of a [`Trace`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// The step that wrote it.
+    pub step: Step,
+    /// What it says.
+    pub reason: Reason,
+}
+
+/// A step of a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The pod's shape, and what an earlier injection left.
+    Read,
+    /// Whether the namespace or the pod is never injected.
+    Exclude,
+    /// Whether namespace or pod asked for it.
+    Enable,
+    /// Which profiles.
+    Choose,
+    /// In which order they start.
+    Order,
+    /// Putting them into the pod.
+    Merge,
+    /// Writing the difference.
+    Patch,
+}
+
+impl Trace {
+    pub(super) fn add(&mut self, step: Step, reason: Reason) {
+        self.0.push(Line { step, reason });
+    }
+
+    /// The lines, in order.
+    pub fn lines(&self) -> &[Line] {
+        &self.0
+    }
+}

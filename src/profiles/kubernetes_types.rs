@@ -1,0 +1,133 @@
+//! Checks of a profile's parts against Kubernetes' own types.
+
+use k8s_openapi::api::core::v1::{Container, EnvFromSource, EnvVar, Volume, VolumeMount};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::finding::Findings;
+use crate::engine::lists::is_quantity_map;
+
+/// Fields of an init container that Kubernetes allows only with `restartPolicy: Always`.
+const SIDECAR_ONLY: [&str; 4] = ["livenessProbe", "readinessProbe", "startupProbe", "lifecycle"];
+
+pub(super) fn check_container(path: &str, container: &Value, init: bool, findings: &mut Findings) {
+    check::<Container>(path, container, findings);
+    match container.get("image").and_then(Value::as_str) {
+        None | Some("") => findings.error(format!("{path}.image"), "a container needs an image"),
+        Some(image) if !is_pinned(image) => findings.warning(
+            format!("{path}.image"),
+            format!("{image:?} has no tag, so it means whatever is the latest; pin a version"),
+        ),
+        Some(_) => {}
+    }
+    let restart_policy = container.get("restartPolicy").and_then(Value::as_str);
+    if !init {
+        if restart_policy.is_some() {
+            findings.error(
+                format!("{path}.restartPolicy"),
+                "only init containers have one; a native sidecar is an init container with restartPolicy: Always",
+            );
+        }
+        return;
+    }
+    match restart_policy {
+        Some("Always") => {}
+        Some(other) => findings.error(
+            format!("{path}.restartPolicy"),
+            format!("{other:?} is not supported for an init container; leave it out, or write Always for a native sidecar"),
+        ),
+        None => {
+            for field in SIDECAR_ONLY.iter().filter(|field| container.get(**field).is_some()) {
+                findings.error(
+                    format!("{path}.{field}"),
+                    "an init container has this only as a native sidecar: add restartPolicy: Always",
+                );
+            }
+        }
+    }
+}
+
+pub(super) fn check_volume(path: &str, volume: &Value, findings: &mut Findings) {
+    check::<Volume>(path, volume, findings);
+    let sources = volume.as_object().map_or(0, |map| map.len().saturating_sub(1));
+    if sources != 1 {
+        findings.error(path, format!("a volume has exactly one source, such as emptyDir: {{}}; this one has {sources}"));
+    }
+}
+
+pub(super) fn check_env(path: &str, env: &Value, findings: &mut Findings) {
+    check::<EnvVar>(path, env, findings);
+}
+
+pub(super) fn check_env_from(path: &str, source: &Value, findings: &mut Findings) {
+    check::<EnvFromSource>(path, source, findings);
+}
+
+pub(super) fn check_volume_mount(path: &str, mount: &Value, findings: &mut Findings) {
+    check::<VolumeMount>(path, mount, findings);
+}
+
+fn is_pinned(image: &str) -> bool {
+    let last = image.rsplit('/').next().unwrap_or(image);
+    last.contains(':') || last.contains('@')
+}
+
+/// Reports a wrong type, or the fields that `T` does not have.
+fn check<T: DeserializeOwned + Serialize>(path: &str, value: &Value, findings: &mut Findings) {
+    let mut normal = value.clone();
+    quantities_as_text(&mut normal);
+    match serde_path_to_error::deserialize::<_, T>(&normal) {
+        Err(error) => {
+            let field = error.path().to_string();
+            let at = if field == "." { path.to_owned() } else { format!("{path}.{field}") };
+            findings.error(at, error.inner().to_string());
+        }
+        Ok(typed) => {
+            if let Ok(known) = serde_json::to_value(typed) {
+                report_unknown(path, &normal, &known, findings);
+            }
+        }
+    }
+}
+
+/// What a typed round trip lost is what the type does not have.
+fn report_unknown(path: &str, given: &Value, known: &Value, findings: &mut Findings) {
+    match (given, known) {
+        (Value::Object(given), Value::Object(known)) => {
+            for (field, value) in given {
+                match known.get(field) {
+                    Some(inner) => report_unknown(&format!("{path}.{field}"), value, inner, findings),
+                    None if value.is_null() => {}
+                    None => findings.error(format!("{path}.{field}"), "Kubernetes has no such field here"),
+                }
+            }
+        }
+        (Value::Array(given), Value::Array(known)) => {
+            for (index, (value, inner)) in given.iter().zip(known).enumerate() {
+                report_unknown(&format!("{path}[{index}]"), value, inner, findings);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The API server takes a number where it wants a quantity; Kubernetes' types in Rust take only text.
+fn quantities_as_text(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            for (field, inner) in map {
+                match inner {
+                    Value::Object(quantities) if is_quantity_map(field) => {
+                        for quantity in quantities.values_mut().filter(|quantity| quantity.is_number()) {
+                            *quantity = Value::String(quantity.to_string());
+                        }
+                    }
+                    _ => quantities_as_text(inner),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(quantities_as_text),
+        _ => {}
+    }
+}

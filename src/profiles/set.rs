@@ -1,0 +1,112 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Finding, Profile};
+use crate::api::{Failure, ProfileSpec, Scope};
+
+/// A profile as the set holds it.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    /// It can be injected.
+    Ready(Arc<Profile>),
+    /// It exists, and cannot be injected.
+    Invalid(Arc<InvalidProfile>),
+}
+
+/// A profile that exists and cannot be injected.
+#[derive(Clone, Debug)]
+pub struct InvalidProfile {
+    /// Where it is defined.
+    pub scope: Scope,
+    /// What it says of pods to which it cannot be applied.
+    pub on_error: Failure,
+    /// What is wrong with it.
+    pub findings: Vec<Finding>,
+}
+
+impl Entry {
+    /// Compiles a profile. What is wrong with it is kept, so that a pod that names it learns why.
+    pub fn new(name: &str, scope: Scope, spec: &ProfileSpec) -> (Self, Vec<Finding>) {
+        match super::compile(name, scope, spec) {
+            Ok((profile, warnings)) => (Self::Ready(Arc::new(profile)), warnings),
+            Err(findings) => {
+                let invalid = InvalidProfile { scope, on_error: spec.on_error, findings: findings.clone() };
+                (Self::Invalid(Arc::new(invalid)), findings)
+            }
+        }
+    }
+
+    /// Where the profile is defined.
+    pub fn scope(&self) -> Scope {
+        match self {
+            Self::Ready(profile) => profile.scope,
+            Self::Invalid(invalid) => invalid.scope,
+        }
+    }
+}
+
+/// The profiles of a cluster. Which one a name means depends on the namespace: its own `SidecarProfile`
+/// takes the place of a `ClusterSidecarProfile` of the same name.
+#[derive(Clone, Debug, Default)]
+pub struct ProfileSet {
+    cluster: BTreeMap<String, Entry>,
+    namespaced: BTreeMap<String, BTreeMap<String, Entry>>,
+}
+
+impl ProfileSet {
+    /// Puts a profile in, in place of one of the same name. `namespace` is `None` for a cluster's profile.
+    pub fn insert(&mut self, namespace: Option<&str>, name: &str, entry: Entry) {
+        match namespace {
+            None => self.cluster.insert(name.to_owned(), entry),
+            Some(namespace) => {
+                self.namespaced.entry(namespace.to_owned()).or_default().insert(name.to_owned(), entry)
+            }
+        };
+    }
+
+    /// Takes a profile out.
+    pub fn remove(&mut self, namespace: Option<&str>, name: &str) {
+        match namespace {
+            None => {
+                self.cluster.remove(name);
+            }
+            Some(namespace) => {
+                if let Some(profiles) = self.namespaced.get_mut(namespace) {
+                    profiles.remove(name);
+                    if profiles.is_empty() {
+                        self.namespaced.remove(namespace);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The profile that a name means in a namespace.
+    pub fn find(&self, namespace: &str, name: &str) -> Option<&Entry> {
+        self.namespaced.get(namespace).and_then(|own| own.get(name)).or_else(|| self.cluster.get(name))
+    }
+
+    /// The profile of a name in one scope alone.
+    pub fn find_in(&self, scope: Scope, namespace: &str, name: &str) -> Option<&Entry> {
+        match scope {
+            Scope::Cluster => self.cluster.get(name),
+            Scope::Namespace => self.namespaced.get(namespace).and_then(|own| own.get(name)),
+        }
+    }
+
+    /// The names that mean a profile in a namespace; a shadowed one comes twice.
+    pub fn names<'a>(&'a self, namespace: &str) -> impl Iterator<Item = &'a str> {
+        let own = self.namespaced.get(namespace).into_iter().flat_map(BTreeMap::keys);
+        self.cluster.keys().chain(own).map(String::as_str)
+    }
+
+    /// How many profiles there are in all.
+    pub fn len(&self) -> usize {
+        self.cluster.len() + self.namespaced.values().map(BTreeMap::len).sum::<usize>()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
