@@ -2,9 +2,11 @@
 
 mod args;
 mod cluster;
+mod demo;
 mod images;
 mod report;
 mod sh;
+mod target;
 mod tools;
 mod workspace;
 
@@ -15,6 +17,7 @@ use anyhow::Result;
 
 use args::{Args, Usage, unknown};
 use cluster::Cluster;
+use target::Target;
 
 const HELP: &str = "\
 Usage: cargo xtask <COMMAND>
@@ -61,11 +64,16 @@ fn dispatch(mut args: Args) -> Result<ExitCode> {
         cluster::ENTER => return cluster::node::enter(Path::new(&args.next().unwrap_or_default())),
         cluster::INIT => return cluster::node::init(Path::new(&args.next().unwrap_or_default())),
         cluster::NODE => return cluster::node::run(Path::new(&args.next().unwrap_or_default())),
+        "demo" => {
+            let target = Target::from_args(&mut args)?;
+            args.end(&["--kubeconfig", "--load", "--registry"])?;
+            demo::run(&target)?;
+        }
         "cluster" => cluster_command(args)?,
         "images" => {
             args.end(&[])?;
             tools::install_packages()?;
-            images::programs()?;
+            images::all()?;
         }
         "help" | "-h" | "--help" => report::say(HELP.trim_end()),
         other => return Err(unknown(other, &COMMANDS).into()),

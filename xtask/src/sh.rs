@@ -2,12 +2,13 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::report::tail;
+use crate::report::{Activity, tail};
 
 /// A command with its arguments.
 pub(crate) fn cmd<I, S>(program: impl AsRef<OsStr>, args: I) -> Command
@@ -68,6 +69,33 @@ pub(crate) fn logged(command: &mut Command, log: &Path) -> Result<()> {
     if !status.success() {
         let said = std::fs::read_to_string(log).unwrap_or_default();
         bail!("`{shown}` failed ({status}); its log is {}, which ends:\n{}", log.display(), tail(&said, 30));
+    }
+    Ok(())
+}
+
+/// Runs a command whose lines on standard error go to a file and tell what it is doing.
+pub(crate) fn watched(command: &mut Command, log: &Path, activity: &Activity) -> Result<()> {
+    let shown = show(command);
+    if let Some(folder) = log.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let mut file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start `{shown}`"))?;
+    if let Some(stderr) = child.stderr.take() {
+        for (number, line) in BufReader::new(stderr).lines().map_while(std::io::Result::ok).enumerate() {
+            writeln!(file, "{line}")?;
+            activity.set(format!("line {}: {}", number + 1, line.trim()));
+        }
+    }
+    let status = child.wait()?;
+    if !status.success() {
+        let said = std::fs::read_to_string(log).unwrap_or_default();
+        bail!("`{shown}` failed ({status}); its log is {}, which ends:\n{}", log.display(), tail(&said, 40));
     }
     Ok(())
 }

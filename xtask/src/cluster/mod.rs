@@ -24,7 +24,8 @@ use sha2::{Digest, Sha256};
 
 pub(crate) use files::PAUSE_IMAGE;
 
-use crate::report::{progress, say};
+use crate::images::Image;
+use crate::report::{progress, say, step};
 use crate::sh;
 use crate::tools::Tools;
 use crate::workspace;
@@ -117,6 +118,20 @@ impl Cluster {
                 .args(["images", "import"])
                 .arg(tar),
         )
+    }
+
+    /// Puts those images into the cluster that were not put there before.
+    pub(crate) fn load_new(&self, images: &[Image]) -> Result<()> {
+        let folder = self.state.join("loaded");
+        std::fs::create_dir_all(&folder)?;
+        for image in images {
+            let mark = folder.join(image.archive.file_name().unwrap_or_default());
+            if !mark.exists() {
+                step(&format!("load {}", image.name), |_| self.load(&image.archive))?;
+                File::create(mark)?;
+            }
+        }
+        Ok(())
     }
 
     /// kubectl for this cluster.

@@ -59,10 +59,12 @@ pub(crate) fn product() -> Result<Image> {
 
 /// The static binary that the product's image holds.
 pub(crate) fn product_binary() -> Result<PathBuf> {
-    step("build outrigger", |_| {
-        sh::interactive(
-            sh::line("cargo build --release --locked --target x86_64-unknown-linux-musl --package outrigger --bin outrigger")
-                .current_dir(workspace::root()),
+    step("build outrigger", |activity| {
+        let command = "cargo build --release --locked --target x86_64-unknown-linux-musl --package outrigger --bin outrigger";
+        sh::watched(
+            sh::line(command).current_dir(workspace::root()),
+            &workspace::cache().join("log/build-outrigger.log"),
+            activity,
         )
     })?;
     Ok(workspace::cargo_target().join("x86_64-unknown-linux-musl/release/outrigger"))
@@ -92,6 +94,11 @@ pub(crate) fn all() -> Result<Vec<Image>> {
         progress(format_args!("{} is {}", image.name, image.archive.display()));
     }
     Ok(images)
+}
+
+/// Pushes an image to a registry under another name.
+pub(crate) fn push(image: &Image, name: &str) -> Result<()> {
+    build::push(&image.archive, name)
 }
 
 /// The archive with this key, built unless it is there.

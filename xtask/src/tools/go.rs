@@ -1,14 +1,13 @@
 //! Binaries built from the Go modules in `e2e/kubernetes`, cached by what they are built from.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
-use crate::report::{self, Activity, progress, tail};
+use crate::report::{self, Activity, progress};
 use crate::{sh, workspace};
 
 /// A Go module of this repository and the one binary that it makes.
@@ -98,43 +97,15 @@ impl Module {
     }
 
     fn compile(self, output: &Path, log: &Path, activity: &Activity) -> Result<()> {
-        if let Some(folder) = log.parent() {
-            std::fs::create_dir_all(folder)?;
-        }
-        let mut said = File::create(log)?;
         // Each name that -v prints is a package that was just compiled: a sign of life.
-        let mut child = go(&self.folder())
-            .args(["build", "-v", "-trimpath", "-ldflags", self.linker_flags(), "-o"])
-            .arg(output)
-            .arg(self.package())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .context("cannot start go")?;
-        let mut packages = 0_usize;
-        if let Some(stderr) = child.stderr.take() {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                writeln!(said, "{line}")?;
-                if line.starts_with("go: downloading") {
-                    activity.set(line.trim_start_matches("go: ").to_owned());
-                } else {
-                    packages += 1;
-                    activity.set(format!("{packages} packages compiled, the last one {line}"));
-                }
-            }
-        }
-        let status = child.wait()?;
-        if !status.success() {
-            let text = std::fs::read_to_string(log).unwrap_or_default();
-            bail!(
-                "building {} failed ({status}); its log is {}, which ends:\n{}",
-                self.name(),
-                log.display(),
-                tail(&text, 20)
-            );
-        }
-        Ok(())
+        sh::watched(
+            go(&self.folder())
+                .args(["build", "-v", "-trimpath", "-ldflags", self.linker_flags(), "-o"])
+                .arg(output)
+                .arg(self.package()),
+            log,
+            activity,
+        )
     }
 
     /// A hash of everything that the binary is made from.

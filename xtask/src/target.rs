@@ -1,0 +1,219 @@
+//! The cluster that a task works on: the embedded one, or one that is already there.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::args::{Args, Usage};
+use crate::cluster::Cluster;
+use crate::images::{self, Image};
+use crate::report::step;
+use crate::tools::{self, Tools};
+use crate::{sh, workspace};
+
+/// Where to work, as the command line or the environment says.
+#[derive(Clone)]
+pub(crate) enum Target {
+    /// The cluster that this program makes.
+    Embedded(Cluster),
+    /// A cluster that is already there.
+    External {
+        /// The file that says where it is.
+        kubeconfig: PathBuf,
+        /// How images get there.
+        delivery: Delivery,
+    },
+}
+
+/// How images get to a cluster that is already there.
+#[derive(Clone)]
+pub(crate) enum Delivery {
+    /// A command for each archive; `{}` stands for its path.
+    Load(String),
+    /// A registry with a path, which the images are pushed to and the cluster pulls from.
+    Registry(String),
+}
+
+impl Target {
+    /// Takes the options that name a target out of the command line.
+    pub(crate) fn from_args(args: &mut Args) -> Result<Self, Usage> {
+        let from = |value: Option<String>, variable: &str| value.or_else(|| std::env::var(variable).ok());
+        let kubeconfig = from(args.option("--kubeconfig")?, "OUTRIGGER_KUBECONFIG");
+        let load = from(args.option("--load")?, "OUTRIGGER_LOAD");
+        let registry = from(args.option("--registry")?, "OUTRIGGER_REGISTRY");
+        let Some(kubeconfig) = kubeconfig.filter(|path| !path.is_empty()) else {
+            return match (load, registry) {
+                (None, None) => Ok(Self::Embedded(Cluster::of_workspace())),
+                _ => Err(Usage(
+                    "--load and --registry are for a cluster of yours: add --kubeconfig FILE".to_owned(),
+                )),
+            };
+        };
+        let delivery = match (load, registry) {
+            (Some(command), None) if command.contains("{}") => Delivery::Load(command),
+            (Some(_), None) => {
+                return Err(Usage("the command of --load needs {} where the archive's path goes".to_owned()));
+            }
+            (None, Some(registry)) => Delivery::Registry(registry.trim_end_matches('/').to_owned()),
+            (Some(_), Some(_)) => return Err(Usage("--load and --registry exclude each other".to_owned())),
+            (None, None) => {
+                return Err(Usage(
+                    "with --kubeconfig, say how images get to the cluster:\n  \
+                     --load 'kind load image-archive {}'     a command that is run for each archive\n  \
+                     --registry registry.example/outrigger   a registry that the cluster can pull from"
+                        .to_owned(),
+                ));
+            }
+        };
+        let kubeconfig =
+            std::path::absolute(&kubeconfig).map_err(|error| Usage(format!("{kubeconfig}: {error}")))?;
+        if !kubeconfig.is_file() {
+            return Err(Usage(format!("there is no kubeconfig {}", kubeconfig.display())));
+        }
+        Ok(Self::External { kubeconfig, delivery })
+    }
+
+    /// Checks what has to be there before anything is built.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self {
+            Self::Embedded(_) => tools::preflight::embedded(),
+            Self::External { .. } => tools::preflight::external(),
+        }
+    }
+
+    /// Builds everything, starts the cluster if it is ours, and brings the images there.
+    pub(crate) fn prepare(&self) -> Result<Ready> {
+        tools::install_packages()?;
+        // The Go builds and the Rust build are the longest parts of a cold start, so they run beside each other.
+        let (cluster_side, product) = std::thread::scope(|scope| {
+            let cluster_side = scope.spawn(|| self.prepare_cluster());
+            let product = images::product();
+            (cluster_side.join(), product)
+        });
+        let Ok(cluster_side) = cluster_side else { bail!("preparing the cluster panicked") };
+        let ready = cluster_side?;
+        let product = product?;
+        ready.deliver(&[product.clone()])?;
+        Ok(Ready { product: Some(product), ..ready })
+    }
+
+    fn prepare_cluster(&self) -> Result<Ready> {
+        let tools = Tools::build()?;
+        let kubeconfig = match self {
+            Self::Embedded(cluster) => {
+                let pause = images::pause(&tools)?;
+                cluster.up(&tools, &pause.archive)?;
+                cluster.kubeconfig()
+            }
+            Self::External { kubeconfig, .. } => kubeconfig.clone(),
+        };
+        let images = images::programs()?;
+        let ready = Ready { target: self.clone(), tools, kubeconfig, images, product: None };
+        ready.deliver(&ready.images)?;
+        Ok(ready)
+    }
+}
+
+/// A cluster that runs, with every image in it.
+pub(crate) struct Ready {
+    target: Target,
+    /// The programs of the host's side.
+    pub(crate) tools: Tools,
+    /// The file that says where the cluster is.
+    pub(crate) kubeconfig: PathBuf,
+    images: Vec<Image>,
+    product: Option<Image>,
+}
+
+impl Ready {
+    /// kubectl for the cluster.
+    pub(crate) fn kubectl<'word>(&self, words: impl IntoIterator<Item = &'word str>) -> Command {
+        let mut kubectl = sh::cmd(&self.tools.kubectl, words);
+        kubectl.env("KUBECONFIG", &self.kubeconfig).current_dir(workspace::root());
+        kubectl
+    }
+
+    /// Helm for the cluster.
+    pub(crate) fn helm<'word>(&self, words: impl IntoIterator<Item = &'word str>) -> Command {
+        let mut helm = sh::cmd(&self.tools.helm, words);
+        helm.env("KUBECONFIG", &self.kubeconfig).current_dir(workspace::root());
+        helm
+    }
+
+    /// Whether the cluster is the embedded one.
+    pub(crate) fn is_embedded(&self) -> bool {
+        matches!(self.target, Target::Embedded(_))
+    }
+
+    /// The product's repository and tag, as the cluster finds it.
+    pub(crate) fn product(&self) -> (String, String) {
+        let name = self.name(images::PRODUCT);
+        name.rsplit_once(':')
+            .map_or((name.clone(), String::new()), |(left, right)| (left.to_owned(), right.to_owned()))
+    }
+
+    /// Changes whenever the product's image does.
+    pub(crate) fn product_build(&self) -> String {
+        let archive = self.product.as_ref().and_then(|image| image.archive.file_stem());
+        archive.unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// The images in manifests, renamed where they come from a registry.
+    pub(crate) fn rename_images(&self, manifest: &str) -> String {
+        let mut renamed = String::with_capacity(manifest.len());
+        for line in manifest.lines() {
+            match line.split_once("image: ") {
+                Some((before, name)) if before.chars().all(|letter| " -".contains(letter)) => {
+                    renamed.push_str(&format!("{before}image: {}\n", self.name(name.trim())));
+                }
+                _ => {
+                    renamed.push_str(line);
+                    renamed.push('\n');
+                }
+            }
+        }
+        renamed
+    }
+
+    fn name(&self, name: &str) -> String {
+        let Target::External { delivery: Delivery::Registry(registry), .. } = &self.target else {
+            return name.to_owned();
+        };
+        let known =
+            self.images.iter().map(|image| image.name.as_str()).chain([images::PRODUCT]).any(|full| {
+                full == name
+                    || full
+                        .strip_prefix("docker.io/")
+                        .is_some_and(|short| short == name || short.strip_prefix("library/") == Some(name))
+            });
+        if known { in_registry(registry, name) } else { name.to_owned() }
+    }
+
+    fn deliver(&self, images: &[Image]) -> Result<()> {
+        match &self.target {
+            Target::Embedded(cluster) => cluster.load_new(images),
+            Target::External { delivery: Delivery::Load(command), .. } => {
+                images.iter().try_for_each(|image| {
+                    step(&format!("load {}", image.name), |_| load(command, &image.archive))
+                })
+            }
+            Target::External { delivery: Delivery::Registry(registry), .. } => {
+                images.iter().try_for_each(|image| {
+                    let name = in_registry(registry, &image.name);
+                    step(&format!("push {name}"), |_| images::push(image, &name))
+                })
+            }
+        }
+    }
+}
+
+fn in_registry(registry: &str, name: &str) -> String {
+    let last = name.rsplit('/').next().unwrap_or(name);
+    format!("{registry}/{last}")
+}
+
+fn load(command: &str, archive: &Path) -> Result<()> {
+    let path = archive.to_str().context("an archive's path that is not text")?;
+    sh::interactive(&mut sh::cmd("sh", ["-c", &command.replace("{}", path)]))
+}
