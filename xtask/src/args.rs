@@ -106,12 +106,13 @@ mod tests {
     }
 
     #[test]
-    fn options_are_taken_out_in_both_spellings() {
+    fn options_are_taken_out_in_both_spellings() -> Result<(), Usage> {
         let mut words = args("demo --load=kind --kubeconfig file --keep");
-        assert_eq!(words.option("--load").unwrap().as_deref(), Some("kind"));
-        assert_eq!(words.option("--kubeconfig").unwrap().as_deref(), Some("file"));
+        assert_eq!(words.option("--load")?.as_deref(), Some("kind"));
+        assert_eq!(words.option("--kubeconfig")?.as_deref(), Some("file"));
         assert!(words.switch("--keep"));
         assert_eq!(words.rest(), ["demo"]);
+        Ok(())
     }
 
     #[test]

@@ -3,10 +3,13 @@
 mod args;
 mod cluster;
 mod demo;
+mod generate;
+mod hash;
 mod images;
 mod report;
 mod sh;
 mod target;
+mod test;
 mod tools;
 mod workspace;
 
@@ -75,6 +78,12 @@ fn dispatch(mut args: Args) -> Result<ExitCode> {
             tools::install_packages()?;
             images::all()?;
         }
+        "test" => test::run(args)?,
+        "generate" => {
+            let check = args.switch("--check");
+            args.end(&["--check"])?;
+            if check { generate::check()? } else { generate::write()? }
+        }
         "help" | "-h" | "--help" => report::say(HELP.trim_end()),
         other => return Err(unknown(other, &COMMANDS).into()),
     }
@@ -83,8 +92,10 @@ fn dispatch(mut args: Args) -> Result<ExitCode> {
 
 fn cluster_command(mut args: Args) -> Result<()> {
     let words = ["up", "down", "status", "kubectl", "load"];
-    let cluster = Cluster::of_workspace();
     let word = args.next().unwrap_or_else(|| "status".to_owned());
+    // kubectl's own words are left alone.
+    let name = if word == "kubectl" { None } else { args.option("--name")? };
+    let cluster = name.map_or_else(Cluster::of_workspace, |name| Cluster::named(&name));
     match word.as_str() {
         "up" => {
             args.end(&[])?;

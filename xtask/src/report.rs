@@ -16,7 +16,6 @@ use crate::workspace;
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
-static TIMES: Mutex<Vec<(String, Duration)>> = Mutex::new(Vec::new());
 
 /// Starts the clock that every progress line shows.
 pub(crate) fn start_clock() {
@@ -60,13 +59,7 @@ pub(crate) fn step<T>(name: &str, work: impl FnOnce(&Activity) -> Result<T>) -> 
         }
         Err(_) => progress(format_args!("{name}: FAILED after {}", short(took))),
     }
-    locked(&TIMES).push((name.to_owned(), took));
     result
-}
-
-/// The steps so far with the time that each took, in the order in which they ended.
-pub(crate) fn times() -> Vec<(String, Duration)> {
-    locked(&TIMES).clone()
 }
 
 /// A duration as a person says it.
@@ -152,9 +145,9 @@ fn expected(name: &str) -> Option<Duration> {
     stored.or(builtin).map(Duration::from_secs)
 }
 
-/// A step that found everything in a cache says nothing about the next cold run, so only long ones count.
+/// A step that found most of its work in a cache says nothing about the next cold run, so only long ones count.
 fn remember(name: &str, took: Duration) {
-    if took > HEARTBEAT {
+    if took > HEARTBEAT && expected(name).is_none_or(|known| took > known / 2) {
         let file = durations_file(name);
         if let Some(folder) = file.parent() {
             // Only an estimate is lost when this cannot be written.
@@ -173,7 +166,13 @@ pub(crate) fn tail(text: &str, count: usize) -> String {
         }
         last.push_back(line);
     }
-    last.into_iter().map(|line| format!("    {line}\n")).collect()
+    let mut indented = String::new();
+    for line in last {
+        indented.push_str("    ");
+        indented.push_str(line);
+        indented.push('\n');
+    }
+    indented
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -50,6 +50,9 @@ impl Target {
                 )),
             };
         };
+        if is_embedded(Path::new(&kubeconfig)) {
+            return Ok(Self::Embedded(Cluster::of_workspace()));
+        }
         let delivery = match (load, registry) {
             (Some(command), None) if command.contains("{}") => Delivery::Load(command),
             (Some(_), None) => {
@@ -92,13 +95,12 @@ impl Target {
             (cluster_side.join(), product)
         });
         let Ok(cluster_side) = cluster_side else { bail!("preparing the cluster panicked") };
-        let ready = cluster_side?;
-        let product = product?;
-        ready.deliver(&[product.clone()])?;
-        Ok(Ready { product: Some(product), ..ready })
+        product?;
+        cluster_side?.with_product()
     }
 
-    fn prepare_cluster(&self) -> Result<Ready> {
+    /// The same without the product's image.
+    pub(crate) fn prepare_cluster(&self) -> Result<Ready> {
         let tools = Tools::build()?;
         let kubeconfig = match self {
             Self::Embedded(cluster) => {
@@ -127,6 +129,13 @@ pub(crate) struct Ready {
 }
 
 impl Ready {
+    /// Brings the product's image there.
+    pub(crate) fn with_product(self) -> Result<Self> {
+        let product = images::product()?;
+        self.deliver(std::slice::from_ref(&product))?;
+        Ok(Self { product: Some(product), ..self })
+    }
+
     /// kubectl for the cluster.
     pub(crate) fn kubectl<'word>(&self, words: impl IntoIterator<Item = &'word str>) -> Command {
         let mut kubectl = sh::cmd(&self.tools.kubectl, words);
@@ -165,13 +174,13 @@ impl Ready {
         for line in manifest.lines() {
             match line.split_once("image: ") {
                 Some((before, name)) if before.chars().all(|letter| " -".contains(letter)) => {
-                    renamed.push_str(&format!("{before}image: {}\n", self.name(name.trim())));
+                    renamed.push_str(before);
+                    renamed.push_str("image: ");
+                    renamed.push_str(&self.name(name.trim()));
                 }
-                _ => {
-                    renamed.push_str(line);
-                    renamed.push('\n');
-                }
+                _ => renamed.push_str(line),
             }
+            renamed.push('\n');
         }
         renamed
     }
@@ -206,6 +215,12 @@ impl Ready {
             }
         }
     }
+}
+
+/// Whether a kubeconfig is the embedded cluster's, which a test that runs this program hands on.
+fn is_embedded(kubeconfig: &Path) -> bool {
+    let ours = Cluster::of_workspace().kubeconfig().canonicalize();
+    ours.is_ok_and(|ours| kubeconfig.canonicalize().is_ok_and(|theirs| ours == theirs))
 }
 
 fn in_registry(registry: &str, name: &str) -> String {

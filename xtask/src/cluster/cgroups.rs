@@ -1,5 +1,6 @@
 //! The cluster's own branch in every control group hierarchy.
 
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -42,10 +43,10 @@ pub(super) fn create(cluster: &Cluster) -> Result<Vec<Hierarchy>> {
     if hierarchies.is_empty() {
         bail!("no control groups are mounted below {ROOT}");
     }
-    let text: String = hierarchies
-        .iter()
-        .map(|one| format!("{}\t{}\t{}\n", one.group.display(), one.mount.display(), one.controllers))
-        .collect();
+    let mut text = String::new();
+    for one in &hierarchies {
+        writeln!(text, "{}\t{}\t{}", one.group.display(), one.mount.display(), one.controllers)?;
+    }
     std::fs::write(cluster.state.join("cgroups"), text)?;
     Ok(hierarchies)
 }
@@ -98,7 +99,9 @@ pub(super) fn remove(cluster: &Cluster) -> Result<()> {
         if left.is_empty() {
             return Ok(());
         }
-        left.iter().for_each(|group| remove_tree(group));
+        for group in &left {
+            remove_tree(group);
+        }
         std::thread::sleep(Duration::from_millis(30));
     }
     left.clear();

@@ -64,7 +64,7 @@ oom_score = 0
 
 fn is_overlay(path: &Path) -> bool {
     const OVERLAYFS_SUPER_MAGIC: i64 = 0x794c_7630;
-    rustix::fs::statfs(path).is_ok_and(|found| i64::try_from(found.f_type) == Ok(OVERLAYFS_SUPER_MAGIC))
+    rustix::fs::statfs(path).is_ok_and(|found| found.f_type == OVERLAYFS_SUPER_MAGIC)
 }
 
 fn kubelet(state: &Path) -> String {
@@ -118,7 +118,7 @@ fn corefile(state: &Path) -> String {
     )
 }
 
-/// CoreDNS runs as a process of the node, so its Service has no selector and an endpoint written by hand.
+/// `CoreDNS` runs as a process of the node, so its Service has no selector and an endpoint written by hand.
 const DNS: &str = "apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: {name: coredns}

@@ -1,6 +1,6 @@
 //! The embedded cluster: a real single-node Kubernetes in namespaces of its own.
 //!
-//! etcd, the API server, the controller manager, the scheduler, the kubelet, kube-proxy, CoreDNS and containerd run
+//! etcd, the API server, the controller manager, the scheduler, the kubelet, kube-proxy, `CoreDNS` and containerd run
 //! under one PID 1 in their own network, mount, PID, UTS, IPC and cgroup namespaces. The host's network, `/etc`,
 //! netfilter tables and sysctls stay as they were, and ending PID 1 ends all of it. Nothing of it needs a record to be
 //! taken down: processes and control groups are found by the path of the state folder.
@@ -24,6 +24,7 @@ use sha2::{Digest, Sha256};
 
 pub(crate) use files::PAUSE_IMAGE;
 
+use crate::hash::hex;
 use crate::images::Image;
 use crate::report::{progress, say, step};
 use crate::sh;
@@ -193,7 +194,7 @@ impl Cluster {
             if is_same_file(&file, &path) {
                 return Ok(file);
             }
-            if started.elapsed() > Duration::from_secs(600) {
+            if started.elapsed() > Duration::from_mins(10) {
                 bail!("cannot lock {}", path.display());
             }
         }
@@ -202,7 +203,7 @@ impl Cluster {
     /// The control groups' name: short, and another one for another checkout.
     fn group(&self) -> String {
         let digest = Sha256::digest(self.state.as_os_str().as_encoded_bytes());
-        let hash: String = digest.iter().take(5).map(|byte| format!("{byte:02x}")).collect();
+        let hash = hex(digest.iter().take(5));
         format!("outrigger-{hash}")
     }
 }

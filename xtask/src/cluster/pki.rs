@@ -9,6 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::Cluster;
+use crate::hash::hex;
 use crate::sh::{self, line};
 
 /// Who calls the API server with a token: kubeconfig, user, uid and group.
@@ -100,7 +101,7 @@ current-context: outrigger
 fn random() -> Result<String> {
     let mut bytes = [0; 16];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&bytes))
 }
 
 fn private(path: &Path, text: &str) -> Result<()> {

@@ -67,7 +67,9 @@ pub(super) fn kill(cluster: &Cluster) -> Result<bool> {
             );
         }
         if Instant::now() > patience || !found.iter().any(|process| process.is_init) {
-            left.iter().for_each(|process| signal(process.pid));
+            for process in &left {
+                signal(process.pid);
+            }
             patience = deadline;
         }
         std::thread::sleep(Duration::from_millis(30));

@@ -1,1 +1,175 @@
-//! Placeholder.
+//! The proof that a cluster leaves the host as it was: taken down in order, broken off while it starts, and crashed.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{Cluster, processes};
+use crate::report::{Activity, progress};
+use crate::sh;
+use crate::tools::Tools;
+
+/// A cluster of its own, beside the checkout's.
+const NAME: &str = "cluster-proof";
+const SYSCTLS: [&str; 9] = [
+    "vm/overcommit_memory",
+    "kernel/panic",
+    "kernel/panic_on_oops",
+    "kernel/keys/root_maxkeys",
+    "kernel/keys/root_maxbytes",
+    "net/ipv4/ip_forward",
+    "net/bridge/bridge-nf-call-iptables",
+    "net/netfilter/nf_conntrack_max",
+    "net/ipv4/conf/all/route_localnet",
+];
+/// Folders in which the cluster's programs would make theirs if they were let.
+const FOLDERS: [&str; 9] =
+    ["/etc", "/opt", "/run", "/usr/libexec", "/var/lib", "/var/log", "/var/run", "/etc/cni", "/opt/cni"];
+
+/// Brings a cluster up and down in three ways and compares the host before and after.
+pub(crate) fn run(tools: &Tools, pause_image: &Path, activity: &Activity) -> Result<()> {
+    let cluster = Cluster::named(NAME);
+    cluster.down()?;
+    let before = Host::look(&cluster)?;
+
+    activity.set("up and down in order");
+    cluster.up(tools, pause_image)?;
+    sh::run(cluster.kubectl().args(["get", "nodes"]))?;
+    cluster.down()?;
+    before.compare(&cluster, "after `down`")?;
+
+    activity.set("broken off while it starts");
+    break_off(&cluster)?;
+    cluster.up(tools, pause_image).context("`up` after a broken-off one")?;
+
+    activity.set("crashed");
+    let init = cluster.init()?.and_then(Pid::from_raw).context("there is no cluster to crash")?;
+    kill_process(init, Signal::KILL)?;
+    if !cluster.down()? {
+        bail!("`down` says that there was nothing after a crash");
+    }
+    if cluster.down()? {
+        bail!("`down` says twice that there was something");
+    }
+    before.compare(&cluster, "after a crash and `down`")
+}
+
+/// Kills `cluster up` half way and waits until what it started has ended by itself.
+fn break_off(cluster: &Cluster) -> Result<()> {
+    let mut up = Command::new(std::env::current_exe()?)
+        .args(["cluster", "up", "--name", NAME])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while cluster.init()?.is_none() {
+        if let Some(status) = up.try_wait()? {
+            bail!("`cluster up` ended before it could be broken off ({status})");
+        }
+        if Instant::now() > deadline {
+            bail!("`cluster up` starts nothing");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    up.kill()?;
+    up.wait()?;
+    while !processes::of(cluster)?.is_empty() {
+        if Instant::now() > deadline {
+            bail!("the processes of a broken-off `up` do not end by themselves");
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Ok(())
+}
+
+/// What a cluster could change on the host, a line each.
+struct Host {
+    facts: BTreeSet<String>,
+}
+
+impl Host {
+    fn look(cluster: &Cluster) -> Result<Self> {
+        let mut facts = BTreeSet::new();
+        let mut add = |kind: &str, lines: &str| {
+            facts.extend(lines.lines().map(|line| format!("{kind}: {}", line.trim())));
+        };
+        add("mount", &mounts()?);
+        add("link", &sh::output(&mut sh::line("ip -brief link"))?);
+        add("route", &sh::output(&mut sh::line("ip route show table all"))?);
+        add("rule", &sh::output(&mut sh::line("ip rule"))?);
+        add("netfilter", &sh::output(&mut sh::line("nft --stateless list ruleset"))?);
+        for name in SYSCTLS {
+            let value = std::fs::read_to_string(Path::new("/proc/sys").join(name)).unwrap_or_default();
+            add("sysctl", &format!("{name} {}", value.trim()));
+        }
+        add("host name", &std::fs::read_to_string("/proc/sys/kernel/hostname")?);
+        for folder in FOLDERS {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                add("file", &entry.path().to_string_lossy());
+            }
+        }
+        let state = cluster.state.to_string_lossy().into_owned();
+        let groups = sh::attempt(&mut sh::line("find /sys/fs/cgroup -type d"))?.1;
+        let ours = |line: &&str| line.contains(&cluster.group()) || line.contains("kubepods");
+        groups.lines().filter(ours).for_each(|line| add("control group", line));
+        for process in std::fs::read_dir("/proc")?.flatten() {
+            let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line).replace('\0', " ");
+            if line.contains(&state) {
+                add("process", &line);
+            }
+        }
+        for table in ["tcp", "tcp6"] {
+            add("listener", &listeners(table)?);
+        }
+        if cluster.state.exists() {
+            add("state", &state);
+        }
+        Ok(Self { facts })
+    }
+
+    /// Other programs come and go, so only a difference that stays counts.
+    fn compare(&self, cluster: &Cluster, when: &str) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let mut stays: Option<BTreeSet<String>> = None;
+        loop {
+            let now = Self::look(cluster)?;
+            let new = now.facts.difference(&self.facts).map(|fact| format!("+ {fact}"));
+            let gone = self.facts.difference(&now.facts).map(|fact| format!("- {fact}"));
+            let found: BTreeSet<String> = new.chain(gone).collect();
+            let left = stays.map_or(found.clone(), |stays| stays.intersection(&found).cloned().collect());
+            if left.is_empty() {
+                progress(format_args!("the host is as it was {when}: {} facts compared", self.facts.len()));
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                let list: Vec<String> = left.into_iter().collect();
+                bail!("the host is not as it was {when}:\n  {}", list.join("\n  "));
+            }
+            stays = Some(left);
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    }
+}
+
+/// Without the numbers that the kernel gives to mounts in passing.
+fn mounts() -> Result<String> {
+    let text = std::fs::read_to_string("/proc/self/mountinfo")?;
+    let lines = text.lines().map(|line| line.split(' ').skip(3).collect::<Vec<_>>().join(" "));
+    Ok(lines.collect::<Vec<_>>().join("\n"))
+}
+
+fn listeners(table: &str) -> Result<String> {
+    const LISTENING: &str = "0A";
+    let text = std::fs::read_to_string(Path::new("/proc/net").join(table))?;
+    let sockets = text.lines().skip(1).filter_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        (fields.get(3) == Some(&LISTENING)).then(|| fields.get(1).copied().unwrap_or_default().to_owned())
+    });
+    Ok(sockets.collect::<Vec<_>>().join("\n"))
+}

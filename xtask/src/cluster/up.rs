@@ -1,5 +1,6 @@
 //! Bringing the cluster up, from the host's side.
 
+use std::fmt::Write;
 use std::fs::File;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
@@ -17,7 +18,7 @@ use crate::sh;
 use crate::tools::Tools;
 
 /// A node is ready in ten seconds on two idle cores; a busy machine gets much more.
-const READY_WITHIN: Duration = Duration::from_secs(240);
+const READY_WITHIN: Duration = Duration::from_mins(4);
 
 /// Starts the cluster unless it is up and answers.
 pub(super) fn up(cluster: &Cluster, tools: &Tools, pause_image: &Path) -> Result<()> {
@@ -146,7 +147,7 @@ fn last_words(cluster: &Cluster) -> String {
     for name in ["node", "kubelet", "kube-apiserver", "containerd"] {
         let file = cluster.log(name);
         if let Ok(text) = std::fs::read_to_string(&file) {
-            words.push_str(&format!("  {} ends:\n{}", file.display(), tail(&text, 8)));
+            let _ = write!(words, "  {} ends:\n{}", file.display(), tail(&text, 8));
         }
     }
     words

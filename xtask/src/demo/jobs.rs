@@ -8,7 +8,7 @@ use super::live::{heading, items, name, object, pods, table, text, wait};
 use crate::sh;
 use crate::target::Ready;
 
-/// Prints the Job, a Job of the CronJob, and how their sidecars ended.
+/// Prints the Job, a Job of the `CronJob`, and how their sidecars ended.
 pub(super) fn show(cluster: &Ready) -> Result<()> {
     heading("A sidecar never exits by itself, and the Jobs are complete");
     let mut rows = vec![row(cluster, "price-import", "price-import")?];

@@ -11,7 +11,7 @@ use crate::sh;
 use crate::target::Ready;
 
 /// A busy machine takes its time to start pods.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// An object of the demo's namespace.
 pub(super) fn object(cluster: &Ready, kind: &str, name: &str) -> Result<Value> {
@@ -72,7 +72,7 @@ pub(super) fn wait<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -
     }
 }
 
-/// Waits until the Deployment and the StatefulSet have all their replicas ready.
+/// Waits until the Deployment and the `StatefulSet` have all their replicas ready.
 pub(super) fn workloads_ready(cluster: &Ready, activity: &Activity) -> Result<()> {
     for workload in ["deployment/storefront", "statefulset/sessions"] {
         activity.set(workload);

@@ -140,5 +140,5 @@ fn key(sources: &[&PathBuf], name: &str) -> Result<String> {
         hash.update(file.file_name().unwrap_or_default().as_encoded_bytes());
         hash.update(Sha256::digest(std::fs::read(&file)?));
     }
-    Ok(hash.finalize().iter().take(10).map(|byte| format!("{byte:02x}")).collect())
+    Ok(crate::hash::short(hash))
 }

@@ -92,7 +92,7 @@ pub(super) fn update() -> Result<()> {
 
 /// Whether the package lists are missing or older than a day.
 fn lists_are_old() -> bool {
-    let day = Duration::from_secs(24 * 3600);
+    let day = Duration::from_hours(24);
     let is_fresh = |entry: std::fs::DirEntry| {
         entry.file_name().to_string_lossy().contains("Packages")
             && entry

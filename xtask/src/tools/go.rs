@@ -124,7 +124,7 @@ impl Module {
         hash.update(self.linker_flags());
         hash.update(self.package());
         hash.update(sh::output(go(&folder).arg("version"))?);
-        Ok(hash.finalize().iter().take(10).map(|byte| format!("{byte:02x}")).collect())
+        Ok(crate::hash::short(hash))
     }
 }
 

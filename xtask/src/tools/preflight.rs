@@ -50,9 +50,9 @@ fn conclude(problems: &[String]) -> Result<()> {
     if problems.is_empty() {
         return Ok(());
     }
-    let list: String = problems.iter().map(|problem| format!("\n  - {problem}")).collect();
+    let list = problems.join("\n  - ");
     bail!(
-        "nothing was built yet, because:{list}\n\nA cluster that is already there can be used instead: \
+        "nothing was built yet, because:\n  - {list}\n\nA cluster that is already there can be used instead: \
          --kubeconfig FILE with --load 'CMD {{}}' or --registry HOST/PATH"
     )
 }

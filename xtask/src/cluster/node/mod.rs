@@ -65,13 +65,13 @@ pub(crate) fn run(state: &Path) -> Result<ExitCode> {
 
     components::start_first(&cluster);
     let importing = import_images(&cluster);
-    until(Duration::from_secs(120), || kubectl(&cluster, ["get", "--raw", "/readyz"]).is_ok())
+    until(Duration::from_mins(2), || kubectl(&cluster, ["get", "--raw", "/readyz"]).is_ok())
         .context("the API server is not ready")?;
     progress("API server ready");
     components::start_second(&cluster);
     kubectl(&cluster, ["apply", "-f"].map(PathBuf::from).into_iter().chain([state.join("dns.yaml")]))?;
     components::start_dns(&cluster);
-    until(Duration::from_secs(120), || node_is_ready(&cluster)).context("the node is not ready")?;
+    until(Duration::from_mins(2), || node_is_ready(&cluster)).context("the node is not ready")?;
     if importing.join().is_err() {
         bail!("importing the node's images failed");
     }
@@ -109,7 +109,7 @@ fn import_images(cluster: &Cluster) -> std::thread::JoinHandle<()> {
     let images = cluster.state.join("images");
     let log = cluster.log("import");
     std::thread::spawn(move || {
-        let up = until(Duration::from_secs(60), || sh::run(&mut sh::line("ctr version")).is_ok());
+        let up = until(Duration::from_mins(1), || sh::run(&mut sh::line("ctr version")).is_ok());
         let entries = std::fs::read_dir(images).into_iter().flatten().flatten();
         for entry in entries {
             let mut import = sh::line("ctr --namespace k8s.io images import");

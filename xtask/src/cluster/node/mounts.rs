@@ -38,9 +38,9 @@ pub(super) fn prepare(cluster: &Cluster) -> Result<()> {
     sh::run(&mut sh::line("umount --lazy /sys"))?;
     mount("-t sysfs sysfs /sys")?;
     if cgroups::was_unified(cluster)? {
-        unified()?
+        unified()?;
     } else {
-        hierarchies(cluster)?
+        hierarchies(cluster)?;
     }
     for (name, value) in KUBELET_SYSCTLS {
         let file = PathBuf::from("/run/upper").join(name.replace('/', "_"));

@@ -1,0 +1,100 @@
+//! The chart: linted, and every object that it renders accepted by a real API server.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use anyhow::{Context, Result, bail};
+
+use crate::report::progress;
+use crate::target::Ready;
+use crate::{sh, workspace};
+
+const NAMESPACE: &str = "outrigger-system";
+
+/// Lints and dry-runs the chart with its defaults and with every file of values in its folder `ci`.
+pub(super) fn check(cluster: &Ready) -> Result<()> {
+    let mut sets: Vec<Option<PathBuf>> = vec![None];
+    let folder = workspace::root().join("charts/outrigger/ci");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)?.flatten().map(|entry| entry.path()).collect();
+    files.sort();
+    sets.extend(files.into_iter().map(Some));
+    definitions(cluster)?;
+    for values in sets {
+        let name = values
+            .as_ref()
+            .and_then(|file| file.file_stem())
+            .map_or("defaults".into(), |stem| stem.to_string_lossy());
+        one(cluster, values.as_ref()).with_context(|| format!("the chart with {name}"))?;
+        progress(format_args!("the chart with {name}: linted, rendered, accepted by the API server"));
+    }
+    kustomization(cluster)
+}
+
+fn one(cluster: &Ready, values: Option<&PathBuf>) -> Result<()> {
+    let with_values = |command: &mut std::process::Command| {
+        if let Some(file) = values {
+            command.arg("--values").arg(file);
+        }
+    };
+    let mut lint = cluster.helm(["lint", "--strict", "charts/outrigger"]);
+    with_values(&mut lint);
+    sh::run(&mut lint)?;
+    let mut template = cluster.helm(["template", "outrigger", "charts/outrigger", "--namespace", NAMESPACE]);
+    template.args(["--kube-version", "1.35.4"]);
+    with_values(&mut template);
+    let rendered = sh::output(&mut template)?;
+    dry_run(cluster, &rendered)
+}
+
+/// Custom resources among the objects need their definitions, and every object its namespace.
+fn definitions(cluster: &Ready) -> Result<()> {
+    let (_, said) = sh::attempt(&mut cluster.kubectl(["create", "namespace", NAMESPACE]))?;
+    if !said.contains("created") && !said.contains("AlreadyExists") {
+        bail!("cannot make namespace {NAMESPACE}: {said}");
+    }
+    let folder = "charts/outrigger/crds";
+    if workspace::root().join(folder).exists() {
+        sh::run(&mut cluster.kubectl([
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            "--validate=strict",
+            "--filename",
+            folder,
+        ]))?;
+    }
+    Ok(())
+}
+
+fn dry_run(cluster: &Ready, manifests: &str) -> Result<()> {
+    let mut kubectl = cluster.kubectl([
+        "apply",
+        "--server-side",
+        "--force-conflicts",
+        "--dry-run=server",
+        "--validate=strict",
+        "--namespace",
+        NAMESPACE,
+        "--filename",
+        "-",
+    ]);
+    let mut child = kubectl.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(manifests.as_bytes())?;
+    }
+    let done = child.wait_with_output()?;
+    if !done.status.success() {
+        bail!("the API server refuses it:\n{}", String::from_utf8_lossy(&done.stderr));
+    }
+    Ok(())
+}
+
+fn kustomization(cluster: &Ready) -> Result<()> {
+    if workspace::root().join("manifests/outrigger.yaml").exists() {
+        let rendered = sh::output(&mut cluster.kubectl(["kustomize", "manifests"]))?;
+        dry_run(cluster, &rendered).context("manifests/")?;
+        progress("manifests/: accepted by the API server");
+    }
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! Every check and every test, as continuous integration runs them: `cargo xtask test`.
+//!
+//! The Go builds and the cluster come up on a thread of their own, beside the checks that need only Cargo.
+
+mod chart;
+mod checks;
+mod run;
+
+use anyhow::{Result, bail};
+
+use crate::args::Args;
+use crate::cluster::proof;
+use crate::images;
+use crate::report::{progress, step};
+use crate::target::{Ready, Target};
+use crate::tools::{self, Tools};
+use run::{Filter, Run};
+
+/// Every step, in the order of the table at the end.
+const STEPS: [&str; 11] =
+    ["format", "clippy", "engine", "unit", "tools", "generated", "chart", "proof", "cluster", "e2e", "down"];
+/// The steps that need the cluster's programs.
+const NEED_TOOLS: [&str; 6] = ["tools", "generated", "chart", "proof", "cluster", "e2e"];
+
+/// Runs the steps that the command line selects.
+pub(crate) fn run(mut args: Args) -> Result<()> {
+    let target = Target::from_args(&mut args)?;
+    let keep = args.switch("--keep");
+    let filter = Filter::from_args(args, &STEPS)?;
+    if NEED_TOOLS.iter().any(|step| filter.wants(step)) {
+        target.check()?;
+        tools::install_packages()?;
+    }
+    let run = Run::new(filter);
+    let ready = std::thread::scope(|scope| {
+        let cluster_side = scope.spawn(|| cluster_side(&run, &target));
+        checks::all(&run);
+        cluster_side.join()
+    });
+    let Ok(ready) = ready else { bail!("preparing the cluster panicked") };
+    if let Some(ready) = ready {
+        run.step("chart", || chart::check(&ready));
+        run.step("e2e", || end_to_end(&run, ready));
+    } else {
+        run.skip(&["chart", "e2e"], "there is no cluster");
+    }
+    if let Target::Embedded(cluster) = &target
+        && !keep
+        && run.started_cluster()
+    {
+        run.step("down", || cluster.down().map(drop));
+    }
+    run.conclude(&STEPS)
+}
+
+/// What goes on beside Cargo's checks: the builds of the tools, the proof, and the cluster with its images.
+fn cluster_side(run: &Run, target: &Target) -> Option<Ready> {
+    if !NEED_TOOLS.iter().any(|step| run.wants(step)) {
+        return None;
+    }
+    let tools = run.always("tools", Tools::build)?;
+    run.step("generated", crate::generate::check);
+    if let Target::Embedded(_) = target {
+        run.step("proof", || {
+            let pause = images::pause(&tools)?;
+            step("proof", |activity| proof::run(&tools, &pause.archive, activity))
+        });
+    }
+    if !run.wants("cluster") && !run.wants("e2e") && !run.wants("chart") {
+        return None;
+    }
+    if let Target::Embedded(cluster) = target {
+        run.found_cluster(cluster.is_up().unwrap_or_default());
+    }
+    run.always("cluster", || target.prepare_cluster())
+}
+
+/// The tests in `e2e`, against the cluster; they find it by environment variables.
+fn end_to_end(run: &Run, ready: Ready) -> Result<()> {
+    let ready = ready.with_product()?;
+    let (repository, tag) = ready.product();
+    let mut command = crate::sh::line("cargo test --locked --package e2e");
+    command
+        .current_dir(crate::workspace::root())
+        .env("OUTRIGGER_KUBECONFIG", &ready.kubeconfig)
+        .env("OUTRIGGER_XTASK", std::env::current_exe()?)
+        .env("OUTRIGGER_HELM", &ready.tools.helm)
+        .env("OUTRIGGER_KUBECTL", &ready.tools.kubectl)
+        .env("OUTRIGGER_WORKSPACE", crate::workspace::root())
+        .env("OUTRIGGER_IMAGE_REPOSITORY", repository)
+        .env("OUTRIGGER_IMAGE_TAG", tag)
+        .env("OUTRIGGER_IMAGE_BUILD", ready.product_build());
+    command.args(run.test_names());
+    progress("e2e: cargo test --package e2e");
+    crate::sh::interactive(&mut command)
+}

@@ -1,0 +1,151 @@
+//! Which steps run, and what became of each.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::args::{Args, Usage, unknown};
+use crate::report::{note, progress, say, short};
+
+/// The steps and the tests that the command line selects.
+pub(super) struct Filter {
+    steps: Vec<String>,
+    tests: Vec<String>,
+}
+
+impl Filter {
+    /// Words before `e2e` name steps; those after it name tests.
+    pub(super) fn from_args(args: Args, known: &[&str]) -> Result<Self, Usage> {
+        let mut filter = Self { steps: Vec::new(), tests: Vec::new() };
+        let mut words = args.rest().into_iter();
+        while let Some(word) = words.next() {
+            if !known.contains(&word.as_str()) {
+                return Err(unknown(&word, known));
+            }
+            if word == "e2e" || word == "unit" {
+                filter.tests = words.by_ref().collect();
+            }
+            filter.steps.push(word);
+        }
+        Ok(filter)
+    }
+
+    pub(super) fn wants(&self, step: &str) -> bool {
+        self.steps.is_empty() || self.steps.iter().any(|name| name == step)
+    }
+}
+
+enum State {
+    Passed,
+    Failed(String),
+    Skipped(String),
+}
+
+struct Outcome {
+    step: String,
+    state: State,
+    took: Duration,
+}
+
+/// One run of the tests.
+pub(super) struct Run {
+    filter: Filter,
+    outcomes: Mutex<Vec<Outcome>>,
+    cluster_was_up: AtomicBool,
+    cluster_started: AtomicBool,
+}
+
+impl Run {
+    pub(super) fn new(filter: Filter) -> Self {
+        Self {
+            filter,
+            outcomes: Mutex::new(Vec::new()),
+            cluster_was_up: AtomicBool::new(false),
+            cluster_started: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn wants(&self, step: &str) -> bool {
+        self.filter.wants(step)
+    }
+
+    /// The words that `cargo test` gets to select tests by their names.
+    pub(super) fn test_names(&self) -> &[String] {
+        &self.filter.tests
+    }
+
+    /// Runs a step if it was selected, and keeps what became of it.
+    pub(super) fn step<T>(&self, name: &str, work: impl FnOnce() -> Result<T>) -> Option<T> {
+        if self.wants(name) { self.always(name, work) } else { None }
+    }
+
+    /// Runs a step that others need, selected or not.
+    pub(super) fn always<T>(&self, name: &str, work: impl FnOnce() -> Result<T>) -> Option<T> {
+        progress(format_args!("test step {name}"));
+        let started = Instant::now();
+        let result = work();
+        let took = started.elapsed();
+        let (state, value) = match result {
+            Ok(value) => (State::Passed, Some(value)),
+            Err(error) => {
+                progress(format_args!("test step {name} FAILED after {}: {error:#}", short(took)));
+                (State::Failed(format!("{error:#}")), None)
+            }
+        };
+        if name == "cluster" && value.is_some() {
+            self.cluster_started.store(true, Ordering::Relaxed);
+        }
+        self.keep(name, state, took);
+        value
+    }
+
+    /// Says why steps could not run.
+    pub(super) fn skip(&self, names: &[&str], why: &str) {
+        for name in names.iter().filter(|name| self.wants(name)) {
+            self.keep(name, State::Skipped(why.to_owned()), Duration::ZERO);
+        }
+    }
+
+    /// A cluster that was up before this run stays up after it.
+    pub(super) fn found_cluster(&self, was_up: bool) {
+        self.cluster_was_up.store(was_up, Ordering::Relaxed);
+    }
+
+    pub(super) fn started_cluster(&self) -> bool {
+        self.cluster_started.load(Ordering::Relaxed) && !self.cluster_was_up.load(Ordering::Relaxed)
+    }
+
+    /// Prints the table and fails if a step did.
+    pub(super) fn conclude(&self, order: &[&str]) -> Result<()> {
+        let mut outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
+        outcomes.sort_by_key(|outcome| order.iter().position(|&name| name == outcome.step));
+        for outcome in outcomes.iter() {
+            if let State::Failed(error) = &outcome.state {
+                note(format_args!("\n---- {} ----\n{error}", outcome.step));
+            }
+        }
+        say("\nwhere the time went:\n");
+        for outcome in outcomes.iter() {
+            let state = match &outcome.state {
+                State::Passed => "passed".to_owned(),
+                State::Failed(_) => "FAILED".to_owned(),
+                State::Skipped(why) => format!("not run: {why}"),
+            };
+            say(format_args!("  {:<10} {:>8}  {state}", outcome.step, short(outcome.took)));
+        }
+        let passed = outcomes.iter().filter(|outcome| matches!(outcome.state, State::Passed)).count();
+        let failed = outcomes.len() - passed;
+        say(format_args!("\n{passed} passed, {failed} failed"));
+        if failed > 0 {
+            bail!("{failed} of {} steps failed or could not run", outcomes.len());
+        }
+        Ok(())
+    }
+
+    fn keep(&self, step: &str, state: State, took: Duration) {
+        let mut outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
+        outcomes.push(Outcome { step: step.to_owned(), state, took });
+    }
+}
