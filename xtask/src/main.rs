@@ -27,11 +27,13 @@ Usage: cargo xtask <COMMAND>
 
 Commands:
   demo                      install Outrigger in a real cluster and show what it does
-  test [FILTER]             every check and every test, as CI runs them; --keep leaves the cluster up
+  test [STEP…]              every check and every test, as CI runs them; --keep leaves the cluster up
+  test e2e [NAME]           only the tests in the cluster, or those with this name; likewise unit
   cluster up | down         start or remove the embedded Kubernetes cluster
   cluster status            say whether it is up, and where its kubeconfig and logs are
   cluster kubectl ARGS…     kubectl for it
   cluster load TAR…         put the images of archives into it
+                            (--name NAME with any of these but kubectl: another cluster of this checkout)
   images                    build all container images
   generate [--check]        write the generated files, or fail if they are stale
 
@@ -39,6 +41,7 @@ demo and test take, to use a cluster that is already there:
   --kubeconfig FILE         also OUTRIGGER_KUBECONFIG
   --load 'CMD {}'           how images get there: a command for each archive, as in 'kind load image-archive {}'
   --registry HOST/PATH      or: a registry to push them to, which the cluster can pull from
+                            (also OUTRIGGER_LOAD and OUTRIGGER_REGISTRY)
 ";
 
 const COMMANDS: [&str; 6] = ["demo", "test", "cluster", "images", "generate", "help"];

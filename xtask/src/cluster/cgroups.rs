@@ -43,12 +43,37 @@ pub(super) fn create(cluster: &Cluster) -> Result<Vec<Hierarchy>> {
     if hierarchies.is_empty() {
         bail!("no control groups are mounted below {ROOT}");
     }
+    check_controllers(&hierarchies)?;
     let mut text = String::new();
     for one in &hierarchies {
         writeln!(text, "{}\t{}\t{}", one.group.display(), one.mount.display(), one.controllers)?;
     }
     std::fs::write(cluster.state.join("cgroups"), text)?;
     Ok(hierarchies)
+}
+
+/// The kubelet refuses to run without these.
+fn check_controllers(hierarchies: &[Hierarchy]) -> Result<()> {
+    let mut found = String::new();
+    for hierarchy in hierarchies {
+        match hierarchy.controllers.as_str() {
+            UNIFIED => found.push_str(&std::fs::read_to_string(hierarchy.group.join("cgroup.controllers"))?),
+            controllers => found.push_str(&controllers.replace(',', " ")),
+        }
+        found.push(' ');
+    }
+    let missing: Vec<&str> = ["cpu", "cpuset", "memory", "pids"]
+        .into_iter()
+        .filter(|wanted| !found.split_whitespace().any(|controller| controller == *wanted))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "control group controllers that are missing here: {}. In a container, its own processes may hold them; \
+         run it with the host's control groups (--cgroupns=host), or on the host",
+        missing.join(", ")
+    )
 }
 
 /// Whether the groups that `create` made are of version 2; inside, the host's mounts are not there to ask.
@@ -175,4 +200,22 @@ fn mounted(mountinfo: &str, controllers: &str) -> Option<(String, PathBuf)> {
         let (root, mount) = (fields.next()?, fields.next()?);
         options.contains(&first).then(|| (root.trim_end_matches('/').to_owned(), PathBuf::from(mount)))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hierarchy_is_found_by_its_first_controller() {
+        let mounts = "30 25 0:26 / /sys/fs/cgroup/cpu,cpuacct rw,nosuid - cgroup cgroup rw,cpu,cpuacct\n\
+                      31 25 0:27 /docker/1 /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n\
+                      32 25 0:28 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,name=systemd\n";
+        let at = |path: &str| Some((String::new(), PathBuf::from(path)));
+        assert_eq!(mounted(mounts, "cpu,cpuacct"), at("/sys/fs/cgroup/cpu,cpuacct"));
+        assert_eq!(mounted(mounts, "name=systemd"), at("/sys/fs/cgroup/systemd"));
+        assert_eq!(mounted(mounts, "memory"), Some(("/docker/1".to_owned(), "/sys/fs/cgroup/memory".into())));
+        assert_eq!(mounted(mounts, ""), None);
+        assert_eq!(mounted(mounts, "pids"), None);
+    }
 }

@@ -9,6 +9,8 @@ use crate::{sh, workspace};
 
 /// The oldest Go that builds all of the modules.
 const GO: (u32, u32) = (1, 26);
+/// The oldest Go that fetches a later one by itself, unless it is told not to.
+const FETCHING_GO: (u32, u32) = (1, 21);
 const MUSL: &str = "x86_64-unknown-linux-musl";
 
 /// Checks for the embedded cluster.
@@ -64,7 +66,7 @@ fn check_programs(problems: &mut Vec<String>) {
             GO.0, GO.1
         )),
         Ok(text) => match go_version(&text) {
-            Some(version) if version >= GO => {}
+            Some(version) if version >= GO || (version >= FETCHING_GO && fetches_toolchains()) => {}
             _ => problems.push(format!("Go {}.{} or later is needed, this is: {}", GO.0, GO.1, text.trim())),
         },
     }
@@ -73,6 +75,10 @@ fn check_programs(problems: &mut Vec<String>) {
     if !has_target && let Err(error) = sh::run(&mut sh::cmd("rustup", ["target", "add", MUSL])) {
         problems.push(format!("Rust's target {MUSL} is missing, and rustup cannot add it:\n{error:#}"));
     }
+}
+
+fn fetches_toolchains() -> bool {
+    sh::output(&mut sh::line("go env GOTOOLCHAIN")).is_ok_and(|setting| setting.contains("auto"))
 }
 
 fn go_version(text: &str) -> Option<(u32, u32)> {
@@ -94,5 +100,17 @@ fn check_space(problems: &mut Vec<String>) {
             problems
                 .push(format!("{} has {free} GiB free, and about {needed} GiB are needed", folder.display()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_go_are_read_from_what_it_prints() {
+        assert_eq!(go_version("go version go1.26.8 linux/amd64"), Some((1, 26)));
+        assert_eq!(go_version("go version go1.27rc1 linux/amd64"), Some((1, 27)));
+        assert_eq!(go_version("gcc 12"), None);
     }
 }
