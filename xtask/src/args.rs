@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     fn args(text: &str) -> Args {
-        Args { words: text.split(' ').map(str::to_owned).collect() }
+        Args { words: text.split_whitespace().map(str::to_owned).collect() }
     }
 
     #[test]

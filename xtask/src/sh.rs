@@ -89,7 +89,7 @@ pub(crate) fn watched(command: &mut Command, log: &Path, activity: &Activity) ->
     if let Some(stderr) = child.stderr.take() {
         for (number, line) in BufReader::new(stderr).lines().map_while(std::io::Result::ok).enumerate() {
             writeln!(file, "{line}")?;
-            activity.set(format!("line {}: {}", number + 1, line.trim()));
+            activity.set(format!("step {}: {}", number + 1, line.trim()));
         }
     }
     let status = child.wait()?;

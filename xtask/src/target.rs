@@ -42,6 +42,14 @@ impl Target {
         let kubeconfig = from(args.option("--kubeconfig")?, "OUTRIGGER_KUBECONFIG");
         let load = from(args.option("--load")?, "OUTRIGGER_LOAD");
         let registry = from(args.option("--registry")?, "OUTRIGGER_REGISTRY");
+        Self::choose(kubeconfig, load, registry)
+    }
+
+    fn choose(
+        kubeconfig: Option<String>,
+        load: Option<String>,
+        registry: Option<String>,
+    ) -> Result<Self, Usage> {
         let Some(kubeconfig) = kubeconfig.filter(|path| !path.is_empty()) else {
             return match (load, registry) {
                 (None, None) => Ok(Self::Embedded(Cluster::of_workspace())),
@@ -157,7 +165,12 @@ impl Ready {
 
     /// The product's repository and tag, as the cluster finds it.
     pub(crate) fn product(&self) -> (String, String) {
-        let name = self.name(images::PRODUCT);
+        let name = match (&self.target, &self.product) {
+            (Target::External { delivery: Delivery::Registry(registry), .. }, Some(image)) => {
+                in_registry(registry, image)
+            }
+            _ => images::PRODUCT.to_owned(),
+        };
         name.rsplit_once(':')
             .map_or((name.clone(), String::new()), |(left, right)| (left.to_owned(), right.to_owned()))
     }
@@ -170,33 +183,12 @@ impl Ready {
 
     /// The images in manifests, renamed where they come from a registry.
     pub(crate) fn rename_images(&self, manifest: &str) -> String {
-        let mut renamed = String::with_capacity(manifest.len());
-        for line in manifest.lines() {
-            match line.split_once("image: ") {
-                Some((before, name)) if before.chars().all(|letter| " -".contains(letter)) => {
-                    renamed.push_str(before);
-                    renamed.push_str("image: ");
-                    renamed.push_str(&self.name(name.trim()));
-                }
-                _ => renamed.push_str(line),
+        match &self.target {
+            Target::External { delivery: Delivery::Registry(registry), .. } => {
+                rename_images(manifest, &self.images, registry)
             }
-            renamed.push('\n');
+            _ => manifest.to_owned(),
         }
-        renamed
-    }
-
-    fn name(&self, name: &str) -> String {
-        let Target::External { delivery: Delivery::Registry(registry), .. } = &self.target else {
-            return name.to_owned();
-        };
-        let known =
-            self.images.iter().map(|image| image.name.as_str()).chain([images::PRODUCT]).any(|full| {
-                full == name
-                    || full
-                        .strip_prefix("docker.io/")
-                        .is_some_and(|short| short == name || short.strip_prefix("library/") == Some(name))
-            });
-        if known { in_registry(registry, name) } else { name.to_owned() }
     }
 
     fn deliver(&self, images: &[Image]) -> Result<()> {
@@ -209,7 +201,7 @@ impl Ready {
             }
             Target::External { delivery: Delivery::Registry(registry), .. } => {
                 images.iter().try_for_each(|image| {
-                    let name = in_registry(registry, &image.name);
+                    let name = in_registry(registry, image);
                     step(&format!("push {name}"), |_| images::push(image, &name))
                 })
             }
@@ -223,12 +215,86 @@ fn is_embedded(kubeconfig: &Path) -> bool {
     ours.is_ok_and(|ours| kubeconfig.canonicalize().is_ok_and(|theirs| ours == theirs))
 }
 
-fn in_registry(registry: &str, name: &str) -> String {
-    let last = name.rsplit('/').next().unwrap_or(name);
+/// The name under which an image is pushed.
+fn in_registry(registry: &str, image: &Image) -> String {
+    let last = image.name.rsplit('/').next().unwrap_or(&image.name);
+    if image.name == images::PRODUCT {
+        // Nodes keep what they pulled under a tag, and this one is built again and again.
+        let build = image.archive.file_stem().unwrap_or_default().to_string_lossy();
+        return format!("{registry}/{last}-{build}");
+    }
     format!("{registry}/{last}")
+}
+
+/// Renames the images that were pushed, wherever a manifest uses them.
+fn rename_images(manifest: &str, pushed: &[Image], registry: &str) -> String {
+    let mut renamed = String::with_capacity(manifest.len());
+    for line in manifest.lines() {
+        let image = line.split_once("image: ").and_then(|(before, name)| {
+            let image = pushed.iter().find(|image| is_named(&image.name, name.trim()))?;
+            before.chars().all(|letter| " -".contains(letter)).then_some((before, image))
+        });
+        match image {
+            Some((before, image)) => {
+                renamed.push_str(before);
+                renamed.push_str("image: ");
+                renamed.push_str(&in_registry(registry, image));
+            }
+            None => renamed.push_str(line),
+        }
+        renamed.push('\n');
+    }
+    renamed
+}
+
+/// Whether a manifest's name means this image: Docker Hub's names may leave out what they have in common.
+fn is_named(full: &str, name: &str) -> bool {
+    let short = full.strip_prefix("docker.io/");
+    full == name || short.is_some_and(|short| short == name || short.strip_prefix("library/") == Some(name))
 }
 
 fn load(command: &str, archive: &Path) -> Result<()> {
     let path = archive.to_str().context("an archive's path that is not text")?;
     sh::interactive(&mut sh::cmd("sh", ["-c", &command.replace("{}", path)]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image(name: &str) -> Image {
+        Image { name: name.to_owned(), archive: PathBuf::from("/cache/0a1b.tar") }
+    }
+
+    #[test]
+    fn pushed_images_are_renamed_in_manifests_and_others_are_not() {
+        let pushed = [image("docker.io/library/nginx:1.22"), image("docker.io/curlimages/curl:7.88.1")];
+        let manifest = "  - image: nginx:1.22\n    image: curlimages/curl:7.88.1\n  image: redis:7.0\n  text: image: nginx:1.22\n";
+        assert_eq!(
+            rename_images(manifest, &pushed, "host:5000/a"),
+            "  - image: host:5000/a/nginx:1.22\n    image: host:5000/a/curl:7.88.1\n  image: redis:7.0\n  text: image: nginx:1.22\n"
+        );
+    }
+
+    #[test]
+    fn the_product_gets_a_tag_of_its_own_for_every_build() {
+        assert_eq!(in_registry("host/a", &image(images::PRODUCT)), "host/a/outrigger:0.1.0-0a1b");
+    }
+
+    fn choose(kubeconfig: &str, load: &str, registry: &str) -> Result<Target, Usage> {
+        let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        Target::choose(given(kubeconfig), given(load), given(registry))
+    }
+
+    #[test]
+    fn a_cluster_of_ones_own_needs_a_way_for_images() {
+        assert!(matches!(choose("", "", ""), Ok(Target::Embedded(_))));
+        let said = choose("Cargo.toml", "", "").err().map(|error| error.0).unwrap_or_default();
+        assert!(said.contains("--load 'kind load") && said.contains("--registry registry.example"), "{said}");
+        assert!(choose("", "x {}", "").is_err());
+        assert!(choose("Cargo.toml", "x", "").is_err());
+        assert!(choose("Cargo.toml", "x {}", "host/a").is_err());
+        assert!(choose("no-such-file", "x {}", "").is_err());
+        assert!(matches!(choose("Cargo.toml", "x {}", ""), Ok(Target::External { .. })));
+    }
 }
