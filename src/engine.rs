@@ -110,7 +110,7 @@ impl Decision {
 pub fn inject(pod: &Value, namespace: &Namespace, profiles: &ProfileSet, settings: &Settings) -> Decision {
     let mut trace = Trace::default();
     let result = Pod::new(pod.clone())
-        .map_err(Ending::denied)
+        .map_err(Ending::from)
         .and_then(|pod| decide(&pod, namespace, profiles, settings, &mut trace));
     match result {
         Ok(done) => {
@@ -124,35 +124,36 @@ pub fn inject(pod: &Value, namespace: &Namespace, profiles: &ProfileSet, setting
             Decision { outcome: Outcome::Injected, reason, profiles: done.profiles, patch, trace }
         }
         Err(ending) => {
-            trace.add(ending.step, ending.reason.clone());
+            let outcome = ending.outcome();
+            trace.add(ending.reason.step(), ending.reason.clone());
             let patch = ending.pod.map_or_else(Patch::default, |left| patch::between(pod, left.value()));
-            Decision { outcome: ending.outcome, reason: ending.reason, profiles: Vec::new(), patch, trace }
+            Decision { outcome, reason: ending.reason, profiles: Vec::new(), patch, trace }
         }
     }
 }
 
 /// A decision that ends before anything is injected.
 struct Ending {
-    outcome: Outcome,
-    step: Step,
     reason: Reason,
     /// What is left of the pod, where an earlier injection was taken away.
-    pod: Option<Pod>,
+    pod: Option<Box<Pod>>,
+}
+
+impl From<Reason> for Ending {
+    fn from(reason: Reason) -> Self {
+        Self { reason, pod: None }
+    }
 }
 
 impl Ending {
-    fn denied(reason: Reason) -> Self {
-        Self { outcome: Outcome::Denied, step: reason.step(), reason, pod: None }
-    }
-
-    fn skipped(reason: Reason) -> Self {
-        Self { outcome: Outcome::Skipped, step: reason.step(), reason, pod: None }
+    fn outcome(&self) -> Outcome {
+        if self.reason.level() == Level::Denial { Outcome::Denied } else { Outcome::Skipped }
     }
 
     /// A skipped pod goes on as its author wrote it, without what an earlier injection added.
     fn leaving(self, pod: &Pod, previous: &Previous) -> Self {
-        let pod = (self.outcome == Outcome::Skipped && !previous.is_empty()).then(|| pod.clone());
-        Self { pod, ..self }
+        let left = self.outcome() == Outcome::Skipped && !previous.is_empty();
+        Self { pod: left.then(|| Box::new(pod.clone())), ..self }
     }
 }
 
@@ -169,18 +170,20 @@ fn decide(
     settings: &Settings,
     trace: &mut Trace,
 ) -> Result<Done, Ending> {
-    select::excluded(original, namespace, settings).map_or(Ok(()), |reason| Err(Ending::skipped(reason)))?;
+    if let Some(reason) = select::excluded(original, namespace, settings) {
+        return Err(reason.into());
+    }
     let (pod, previous) = second_pass::take_away(original, &namespace.name, profiles, trace);
     let chosen = select::enabled(&pod, namespace, trace)
         .and_then(|()| select::choose(&pod, namespace, profiles, trace))
-        .map_err(|ending| ending.leaving(&pod, &previous))?;
-    let ordered = order::order(chosen).map_err(Ending::denied)?;
+        .map_err(|reason| Ending::from(reason).leaving(&pod, &previous))?;
+    let ordered = order::order(chosen)?;
     if let Some(reason) = order::describe(&ordered) {
         trace.add(Step::Order, reason);
     }
-    let merged = merge::merge(pod, &ordered, &previous, trace).map_err(Ending::denied)?;
+    let merged = merge::merge(pod, &ordered, &previous, trace)?;
     if merged.profiles.is_empty() {
-        return Err(Ending::skipped(Reason::NothingLeft).leaving(&merged.pod, &previous));
+        return Err(Ending::from(Reason::NothingLeft).leaving(&merged.pod, &previous));
     }
     Ok(finish(original, merged, &previous))
 }

@@ -14,3 +14,18 @@ pub mod api;
 pub mod engine;
 pub mod profiles;
 pub mod quantity;
+
+#[cfg(feature = "server")]
+pub mod certificates;
+#[cfg(feature = "server")]
+pub mod cli;
+#[cfg(feature = "server")]
+pub mod cluster;
+#[cfg(feature = "server")]
+pub mod controller;
+#[cfg(feature = "server")]
+pub mod supervise;
+#[cfg(feature = "server")]
+pub mod telemetry;
+#[cfg(feature = "server")]
+pub mod webhook;

@@ -1,2 +1,23 @@
-//! Outrigger.
-fn main() {}
+//! The binary: parse the command line and run.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use outrigger::cli::Cli;
+
+/// Large reviews are parsed into many small values; this allocator spends less time on them than the system's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match Cli::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            #[expect(clippy::print_stderr, reason = "what went wrong is said to a person")]
+            {
+                eprintln!("error: {error:#}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -14,7 +14,9 @@ pub struct Quantity(i128);
 
 /// What is wrong with a text that should be a quantity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not a quantity: {problem} (write a number with one of the suffixes n u m k M G T P E Ki Mi Gi Ti Pi Ei, or none)")]
+#[error(
+    "{text:?} is not a quantity: {problem} (write a number with one of the suffixes n u m k M G T P E Ki Mi Gi Ti Pi Ei, or none)"
+)]
 pub struct ParseError {
     text: String,
     problem: &'static str,
@@ -103,7 +105,8 @@ impl Scale {
     /// The digits times the scale, in billionths; a rest below a billionth is rounded up, as Kubernetes does.
     fn apply(&self, whole: &str, fraction: &str) -> Option<i128> {
         let digits = format!("{whole}{fraction}");
-        let mut numerator: i128 = digits.trim_start_matches('0').parse().or_else(|e| zero_if_empty(&digits, e)).ok()?;
+        let mut numerator: i128 =
+            digits.trim_start_matches('0').parse().or_else(|e| zero_if_empty(&digits, e)).ok()?;
         numerator = numerator.checked_mul(NANOS)?;
         let mut denominator = 10_i128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
         let factor = self.base.checked_pow(self.exponent.unsigned_abs())?;
@@ -130,7 +133,15 @@ mod tests {
 
     #[test]
     fn equal_values_in_different_words() {
-        for (a, b) in [("0.1", "100m"), ("1", "1000m"), ("1Gi", "1024Mi"), ("1e3", "1k"), ("1E", "1e18"), ("+5", "5.0"), (".5", "500m")] {
+        for (a, b) in [
+            ("0.1", "100m"),
+            ("1", "1000m"),
+            ("1Gi", "1024Mi"),
+            ("1e3", "1k"),
+            ("1E", "1e18"),
+            ("+5", "5.0"),
+            (".5", "500m"),
+        ] {
             assert_eq!(nanos(a), nanos(b), "{a} = {b}");
         }
     }
@@ -150,7 +161,15 @@ mod tests {
 
     #[test]
     fn what_is_not_a_quantity_says_why() {
-        for (text, problem) in [("", "no digits"), ("Mi", "no digits"), ("1.2.3", "two decimal"), ("5MB", "suffix"), ("1 Gi", "suffix"), ("1e99", "suffix"), (&"9".repeat(40), "too large")] {
+        for (text, problem) in [
+            ("", "no digits"),
+            ("Mi", "no digits"),
+            ("1.2.3", "two decimal"),
+            ("5MB", "suffix"),
+            ("1 Gi", "suffix"),
+            ("1e99", "suffix"),
+            (&"9".repeat(40), "too large"),
+        ] {
             let error = text.parse::<Quantity>().unwrap_err().to_string();
             assert!(error.contains(problem), "{text}: {error}");
         }

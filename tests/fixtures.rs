@@ -4,7 +4,13 @@
 //! default to the ones in `tests/fixtures/_common`. `expected.yaml` holds the decision; with
 //! `OUTRIGGER_BLESS=1` in the environment the test writes it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -64,14 +70,22 @@ fn apply(pod: &Value, decision: &Decision) -> Value {
 }
 
 fn describe(pod: &Value, decision: &Decision) -> Value {
-    let trace: Vec<String> =
-        decision.trace.lines().iter().map(|line| format!("{}: {}", line.reason.code(), line.reason)).collect();
+    let trace: Vec<String> = decision
+        .trace
+        .lines()
+        .iter()
+        .map(|line| format!("{}: {}", line.reason.code(), line.reason))
+        .collect();
     let mut described = json!({ "outcome": decision.outcome.as_str(), "trace": trace });
     if decision.outcome != Outcome::Denied {
-        described["operations"] = decision.patch.iter().map(|operation| {
-            let value = serde_json::to_value(operation).unwrap();
-            format!("{} {}", value["op"].as_str().unwrap(), value["path"].as_str().unwrap())
-        }).collect();
+        described["operations"] = decision
+            .patch
+            .iter()
+            .map(|operation| {
+                let value = serde_json::to_value(operation).unwrap();
+                format!("{} {}", value["op"].as_str().unwrap(), value["path"].as_str().unwrap())
+            })
+            .collect();
         described["pod"] = apply(pod, decision);
     }
     described
@@ -126,7 +140,15 @@ fn every_case() {
     assert!(cases.len() > 30, "the fixtures are not where the test looks: {}", cases.len());
     let failures: Vec<String> = cases
         .iter()
-        .filter_map(|case| run(case).err().map(|error| format!("{}: {error}", case.file_name().unwrap().display())))
+        .filter_map(|case| {
+            run(case).err().map(|error| format!("{}: {error}", case.file_name().unwrap().display()))
+        })
         .collect();
-    assert!(failures.is_empty(), "{} of {} cases failed\n\n{}", failures.len(), cases.len(), failures.join("\n\n"));
+    assert!(
+        failures.is_empty(),
+        "{} of {} cases failed\n\n{}",
+        failures.len(),
+        cases.len(),
+        failures.join("\n\n")
+    );
 }

@@ -7,7 +7,9 @@ pub struct ProfileName(String);
 
 /// A text that cannot be a profile's name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} cannot be a profile's name: a name is at most 63 small letters, digits and hyphens, and begins and ends with a letter or digit")]
+#[error(
+    "{0:?} cannot be a profile's name: a name is at most 63 small letters, digits and hyphens, and begins and ends with a letter or digit"
+)]
 pub struct NotAName(String);
 
 impl ProfileName {

@@ -17,12 +17,14 @@ pub(super) fn holds(wanted: &Value, actual: &Value) -> bool {
 fn field_holds(field: &str, wanted: &Value, actual: Option<&Value>, in_quantities: bool) -> bool {
     let Some(actual) = actual.filter(|actual| !actual.is_null()) else { return is_zero(wanted) };
     match (wanted, actual) {
-        (Value::Object(wanted), Value::Object(actual)) => wanted
-            .iter()
-            .all(|(key, value)| field_holds(key, value, actual.get(key), is_quantity_map(field))),
+        (Value::Object(wanted), Value::Object(actual)) => {
+            wanted.iter().all(|(key, value)| field_holds(key, value, actual.get(key), is_quantity_map(field)))
+        }
         (Value::Array(wanted), Value::Array(actual)) if is_keyed(field) => wanted.iter().all(|item| {
             let key = key_of(field, item);
-            actual.iter().any(|other| key_of(field, other) == key && field_holds("", item, Some(other), false))
+            actual
+                .iter()
+                .any(|other| key_of(field, other) == key && field_holds("", item, Some(other), false))
         }),
         (Value::Array(wanted), Value::Array(actual)) => {
             wanted.len() == actual.len()

@@ -112,7 +112,10 @@ impl Merged {
             let value = previous.live_or(&place, &key, &value);
             self.pod.insert(&place, index, &key, value);
             let (profile, place_text) = (profile.name.to_string(), place.to_string());
-            trace.add(Step::Merge, Reason::Added { profile: profile.clone(), what: key.clone(), place: place_text.clone() });
+            trace.add(
+                Step::Merge,
+                Reason::Added { profile: profile.clone(), what: key.clone(), place: place_text.clone() },
+            );
             added.entry(place_text).or_default().push(key.clone());
             self.owners.insert((place, key), profile);
         }
@@ -160,7 +163,14 @@ impl Context<'_> {
     }
 
     /// Plans an element that the pod's own one of the same key beats.
-    fn add_unless_set(&self, plan: &mut Plan, place: Place, at: At, key: &str, value: &Value) -> Result<(), Reason> {
+    fn add_unless_set(
+        &self,
+        plan: &mut Plan,
+        place: Place,
+        at: At,
+        key: &str,
+        value: &Value,
+    ) -> Result<(), Reason> {
         let Some(live) = self.pod().get(&place, key) else {
             plan.add(place, at, key, value);
             return Ok(());
@@ -170,7 +180,9 @@ impl Context<'_> {
         match owner {
             _ if live == value => plan.notes.push(Reason::Shared { profile, what, place }),
             Owner::Pod => plan.notes.push(Reason::Kept { profile, what, place, owner }),
-            Owner::Profile(_) => return self.conflict(plan, Reason::ValueConflict { profile, what, place, owner }),
+            Owner::Profile(_) => {
+                return self.conflict(plan, Reason::ValueConflict { profile, what, place, owner });
+            }
         }
         Ok(())
     }

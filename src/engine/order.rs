@@ -124,7 +124,8 @@ mod tests {
 
     #[test]
     fn a_constraint_against_the_sides_is_a_cycle() {
-        let profiles = vec![profile("a", Position::First, &[], &["b"]), profile("b", Position::Last, &[], &[])];
+        let profiles =
+            vec![profile("a", Position::First, &[], &["b"]), profile("b", Position::Last, &[], &[])];
         assert_eq!(ordered(profiles).unwrap_err(), "the profiles' order is a cycle: a → b → a");
     }
 }

@@ -29,10 +29,13 @@ impl Writer {
         match (before, after) {
             (before, after) if before == after => {}
             (Value::Object(before), Value::Object(after)) => self.maps(before, after),
-            (Value::Array(before), Value::Array(after)) if is_keyed(field) => self.lists(field, before, after),
+            (Value::Array(before), Value::Array(after)) if is_keyed(field) => {
+                self.lists(field, before, after);
+            }
             (_, after) => {
                 let path = self.pointer();
-                self.operations.push(PatchOperation::Replace(ReplaceOperation { path, value: after.clone() }));
+                self.operations
+                    .push(PatchOperation::Replace(ReplaceOperation { path, value: after.clone() }));
             }
         }
     }
@@ -51,7 +54,8 @@ impl Writer {
 
     fn lists(&mut self, field: &str, before: &[Value], after: &[Value]) {
         let (old_ids, new_ids) = (identities(field, before), identities(field, after));
-        let positions: BTreeMap<&Identity, usize> = old_ids.iter().enumerate().map(|(index, id)| (id, index)).collect();
+        let positions: BTreeMap<&Identity, usize> =
+            old_ids.iter().enumerate().map(|(index, id)| (id, index)).collect();
         let counterparts: Vec<Option<usize>> = new_ids.iter().map(|id| positions.get(id).copied()).collect();
         let stays = longest_increasing(&counterparts);
         let kept: Vec<usize> = stays.iter().filter_map(|index| *counterparts.get(*index)?).collect();
@@ -114,7 +118,8 @@ fn longest_increasing(counterparts: &[Option<usize>]) -> Vec<usize> {
     let mut predecessors: Vec<Option<usize>> = vec![None; counterparts.len()];
     for (index, counterpart) in counterparts.iter().enumerate() {
         let Some(counterpart) = counterpart else { continue };
-        let length = ends.partition_point(|end| counterparts.get(*end).copied().flatten() < Some(*counterpart));
+        let length =
+            ends.partition_point(|end| counterparts.get(*end).copied().flatten() < Some(*counterpart));
         if let Some(slot) = predecessors.get_mut(index) {
             *slot = length.checked_sub(1).and_then(|shorter| ends.get(shorter).copied());
         }
@@ -124,7 +129,8 @@ fn longest_increasing(counterparts: &[Option<usize>]) -> Vec<usize> {
         }
     }
     let mut run: Vec<usize> =
-        std::iter::successors(ends.last().copied(), |index| predecessors.get(*index).copied().flatten()).collect();
+        std::iter::successors(ends.last().copied(), |index| predecessors.get(*index).copied().flatten())
+            .collect();
     run.reverse();
     run
 }
@@ -158,14 +164,16 @@ mod tests {
     fn keys_are_escaped_and_missing_parents_are_made() {
         let patch = check(&json!({}), &json!({"metadata": {"labels": {"a/b~c": "1"}}}), 1);
         assert_eq!(patch[0].path().as_str(), "/metadata");
-        let patch = check(&json!({"metadata": {"labels": {}}}), &json!({"metadata": {"labels": {"a/b~c": "1"}}}), 1);
+        let patch =
+            check(&json!({"metadata": {"labels": {}}}), &json!({"metadata": {"labels": {"a/b~c": "1"}}}), 1);
         assert_eq!(patch[0].path().as_str(), "/metadata/labels/a~1b~0c");
     }
 
     #[test]
     fn removals_moves_and_repeated_keys_apply() {
         let list = |names: &[&str]| json!({"env": names.iter().enumerate().map(|(i, n)| json!({"name": n, "value": i.to_string()})).collect::<Vec<_>>()});
-        let named = |names: &[&str]| json!({"volumes": names.iter().map(|n| json!({"name": n})).collect::<Vec<_>>()});
+        let named =
+            |names: &[&str]| json!({"volumes": names.iter().map(|n| json!({"name": n})).collect::<Vec<_>>()});
         check(&named(&["a", "b", "c", "d"]), &named(&["d", "a", "c"]), 3);
         check(&named(&["a", "b"]), &named(&[]), 2);
         check(&list(&["A", "A", "B"]), &list(&["A", "A", "B", "C"]), 1);

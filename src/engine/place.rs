@@ -10,7 +10,11 @@ pub(super) enum Place {
     Containers,
     Volumes,
     /// A list of one of the pod's own containers.
-    Container { kind: ContainerKind, name: String, field: ContainerField },
+    Container {
+        kind: ContainerKind,
+        name: String,
+        field: ContainerField,
+    },
 }
 
 /// The list that a container is in.
@@ -80,7 +84,8 @@ impl FromStr for Place {
 
     /// Reads what [`fmt::Display`] writes.
     fn from_str(text: &str) -> Result<Self, ()> {
-        for place in [Self::Labels, Self::Annotations, Self::InitContainers, Self::Containers, Self::Volumes] {
+        for place in [Self::Labels, Self::Annotations, Self::InitContainers, Self::Containers, Self::Volumes]
+        {
             if place.to_string() == text {
                 return Ok(place);
             }
@@ -99,7 +104,8 @@ mod tests {
 
     #[test]
     fn every_place_reads_back() {
-        let mut places = vec![Place::Labels, Place::Annotations, Place::InitContainers, Place::Containers, Place::Volumes];
+        let mut places =
+            vec![Place::Labels, Place::Annotations, Place::InitContainers, Place::Containers, Place::Volumes];
         for kind in ContainerKind::ALL {
             for field in ContainerField::ALL {
                 places.push(Place::Container { kind, name: "app".to_owned(), field });

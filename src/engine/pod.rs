@@ -71,7 +71,10 @@ impl Pod {
     /// The operating system that the pod says it is for, by `spec.os` or its node selector; linux unless said.
     pub(super) fn os(&self) -> &str {
         let named = self.spec("os").and_then(|os| os.get("name")).and_then(Value::as_str);
-        let selected = self.spec("nodeSelector").and_then(|selector| selector.get(keys::NODE_OS)).and_then(Value::as_str);
+        let selected = self
+            .spec("nodeSelector")
+            .and_then(|selector| selector.get(keys::NODE_OS))
+            .and_then(Value::as_str);
         named.or(selected).unwrap_or("linux")
     }
 

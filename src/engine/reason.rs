@@ -34,7 +34,9 @@ pub enum Reason {
         namespace: String,
     },
     /// Nobody chose a profile.
-    #[error("no profile is chosen: neither the pod nor namespace {namespace:?} names one in the annotation outrigger.dev/profiles")]
+    #[error(
+        "no profile is chosen: neither the pod nor namespace {namespace:?} names one in the annotation outrigger.dev/profiles"
+    )]
     NoProfileChosen {
         /// The namespace.
         namespace: String,
@@ -120,7 +122,9 @@ pub enum Reason {
         owner: Owner,
     },
     /// Something else is mounted there already.
-    #[error("profile {profile:?} mounts a volume at {path:?} in container {container:?}, but {owner} mounts another one there")]
+    #[error(
+        "profile {profile:?} mounts a volume at {path:?} in container {container:?}, but {owner} mounts another one there"
+    )]
     MountConflict {
         /// The profile.
         profile: String,
@@ -146,7 +150,9 @@ pub enum Reason {
 
     // Warnings.
     /// The namespace's label has another value than the two.
-    #[error("the label outrigger.dev/inject={value:?} on namespace {namespace:?} is neither \"enabled\" nor \"disabled\" and counts as not set")]
+    #[error(
+        "the label outrigger.dev/inject={value:?} on namespace {namespace:?} is neither \"enabled\" nor \"disabled\" and counts as not set"
+    )]
     InvalidNamespaceLabel {
         /// The value.
         value: String,
@@ -154,7 +160,9 @@ pub enum Reason {
         namespace: String,
     },
     /// The annotation `outrigger.dev/status` cannot be read.
-    #[error("the annotation outrigger.dev/status on the pod cannot be read and is written anew; remove it from the manifest")]
+    #[error(
+        "the annotation outrigger.dev/status on the pod cannot be read and is written anew; remove it from the manifest"
+    )]
     StatusMalformed,
     /// A profile was left out, as its `onError` says.
     #[error("profile {profile:?} was left out (onError: Ignore): {cause}")]

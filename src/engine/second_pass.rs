@@ -107,10 +107,9 @@ impl Previous {
             .flat_map(|(place, keys)| keys.iter().map(move |key| (place.clone(), key.as_str())))
             .collect();
         added.len() == self.elements.len()
-            && self
-                .elements
-                .iter()
-                .all(|((place, key), live)| added.contains(&(place.clone(), key)) && merged.get(place, key) == Some(live))
+            && self.elements.iter().all(|((place, key), live)| {
+                added.contains(&(place.clone(), key)) && merged.get(place, key) == Some(live)
+            })
             && self.start_order(original) == self.start_order(merged)
     }
 

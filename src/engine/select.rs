@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::pod::Pod;
 use super::reason::ChoicePlace;
-use super::{Ending, Namespace, Reason, Settings, Step, Trace};
+use super::{Namespace, Reason, Settings, Step, Trace};
 use crate::api::{Failure, HostNetwork, ProfileName, keys, nearest};
 use crate::profiles::{Entry, Profile, ProfileSet};
 
@@ -18,14 +18,14 @@ pub(super) fn excluded(pod: &Pod, namespace: &Namespace, settings: &Settings) ->
 }
 
 /// Step 4: the pod's label, else the namespace's.
-pub(super) fn enabled(pod: &Pod, namespace: &Namespace, trace: &mut Trace) -> Result<(), Ending> {
+pub(super) fn enabled(pod: &Pod, namespace: &Namespace, trace: &mut Trace) -> Result<(), Reason> {
     match pod.label(keys::INJECT) {
         Some(keys::ENABLED) => {
             trace.add(Step::Enable, Reason::EnabledByPod);
             return Ok(());
         }
-        Some(keys::DISABLED) => return Err(Ending::skipped(Reason::DisabledByPod)),
-        Some(other) => return Err(Ending::denied(Reason::InvalidInjectLabel { value: other.to_owned() })),
+        Some(keys::DISABLED) => return Err(Reason::DisabledByPod),
+        Some(other) => return Err(Reason::InvalidInjectLabel { value: other.to_owned() }),
         None => {}
     }
     let name = namespace.name.clone();
@@ -34,13 +34,13 @@ pub(super) fn enabled(pod: &Pod, namespace: &Namespace, trace: &mut Trace) -> Re
             trace.add(Step::Enable, Reason::EnabledByNamespace { namespace: name });
             Ok(())
         }
-        Some(keys::DISABLED) => Err(Ending::skipped(Reason::DisabledByNamespace { namespace: name })),
+        Some(keys::DISABLED) => Err(Reason::DisabledByNamespace { namespace: name }),
         other => {
             if let Some(value) = other {
                 let value = value.to_owned();
                 trace.add(Step::Enable, Reason::InvalidNamespaceLabel { value, namespace: name.clone() });
             }
-            Err(Ending::skipped(Reason::NamespaceNotEnabled { namespace: name }))
+            Err(Reason::NamespaceNotEnabled { namespace: name })
         }
     }
 }
@@ -60,25 +60,25 @@ pub(super) fn choose(
     namespace: &Namespace,
     profiles: &ProfileSet,
     trace: &mut Trace,
-) -> Result<Vec<Arc<Profile>>, Ending> {
+) -> Result<Vec<Arc<Profile>>, Reason> {
     let choosing = Choosing { pod, namespace, profiles };
     let mut names = Vec::new();
-    for (name, place) in choosing.names(trace).map_err(Ending::denied)? {
+    for (name, place) in choosing.names(trace)? {
         if !names.iter().any(|(known, _)| *known == name) {
             names.push((name, place));
         }
     }
     if names.is_empty() {
-        return Err(Ending::skipped(Reason::NoProfileChosen { namespace: namespace.name.clone() }));
+        return Err(Reason::NoProfileChosen { namespace: namespace.name.clone() });
     }
     let mut chosen = Vec::new();
     for (name, place) in names {
-        if let Some(profile) = choosing.admit(&name, &place, trace).map_err(Ending::denied)? {
+        if let Some(profile) = choosing.admit(&name, &place, trace)? {
             trace.add(Step::Choose, Reason::Chosen { profile: name.to_string(), place });
             chosen.push(profile);
         }
     }
-    if chosen.is_empty() { Err(Ending::skipped(Reason::NothingLeft)) } else { Ok(chosen) }
+    if chosen.is_empty() { Err(Reason::NothingLeft) } else { Ok(chosen) }
 }
 
 struct Choosing<'a> {
@@ -96,7 +96,9 @@ impl Choosing<'_> {
             Some(text) => match parse_choice(text, &of_namespace())? {
                 Choice::These(names) => names,
                 Choice::Changes { .. } => {
-                    let problem = "names with + or - belong on a pod; the namespace names its default plainly".to_owned();
+                    let problem =
+                        "names with + or - belong on a pod; the namespace names its default plainly"
+                            .to_owned();
                     return Err(Reason::InvalidChoice { place: of_namespace(), problem });
                 }
             },
@@ -149,7 +151,10 @@ impl Choosing<'_> {
         let os = self.pod.os();
         if profile.template.os != os {
             let wanted = profile.template.os.clone();
-            trace.add(Step::Choose, Reason::OsMismatch { profile: name.to_string(), wanted, os: os.to_owned() });
+            trace.add(
+                Step::Choose,
+                Reason::OsMismatch { profile: name.to_string(), wanted, os: os.to_owned() },
+            );
             return Ok(None);
         }
         if self.pod.host_network() {
@@ -167,7 +172,12 @@ impl Choosing<'_> {
 }
 
 /// Does what a profile's `onError` says: a denial, or a warning in the trace.
-pub(super) fn left_out(profile: &str, on_error: Failure, cause: Reason, trace: &mut Trace) -> Result<(), Reason> {
+pub(super) fn left_out(
+    profile: &str,
+    on_error: Failure,
+    cause: Reason,
+    trace: &mut Trace,
+) -> Result<(), Reason> {
     match on_error {
         Failure::Fail => Err(cause),
         Failure::Ignore => {

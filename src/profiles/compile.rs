@@ -12,7 +12,11 @@ const EXPRESSION: &str = "$[[";
 ///
 /// # Errors
 /// Everything that is wrong with it, warnings included. A profile that is accepted comes with its warnings.
-pub fn compile(name: &str, scope: Scope, spec: &ProfileSpec) -> Result<(Profile, Vec<Finding>), Vec<Finding>> {
+pub fn compile(
+    name: &str,
+    scope: Scope,
+    spec: &ProfileSpec,
+) -> Result<(Profile, Vec<Finding>), Vec<Finding>> {
     let mut findings = Findings::default();
     let name = match name.parse::<ProfileName>() {
         Ok(name) => Some(name),

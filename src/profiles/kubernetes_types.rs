@@ -52,7 +52,10 @@ pub(super) fn check_volume(path: &str, volume: &Value, findings: &mut Findings) 
     check::<Volume>(path, volume, findings);
     let sources = volume.as_object().map_or(0, |map| map.len().saturating_sub(1));
     if sources != 1 {
-        findings.error(path, format!("a volume has exactly one source, such as emptyDir: {{}}; this one has {sources}"));
+        findings.error(
+            path,
+            format!("a volume has exactly one source, such as emptyDir: {{}}; this one has {sources}"),
+        );
     }
 }
 

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Finding, Profile};
+use super::{Finding, Profile, Severity};
 use crate::api::{Failure, ProfileSpec, Scope};
 
 /// A profile as the set holds it.
@@ -34,6 +34,13 @@ impl Entry {
                 (Self::Invalid(Arc::new(invalid)), findings)
             }
         }
+    }
+
+    /// A profile whose spec has the wrong shape at `path`.
+    pub fn unreadable(scope: Scope, path: String, message: String) -> (Self, Vec<Finding>) {
+        let findings = vec![Finding { severity: Severity::Error, path, message }];
+        let invalid = InvalidProfile { scope, on_error: Failure::Fail, findings: findings.clone() };
+        (Self::Invalid(Arc::new(invalid)), findings)
     }
 
     /// Where the profile is defined.

@@ -107,8 +107,10 @@ impl Template {
         for (index, mount) in mounts.enumerate() {
             let name = mount.get("name").and_then(Value::as_str).unwrap_or_default();
             if !self.volumes.iter().any(|volume| volume.name == name) {
-                let hint = nearest(name, self.volumes.iter().map(|v| v.name.as_str()))
-                    .map_or_else(|| "declare it in spec.template.spec.volumes".to_owned(), |near| format!("did you mean {near:?}?"));
+                let hint = nearest(name, self.volumes.iter().map(|v| v.name.as_str())).map_or_else(
+                    || "declare it in spec.template.spec.volumes".to_owned(),
+                    |near| format!("did you mean {near:?}?"),
+                );
                 findings.error(
                     format!("{path}.volumeMounts[{index}].name"),
                     format!("the volume {name:?} is not one of the profile's volumes; {hint}"),
@@ -145,19 +147,18 @@ fn is_ours(key: &str) -> bool {
 
 fn os(spec: &Map<String, Value>, path: &str, findings: &mut Findings) -> String {
     let Some(os) = present(spec, "os") else { return DEFAULT_OS.to_owned() };
-    match os.get("name").and_then(Value::as_str) {
-        Some(name @ ("linux" | "windows")) => name.to_owned(),
-        _ => {
-            findings.error(format!("{path}.os.name"), "must be linux or windows");
-            DEFAULT_OS.to_owned()
-        }
+    if let Some(name @ ("linux" | "windows")) = os.get("name").and_then(Value::as_str) {
+        return name.to_owned();
     }
+    findings.error(format!("{path}.os.name"), "must be linux or windows");
+    DEFAULT_OS.to_owned()
 }
 
 /// Reports every field that is not one of `known`.
 pub(super) fn only_fields(path: &str, map: &Map<String, Value>, known: &[&str], findings: &mut Findings) {
     for field in map.keys().filter(|field| !known.contains(&field.as_str())) {
-        let hint = nearest(field, known.iter().copied()).map_or_else(String::new, |near| format!("did you mean {near:?}? "));
+        let hint = nearest(field, known.iter().copied())
+            .map_or_else(String::new, |near| format!("did you mean {near:?}? "));
         findings.error(
             format!("{path}.{field}"),
             format!("this field cannot be injected; {hint}Supported here: {}", known.join(", ")),
@@ -180,7 +181,12 @@ fn object(map: &Map<String, Value>, field: &str, path: &str, findings: &mut Find
     }
 }
 
-fn strings(map: &Map<String, Value>, field: &str, path: &str, findings: &mut Findings) -> BTreeMap<String, String> {
+fn strings(
+    map: &Map<String, Value>,
+    field: &str,
+    path: &str,
+    findings: &mut Findings,
+) -> BTreeMap<String, String> {
     let mut read = BTreeMap::new();
     for (key, value) in object(map, field, path, findings) {
         match value {
@@ -205,7 +211,9 @@ fn elements(spec: &Map<String, Value>, field: &str, path: &str, findings: &mut F
     let mut read = Vec::new();
     for (index, value) in items.iter().enumerate() {
         match value.get("name").and_then(Value::as_str) {
-            Some(name) if is_dns_label(name) => read.push(Element { name: name.to_owned(), value: value.clone() }),
+            Some(name) if is_dns_label(name) => {
+                read.push(Element { name: name.to_owned(), value: value.clone() });
+            }
             Some(name) => findings.error(
                 format!("{path}.{field}[{index}].name"),
                 format!("{name:?} is not a DNS label (at most 63 small letters, digits and hyphens)"),

@@ -7,7 +7,8 @@ use super::{At, Context, Plan};
 
 pub(super) fn plan(context: &Context<'_>, plan: &mut Plan) -> Result<(), Reason> {
     let template = &context.profile.template;
-    let init = template.init_containers.iter().map(|element| (Place::InitContainers, context.position(), element));
+    let init =
+        template.init_containers.iter().map(|element| (Place::InitContainers, context.position(), element));
     let app = template.containers.iter().map(|element| (Place::Containers, At::End, element));
     for (place, at, element) in init.chain(app) {
         match context.pod().container_of_name(&element.name) {

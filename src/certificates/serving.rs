@@ -1,0 +1,48 @@
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use arc_swap::ArcSwapOption;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use tokio_rustls::TlsAcceptor;
+
+use super::Material;
+
+/// The certificate that new connections get. It can be changed while connections go on.
+#[derive(Debug, Default)]
+pub struct Serving(ArcSwapOption<CertifiedKey>);
+
+impl Serving {
+    /// Serves this certificate from now on.
+    ///
+    /// # Errors
+    /// Certificate or key cannot be read, or do not belong together.
+    pub fn set(&self, material: &Material) -> anyhow::Result<()> {
+        let chain: Vec<CertificateDer<'static>> =
+            CertificateDer::pem_slice_iter(material.certificate.as_bytes())
+                .collect::<Result<_, _>>()
+                .context("the serving certificate cannot be read")?;
+        let key = PrivateKeyDer::from_pem_slice(material.key.as_bytes())
+            .context("the serving key cannot be read")?;
+        let certified = CertifiedKey::new(chain, aws_lc_rs::sign::any_supported_type(&key)?);
+        certified.keys_match().context("the serving key does not belong to the certificate")?;
+        self.0.store(Some(Arc::new(certified)));
+        Ok(())
+    }
+}
+
+impl ResolvesServerCert for Serving {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.0.load_full()
+    }
+}
+
+/// Speaks TLS 1.2 and 1.3 with rustls' own choice of suites, HTTP/2 and HTTP/1.1 on top.
+pub fn acceptor(serving: Arc<Serving>) -> TlsAcceptor {
+    let mut config = rustls::ServerConfig::builder().with_no_client_auth().with_cert_resolver(serving);
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    TlsAcceptor::from(Arc::new(config))
+}

@@ -1,0 +1,21 @@
+use std::io::Write as _;
+
+use anyhow::Context as _;
+use clap::Args;
+
+/// Arguments of `outrigger crds`.
+#[derive(Debug, Args)]
+pub(super) struct Crds {}
+
+impl Crds {
+    #[expect(clippy::unused_self, reason = "every command runs the same way")]
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let mut out = std::io::stdout().lock();
+        for definition in crate::api::crds() {
+            let yaml =
+                serde_saphyr::to_string(&definition).context("the definition cannot be written as YAML")?;
+            write!(out, "---\n{yaml}").context("cannot write to stdout")?;
+        }
+        Ok(())
+    }
+}

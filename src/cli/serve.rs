@@ -1,0 +1,179 @@
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use clap::Args;
+use kube::Client;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::certificates::{self, Configurations, Keeper, SecretName, Serving};
+use crate::cluster::{self, LiveLookup, Snapshot};
+use crate::controller;
+use crate::engine::Settings;
+use crate::supervise::{Health, Tasks};
+use crate::telemetry::{self, LogFormat, Metrics};
+use crate::webhook::{self, Limits, Listener, State};
+
+/// Arguments of `outrigger serve`.
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    /// Address of the webhook, over TLS.
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8443")]
+    listen: SocketAddr,
+    /// Address of /metrics, /healthz and /readyz, without TLS.
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
+    metrics_listen: SocketAddr,
+    /// Namespace that the server runs in.
+    #[arg(long, env = "POD_NAMESPACE")]
+    namespace: String,
+    /// Service in front of the server; the certificate is for its names.
+    #[arg(long, value_name = "NAME", default_value = "outrigger")]
+    service: String,
+    /// Secret that keeps the certificates, shared by all replicas.
+    #[arg(long, value_name = "NAME", default_value = "outrigger-certificates")]
+    certificate_secret: String,
+    /// MutatingWebhookConfiguration that gets the certificate authority.
+    #[arg(long, value_name = "NAME", default_value = "outrigger")]
+    mutating_webhook: String,
+    /// ValidatingWebhookConfiguration that gets the certificate authority.
+    #[arg(long, value_name = "NAME", default_value = "outrigger")]
+    validating_webhook: String,
+    /// Namespace that is never injected, besides kube-system, kube-node-lease and the server's own; may be repeated.
+    #[arg(long, value_name = "NAMESPACE")]
+    exclude_namespace: Vec<String>,
+    /// Seconds to go on serving after SIGTERM, while the API server learns that this replica is going away.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
+    drain_delay: u64,
+    /// Form of the log lines.
+    #[arg(long, value_enum, default_value_t)]
+    log_format: LogFormat,
+    /// What is logged, in the form of `RUST_LOG`.
+    #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "info")]
+    log_filter: String,
+}
+
+impl Serve {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        telemetry::start_logs(self.log_format, &self.log_filter)?;
+        rustls::crypto::aws_lc_rs::default_provider()
+            .install_default()
+            .map_err(|_| anyhow::anyhow!("another cryptography provider is already installed"))?;
+        tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .context("cannot start the runtime")?
+            .block_on(self.serve())
+    }
+
+    async fn serve(self) -> anyhow::Result<()> {
+        let client = Client::try_default().await.context("cannot find a cluster to serve")?;
+        let (health, metrics) = (Health::default(), Arc::new(Metrics::default()));
+        let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
+        let serving = Arc::new(Serving::default());
+        let mut tasks = Tasks::default();
+        let tls = certificates::acceptor(Arc::clone(&serving));
+        let https = Listener::bind(self.listen, Some(tls), Limits::default()).await?;
+        let http = Listener::bind(self.metrics_listen, None, Limits::default()).await?;
+
+        self.spawn_certificates(&client, serving, &metrics, &health, &mut tasks);
+        let (seen, observed) = mpsc::unbounded_channel();
+        let watched = cluster::watch(
+            client.clone(),
+            Arc::clone(&snapshot),
+            seen,
+            Arc::clone(&metrics),
+            health.clone(),
+            tasks.stop(),
+        );
+        tasks.spawn("watches", watched);
+        tasks.spawn("profile status", controller::write_status(client.clone(), observed, tasks.stop()));
+
+        let state = State {
+            snapshot,
+            lookup: Arc::new(LiveLookup::new(client)),
+            settings: Arc::new(self.settings()),
+            metrics,
+            health: health.clone(),
+        };
+        tasks.spawn("webhook", https.serve(webhook::router(state.clone()), tasks.stop()));
+        tasks.spawn("metrics", http.serve(webhook::metrics_router(state), tasks.stop()));
+        tasks.spawn("signals", drain(health, Duration::from_secs(self.drain_delay), tasks.stop()));
+        info!(version = env!("CARGO_PKG_VERSION"), listen = %self.listen, metrics = %self.metrics_listen, "serving");
+        tasks.join().await
+    }
+
+    fn spawn_certificates(
+        &self,
+        client: &Client,
+        serving: Arc<Serving>,
+        metrics: &Arc<Metrics>,
+        health: &Health,
+        tasks: &mut Tasks,
+    ) {
+        let secret = SecretName { namespace: self.namespace.clone(), name: self.certificate_secret.clone() };
+        let configurations = Configurations {
+            mutating: self.mutating_webhook.clone(),
+            validating: self.validating_webhook.clone(),
+            service: self.service.clone(),
+            namespace: self.namespace.clone(),
+        };
+        let (authority, authorities) = watch::channel(String::new());
+        let keeper = Keeper {
+            client: client.clone(),
+            secret,
+            names: self.dns_names(),
+            serving,
+            authority,
+            metrics: Arc::clone(metrics),
+            health: health.clone(),
+        };
+        tasks.spawn("certificates", keeper.run(tasks.stop()));
+        let bundled = certificates::keep_bundle(
+            client.clone(),
+            configurations,
+            authorities,
+            health.clone(),
+            tasks.stop(),
+        );
+        tasks.spawn("caBundle", bundled);
+    }
+
+    /// The names by which the API server may call the Service.
+    fn dns_names(&self) -> Vec<String> {
+        let short = format!("{}.{}", self.service, self.namespace);
+        vec![format!("{short}.svc"), format!("{short}.svc.cluster.local"), short]
+    }
+
+    fn settings(&self) -> Settings {
+        let excluded: BTreeSet<String> =
+            self.exclude_namespace.iter().cloned().chain([self.namespace.clone()]).collect();
+        Settings { excluded_namespaces: excluded }
+    }
+}
+
+/// Waits for a signal to end. The first one lets the API server turn to other replicas before the sockets
+/// close; a second one closes them at once.
+async fn drain(health: Health, delay: Duration, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = stop.cancelled() => return Ok(()),
+    }
+    health.drain();
+    info!(seconds = delay.as_secs(), "going away; still serving for a while");
+    tokio::select! {
+        () = tokio::time::sleep(delay) => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = stop.cancelled() => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,45 @@
+//! What is known of the cluster: profiles and namespaces, watched, and put together in one immutable
+//! [`Snapshot`] that requests read without a lock.
+
+mod live;
+mod watch;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use kube::core::{ApiResource, DynamicObject};
+
+pub use live::LiveLookup;
+pub use watch::{Observed, watch};
+
+use crate::api::{ClusterSidecarProfile, ProfileSpec, Scope, SidecarProfile};
+use crate::engine::Namespace;
+use crate::profiles::{Entry, Finding, ProfileSet};
+
+/// What is known of the cluster at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// All profiles.
+    pub profiles: Arc<ProfileSet>,
+    /// All namespaces, by name.
+    pub namespaces: HashMap<String, Arc<Namespace>>,
+}
+
+/// How the API server names the profile kinds.
+pub(crate) fn profile_resources() -> [(Scope, ApiResource); 2] {
+    [
+        (Scope::Cluster, ApiResource::erase::<ClusterSidecarProfile>(&())),
+        (Scope::Namespace, ApiResource::erase::<SidecarProfile>(&())),
+    ]
+}
+
+/// Compiles a profile as the API server holds it. One that cannot even be read is an invalid profile, and
+/// does not keep the others from being read.
+pub(crate) fn entry_of(object: &DynamicObject, scope: Scope) -> (Entry, Vec<Finding>) {
+    let name = object.metadata.name.as_deref().unwrap_or_default();
+    let spec = object.data.get("spec").cloned().unwrap_or_default();
+    match serde_path_to_error::deserialize::<_, ProfileSpec>(&spec) {
+        Ok(spec) => Entry::new(name, scope, &spec),
+        Err(error) => Entry::unreadable(scope, format!("spec.{}", error.path()), error.inner().to_string()),
+    }
+}

@@ -1,0 +1,136 @@
+//! Tasks that end together, and what the server says of itself.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+/// The server's tasks. When one ends, all are told to stop; the first error is the server's own.
+#[derive(Default)]
+pub struct Tasks {
+    tasks: JoinSet<(&'static str, anyhow::Result<()>)>,
+    stop: CancellationToken,
+}
+
+impl Tasks {
+    /// What a task watches to learn that it should stop.
+    pub fn stop(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// Starts a task. It should end soon after [`Tasks::stop`] says so.
+    pub fn spawn(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+    ) {
+        self.tasks.spawn(async move { (name, task.await) });
+    }
+
+    /// Waits for all tasks.
+    ///
+    /// # Errors
+    /// The first error of a task, with the task's name; a panic counts as one.
+    pub async fn join(mut self) -> anyhow::Result<()> {
+        let mut result = Ok(());
+        while let Some(ended) = self.tasks.join_next().await {
+            let failure = match ended {
+                Ok((name, Ok(()))) => {
+                    info!(task = name, "ended");
+                    None
+                }
+                Ok((name, Err(cause))) => Some(cause.context(format!("{name} failed"))),
+                Err(panicked) => Some(anyhow::Error::new(panicked)),
+            };
+            if let Some(cause) = failure {
+                error!(error = format!("{cause:#}"), "a task failed; stopping");
+                if result.is_ok() {
+                    result = Err(cause);
+                }
+            }
+            self.stop.cancel();
+        }
+        result
+    }
+}
+
+/// Whether requests should come here. Clones share one state.
+#[derive(Clone, Default)]
+pub struct Health(Arc<Mutex<Parts>>);
+
+#[derive(Default)]
+struct Parts {
+    draining: bool,
+    waiting: BTreeMap<&'static str, String>,
+}
+
+impl Health {
+    /// A part without which the server is not ready; it is waited for until [`Health::ready`] names it.
+    pub fn wait_for(&self, part: &'static str, what: impl Into<String>) {
+        self.with(|parts| parts.waiting.insert(part, what.into()));
+    }
+
+    /// The part is there.
+    pub fn ready(&self, part: &'static str) {
+        self.with(|parts| parts.waiting.remove(part));
+    }
+
+    /// The server is going away.
+    pub fn drain(&self) {
+        self.with(|parts| parts.draining = true);
+    }
+
+    /// Whether the server is going away.
+    pub fn is_draining(&self) -> bool {
+        self.with(|parts| parts.draining)
+    }
+
+    /// What is missing; `None` when the server is ready.
+    pub fn waiting_for(&self) -> Option<String> {
+        self.with(|parts| {
+            if parts.draining {
+                return Some("it is going away".to_owned());
+            }
+            let waiting: Vec<&str> = parts.waiting.values().map(String::as_str).collect();
+            (!waiting.is_empty()).then(|| waiting.join("; "))
+        })
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut Parts) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ready_when_every_part_is_there() {
+        let health = Health::default();
+        assert_eq!(health.waiting_for(), None);
+        health.wait_for("a", "the first list of profiles");
+        health.wait_for("b", "the certificate");
+        assert_eq!(health.waiting_for().unwrap(), "the first list of profiles; the certificate");
+        health.ready("a");
+        health.ready("b");
+        assert_eq!(health.waiting_for(), None);
+        health.drain();
+        assert_eq!(health.waiting_for().unwrap(), "it is going away");
+    }
+
+    #[tokio::test]
+    async fn one_end_stops_all_and_the_first_error_counts() {
+        let mut tasks = Tasks::default();
+        let stop = tasks.stop();
+        tasks.spawn("waits", async move {
+            stop.cancelled().await;
+            Ok(())
+        });
+        tasks.spawn("fails", async { anyhow::bail!("broken") });
+        assert_eq!(format!("{:#}", tasks.join().await.unwrap_err()), "fails failed: broken");
+    }
+}

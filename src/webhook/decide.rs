@@ -1,0 +1,94 @@
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use serde_json::Value;
+
+use super::State;
+use crate::api::keys;
+use crate::cluster::Snapshot;
+use crate::engine::{Decision, Namespace, inject};
+use crate::profiles::{self, ProfileSet};
+
+/// Which of the webhook's entries called: each says something of the namespace's labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// The namespace carries the key `outrigger.dev/inject`.
+    Namespace,
+    /// The pod carries the key, and the namespace does not.
+    Pod,
+    /// A configuration of the user's own, which says nothing.
+    Any,
+}
+
+impl Entry {
+    /// Whether what the snapshot knows of the namespace agrees with what the entry says of it.
+    fn agrees(self, namespace: &Namespace) -> bool {
+        let labelled = namespace.labels.contains_key(keys::INJECT);
+        match self {
+            Self::Namespace => labelled,
+            Self::Pod => !labelled,
+            Self::Any => true,
+        }
+    }
+}
+
+/// A live look at the cluster, for what the snapshot does not hold yet.
+pub trait Lookup: Send + Sync {
+    /// The namespace; `None` where it does not exist or the API server does not answer.
+    fn namespace<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Option<Namespace>>;
+    /// The profiles of a name, in the cluster and in the namespace.
+    fn profiles<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Vec<(Option<String>, profiles::Entry)>>;
+}
+
+/// How long live looks may take for one review, well below the webhook's own timeout of 5 s.
+const LOOKUP_LIMIT: Duration = Duration::from_millis(1500);
+/// How many unknown names one pod may have looked up.
+const MOST_LOOKUPS: usize = 8;
+
+/// Runs the engine, and again after a live look where the snapshot was behind.
+pub(super) async fn decide(state: &State, entry: Entry, namespace: &str, pod: &Value) -> Decision {
+    let snapshot = state.snapshot.load_full();
+    let deadline = tokio::time::Instant::now() + LOOKUP_LIMIT;
+    let namespace = namespace_of(state, entry, &snapshot, namespace, deadline).await;
+    let mut decision = inject(pod, &namespace, &snapshot.profiles, &state.settings);
+    let mut profiles: Option<ProfileSet> = None;
+    for _ in 0..MOST_LOOKUPS {
+        let unknown: Vec<String> = decision.unknown_profiles().into_iter().map(str::to_owned).collect();
+        if unknown.is_empty() {
+            break;
+        }
+        let mut found_any = false;
+        for name in unknown {
+            let look = state.lookup.profiles(&namespace.name, &name);
+            let found = tokio::time::timeout_at(deadline, look).await.unwrap_or_default();
+            for (scope, entry) in found {
+                found_any = true;
+                let set = profiles.get_or_insert_with(|| ProfileSet::clone(&snapshot.profiles));
+                set.insert(scope.as_deref(), &name, entry);
+            }
+        }
+        let Some(set) = profiles.as_ref().filter(|_| found_any) else { break };
+        decision = inject(pod, &namespace, set, &state.settings);
+    }
+    decision
+}
+
+async fn namespace_of(
+    state: &State,
+    entry: Entry,
+    snapshot: &Snapshot,
+    name: &str,
+    deadline: tokio::time::Instant,
+) -> Namespace {
+    let known = snapshot.namespaces.get(name);
+    if let Some(namespace) = known.filter(|namespace| entry.agrees(namespace)) {
+        return Namespace::clone(namespace);
+    }
+    let live = tokio::time::timeout_at(deadline, state.lookup.namespace(name)).await.ok().flatten();
+    live.or_else(|| known.map(|namespace| Namespace::clone(namespace)))
+        .unwrap_or_else(|| Namespace { name: name.to_owned(), ..Namespace::default() })
+}

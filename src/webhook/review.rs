@@ -1,0 +1,167 @@
+//! `AdmissionReview` v1 in and out:
+//! <https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#webhook-request-and-response>.
+
+use std::borrow::Cow;
+
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+const API_VERSION: &str = "admission.k8s.io/v1";
+const KIND: &str = "AdmissionReview";
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Envelope<'a> {
+    #[serde(borrow, default)]
+    api_version: Cow<'a, str>,
+    #[serde(borrow, default)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    request: Option<Request<'a>>,
+}
+
+/// What the API server asks. The object stays text until somebody needs it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Request<'a> {
+    #[serde(borrow)]
+    pub(super) uid: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub(super) kind: GroupVersionKind<'a>,
+    #[serde(borrow, default)]
+    pub(super) name: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub(super) namespace: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub(super) operation: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub(super) sub_resource: Cow<'a, str>,
+    #[serde(default)]
+    pub(super) dry_run: Option<bool>,
+    #[serde(borrow)]
+    pub(super) object: Option<&'a RawValue>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct GroupVersionKind<'a> {
+    #[serde(borrow, default)]
+    pub(super) group: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub(super) version: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub(super) kind: Cow<'a, str>,
+}
+
+/// A body that is no review: nothing in it names a request that could be answered.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BadReview {
+    #[error("the body is not an AdmissionReview in JSON: {0}")]
+    NotJson(#[from] serde_json::Error),
+    #[error("the body is {api_version:?} {kind:?}; this endpoint takes {API_VERSION} {KIND}")]
+    OtherKind { api_version: String, kind: String },
+    #[error("the AdmissionReview has no request")]
+    NoRequest,
+}
+
+/// # Errors
+/// What makes the body no review of version 1.
+pub(super) fn read(body: &[u8]) -> Result<Request<'_>, BadReview> {
+    let envelope: Envelope<'_> = serde_json::from_slice(body)?;
+    if envelope.api_version != API_VERSION || envelope.kind != KIND {
+        let (api_version, kind) = (envelope.api_version.into_owned(), envelope.kind.into_owned());
+        return Err(BadReview::OtherKind { api_version, kind });
+    }
+    envelope.request.ok_or(BadReview::NoRequest)
+}
+
+/// The answer to a review.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Answer {
+    api_version: &'static str,
+    kind: &'static str,
+    response: Response,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Response {
+    uid: String,
+    allowed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<Status>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
+    #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    audit_annotations: std::collections::BTreeMap<&'static str, String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Status {
+    code: u16,
+    reason: &'static str,
+    message: String,
+}
+
+impl Answer {
+    pub(super) fn allowed(uid: &str) -> Self {
+        let response = Response {
+            uid: uid.to_owned(),
+            allowed: true,
+            status: None,
+            patch_type: None,
+            patch: None,
+            warnings: Vec::new(),
+            audit_annotations: std::collections::BTreeMap::new(),
+        };
+        Self { api_version: API_VERSION, kind: KIND, response }
+    }
+
+    /// A refusal that the person who asked reads as one line.
+    pub(super) fn denied(uid: &str, code: StatusCode, message: String) -> Self {
+        let reason = if code == StatusCode::UNPROCESSABLE_ENTITY { "Invalid" } else { "Forbidden" };
+        let mut answer = Self::allowed(uid);
+        answer.response.allowed = false;
+        answer.response.status = Some(Status { code: code.as_u16(), reason, message });
+        answer
+    }
+
+    /// Adds a patch, unless it is empty: patch and patch type come both or not at all.
+    pub(super) fn with_patch(mut self, patch: &json_patch::Patch) -> Result<Self, serde_json::Error> {
+        use base64::Engine as _;
+        if !patch.is_empty() {
+            let bytes = serde_json::to_vec(patch)?;
+            self.response.patch = Some(base64::engine::general_purpose::STANDARD.encode(bytes));
+            self.response.patch_type = Some("JSONPatch");
+        }
+        Ok(self)
+    }
+
+    pub(super) fn with_warnings(mut self, warnings: impl IntoIterator<Item = String>) -> Self {
+        self.response.warnings.extend(warnings.into_iter().map(|warning| shorten(warning, WARNING_LENGTH)));
+        self
+    }
+
+    /// Adds an annotation to the API server's audit event; the key gets the webhook's name as prefix there.
+    pub(super) fn with_audit(mut self, key: &'static str, value: String) -> Self {
+        self.response.audit_annotations.insert(key, value);
+        self
+    }
+}
+
+/// The API server cuts a longer warning, in characters.
+const WARNING_LENGTH: usize = 256;
+
+fn shorten(text: String, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text;
+    }
+    let mut short: String = text.chars().take(most - 1).collect();
+    short.push('…');
+    short
+}

@@ -1,0 +1,116 @@
+use axum::body::Bytes;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use serde::Deserialize;
+use tracing::{info, warn};
+
+use super::review::{self, Answer, Request};
+use super::router::{State, json};
+use crate::api::{ProfileSpec, Scope, keys};
+use crate::profiles::{Finding, Severity, compile};
+use crate::telemetry::Verdict;
+
+#[derive(Deserialize)]
+struct Object {
+    #[serde(default)]
+    metadata: Metadata,
+    #[serde(default)]
+    spec: serde_json::Value,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Metadata {
+    name: String,
+    generate_name: String,
+    deletion_timestamp: Option<String>,
+}
+
+/// Answers `POST /validate`.
+pub(super) fn validate(state: &State, body: &Bytes) -> Response {
+    let started = std::time::Instant::now();
+    let request = match review::read(body) {
+        Ok(request) => request,
+        Err(bad) => {
+            warn!(error = %bad, "refused a body");
+            state.metrics.observe(&Verdict::errored("validate", "BadReview"), started.elapsed());
+            return (StatusCode::BAD_REQUEST, bad.to_string()).into_response();
+        }
+    };
+    let (answer, verdict) = match check(&request) {
+        Ok(findings) => judge(&request, &findings),
+        Err(message) => (
+            Answer::denied(&request.uid, StatusCode::BAD_REQUEST, message),
+            Verdict::errored("validate", "BadReview"),
+        ),
+    };
+    info!(uid = %request.uid, namespace = %request.namespace, profile = %request.name, outcome = verdict.outcome, "validated");
+    state.metrics.observe(&verdict, started.elapsed());
+    json(&answer)
+}
+
+fn judge(request: &Request<'_>, findings: &[Finding]) -> (Answer, Verdict) {
+    let of = |severity| {
+        findings.iter().filter(move |finding| finding.severity == severity).map(ToString::to_string)
+    };
+    let errors: Vec<String> = of(Severity::Error).collect();
+    let answer = match errors.as_slice() {
+        [] => {
+            return (
+                Answer::allowed(&request.uid).with_warnings(of(Severity::Warning)),
+                Verdict::new("validate", "allowed", "Accepted"),
+            );
+        }
+        [one] => one.clone(),
+        several => {
+            let numbered: Vec<String> =
+                several.iter().enumerate().map(|(index, error)| format!("({}) {error}", index + 1)).collect();
+            format!("{} problems: {}", several.len(), numbered.join("; "))
+        }
+    };
+    (
+        Answer::denied(&request.uid, StatusCode::UNPROCESSABLE_ENTITY, answer)
+            .with_warnings(of(Severity::Warning)),
+        Verdict::new("validate", "denied", "Invalid"),
+    )
+}
+
+fn check(request: &Request<'_>) -> Result<Vec<Finding>, String> {
+    let kind = &request.kind;
+    let scope = match (kind.group.as_ref(), kind.kind.as_ref()) {
+        (keys::GROUP, "ClusterSidecarProfile") => Scope::Cluster,
+        (keys::GROUP, "SidecarProfile") => Scope::Namespace,
+        (group, kind) => {
+            return Err(format!(
+                "this webhook validates profiles, and was asked about {kind} of group {group:?}; correct the rules of the webhook configuration"
+            ));
+        }
+    };
+    let Some(object) = request.object.filter(|_| request.operation != "DELETE") else {
+        return Ok(Vec::new());
+    };
+    let object: Object = serde_json::from_str(object.get())
+        .map_err(|error| format!("the profile in the review cannot be read: {error}"))?;
+    // Finalizers must come off an object that is going away, whatever its spec.
+    if object.metadata.deletion_timestamp.is_some() {
+        return Ok(Vec::new());
+    }
+    let spec: ProfileSpec = match serde_path_to_error::deserialize(&object.spec) {
+        Ok(spec) => spec,
+        Err(error) => {
+            let path = format!("spec.{}", error.path());
+            return Ok(vec![Finding { severity: Severity::Error, path, message: error.inner().to_string() }]);
+        }
+    };
+    let name =
+        if object.metadata.name.is_empty() { generated(&object.metadata) } else { object.metadata.name };
+    Ok(match compile(&name, scope, &spec) {
+        Ok((_, warnings)) => warnings,
+        Err(findings) => findings,
+    })
+}
+
+/// With `generateName` the name comes after admission; the API server adds five characters.
+fn generated(metadata: &Metadata) -> String {
+    format!("{}xxxxx", metadata.generate_name)
+}
