@@ -1,5 +1,6 @@
 //! The chart: linted, and every object that it renders accepted by a real API server.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -47,12 +48,8 @@ fn one(cluster: &Ready, values: Option<&PathBuf>) -> Result<()> {
     dry_run(cluster, &rendered)
 }
 
-/// Custom resources among the objects need their definitions, and every object its namespace.
+/// Custom resources among the objects need their definitions.
 fn definitions(cluster: &Ready) -> Result<()> {
-    let (_, said) = sh::attempt(&mut cluster.kubectl(["create", "namespace", NAMESPACE]))?;
-    if !said.contains("created") && !said.contains("AlreadyExists") {
-        bail!("cannot make namespace {NAMESPACE}: {said}");
-    }
     let folder = "charts/outrigger/crds";
     if workspace::root().join(folder).exists() {
         sh::run(&mut cluster.kubectl([
@@ -68,14 +65,37 @@ fn definitions(cluster: &Ready) -> Result<()> {
 }
 
 fn dry_run(cluster: &Ready, manifests: &str) -> Result<()> {
+    let made = namespaces(cluster, manifests)?;
+    let result = apply(cluster, manifests);
+    for namespace in made {
+        sh::run(&mut cluster.kubectl(["delete", "namespace", &namespace, "--wait"]))?;
+    }
+    result
+}
+
+/// Makes the namespaces that objects are in, since a dry run makes none; gives back those that were not there.
+fn namespaces(cluster: &Ready, manifests: &str) -> Result<Vec<String>> {
+    let named = manifests.lines().filter_map(|line| line.trim().strip_prefix("namespace: "));
+    let named: BTreeSet<&str> = named.map(|name| name.trim_matches('"')).chain([NAMESPACE]).collect();
+    let mut made = Vec::new();
+    for name in named {
+        let (_, said) = sh::attempt(&mut cluster.kubectl(["create", "namespace", name]))?;
+        if said.contains("created") {
+            made.push(name.to_owned());
+        } else if !said.contains("AlreadyExists") {
+            bail!("cannot make namespace {name}: {said}");
+        }
+    }
+    Ok(made)
+}
+
+fn apply(cluster: &Ready, manifests: &str) -> Result<()> {
     let mut kubectl = cluster.kubectl([
         "apply",
         "--server-side",
         "--force-conflicts",
         "--dry-run=server",
         "--validate=strict",
-        "--namespace",
-        NAMESPACE,
         "--filename",
         "-",
     ]);
