@@ -109,7 +109,7 @@ fn review(namespace: &str, object: &Value) -> Value {
     } })
 }
 
-fn pod(annotations: Value) -> Value {
+fn pod(annotations: &Value) -> Value {
     json!({ "metadata": { "generateName": "web-", "annotations": annotations }, "spec": { "containers": [{ "name": "app", "image": "web:1" }] } })
 }
 
@@ -150,7 +150,7 @@ fn patched(pod: &Value, response: &Value) -> Value {
 #[tokio::test]
 async fn a_pod_is_injected() {
     let router = router(state());
-    let pod = pod(json!({}));
+    let pod = pod(&json!({}));
     for path in ["/mutate", "/mutate/namespace"] {
         let response = answer(&router, path, &review("shop", &pod)).await;
         assert_eq!(patched(&pod, &response)["spec"]["initContainers"][0]["name"], "log-shipper");
@@ -172,7 +172,7 @@ async fn a_skipped_pod_gets_neither_patch_nor_patch_type() {
 
 #[tokio::test]
 async fn a_denial_says_what_was_meant() {
-    let pod = pod(json!({ "outrigger.dev/profiles": "log-shiper" }));
+    let pod = pod(&json!({ "outrigger.dev/profiles": "log-shiper" }));
     let response = answer(&router(state()), "/mutate/namespace", &review("shop", &pod)).await;
     assert_eq!(response["allowed"], false);
     assert_eq!(response["status"]["code"], 403);
@@ -185,13 +185,13 @@ async fn a_denial_says_what_was_meant() {
 #[tokio::test]
 async fn what_the_snapshot_does_not_hold_yet_is_looked_up() {
     let router = router(state());
-    let plain = pod(json!({}));
+    let plain = pod(&json!({}));
     // A namespace that is not known, and one whose labels contradict the entry that called.
     for name in ["new", "stale"] {
         let response = answer(&router, "/mutate/namespace", &review(name, &plain)).await;
         assert_eq!(patched(&plain, &response)["spec"]["initContainers"][0]["name"], "log-shipper", "{name}");
     }
-    let chooses = pod(json!({ "outrigger.dev/profiles": "fresh,fresher" }));
+    let chooses = pod(&json!({ "outrigger.dev/profiles": "fresh,fresher" }));
     let response = answer(&router, "/mutate/namespace", &review("shop", &chooses)).await;
     assert_eq!(patched(&chooses, &response)["spec"]["initContainers"].as_array().unwrap().len(), 2);
 }
@@ -261,7 +261,7 @@ async fn what_is_wrong_in_a_review_is_a_denial_with_its_uid() {
         "{body}"
     );
 
-    let mut other = review("shop", &pod(json!({})));
+    let mut other = review("shop", &pod(&json!({})));
     other["request"]["kind"] = json!({ "group": "apps", "version": "v1", "kind": "Deployment" });
     let response = answer(&router, "/mutate", &other).await;
     assert_eq!(response["status"]["code"], 400);
@@ -273,7 +273,7 @@ async fn what_is_wrong_in_a_review_is_a_denial_with_its_uid() {
 
 #[tokio::test]
 async fn only_creations_are_decided() {
-    let mut update = review("shop", &pod(json!({ "outrigger.dev/profiles": "no-such" })));
+    let mut update = review("shop", &pod(&json!({ "outrigger.dev/profiles": "no-such" })));
     update["request"]["operation"] = json!("UPDATE");
     let response = answer(&router(state()), "/mutate", &update).await;
     assert_eq!((&response["allowed"], response.get("patch")), (&json!(true), None));
@@ -282,13 +282,13 @@ async fn only_creations_are_decided() {
 #[tokio::test]
 async fn a_panic_answers_its_own_request_only() {
     let router = router(state());
-    let (status, message) = post(&router, "/mutate", review("panics", &pod(json!({}))).to_string()).await;
+    let (status, message) = post(&router, "/mutate", review("panics", &pod(&json!({}))).to_string()).await;
     assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
     assert!(message.contains("by a fault of Outrigger's"), "{message}");
-    assert_eq!(answer(&router, "/mutate", &review("shop", &pod(json!({})))).await["allowed"], true);
+    assert_eq!(answer(&router, "/mutate", &review("shop", &pod(&json!({})))).await["allowed"], true);
 }
 
-fn profile_review(kind: &str, metadata: Value, spec: Value) -> Value {
+fn profile_review(kind: &str, metadata: &Value, spec: &Value) -> Value {
     json!({ "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
         "uid": "5c", "kind": { "group": "outrigger.dev", "version": "v1alpha1", "kind": kind },
         "operation": "CREATE", "object": { "metadata": metadata, "spec": spec },
@@ -311,9 +311,12 @@ async fn a_profile_is_judged_with_all_its_findings_at_once() {
         "appContainers": [{ "env": [{ "name": "A", "value": "$[[ params.a ]]" }] }],
         "order": { "after": ["x", "me"] },
     });
-    let response =
-        answer(&router, "/validate", &profile_review("ClusterSidecarProfile", json!({ "name": "me" }), spec))
-            .await;
+    let response = answer(
+        &router,
+        "/validate",
+        &profile_review("ClusterSidecarProfile", &json!({ "name": "me" }), &spec),
+    )
+    .await;
     assert_eq!(response["allowed"], false);
     assert_eq!(response["status"]["code"], 422);
     let message = response["status"]["message"].as_str().unwrap();
@@ -340,16 +343,16 @@ async fn a_good_profile_is_accepted_with_its_warnings() {
     let response = answer(
         &router,
         "/validate",
-        &profile_review("SidecarProfile", json!({ "generateName": "a-" }), spec),
+        &profile_review("SidecarProfile", &json!({ "generateName": "a-" }), &spec),
     )
     .await;
     assert_eq!(response["allowed"], true, "{response}");
     assert_eq!(response["warnings"].as_array().unwrap().len(), 1);
     let going = json!({ "name": "UPPER", "deletionTimestamp": "2026-11-23T00:00:00Z" });
     let response =
-        answer(&router, "/validate", &profile_review("SidecarProfile", going, json!({ "order": 5 }))).await;
+        answer(&router, "/validate", &profile_review("SidecarProfile", &going, &json!({ "order": 5 }))).await;
     assert_eq!(response["allowed"], true, "finalizers must come off");
-    let response = answer(&router, "/validate", &review("shop", &pod(json!({})))).await;
+    let response = answer(&router, "/validate", &review("shop", &pod(&json!({})))).await;
     assert_eq!(response["status"]["code"], 400);
 }
 
@@ -367,7 +370,7 @@ async fn health_and_metrics() {
     }
     state.health.ready("test");
     assert_eq!(send(&routes, get("/readyz")).await.0, StatusCode::OK);
-    answer(&routes, "/mutate", &review("shop", &pod(json!({})))).await;
+    answer(&routes, "/mutate", &review("shop", &pod(&json!({})))).await;
     let (_, text) = send(&metrics, get("/metrics")).await;
     for line in [
         "outrigger_admission_requests_total{webhook=\"mutate\",outcome=\"injected\",reason=\"Injected\"} 1",
@@ -405,7 +408,7 @@ fn request(namespace: &str) -> Request<Full<axum::body::Bytes>> {
     Request::post("/mutate")
         .header(header::CONTENT_TYPE, "application/json")
         .header(header::HOST, NAME)
-        .body(Full::from(review(namespace, &pod(json!({}))).to_string()))
+        .body(Full::from(review(namespace, &pod(&json!({}))).to_string()))
         .unwrap()
 }
 
