@@ -1,1 +1,26 @@
-//! End-to-end tests.
+//! What the end-to-end tests share: the way to a real cluster, namespaces that last as long as a test, and
+//! looks at pods.
+//!
+//! The tests are in `tests/`: `demo` runs the README's first command, `injection` looks at pods and runs in
+//! parallel, `disruption` takes things away and runs one test at a time. `cargo xtask test` starts them and
+//! says by environment variables where the cluster is.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    clippy::print_stderr,
+    reason = "this is test code: it fails by panicking, and says why on stderr"
+)]
+
+mod cluster;
+mod manifests;
+mod namespace;
+mod wait;
+
+pub use cluster::{Cluster, Output};
+pub use manifests::{companion, deployment, image, pod};
+pub use namespace::TestNamespace;
+pub use wait::eventually;

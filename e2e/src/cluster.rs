@@ -1,0 +1,216 @@
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{ListParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config, Resource};
+use serde_json::Value;
+
+use crate::wait::eventually;
+
+/// The cluster under test.
+#[derive(Clone)]
+pub struct Cluster {
+    /// An administrator's client.
+    pub client: Client,
+}
+
+/// What a command said.
+#[derive(Debug)]
+pub struct Output {
+    /// Whether it ended with 0.
+    pub success: bool,
+    /// Its standard output, then its standard error.
+    pub text: String,
+}
+
+static INSTALLED: OnceLock<()> = OnceLock::new();
+
+impl Cluster {
+    /// The release's name and the name of most of its objects.
+    pub const RELEASE: &str = "outrigger";
+    /// The namespace of the release.
+    pub const SYSTEM: &str = "outrigger-system";
+
+    /// Connects, and installs Outrigger by its chart when this process has not done so.
+    pub async fn installed() -> Self {
+        let cluster = Self::connect().await;
+        INSTALLED.get_or_init(|| cluster.install(&[]));
+        cluster
+    }
+
+    /// Connects.
+    pub async fn connect() -> Self {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let kubeconfig =
+            Kubeconfig::read_from(variable("OUTRIGGER_KUBECONFIG")).expect("the kubeconfig is readable");
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+        Self { client: Client::try_from(config).unwrap() }
+    }
+
+    /// Installs or changes the release by Helm and waits until it is ready.
+    pub fn install(&self, values: &[&str]) {
+        let kept = self.helm(&["status", Self::RELEASE, "--namespace", Self::SYSTEM]);
+        if kept.success {
+            // Helm installs the kinds once and never changes them.
+            self.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", "charts/outrigger/crds"])
+                .expect();
+        }
+        let repository = format!("image.repository={}", variable("OUTRIGGER_IMAGE_REPOSITORY"));
+        let tag = format!("image.tag={}", variable("OUTRIGGER_IMAGE_TAG"));
+        let build = format!("podAnnotations.build=b{}", variable("OUTRIGGER_IMAGE_BUILD"));
+        let mut words =
+            vec!["upgrade", "--install", Self::RELEASE, "charts/outrigger", "--namespace", Self::SYSTEM];
+        words.extend(["--create-namespace", "--wait", "--timeout", "5m"]);
+        for value in [repository.as_str(), &tag, &build].iter().chain(values) {
+            words.extend(["--set-string", value]);
+        }
+        self.helm(&words).expect();
+    }
+
+    /// Runs kubectl in the workspace's root.
+    pub fn kubectl(&self, words: &[&str]) -> Output {
+        run(command("OUTRIGGER_KUBECTL").args(words), None)
+    }
+
+    /// `kubectl apply` of a manifest; with the namespace in which objects go that name none.
+    pub fn apply(&self, namespace: &str, manifest: &str) -> Output {
+        run(command("OUTRIGGER_KUBECTL").args(["apply", "--namespace", namespace, "-f", "-"]), Some(manifest))
+    }
+
+    /// Runs Helm in the workspace's root.
+    pub fn helm(&self, words: &[&str]) -> Output {
+        run(command("OUTRIGGER_HELM").args(words), None)
+    }
+
+    /// A command of `cargo xtask`, ready to be started in the workspace's root.
+    pub fn xtask(&self, words: &[&str]) -> Command {
+        let mut xtask = command("OUTRIGGER_XTASK");
+        xtask.args(words);
+        xtask
+    }
+
+    /// The API of a kind in a namespace.
+    pub fn api<K>(&self, namespace: &str) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// Creates a pod, or says why the API server does not want it.
+    ///
+    /// # Errors
+    /// The API server's message.
+    pub async fn create_pod(&self, namespace: &str, pod: &Value) -> Result<Value, String> {
+        self.create_pod_with(namespace, pod, &PostParams::default()).await
+    }
+
+    /// Creates a pod in a dry run of the server's.
+    ///
+    /// # Errors
+    /// The API server's message.
+    pub async fn dry_run_pod(&self, namespace: &str, pod: &Value) -> Result<Value, String> {
+        self.create_pod_with(namespace, pod, &PostParams { dry_run: true, field_manager: None }).await
+    }
+
+    async fn create_pod_with(
+        &self,
+        namespace: &str,
+        pod: &Value,
+        params: &PostParams,
+    ) -> Result<Value, String> {
+        let pod: Pod = serde_json::from_value(pod.clone()).expect("a test's pod is a pod");
+        let api = self.api::<Pod>(namespace);
+        loop {
+            match api.create(params, &pod).await {
+                Ok(created) => return Ok(serde_json::to_value(created).unwrap()),
+                // A namespace gets its service account a moment after it is made.
+                Err(kube::Error::Api(answer))
+                    if answer.message.contains("serviceaccount \"default\" not found") =>
+                {
+                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                }
+                Err(kube::Error::Api(answer)) => return Err(answer.message.clone()),
+                Err(other) => panic!("the API server does not answer: {other}"),
+            }
+        }
+    }
+
+    /// The pods that a label selects.
+    pub async fn pods(&self, namespace: &str, labels: &str) -> Vec<Value> {
+        let pods = self.api::<Pod>(namespace).list(&ListParams::default().labels(labels)).await.unwrap();
+        pods.items.into_iter().map(|pod| serde_json::to_value(pod).unwrap()).collect()
+    }
+
+    /// Waits for a pod to be ready and gives it.
+    pub async fn ready_pod(&self, namespace: &str, name: &str) -> Value {
+        eventually(&format!("pod {namespace}/{name} being ready"), || async {
+            let pod = self.api::<Pod>(namespace).get(name).await.map_err(|error| error.to_string())?;
+            let pod = serde_json::to_value(pod).unwrap();
+            if is_ready(&pod) { Ok(pod) } else { Err(pod["status"].to_string()) }
+        })
+        .await
+    }
+
+    /// Waits until a label selects `count` ready pods and none that is going away, and gives them.
+    pub async fn ready_pods(&self, namespace: &str, labels: &str, count: usize) -> Vec<Value> {
+        eventually(&format!("{count} ready pods {labels} in {namespace}"), || async {
+            let pods = self.pods(namespace, labels).await;
+            let all =
+                pods.iter().all(|pod| is_ready(pod) && pod["metadata"].get("deletionTimestamp").is_none());
+            if all && pods.len() == count { Ok(pods) } else { Err(format!("{pods:?}")) }
+        })
+        .await
+    }
+}
+
+impl Output {
+    /// The text of a command that must succeed.
+    #[track_caller]
+    pub fn expect(self) -> String {
+        assert!(self.success, "the command failed:\n{}", self.text);
+        self.text
+    }
+
+    /// The text of a command that must fail.
+    #[track_caller]
+    pub fn expect_failure(self) -> String {
+        assert!(!self.success, "the command should have failed:\n{}", self.text);
+        self.text
+    }
+}
+
+fn is_ready(pod: &Value) -> bool {
+    let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+    conditions.into_iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+}
+
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| {
+        panic!("{name} is not set: run `cargo xtask test e2e`, which starts a cluster and says where it is")
+    })
+}
+
+fn command(program: &str) -> Command {
+    let mut command = Command::new(PathBuf::from(variable(program)));
+    command.env("KUBECONFIG", variable("OUTRIGGER_KUBECONFIG")).current_dir(variable("OUTRIGGER_WORKSPACE"));
+    command
+}
+
+fn run(command: &mut Command, input: Option<&str>) -> Output {
+    use std::io::Write as _;
+    command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
+    let mut child =
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+    if let (Some(input), Some(mut stdin)) = (input, child.stdin.take()) {
+        stdin.write_all(input.as_bytes()).unwrap();
+    }
+    let done = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr);
+    Output { success: done.status.success(), text }
+}

@@ -1,0 +1,287 @@
+//! What happens when parts of Outrigger go away and come back. These tests change what all share, so they run
+//! one at a time.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use e2e::{Cluster, TestNamespace, companion, eventually, pod};
+use serde_json::{Value, json};
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// Runs a test alone, on a cluster with a profile, a namespace whose default it is, and the release as it should be.
+fn alone<F: Future<Output = ()>>(profile: &str, test: impl FnOnce(Cluster, TestNamespace) -> F) {
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(async {
+        let cluster = Cluster::installed().await;
+        cluster.apply("default", &companion(profile).to_string()).expect();
+        let space = TestNamespace::enabled(&cluster, profile).await;
+        test(cluster.clone(), space).await;
+        cluster.kubectl(&["delete", "clustersidecarprofile", profile, "--ignore-not-found"]).expect();
+    });
+}
+
+fn injected(pod: &Value, sidecar: &str) -> bool {
+    pod["spec"]["initContainers"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .any(|container| container["name"] == sidecar)
+}
+
+fn scale(cluster: &Cluster, replicas: u32) {
+    let replicas = format!("--replicas={replicas}");
+    cluster.kubectl(&["scale", "deployment/outrigger", "--namespace", Cluster::SYSTEM, &replicas]).expect();
+    if replicas == "--replicas=0" {
+        let labels = "app.kubernetes.io/name=outrigger,app.kubernetes.io/instance=outrigger";
+        cluster
+            .kubectl(&[
+                "wait",
+                "--for=delete",
+                "pod",
+                "--selector",
+                labels,
+                "--namespace",
+                Cluster::SYSTEM,
+                "--timeout=120s",
+            ])
+            .expect();
+    } else {
+        let status =
+            ["rollout", "status", "deployment/outrigger", "--namespace", Cluster::SYSTEM, "--timeout=180s"];
+        cluster.kubectl(&status).expect();
+    }
+}
+
+/// Waits until pods are injected again.
+async fn injects(cluster: &Cluster, space: &TestNamespace, sidecar: &str) {
+    eventually("pods being injected", || async {
+        let made = cluster.dry_run_pod(&space.name, &pod("probe")).await?;
+        if injected(&made, sidecar) { Ok(()) } else { Err(made.to_string()) }
+    })
+    .await;
+}
+
+#[test]
+fn a_replica_is_killed_and_comes_back() {
+    alone("e2e-killed", |cluster, space| async move {
+        injects(&cluster, &space, "e2e-killed").await;
+        cluster
+            .kubectl(&[
+                "delete",
+                "pod",
+                "--namespace",
+                Cluster::SYSTEM,
+                "--selector",
+                "app.kubernetes.io/name=outrigger",
+                "--grace-period=0",
+                "--force",
+                "--wait=false",
+            ])
+            .expect();
+        scale(&cluster, 2);
+        injects(&cluster, &space, "e2e-killed").await;
+    });
+}
+
+#[test]
+fn with_fail_no_pod_slips_in_while_the_webhook_is_down() {
+    alone("e2e-fail", |cluster, space| async move {
+        scale(&cluster, 0);
+        let refused = cluster.create_pod(&space.name, &pod("refused")).await.unwrap_err();
+        assert!(refused.contains("failed calling webhook \"pods.outrigger.dev\""), "{refused}");
+        // Nobody else is held up: no pod elsewhere is asked about, and nothing is in the way of the server itself.
+        let elsewhere = TestNamespace::plain(&cluster).await;
+        cluster.create_pod(&elsewhere.name, &pod("free")).await.unwrap();
+        scale(&cluster, 2);
+        injects(&cluster, &space, "e2e-fail").await;
+    });
+}
+
+#[test]
+fn with_ignore_pods_start_without_their_sidecars_while_the_webhook_is_down() {
+    alone("e2e-ignore", |cluster, space| async move {
+        cluster.install(&["webhook.failurePolicy=Ignore"]);
+        injects(&cluster, &space, "e2e-ignore").await;
+        scale(&cluster, 0);
+        let made = cluster.create_pod(&space.name, &pod("bare")).await.unwrap();
+        assert!(!injected(&made, "e2e-ignore"));
+        cluster.install(&[]);
+        scale(&cluster, 2);
+        injects(&cluster, &space, "e2e-ignore").await;
+    });
+}
+
+#[test]
+fn pods_are_created_all_through_an_uninstall() {
+    alone("e2e-uninstall", |cluster, space| async move {
+        injects(&cluster, &space, "e2e-uninstall").await;
+        let done = AtomicBool::new(false);
+        let (kept, bare) = std::thread::scope(|scope| {
+            let uninstall = scope.spawn(|| {
+                std::thread::sleep(Duration::from_secs(2));
+                let said = cluster.helm(&[
+                    "uninstall",
+                    Cluster::RELEASE,
+                    "--namespace",
+                    Cluster::SYSTEM,
+                    "--wait",
+                    "--timeout",
+                    "3m",
+                ]);
+                done.store(true, Ordering::Relaxed);
+                said
+            });
+            let counts = tokio::task::block_in_place(|| {
+                tokio::runtime::Handle::current().block_on(create_until(&cluster, &space, &done))
+            });
+            uninstall.join().unwrap().expect();
+            counts
+        });
+        assert!(kept > 0 && bare > 0, "{kept} pods before and {bare} after the uninstall are no test of it");
+        let left = cluster.kubectl(&[
+            "get",
+            "mutatingwebhookconfigurations,validatingwebhookconfigurations,clusterroles,clusterrolebindings",
+            "--output",
+            "name",
+            "--selector",
+            "app.kubernetes.io/name=outrigger",
+        ]);
+        assert_eq!(left.expect().trim(), "", "the uninstall left something behind");
+        cluster.install(&[]);
+        injects(&cluster, &space, "e2e-uninstall").await;
+    });
+}
+
+/// Creates pods one after the other; none may be refused. Gives how many were injected and how many were not.
+async fn create_until(cluster: &Cluster, space: &TestNamespace, done: &AtomicBool) -> (usize, usize) {
+    let (mut with, mut without) = (0, 0);
+    for number in 0.. {
+        let last = done.load(Ordering::Relaxed);
+        let mut made = pod("x");
+        made["metadata"] = json!({ "name": format!("steady-{number}") });
+        // Nobody needs to run it: what counts is the API server's answer.
+        made["spec"]["nodeSelector"] = json!({ "e2e": "nowhere" });
+        let made = cluster
+            .create_pod(&space.name, &made)
+            .await
+            .expect("no pod is refused while Outrigger is uninstalled");
+        if injected(&made, "e2e-uninstall") {
+            with += 1;
+        } else {
+            without += 1;
+        }
+        if last {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    (with, without)
+}
+
+#[test]
+fn what_is_taken_from_the_certificates_comes_back() {
+    alone("e2e-certificates", |cluster, space| async move {
+        injects(&cluster, &space, "e2e-certificates").await;
+        let emptied = r#"[{"op": "remove", "path": "/webhooks/0/clientConfig/caBundle"}]"#;
+        cluster
+            .kubectl(&[
+                "patch",
+                "mutatingwebhookconfiguration",
+                "outrigger",
+                "--type=json",
+                "--patch",
+                emptied,
+            ])
+            .expect();
+        eventually("the caBundle coming back", || async {
+            let said = cluster
+                .kubectl(&[
+                    "get",
+                    "mutatingwebhookconfiguration",
+                    "outrigger",
+                    "--output",
+                    "jsonpath={.webhooks[*].clientConfig.caBundle}",
+                ])
+                .expect();
+            if said.split_whitespace().count() == 2 { Ok(()) } else { Err(said) }
+        })
+        .await;
+        cluster
+            .kubectl(&["delete", "secret", "outrigger-certificates", "--namespace", Cluster::SYSTEM])
+            .expect();
+        eventually("the Secret coming back", || async {
+            let said = cluster.kubectl(&[
+                "get",
+                "secret",
+                "outrigger-certificates",
+                "--namespace",
+                Cluster::SYSTEM,
+                "--output",
+                "jsonpath={.data.tls\\.crt}",
+            ]);
+            if said.success && said.text.len() > 100 { Ok(()) } else { Err(said.text) }
+        })
+        .await;
+        injects(&cluster, &space, "e2e-certificates").await;
+        // Helm did not render the bundle, so it does not take it away either.
+        cluster.install(&[]);
+        injects(&cluster, &space, "e2e-certificates").await;
+    });
+}
+
+#[test]
+fn the_charts_own_test_passes() {
+    alone("e2e-helm-test", |cluster, _space| async move {
+        let said = cluster
+            .helm(&["test", Cluster::RELEASE, "--namespace", Cluster::SYSTEM, "--timeout", "3m"])
+            .expect();
+        assert!(said.contains("Succeeded"), "{said}");
+    });
+}
+
+#[test]
+fn the_plain_manifests_install_it_as_well() {
+    alone("e2e-plain", |cluster, space| async move {
+        cluster
+            .helm(&[
+                "uninstall",
+                Cluster::RELEASE,
+                "--namespace",
+                Cluster::SYSTEM,
+                "--wait",
+                "--timeout",
+                "3m",
+            ])
+            .expect();
+        cluster.kubectl(&["delete", "namespace", Cluster::SYSTEM, "--timeout=120s"]).expect();
+        cluster.kubectl(&["apply", "-k", "manifests"]).expect();
+        let image = format!(
+            "outrigger={}:{}",
+            std::env::var("OUTRIGGER_IMAGE_REPOSITORY").unwrap(),
+            std::env::var("OUTRIGGER_IMAGE_TAG").unwrap()
+        );
+        cluster
+            .kubectl(&["set", "image", "deployment/outrigger", &image, "--namespace", Cluster::SYSTEM])
+            .expect();
+        let status =
+            ["rollout", "status", "deployment/outrigger", "--namespace", Cluster::SYSTEM, "--timeout=180s"];
+        cluster.kubectl(&status).expect();
+        injects(&cluster, &space, "e2e-plain").await;
+        let webhooks = ["delete", "mutatingwebhookconfiguration,validatingwebhookconfiguration", "outrigger"];
+        cluster.kubectl(&webhooks).expect();
+        cluster.kubectl(&["delete", "-k", "manifests", "--ignore-not-found", "--timeout=120s"]).expect();
+        cluster.install(&[]);
+        cluster.apply("default", &companion("e2e-plain").to_string()).expect();
+        injects(&cluster, &space, "e2e-plain").await;
+    });
+}
