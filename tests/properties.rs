@@ -1,0 +1,242 @@
+//! What holds for every pod and every profile, tried on generated ones.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+use outrigger::api::{ProfileSpec, Scope};
+use outrigger::engine::{Decision, Namespace, Outcome, Settings, inject};
+use outrigger::profiles::{Entry, ProfileSet};
+use proptest::collection::{btree_map, vec};
+use proptest::option;
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+
+/// Few names, so that pods and profiles meet.
+fn name() -> impl Strategy<Value = String> {
+    prop::sample::select(vec!["a", "b", "c", "proxy", "logs"]).prop_map(str::to_owned)
+}
+
+fn env() -> impl Strategy<Value = Value> {
+    (name(), "[0-9]{0,2}").prop_map(|(name, value)| json!({ "name": name.to_uppercase(), "value": value }))
+}
+
+fn volume() -> impl Strategy<Value = (String, Value)> {
+    (name(), prop::bool::ANY).prop_map(|(name, memory)| {
+        let source = if memory { json!({ "medium": "Memory" }) } else { json!({}) };
+        (name.clone(), json!({ "name": name, "emptyDir": source }))
+    })
+}
+
+/// Named elements with distinct names.
+fn distinct(
+    elements: impl Strategy<Value = (String, Value)>,
+    most: usize,
+) -> impl Strategy<Value = Vec<Value>> {
+    vec(elements, 0..=most).prop_map(|elements| {
+        let mut seen = std::collections::BTreeSet::new();
+        elements
+            .into_iter()
+            .filter(|(name, _)| seen.insert(name.clone()))
+            .map(|(_, element)| element)
+            .collect()
+    })
+}
+
+fn container(prefix: &'static str) -> impl Strategy<Value = (String, Value)> {
+    (name(), vec(env(), 0..3), prop::bool::ANY).prop_map(move |(name, env, mounts)| {
+        let name = format!("{prefix}{name}");
+        let mut container =
+            json!({ "name": name, "image": "x:1", "args": ["-v"], "unheardOf": { "deep": [1, null] } });
+        if !env.is_empty() {
+            container["env"] = Value::Array(env);
+        }
+        if mounts {
+            container["volumeMounts"] = json!([{ "name": "own", "mountPath": "/own" }]);
+        }
+        (name, container)
+    })
+}
+
+fn pod() -> impl Strategy<Value = Value> {
+    let labels = btree_map(name(), "[a-z]{0,3}", 0..3);
+    let choice = option::of(prop::sample::select(vec![
+        "one",
+        "two,one",
+        "+two",
+        "-one",
+        "",
+        "three",
+        "one,two,three",
+    ]));
+    (
+        option::of(labels),
+        choice,
+        distinct(container("init-"), 3),
+        distinct(container(""), 3),
+        distinct(volume(), 3),
+    )
+        .prop_map(|(labels, choice, init, containers, volumes)| {
+            let mut pod = json!({ "metadata": {}, "spec": { "containers": containers } });
+            if let Some(labels) = labels {
+                pod["metadata"]["labels"] = json!(labels);
+            }
+            if let Some(choice) = choice {
+                pod["metadata"]["annotations"] = json!({ "outrigger.dev/profiles": choice, "other": "x" });
+            }
+            if !init.is_empty() {
+                pod["spec"]["initContainers"] = Value::Array(init);
+            }
+            if !volumes.is_empty() {
+                pod["spec"]["volumes"] = Value::Array(volumes);
+            }
+            pod
+        })
+}
+
+fn profile() -> impl Strategy<Value = Value> {
+    let sidecar = container("").prop_map(|(name, mut container)| {
+        let fields = container.as_object_mut().unwrap();
+        fields.remove("unheardOf");
+        fields.remove("volumeMounts");
+        fields.insert("restartPolicy".to_owned(), json!("Always"));
+        (name, container)
+    });
+    let extras = btree_map(name(), "[a-z]{0,2}", 0..2);
+    let app = vec((prop::sample::select(vec!["*", "a*", "b"]), vec(env(), 0..3), prop::bool::ANY), 0..3);
+    let rules = (
+        prop::sample::select(vec!["First", "Last"]),
+        prop::sample::select(vec!["Fail", "Skip"]),
+        prop::sample::select(vec!["Fail", "Ignore"]),
+    );
+    (distinct(sidecar, 2), distinct(volume(), 2), extras, app, rules).prop_map(
+        |(sidecars, volumes, labels, app, (position, on_conflict, on_error))| {
+            let app: Vec<Value> = app
+                .into_iter()
+                .map(|(containers, env, init)| json!({ "containers": [containers], "env": env, "initContainers": init }))
+                .collect();
+            json!({
+                "template": { "metadata": { "labels": labels }, "spec": { "initContainers": sidecars, "volumes": volumes } },
+                "appContainers": app, "order": { "position": position }, "onConflict": on_conflict, "onError": on_error,
+            })
+        },
+    )
+}
+
+fn set<'a>(profiles: impl Iterator<Item = (&'a str, &'a Value)>) -> ProfileSet {
+    let mut set = ProfileSet::default();
+    for (name, spec) in profiles {
+        let spec: ProfileSpec = serde_json::from_value(spec.clone()).unwrap();
+        set.insert(None, name, Entry::new(name, Scope::Cluster, &spec).0);
+    }
+    set
+}
+
+fn namespace() -> Namespace {
+    Namespace {
+        name: "shop".to_owned(),
+        labels: [("outrigger.dev/inject".to_owned(), "enabled".to_owned())].into(),
+        annotations: [("outrigger.dev/profiles".to_owned(), "one".to_owned())].into(),
+    }
+}
+
+fn apply(pod: &Value, decision: &Decision) -> Value {
+    let mut patched = pod.clone();
+    json_patch::patch(&mut patched, &decision.patch).unwrap();
+    patched
+}
+
+/// What the pod's author wrote must all still be there, in its order.
+fn keeps(before: &Value, after: &Value) -> bool {
+    match (before, after) {
+        (Value::Object(before), Value::Object(after)) => {
+            before.iter().all(|(key, value)| after.get(key).is_some_and(|after| keeps(value, after)))
+        }
+        (Value::Array(before), Value::Array(after)) => {
+            let mut rest = after.iter();
+            before.iter().all(|item| rest.any(|other| keeps(item, other)))
+        }
+        (before, after) => before == after,
+    }
+}
+
+/// A JSON value of any shape.
+fn anything() -> impl Strategy<Value = Value> {
+    let key = prop::sample::select(vec![
+        "metadata",
+        "spec",
+        "labels",
+        "annotations",
+        "containers",
+        "initContainers",
+        "volumes",
+        "env",
+        "name",
+        "outrigger.dev/inject",
+        "outrigger.dev/profiles",
+        "outrigger.dev/status",
+        "os",
+        "nodeSelector",
+        "hostNetwork",
+    ]);
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i32>().prop_map(Value::from),
+        prop::sample::select(vec!["", "one", "enabled", "{\"profiles\":[]}", "é"]).prop_map(Value::from),
+    ];
+    leaf.prop_recursive(6, 64, 6, move |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..4).prop_map(Value::from),
+            btree_map(key.clone(), inner, 0..6).prop_map(|map| Value::Object(
+                map.into_iter().map(|(k, v)| (k.to_owned(), v)).collect::<Map<_, _>>()
+            )),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_decision_is_sound(pod in pod(), one in profile(), two in profile()) {
+        let names = [("one", &one), ("two", &two)];
+        let decide = |pod: &Value, set: &ProfileSet| inject(pod, &namespace(), set, &Settings::default());
+        let profiles = set(names.into_iter());
+        let first = decide(&pod, &profiles);
+        let backwards = decide(&pod, &set(names.into_iter().rev()));
+        prop_assert_eq!(&first.patch, &backwards.patch);
+        prop_assert_eq!(first.trace.lines(), backwards.trace.lines());
+        if first.outcome == Outcome::Denied {
+            prop_assert!(first.patch.is_empty());
+            return Ok(());
+        }
+        let injected = apply(&pod, &first);
+        prop_assert!(keeps(&pod, &injected), "{}\nlost something in\n{}", pod, injected);
+        let second = decide(&injected, &profiles);
+        prop_assert!(second.patch.is_empty(), "a second injection is not a no-op: {}", second.patch);
+        prop_assert_eq!(second.outcome, first.outcome);
+
+        // A pod whose author says no afterwards goes on as it was written.
+        let mut declined = injected.clone();
+        declined["metadata"]["labels"]["outrigger.dev/inject"] = json!("disabled");
+        let left = apply(&declined, &decide(&declined, &profiles));
+        prop_assert!(keeps(&pod, &left));
+        prop_assert!(left["metadata"]["labels"].get("outrigger.dev/injected").is_none());
+        let of = |pod: &Value| pod["spec"].as_object().unwrap().clone();
+        if first.outcome == Outcome::Injected {
+            prop_assert_eq!(of(&left), of(&pod));
+        }
+    }
+
+    #[test]
+    fn no_pod_makes_it_panic(pod in anything(), one in profile()) {
+        let decision = inject(&pod, &namespace(), &set([("one", &one)].into_iter()), &Settings::default());
+        if decision.outcome != Outcome::Denied {
+            apply(&pod, &decision);
+        }
+    }
+
+    #[test]
+    fn no_profile_makes_it_panic(spec in anything()) {
+        if let Ok(spec) = serde_json::from_value::<ProfileSpec>(json!({ "template": spec.clone(), "appContainers": [spec] })) {
+            Entry::new("any", Scope::Cluster, &spec);
+        }
+    }
+}
