@@ -44,8 +44,10 @@ pub(super) fn set(cluster: &Ready) -> Result<()> {
     })
 }
 
-/// A Job cannot be changed and pods keep what they were made with, so the namespace is made anew.
+/// A Job cannot be changed, pods keep what they were made with, and the archive remembers pods of the same names: so
+/// the namespaces are made anew.
 fn clear(cluster: &Ready, activity: &Activity) -> Result<()> {
+    let mut old = Vec::new();
     for namespace in [NAMESPACE, LOGS] {
         let (found, said) =
             sh::attempt(&mut cluster.kubectl(["get", "namespace", namespace, "--output", "json"]))?;
@@ -58,12 +60,13 @@ fn clear(cluster: &Ready, activity: &Activity) -> Result<()> {
         if part_of != Some("outrigger-demo") {
             bail!("the cluster has a namespace {namespace} that is not the demo's; the demo would delete it");
         }
-        if namespace == NAMESPACE {
-            activity.set(format!("deleting namespace {namespace}"));
-            sh::run(&mut cluster.kubectl(["delete", "namespace", namespace, "--wait", "--timeout=180s"]))?;
-        }
+        old.push(namespace);
     }
-    Ok(())
+    if old.is_empty() {
+        return Ok(());
+    }
+    activity.set(format!("deleting the namespaces {}", old.join(" and ")));
+    sh::run(cluster.kubectl(["delete", "namespace", "--wait", "--timeout=180s"]).args(old))
 }
 
 fn install(cluster: &Ready) -> Result<()> {
