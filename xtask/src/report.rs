@@ -43,7 +43,9 @@ pub(crate) fn note(text: impl Display) {
 pub(crate) fn step<T>(name: &str, work: impl FnOnce(&Activity) -> Result<T>) -> Result<T> {
     let expected = expected(name);
     match expected {
-        Some(time) if time > HEARTBEAT => progress(format_args!("{name}: about {}", short(time))),
+        Some(time) if time > HEARTBEAT => {
+            progress(format_args!("{name}: up to {}", short(time)));
+        }
         _ => progress(format_args!("{name} …")),
     }
     let activity = Activity::default();

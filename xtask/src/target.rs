@@ -103,8 +103,8 @@ impl Target {
             (cluster_side.join(), product)
         });
         let Ok(cluster_side) = cluster_side else { bail!("preparing the cluster panicked") };
-        product?;
-        cluster_side?.with_product()
+        let product = product?;
+        cluster_side?.with_product(product)
     }
 
     /// The same without the product's image.
@@ -138,8 +138,7 @@ pub(crate) struct Ready {
 
 impl Ready {
     /// Brings the product's image there.
-    pub(crate) fn with_product(self) -> Result<Self> {
-        let product = images::product()?;
+    pub(crate) fn with_product(self, product: Image) -> Result<Self> {
         self.deliver(std::slice::from_ref(&product))?;
         Ok(Self { product: Some(product), ..self })
     }

@@ -66,6 +66,18 @@ fn clear(cluster: &Ready, activity: &Activity) -> Result<()> {
         return Ok(());
     }
     activity.set(format!("deleting the namespaces {}", old.join(" and ")));
+    // A namespace waits for its pods in large steps, so these go first.
+    for namespace in &old {
+        sh::run(&mut cluster.kubectl([
+            "delete",
+            "cronjobs,jobs,deployments,statefulsets,pods",
+            "--all",
+            "--namespace",
+            namespace,
+            "--wait",
+            "--timeout=180s",
+        ]))?;
+    }
     sh::run(cluster.kubectl(["delete", "namespace", "--wait", "--timeout=180s"]).args(old))
 }
 

@@ -77,7 +77,7 @@ fn cluster_side(run: &Run, target: &Target) -> Option<Ready> {
 
 /// The tests in `e2e`, against the cluster; they find it by environment variables.
 fn end_to_end(run: &Run, ready: Ready) -> Result<()> {
-    let ready = ready.with_product()?;
+    let ready = ready.with_product(images::product()?)?;
     let (repository, tag) = ready.product();
     let mut command = crate::sh::line("cargo test --locked --package e2e");
     command
