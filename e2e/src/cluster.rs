@@ -76,7 +76,12 @@ impl Cluster {
         run(command("OUTRIGGER_KUBECTL").args(words), None)
     }
 
-    /// `kubectl apply` of a manifest; with the namespace in which objects go that name none.
+    /// `kubectl apply` of a manifest whose objects name their namespaces.
+    pub fn apply_as_it_is(&self, manifest: &str) -> Output {
+        run(command("OUTRIGGER_KUBECTL").args(["apply", "-f", "-"]), Some(manifest))
+    }
+
+    /// `kubectl apply` of a manifest, into a namespace.
     pub fn apply(&self, namespace: &str, manifest: &str) -> Output {
         run(command("OUTRIGGER_KUBECTL").args(["apply", "--namespace", namespace, "-f", "-"]), Some(manifest))
     }

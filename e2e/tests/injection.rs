@@ -205,7 +205,7 @@ async fn namespace_profile_and_deployment_in_one_file() {
         } });
         let mut workload = deployment("web", 1);
         workload["metadata"]["namespace"] = json!(name);
-        cluster.apply("default", &manifests(&[&space, &companion(&name), &workload])).expect();
+        cluster.apply_as_it_is(&manifests(&[&space, &companion(&name), &workload])).expect();
         let pods = eventually("the Deployment's pod", || async {
             let pods = cluster.pods(&name, "app=web").await;
             if pods.is_empty() { Err("there is none".to_owned()) } else { Ok(pods) }
@@ -314,7 +314,9 @@ async fn a_pod_of_the_restricted_level_stays_restricted() {
 async fn a_mirror_pod_is_never_touched() {
     let cluster = Cluster::installed().await;
     let space = scene(&cluster, "e2e-mirror").await;
+    let node = cluster.kubectl(&["get", "nodes", "--output", "jsonpath={.items[0].metadata.name}"]).expect();
     let mut mirror = pod("mirror");
+    mirror["spec"]["nodeName"] = json!(node);
     mirror["metadata"]["annotations"] =
         json!({ "kubernetes.io/config.mirror": "x", "outrigger.dev/profiles": "no-such-profile" });
     let made = cluster.dry_run_pod(&space.name, &mirror).await.unwrap();

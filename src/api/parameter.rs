@@ -28,10 +28,10 @@ pub struct Parameter {
     #[serde(rename = "type")]
     pub kind: ParameterType,
     /// What the value means, for the person who sets it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// The value where neither pod nor namespace sets one.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "any_value")]
     pub default: Option<Value>,
     /// Whether pod or namespace must set a value.
@@ -42,15 +42,15 @@ pub struct Parameter {
     #[schemars(length(max = 64))]
     pub values: Vec<String>,
     /// A regular expression that a string must match somewhere (use `^` and `$` to bind it).
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub pattern: Option<String>,
     /// The smallest value of an integer, quantity or duration.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "int_or_string")]
     pub minimum: Option<Value>,
     /// The largest value of an integer, quantity or duration.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "int_or_string")]
     pub maximum: Option<Value>,
     /// Who may set it: Pod, Namespace; both unless said.
