@@ -2,17 +2,19 @@
 //!
 //! Names that a user touches stand here and in no other module.
 
+mod crd;
 pub mod keys;
 mod names;
 mod parameter;
 mod profile;
 mod status;
 
+pub use crd::crds;
 pub use names::{NotAName, ProfileName, is_dns_label, nearest};
 pub use parameter::{Parameter, ParameterType, Source};
 pub use profile::{
     ClusterSidecarProfile, ClusterSidecarProfileSpec, Enforcement, Failure, Files, HostNetwork, Match,
     NamedExpression, OnConflict, Order, Position, ProfileSpec, ProfileStatus, SidecarProfile,
-    SidecarProfileSpec, crds,
+    SidecarProfileSpec,
 };
 pub use status::{InjectedProfile, InjectionStatus, Scope};

@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
-use kube::{CustomResource, CustomResourceExt as _, KubeSchema};
+use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::Parameter;
 
-/// A profile that every namespace may use.
+/// What a cluster's profile injects, and what happens where it does not fit.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, CustomResource, KubeSchema)]
 #[kube(
     group = "outrigger.dev",
@@ -37,7 +36,7 @@ pub struct ClusterSidecarProfileSpec {
     pub profile: ProfileSpec,
 }
 
-/// A profile that only its own namespace may use.
+/// What a namespace's profile injects, and what happens where it does not fit.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, CustomResource, KubeSchema)]
 #[kube(
     group = "outrigger.dev",
@@ -72,15 +71,17 @@ pub struct ProfileSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
 
-    /// Optional: pods choose the profile. Mandatory: it is injected wherever it matches.
+    /// Optional: pods choose the profile. Mandatory: it is injected wherever it matches; this version
+    /// refuses profiles that are Mandatory.
     #[serde(default)]
     pub enforcement: Enforcement,
 
-    /// The pods that get the profile without asking for it. Absent: only pods that ask by name.
+    /// The pods that get the profile without asking for it. Absent: only pods that ask by name. This
+    /// version refuses profiles that use it.
     #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
     pub matching: Option<Match>,
 
-    /// Values that pods and namespaces may set.
+    /// Values that pods and namespaces may set. This version refuses profiles that use them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub parameters: Vec<Parameter>,
@@ -100,7 +101,8 @@ pub struct ProfileSpec {
     #[schemars(schema_with = "open_objects")]
     pub app_containers: Vec<Map<String, Value>>,
 
-    /// Text that becomes files in the pod, without a ConfigMap in every namespace.
+    /// Text that becomes files in the pod, without a ConfigMap in every namespace. This version refuses
+    /// profiles that use it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub files: Vec<Files>,
@@ -109,7 +111,7 @@ pub struct ProfileSpec {
     #[serde(default)]
     pub order: Order,
 
-    /// Profiles that come along and start before this one.
+    /// Profiles that come along and start before this one. This version refuses profiles that use it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub requires: Vec<String>,
@@ -262,11 +264,6 @@ pub struct ProfileStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,
-}
-
-/// The definitions of both kinds, as `outrigger crds` prints them.
-pub fn crds() -> [CustomResourceDefinition; 2] {
-    [ClusterSidecarProfile::crd(), SidecarProfile::crd()]
 }
 
 fn open_object(_: &mut SchemaGenerator) -> Schema {
