@@ -115,7 +115,10 @@ impl Host {
         }
         let state = cluster.state.to_string_lossy().into_owned();
         let groups = sh::attempt(&mut sh::line("find /sys/fs/cgroup -type d"))?.1;
-        let ours = |line: &&str| line.contains(&cluster.group()) || line.contains("kubepods");
+        // Other clusters of this program may be up, and their pods come and go.
+        let ours = |line: &&str| {
+            line.contains(&cluster.group()) || (line.contains("kubepods") && !line.contains("/outrigger-"))
+        };
         groups.lines().filter(ours).for_each(|line| add("control group", line));
         for process in std::fs::read_dir("/proc")?.flatten() {
             let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
