@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::NAMESPACE;
+use super::live::wait;
 use crate::report::{Activity, step};
 use crate::target::Ready;
 use crate::{sh, workspace};
@@ -126,7 +127,12 @@ fn upgrade_definitions(cluster: &Ready) -> Result<()> {
 
 /// Applies a file of the repository as it is, but for the images' registry.
 pub(super) fn apply(cluster: &Ready, file: &str, namespace: Option<&str>) -> Result<()> {
-    let (applied, said) = try_apply(cluster, file, namespace)?;
+    // The rules that lead to a Service reach a node a moment after its pods are ready.
+    let answered = |said: &str| !said.contains("failed calling webhook");
+    let (applied, said) = wait("the webhook to answer", || {
+        let (applied, said) = try_apply(cluster, file, namespace)?;
+        Ok((applied || answered(&said)).then_some((applied, said)))
+    })?;
     if applied { Ok(()) } else { bail!("cannot apply {file}:\n{said}") }
 }
 

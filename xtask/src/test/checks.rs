@@ -11,7 +11,7 @@ const COMMANDS: [(&str, &str); 4] = [
     // The engine does no I/O, so it builds without everything that does.
     ("engine", "cargo check --quiet --locked --package outrigger --no-default-features"),
     ("clippy", "cargo clippy --quiet --workspace --all-targets --locked -- --deny warnings"),
-    ("unit", "cargo test --quiet --workspace --exclude e2e --locked"),
+    ("unit", "cargo test --quiet --no-fail-fast --workspace --exclude e2e --locked"),
 ];
 
 /// Runs them all, and the build of the product's image, which the cluster will want.

@@ -79,7 +79,7 @@ fn cluster_side(run: &Run, target: &Target) -> Option<Ready> {
 fn end_to_end(run: &Run, ready: Ready) -> Result<()> {
     let ready = ready.with_product(images::product()?)?;
     let (repository, tag) = ready.product();
-    let mut command = crate::sh::line("cargo test --locked --package e2e");
+    let mut command = crate::sh::line("cargo test --locked --no-fail-fast --package e2e");
     command
         .current_dir(crate::workspace::root())
         .env("OUTRIGGER_KUBECONFIG", &ready.kubeconfig)
