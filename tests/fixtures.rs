@@ -76,7 +76,8 @@ fn describe(pod: &Value, decision: &Decision) -> Value {
         .iter()
         .map(|line| format!("{}: {}", line.reason.code(), line.reason))
         .collect();
-    let mut described = json!({ "outcome": decision.outcome.as_str(), "trace": trace });
+    let warnings: Vec<&str> = decision.warnings().map(|reason| reason.code()).collect();
+    let mut described = json!({ "outcome": decision.outcome.as_str(), "warnings": warnings, "trace": trace });
     if decision.outcome != Outcome::Denied {
         described["operations"] = decision
             .patch

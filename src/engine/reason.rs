@@ -210,7 +210,7 @@ pub enum Reason {
         profile: String,
     },
     /// The profile leaves pods on the node's network alone.
-    #[error("profile {profile:?} leaves pods with hostNetwork: true alone")]
+    #[error("profile {profile:?} is not injected into pods with hostNetwork: true (its hostNetwork is Skip)")]
     HostNetworkSkipped {
         /// The profile.
         profile: String,
@@ -402,7 +402,8 @@ impl Reason {
             Self::InvalidNamespaceLabel { .. }
             | Self::StatusMalformed
             | Self::ProfileLeftOut { .. }
-            | Self::ConflictSkipped { .. } => Level::Warning,
+            | Self::ConflictSkipped { .. }
+            | Self::HostNetworkSkipped { .. } => Level::Warning,
             _ => Level::Info,
         }
     }
