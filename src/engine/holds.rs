@@ -6,7 +6,7 @@
 
 use serde_json::Value;
 
-use super::lists::{is_keyed, is_quantity, is_quantity_map, key_of};
+use super::lists::{is_keyed, is_map, is_quantity, is_quantity_map, key_of};
 use crate::quantity::Quantity;
 
 /// Whether `actual` has everything that `wanted` says.
@@ -15,7 +15,9 @@ pub(super) fn holds(wanted: &Value, actual: &Value) -> bool {
 }
 
 fn field_holds(field: &str, wanted: &Value, actual: Option<&Value>, in_quantities: bool) -> bool {
-    let Some(actual) = actual.filter(|actual| !actual.is_null()) else { return is_zero(wanted) };
+    let Some(actual) = actual.filter(|actual| !actual.is_null()) else {
+        return is_left_out(field, wanted);
+    };
     match (wanted, actual) {
         (Value::Object(wanted), Value::Object(actual)) => {
             wanted.iter().all(|(key, value)| field_holds(key, value, actual.get(key), is_quantity_map(field)))
@@ -35,15 +37,16 @@ fn field_holds(field: &str, wanted: &Value, actual: Option<&Value>, in_quantitie
     }
 }
 
-/// Whether the API server leaves the value out when it writes the object.
-fn is_zero(value: &Value) -> bool {
+/// Whether the API server leaves the value out when it writes the object. An empty object is a value
+/// (`emptyDir: {}`), an empty map is not (`limits: {}`).
+fn is_left_out(field: &str, value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Bool(flag) => !flag,
         Value::Number(number) => number.as_f64() == Some(0.0),
         Value::String(text) => text.is_empty(),
         Value::Array(items) => items.is_empty(),
-        Value::Object(map) => map.values().all(is_zero),
+        Value::Object(map) => map.is_empty() && is_map(field),
     }
 }
 
@@ -96,5 +99,12 @@ mod tests {
     fn what_the_api_server_drops_is_still_there() {
         assert!(holds(&json!({"name": "A", "value": ""}), &json!({"name": "A"})));
         assert!(!holds(&json!({"name": "A", "value": "x"}), &json!({"name": "A"})));
+        assert!(holds(&json!({"limits": {}}), &json!({})));
+    }
+
+    #[test]
+    fn an_empty_object_is_a_value() {
+        assert!(!holds(&json!({"emptyDir": {}}), &json!({"hostPath": {"path": "/"}})));
+        assert!(holds(&json!({"emptyDir": {}}), &json!({"emptyDir": {"medium": "Memory"}})));
     }
 }

@@ -61,3 +61,8 @@ pub(crate) fn is_quantity_map(field: &str) -> bool {
 pub(crate) fn is_quantity(field: &str) -> bool {
     matches!(field, "sizeLimit" | "divisor")
 }
+
+/// Whether the object `field` is a map of a user's own keys, and not a structure.
+pub(crate) fn is_map(field: &str) -> bool {
+    is_quantity_map(field) || matches!(field, "labels" | "annotations" | "matchLabels" | "nodeSelector")
+}
