@@ -1,5 +1,6 @@
 //! The cluster that a task works on: the embedded one, or one that is already there.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -155,6 +156,21 @@ impl Ready {
         let mut helm = sh::cmd(&self.tools.helm, words);
         helm.env("KUBECONFIG", &self.kubeconfig).current_dir(workspace::root());
         helm
+    }
+
+    /// The environment in which this program, started again, works on the same cluster.
+    pub(crate) fn environment(&self) -> Vec<(&'static str, OsString)> {
+        let mut environment = vec![("OUTRIGGER_KUBECONFIG", self.kubeconfig.clone().into_os_string())];
+        match &self.target {
+            Target::Embedded(_) => {}
+            Target::External { delivery: Delivery::Load(command), .. } => {
+                environment.push(("OUTRIGGER_LOAD", command.into()));
+            }
+            Target::External { delivery: Delivery::Registry(registry), .. } => {
+                environment.push(("OUTRIGGER_REGISTRY", registry.into()));
+            }
+        }
+        environment
     }
 
     /// Whether the cluster is the embedded one.

@@ -80,7 +80,10 @@ fn goodbye(cluster: &Ready) {
     if cluster.is_embedded() {
         say("  cargo xtask cluster down");
     } else {
-        say("  helm uninstall outrigger --namespace outrigger-system");
-        say(format_args!("  {kubectl} delete namespace shop logs outrigger-system"));
+        let config = cluster.kubeconfig.display();
+        say(format_args!("  {kubectl} delete namespace shop logs"));
+        say(format_args!("  {kubectl} delete clustersidecarprofile log-shipper redis-metrics"));
+        say(format_args!("  helm --kubeconfig {config} uninstall outrigger --namespace outrigger-system"));
+        say(format_args!("  {kubectl} delete namespace outrigger-system"));
     }
 }

@@ -82,7 +82,7 @@ fn end_to_end(run: &Run, ready: Ready) -> Result<()> {
     let mut command = crate::sh::line("cargo test --locked --no-fail-fast --package e2e");
     command
         .current_dir(crate::workspace::root())
-        .env("OUTRIGGER_KUBECONFIG", &ready.kubeconfig)
+        .envs(ready.environment())
         .env("OUTRIGGER_XTASK", std::env::current_exe()?)
         .env("OUTRIGGER_HELM", &ready.tools.helm)
         .env("OUTRIGGER_KUBECTL", &ready.tools.kubectl)
