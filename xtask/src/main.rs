@@ -13,10 +13,11 @@ mod test;
 mod tools;
 mod workspace;
 
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use args::{Args, Usage, unknown};
 use cluster::Cluster;
@@ -115,7 +116,12 @@ fn cluster_command(mut args: Args) -> Result<()> {
             args.end(&[])?;
             cluster.status()
         }
-        "kubectl" => sh::interactive(cluster.kubectl().args(args.rest())),
+        "kubectl" => {
+            // In this process's place, so that its exit code is ours.
+            let error = cluster.kubectl().args(args.rest()).exec();
+            Err(error)
+                .context("cannot start kubectl (is the cluster down? `cargo xtask cluster up` starts it)")
+        }
         "load" => args.rest().iter().try_for_each(|tar| cluster.load(Path::new(tar))),
         other => Err(unknown(other, &words).into()),
     }
