@@ -113,7 +113,10 @@ pub struct ProfileSpec {
 
     /// Profiles that come along and start before this one. This version refuses profiles that use it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32))]
+    #[schemars(
+        length(max = 32),
+        inner(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))
+    )]
     pub requires: Vec<String>,
 
     /// What happens to a pod on the node's own network, whose ports and packet filter rules the profile would share.
@@ -192,11 +195,17 @@ pub struct Order {
     pub position: Position,
     /// Profiles that start after this one, where they are injected too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(
+        length(max = 64),
+        inner(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))
+    )]
     pub before: Vec<String>,
     /// Profiles that start before this one, where they are injected too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(
+        length(max = 64),
+        inner(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))
+    )]
     pub after: Vec<String>,
 }
 
