@@ -78,12 +78,27 @@ pub(crate) fn short(time: Duration) -> String {
 #[derive(Clone, Default)]
 pub(crate) struct Activity {
     now: Arc<Mutex<String>>,
+    done: Arc<Mutex<Option<f64>>>,
 }
 
 impl Activity {
     /// Replaces the description of what is being done.
     pub(crate) fn set(&self, text: impl Into<String>) {
         *locked(&self.now) = text.into();
+    }
+
+    /// Says how much of the step is done, from 0 to 1.
+    pub(crate) fn done(&self, part: f64) {
+        *locked(&self.done) = Some(part);
+    }
+
+    /// How long is left, by what is done so far, or by how long it is known to take.
+    fn left(&self, passed: Duration, expected: Option<Duration>) -> Option<Duration> {
+        match *locked(&self.done) {
+            // Before that it says little.
+            Some(part) if part > 0.05 && part < 1.0 => Some(passed.mul_f64((1.0 - part) / part)),
+            _ => expected?.checked_sub(passed),
+        }
     }
 }
 
@@ -106,8 +121,8 @@ impl Heartbeat {
                     return;
                 }
                 let passed = started.elapsed();
-                let left = expected
-                    .and_then(|all| all.checked_sub(passed))
+                let left = activity
+                    .left(passed, expected)
                     .map_or(String::new(), |left| format!(", about {} left", short(left)));
                 let doing = locked(&activity.now).clone();
                 let doing = if doing.is_empty() { doing } else { format!(" ({doing})") };

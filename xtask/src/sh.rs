@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::report::{Activity, tail};
+use crate::report::tail;
 
 /// A command with its arguments.
 pub(crate) fn cmd<I, S>(program: impl AsRef<OsStr>, args: I) -> Command
@@ -73,8 +73,8 @@ pub(crate) fn logged(command: &mut Command, log: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command whose lines on standard error go to a file and tell what it is doing.
-pub(crate) fn watched(command: &mut Command, log: &Path, activity: &Activity) -> Result<()> {
+/// Runs a command whose lines on standard error go to a file and are passed on.
+pub(crate) fn watched(command: &mut Command, log: &Path, mut seen: impl FnMut(&str)) -> Result<()> {
     let shown = show(command);
     if let Some(folder) = log.parent() {
         std::fs::create_dir_all(folder)?;
@@ -87,9 +87,9 @@ pub(crate) fn watched(command: &mut Command, log: &Path, activity: &Activity) ->
         .spawn()
         .with_context(|| format!("cannot start `{shown}`"))?;
     if let Some(stderr) = child.stderr.take() {
-        for (number, line) in BufReader::new(stderr).lines().map_while(std::io::Result::ok).enumerate() {
+        for line in BufReader::new(stderr).lines().map_while(std::io::Result::ok) {
             writeln!(file, "{line}")?;
-            activity.set(format!("step {}: {}", number + 1, line.trim()));
+            seen(line.trim());
         }
     }
     let status = child.wait()?;

@@ -18,6 +18,7 @@ pub(super) const SYSTEM: &str = "outrigger-system";
 /// The namespace that logs are shipped to.
 pub(super) const LOGS: &str = "logs";
 const RELEASE: &str = "outrigger";
+const PROFILES: [&str; 2] = ["log-shipper", "redis-metrics"];
 const WORKLOADS: [&str; 4] = ["deployment", "statefulset", "job", "cronjob"];
 
 /// Sets the scene.
@@ -36,7 +37,9 @@ pub(super) fn set(cluster: &Ready) -> Result<()> {
         ]))
     })?;
     step("namespace, profiles and workloads", |_| {
-        apply(cluster, "e2e/demo/profiles.yaml", None)?;
+        for profile in PROFILES {
+            apply(cluster, &format!("profiles/{profile}/profile.yaml"), None)?;
+        }
         apply(cluster, "e2e/demo/namespace.yaml", None)?;
         for workload in WORKLOADS {
             apply(cluster, &format!("e2e/workloads/{workload}.yaml"), Some(NAMESPACE))?;

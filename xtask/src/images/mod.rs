@@ -64,7 +64,7 @@ pub(crate) fn product_binary() -> Result<PathBuf> {
         sh::watched(
             sh::line(command).current_dir(workspace::root()),
             &workspace::cache().join("log/build-outrigger.log"),
-            activity,
+            |line| activity.set(line),
         )
     })?;
     Ok(workspace::cargo_target().join("x86_64-unknown-linux-musl/release/outrigger"))

@@ -47,6 +47,17 @@ impl Module {
         }
     }
 
+    /// How many packages are compiled when none is in Go's cache, for an estimate.
+    fn packages(self) -> u32 {
+        match self {
+            Self::Kube => 2690,
+            Self::Etcd => 565,
+            Self::Coredns => 783,
+            Self::Helm => 1183,
+            Self::Pause => 50,
+        }
+    }
+
     fn package(self) -> &'static str {
         match self {
             Self::Helm => "helm.sh/helm/v4/cmd/helm",
@@ -97,6 +108,7 @@ impl Module {
     }
 
     fn compile(self, output: &Path, log: &Path, activity: &Activity) -> Result<()> {
+        let (mut compiled, all) = (0, self.packages());
         // Each name that -v prints is a package that was just compiled: a sign of life.
         sh::watched(
             go(&self.folder())
@@ -104,7 +116,15 @@ impl Module {
                 .arg(output)
                 .arg(self.package()),
             log,
-            activity,
+            |line| {
+                if line.starts_with("go: ") {
+                    activity.set(line);
+                    return;
+                }
+                compiled += 1;
+                activity.set(format!("{compiled} packages of {all}, {line}"));
+                activity.done(f64::from(compiled) / f64::from(all));
+            },
         )
     }
 
