@@ -132,11 +132,18 @@ fn upgrade_definitions(cluster: &Ready) -> Result<()> {
 pub(super) fn apply(cluster: &Ready, file: &str, namespace: Option<&str>) -> Result<()> {
     // The rules that lead to a Service reach a node a moment after its pods are ready.
     let answered = |said: &str| !said.contains("failed calling webhook");
-    let (applied, said) = wait("the webhook to answer", || {
+    let mut last = String::new();
+    let answer = wait("the webhook to answer", || {
         let (applied, said) = try_apply(cluster, file, namespace)?;
-        Ok((applied || answered(&said)).then_some((applied, said)))
-    })?;
-    if applied { Ok(()) } else { bail!("cannot apply {file}:\n{said}") }
+        let is_answer = applied || answered(&said);
+        last = said;
+        Ok(is_answer.then_some(applied))
+    });
+    match answer {
+        Ok(true) => Ok(()),
+        Ok(false) => bail!("cannot apply {file}:\n{last}"),
+        Err(error) => Err(error.context(format!("cannot apply {file}:\n{last}"))),
+    }
 }
 
 /// The same; gives back whether it was accepted, with what kubectl said.

@@ -64,7 +64,12 @@ pub(super) fn install() -> Result<()> {
         progress(format_args!("install packages: {}", packages.join(" ")));
         if lists_are_old() {
             activity.set("apt-get update");
-            update()?;
+            // One broken source of many is no reason to stop; a missing package is.
+            if let Err(error) = update() {
+                progress(format_args!(
+                    "apt-get update failed, going on with the lists that are there: {error:#}"
+                ));
+            }
         }
         activity.set("apt-get install");
         let enabled_before = enabled_units();
