@@ -67,6 +67,11 @@ fn dispatch(mut args: Args) -> Result<ExitCode> {
         report::say(HELP.trim_end());
         return Ok(ExitCode::SUCCESS);
     };
+    // kubectl's own words are left alone.
+    if command != "cluster" && (args.switch("--help") || args.switch("-h")) {
+        report::say(HELP.trim_end());
+        return Ok(ExitCode::SUCCESS);
+    }
     match command.as_str() {
         cluster::ENTER => return cluster::node::enter(Path::new(&args.next().unwrap_or_default())),
         cluster::INIT => return cluster::node::init(Path::new(&args.next().unwrap_or_default())),
@@ -82,7 +87,7 @@ fn dispatch(mut args: Args) -> Result<ExitCode> {
             tools::install_packages()?;
             images::all()?;
         }
-        "test" => test::run(args)?,
+        "test" => return Ok(if test::run(args)? { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
         "generate" => {
             let check = args.switch("--check");
             args.end(&["--check"])?;

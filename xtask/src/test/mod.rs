@@ -22,8 +22,8 @@ const STEPS: [&str; 11] =
 /// The steps that need the cluster's programs.
 const NEED_TOOLS: [&str; 6] = ["tools", "generated", "chart", "proof", "cluster", "e2e"];
 
-/// Runs the steps that the command line selects.
-pub(crate) fn run(mut args: Args) -> Result<()> {
+/// Runs the steps that the command line selects; says whether all is well.
+pub(crate) fn run(mut args: Args) -> Result<bool> {
     let target = Target::from_args(&mut args)?;
     let keep = args.switch("--keep");
     let filter = Filter::from_args(args, &STEPS)?;
@@ -50,7 +50,7 @@ pub(crate) fn run(mut args: Args) -> Result<()> {
     {
         run.step("down", || cluster.down().map(drop));
     }
-    run.conclude(&STEPS)
+    Ok(run.conclude(&STEPS))
 }
 
 /// What goes on beside Cargo's checks: the builds of the tools, the proof, and the cluster with its images.
