@@ -9,6 +9,10 @@ use anyhow::{Context, Result, bail};
 use super::Cluster;
 
 const ROOT: &str = "/sys/fs/cgroup";
+/// The file that says which controllers a version 2 group hands down.
+const HANDED_DOWN: &str = "cgroup.subtree_control";
+/// The file in the state folder that says which of them the root did not hand down before.
+const NEW_AT_ROOT: &str = "controllers";
 /// Stands where a version 1 hierarchy names its controllers.
 const UNIFIED: &str = "unified";
 
@@ -107,11 +111,19 @@ pub(super) fn enter(group: &Path, pid: i32) -> Result<()> {
 pub(super) fn hand_down(group: &Path) -> Result<()> {
     let controllers = std::fs::read_to_string(group.join("cgroup.controllers"))?;
     for controller in controllers.split_whitespace() {
-        let file = group.join("cgroup.subtree_control");
-        std::fs::write(&file, format!("+{controller}"))
-            .with_context(|| format!("cannot hand down {controller} in {}", file.display()))?;
+        // One that is held elsewhere is refused; the kubelet needs four, which are checked by name.
+        drop(std::fs::write(group.join(HANDED_DOWN), format!("+{controller}")));
     }
     Ok(())
+}
+
+/// Takes back the controllers that were handed down at the root for this cluster alone.
+pub(super) fn restore_root(cluster: &Cluster) {
+    let new = std::fs::read_to_string(cluster.state.join(NEW_AT_ROOT)).unwrap_or_default();
+    for controller in new.split_whitespace() {
+        // The kernel refuses while another group, as of another cluster, uses it.
+        drop(std::fs::write(Path::new(ROOT).join(HANDED_DOWN), format!("-{controller}")));
+    }
 }
 
 /// Removes the cluster's groups wherever they are, also those of a start that left no record.
@@ -163,10 +175,11 @@ fn folders(below: &Path) -> Vec<PathBuf> {
 
 fn unified(cluster: &Cluster) -> Result<Hierarchy> {
     let root = PathBuf::from(ROOT);
-    // Some controllers may be held by a version 1 hierarchy or need a kernel option; the kubelet names what it misses.
-    for controller in std::fs::read_to_string(root.join("cgroup.controllers"))?.split_whitespace() {
-        drop(std::fs::write(root.join("cgroup.subtree_control"), format!("+{controller}")));
-    }
+    let before = std::fs::read_to_string(root.join(HANDED_DOWN))?;
+    hand_down(&root)?;
+    let after = std::fs::read_to_string(root.join(HANDED_DOWN))?;
+    let new = after.split_whitespace().filter(|one| !before.split_whitespace().any(|other| other == *one));
+    std::fs::write(cluster.state.join(NEW_AT_ROOT), new.collect::<Vec<_>>().join(" "))?;
     Ok(Hierarchy { group: root.join(cluster.group()), mount: root, controllers: UNIFIED.to_owned() })
 }
 

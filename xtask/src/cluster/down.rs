@@ -13,6 +13,7 @@ use super::{Cluster, cgroups, processes};
 pub(super) fn down(cluster: &Cluster) -> Result<bool> {
     let ran = processes::kill(cluster)?;
     cgroups::remove(cluster)?;
+    cgroups::restore_root(cluster);
     let had_state = cluster.state.exists();
     remove_folder(&cluster.state)?;
     Ok(ran || had_state)
