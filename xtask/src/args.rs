@@ -67,6 +67,12 @@ impl Args {
     }
 }
 
+impl From<&str> for Args {
+    fn from(words: &str) -> Self {
+        Self { words: words.split_whitespace().map(str::to_owned).collect() }
+    }
+}
+
 /// The error for a word that is none of the known ones.
 pub(crate) fn unknown(word: &str, known: &[&str]) -> Usage {
     let nearest = known.iter().map(|known| (distance(word, known), known)).min();
@@ -101,13 +107,9 @@ fn distance(left: &str, right: &str) -> usize {
 mod tests {
     use super::*;
 
-    fn args(text: &str) -> Args {
-        Args { words: text.split_whitespace().map(str::to_owned).collect() }
-    }
-
     #[test]
     fn options_are_taken_out_in_both_spellings() -> Result<(), Usage> {
-        let mut words = args("demo --load=kind --kubeconfig file --keep");
+        let mut words = Args::from("demo --load=kind --kubeconfig file --keep");
         assert_eq!(words.option("--load")?.as_deref(), Some("kind"));
         assert_eq!(words.option("--kubeconfig")?.as_deref(), Some("file"));
         assert!(words.switch("--keep"));
@@ -117,7 +119,7 @@ mod tests {
 
     #[test]
     fn an_option_without_its_value_is_an_error() {
-        assert!(args("demo --load").option("--load").is_err());
+        assert!(Args::from("demo --load").option("--load").is_err());
     }
 
     #[test]

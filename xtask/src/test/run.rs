@@ -149,3 +149,32 @@ impl Run {
         outcomes.push(Outcome { step: step.to_owned(), state, took });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter(words: &str) -> Result<Filter, Usage> {
+        Filter::from_args(Args::from(words), &["format", "unit", "e2e"])
+    }
+
+    #[test]
+    fn no_word_selects_every_step() -> Result<(), Usage> {
+        assert!(filter("")?.wants("e2e"));
+        assert!(!filter("format")?.wants("e2e"));
+        Ok(())
+    }
+
+    #[test]
+    fn the_words_after_e2e_name_tests() -> Result<(), Usage> {
+        let filter = filter("format e2e drain kube-system")?;
+        assert!(filter.wants("format") && filter.wants("e2e") && !filter.wants("unit"));
+        assert_eq!(filter.tests, ["drain", "kube-system"]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_word_that_is_no_step_is_wrong_usage() {
+        assert!(filter("e2ee").is_err());
+    }
+}
