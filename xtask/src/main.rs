@@ -49,6 +49,13 @@ const COMMANDS: [&str; 6] = ["demo", "test", "cluster", "images", "generate", "h
 
 fn main() -> ExitCode {
     report::start_clock();
+    if let Some(path) = workspace::path_with_administrators_programs() {
+        let again = std::env::current_exe().map(|program| {
+            std::process::Command::new(program).args(std::env::args_os().skip(1)).env("PATH", path).exec()
+        });
+        report::note(format_args!("error: cannot start again with a longer PATH: {again:?}"));
+        return ExitCode::FAILURE;
+    }
     match dispatch(Args::from_process()) {
         Ok(code) => code,
         Err(error) if error.is::<Usage>() => {

@@ -110,13 +110,10 @@ pub(crate) fn interactive(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Where a program is: on the search path, or where administrators' programs are.
+/// Where a program is on the search path.
 pub(crate) fn which(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from))
-        .map(|folder| folder.join(program))
-        .find(|file| file.is_file())
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
 fn show(command: &Command) -> String {

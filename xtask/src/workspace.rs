@@ -1,5 +1,6 @@
 //! Where things are: the checkout, its build folder, and the cache that checkouts share.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// The root of the checkout.
@@ -7,6 +8,18 @@ pub(crate) fn root() -> PathBuf {
     // Not the variable at run time: a test that starts this program has one of its own package.
     let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
     xtask.parent().unwrap_or(xtask).to_path_buf()
+}
+
+/// A search path that holds the folders of administrators' programs, if this process's lacks one of them, as after `su`.
+pub(crate) fn path_with_administrators_programs() -> Option<OsString> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    let wanted = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
+    let missing: Vec<PathBuf> = wanted.into_iter().filter(|folder| !folders.contains(folder)).collect();
+    if missing.is_empty() {
+        return None;
+    }
+    std::env::join_paths(folders.into_iter().chain(missing)).ok()
 }
 
 /// The folder of everything that belongs to this checkout and can be made again.
