@@ -7,12 +7,14 @@ mod app_containers;
 mod compile;
 mod finding;
 mod kubernetes_types;
+mod matching;
 mod set;
 mod template;
 
 pub use app_containers::AppContainers;
 pub use compile::compile;
 pub use finding::{Finding, Severity};
+pub use matching::Matching;
 pub use set::{Entry, InvalidProfile, ProfileSet};
 pub use template::{Element, Template};
 
@@ -27,6 +29,8 @@ pub struct Profile {
     pub scope: Scope,
     /// A hash of its spec: twelve hexadecimal digits.
     pub revision: String,
+    /// The pods that get it without asking.
+    pub matching: Option<Matching>,
     /// The partial pod.
     pub template: Template,
     /// What the pod's own containers get.

@@ -76,7 +76,7 @@ fn describe(pod: &Value, decision: &Decision) -> Value {
         .iter()
         .map(|line| format!("{}: {}", line.reason.code(), line.reason))
         .collect();
-    let warnings: Vec<&str> = decision.warnings().map(|reason| reason.code()).collect();
+    let warnings: Vec<&str> = decision.warnings().map(outrigger::engine::Reason::code).collect();
     let mut described = json!({ "outcome": decision.outcome.as_str(), "warnings": warnings, "trace": trace });
     if decision.outcome != Outcome::Denied {
         described["operations"] = decision

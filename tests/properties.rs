@@ -106,16 +106,21 @@ fn profile() -> impl Strategy<Value = Value> {
         prop::sample::select(vec!["First", "Last"]),
         prop::sample::select(vec!["Fail", "Skip"]),
         prop::sample::select(vec!["Fail", "Ignore"]),
+        prop::sample::select(vec![
+            Value::Null,
+            json!({}),
+            json!({ "podSelector": { "matchExpressions": [{ "key": "a", "operator": "Exists" }] } }),
+        ]),
     );
     (distinct(sidecar, 2), distinct(volume(), 2), extras, app, rules).prop_map(
-        |(sidecars, volumes, labels, app, (position, on_conflict, on_error))| {
+        |(sidecars, volumes, labels, app, (position, on_conflict, on_error, matching))| {
             let app: Vec<Value> = app
                 .into_iter()
                 .map(|(containers, env, init)| json!({ "containers": [containers], "env": env, "initContainers": init }))
                 .collect();
             json!({
                 "template": { "metadata": { "labels": labels }, "spec": { "initContainers": sidecars, "volumes": volumes } },
-                "appContainers": app, "order": { "position": position }, "onConflict": on_conflict, "onError": on_error,
+                "appContainers": app, "order": { "position": position }, "onConflict": on_conflict, "onError": on_error, "match": matching,
             })
         },
     )

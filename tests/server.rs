@@ -310,6 +310,10 @@ async fn a_profile_is_judged_with_all_its_findings_at_once() {
         } },
         "appContainers": [{ "env": [{ "name": "A", "value": "$[[ params.a ]]" }] }],
         "order": { "after": ["x", "me"] },
+        "match": {
+            "podSelector": { "matchExpressions": [{ "key": "a", "operator": "In" }] },
+            "conditions": [{ "name": "c", "expression": "true" }],
+        },
     });
     let response = answer(
         &router,
@@ -331,6 +335,8 @@ async fn a_profile_is_judged_with_all_its_findings_at_once() {
         "spec.appContainers[0].containers: name the pod's containers",
         "spec.appContainers[0].env[0].value: this version of Outrigger does not support expressions",
         "spec.order.after[1]: a profile cannot stand before or after itself",
+        "spec.match.podSelector.matchExpressions[0]: In and NotIn need values",
+        "spec.match.conditions: this version of Outrigger does not support it yet",
     ] {
         assert!(message.contains(part), "{part}\nis missing in\n{message}");
     }

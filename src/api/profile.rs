@@ -76,8 +76,8 @@ pub struct ProfileSpec {
     #[serde(default)]
     pub enforcement: Enforcement,
 
-    /// The pods that get the profile without asking for it. Absent: only pods that ask by name. This
-    /// version refuses profiles that use it.
+    /// The pods that get the profile without asking for it, where injection is enabled. Absent: only pods
+    /// that ask by name.
     #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
     pub matching: Option<Match>,
 
@@ -156,7 +156,8 @@ pub struct Match {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "label_selector")]
     pub pod_selector: Option<LabelSelector>,
-    /// CEL expressions over pod and namespaceObject; all must be true.
+    /// CEL expressions over pod and namespaceObject; all must be true. This version refuses profiles that
+    /// use them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub conditions: Vec<NamedExpression>,

@@ -3,6 +3,8 @@
 //! The shape of everything that a decision reads or changes is checked once, in [`Pod::new`]; after that no
 //! access can fail, and a missing list or map is made where something is put into it.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use super::Reason;
@@ -50,6 +52,13 @@ impl Pod {
 
     pub(super) fn annotation(&self, key: &str) -> Option<&str> {
         self.0.get("metadata")?.get("annotations")?.get(key)?.as_str()
+    }
+
+    pub(super) fn labels(&self) -> BTreeMap<String, String> {
+        let labels =
+            self.0.get("metadata").and_then(|metadata| metadata.get("labels")).and_then(Value::as_object);
+        let pairs = labels.into_iter().flatten();
+        pairs.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
     }
 
     pub(super) fn set_label(&mut self, key: &str, value: String) {

@@ -35,7 +35,7 @@ pub enum Reason {
     },
     /// Nobody chose a profile.
     #[error(
-        "no profile is chosen: neither the pod nor namespace {namespace:?} names one in the annotation outrigger.dev/profiles"
+        "no profile is chosen: neither the pod nor namespace {namespace:?} names one in the annotation outrigger.dev/profiles, and none matches by itself"
     )]
     NoProfileChosen {
         /// The namespace.
@@ -188,6 +188,14 @@ pub enum Reason {
     EnabledByNamespace {
         /// The namespace.
         namespace: String,
+    },
+    /// A profile matches the pod by itself.
+    #[error("profile {profile:?} matches by itself: {selectors}")]
+    Matched {
+        /// The profile.
+        profile: String,
+        /// What of it matched.
+        selectors: String,
     },
     /// A profile was chosen.
     #[error("profile {profile:?} is chosen by the annotation outrigger.dev/profiles {place}")]
@@ -364,6 +372,7 @@ impl Reason {
             Self::EnabledByPod => "EnabledByPod",
             Self::EnabledByNamespace { .. } => "EnabledByNamespace",
             Self::Chosen { .. } => "Chosen",
+            Self::Matched { .. } => "Matched",
             Self::TakenAway { .. } => "TakenAway",
             Self::ReplacedByPod { .. } => "ReplacedByPod",
             Self::HostNetworkSkipped { .. } => "HostNetworkSkipped",

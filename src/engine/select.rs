@@ -1,5 +1,6 @@
 //! Whether a pod is injected, and with which profiles: steps 1, 2, 4 and 5 of a decision.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::pod::Pod;
@@ -62,23 +63,43 @@ pub(super) fn choose(
     trace: &mut Trace,
 ) -> Result<Vec<Arc<Profile>>, Reason> {
     let choosing = Choosing { pod, namespace, profiles };
-    let mut names = Vec::new();
-    for (name, place) in choosing.names(trace)? {
-        if !names.iter().any(|(known, _)| *known == name) {
-            names.push((name, place));
+    let choice = choosing.choice(trace)?;
+    let mut chosen: BTreeMap<ProfileName, Arc<Profile>> = BTreeMap::new();
+    for (name, place) in &choice.names {
+        if !chosen.contains_key(name)
+            && let Some(profile) = choosing.find_ready(name, place, trace)?
+            && choosing.suits(&profile, trace)?
+        {
+            trace.add(Step::Choose, Reason::Chosen { profile: name.to_string(), place: place.clone() });
+            chosen.insert(name.clone(), profile);
         }
     }
-    if names.is_empty() {
-        return Err(Reason::NoProfileChosen { namespace: namespace.name.clone() });
-    }
-    let mut chosen = Vec::new();
-    for (name, place) in names {
-        if let Some(profile) = choosing.admit(&name, &place, trace)? {
-            trace.add(Step::Choose, Reason::Chosen { profile: name.to_string(), place });
-            chosen.push(profile);
+    let mut any = !choice.names.is_empty();
+    for (profile, selectors) in choosing.automatic() {
+        let name = &profile.name;
+        if choice.removed.contains(name) || choice.names.iter().any(|(known, _)| known == name) {
+            continue;
+        }
+        any = true;
+        if choosing.suits(profile, trace)? {
+            trace.add(Step::Choose, Reason::Matched { profile: name.to_string(), selectors });
+            chosen.insert(name.clone(), Arc::clone(profile));
         }
     }
-    if chosen.is_empty() { Err(Reason::NothingLeft) } else { Ok(chosen) }
+    match (any, chosen.is_empty()) {
+        (false, _) => Err(Reason::NoProfileChosen { namespace: namespace.name.clone() }),
+        (true, true) => Err(Reason::NothingLeft),
+        (true, false) => Ok(chosen.into_values().collect()),
+    }
+}
+
+/// What pod and namespace chose by name.
+#[derive(Default)]
+struct Chosen {
+    /// The names, each with the place that chose it.
+    names: Vec<(ProfileName, ChoicePlace)>,
+    /// Those that the pod took away, also where they match by themselves.
+    removed: Vec<ProfileName>,
 }
 
 struct Choosing<'a> {
@@ -88,39 +109,53 @@ struct Choosing<'a> {
 }
 
 impl Choosing<'_> {
-    /// The chosen names, each with the place that chose it.
-    fn names(&self, trace: &mut Trace) -> Result<Vec<(ProfileName, ChoicePlace)>, Reason> {
-        let of_namespace = || ChoicePlace::Namespace(self.namespace.name.clone());
-        let default = match self.namespace.annotations.get(keys::PROFILES) {
-            None => Vec::new(),
-            Some(text) => match parse_choice(text, &of_namespace())? {
-                Choice::These(names) => names,
-                Choice::Changes { .. } => {
-                    let problem =
-                        "names with + or - belong on a pod; the namespace names its default plainly"
-                            .to_owned();
-                    return Err(Reason::InvalidChoice { place: of_namespace(), problem });
-                }
-            },
+    fn choice(&self, trace: &mut Trace) -> Result<Chosen, Reason> {
+        let default = self.default()?;
+        let Some(text) = self.pod.annotation(keys::PROFILES) else {
+            return Ok(Chosen { names: default, ..Chosen::default() });
         };
-        let default = default.into_iter().map(|name| (name, of_namespace()));
-        let Some(text) = self.pod.annotation(keys::PROFILES) else { return Ok(default.collect()) };
+        let of_pod = |name| (name, ChoicePlace::Pod);
         match parse_choice(text, &ChoicePlace::Pod)? {
             Choice::These(names) => {
-                for (profile, _) in default.filter(|(name, _)| !names.contains(name)) {
+                for (profile, _) in default.iter().filter(|(name, _)| !names.contains(name)) {
                     trace.add(Step::Choose, Reason::ReplacedByPod { profile: profile.to_string() });
                 }
-                Ok(names.into_iter().map(|name| (name, ChoicePlace::Pod)).collect())
+                Ok(Chosen { names: names.into_iter().map(of_pod).collect(), ..Chosen::default() })
             }
             Choice::Changes { add, remove } => {
                 for profile in &remove {
                     self.find(profile, &ChoicePlace::Pod)?;
                     trace.add(Step::Choose, Reason::TakenAway { profile: profile.to_string() });
                 }
-                let kept = default.filter(|(name, _)| !remove.contains(name));
-                Ok(kept.chain(add.into_iter().map(|name| (name, ChoicePlace::Pod))).collect())
+                let kept = default.into_iter().filter(|(name, _)| !remove.contains(name));
+                let names = kept.chain(add.into_iter().map(of_pod)).collect();
+                Ok(Chosen { names, removed: remove })
             }
         }
+    }
+
+    /// The namespace's default choice.
+    fn default(&self) -> Result<Vec<(ProfileName, ChoicePlace)>, Reason> {
+        let place = || ChoicePlace::Namespace(self.namespace.name.clone());
+        let Some(text) = self.namespace.annotations.get(keys::PROFILES) else { return Ok(Vec::new()) };
+        match parse_choice(text, &place())? {
+            Choice::These(names) => Ok(names.into_iter().map(|name| (name, place())).collect()),
+            Choice::Changes { .. } => {
+                let problem =
+                    "names with + or - belong on a pod; the namespace names its default plainly".to_owned();
+                Err(Reason::InvalidChoice { place: place(), problem })
+            }
+        }
+    }
+
+    /// The profiles that match the pod by themselves, with the words for it.
+    fn automatic(&self) -> impl Iterator<Item = (&Arc<Profile>, String)> {
+        let mut labels = None;
+        self.profiles.automatic(&self.namespace.name).filter_map(move |profile| {
+            let matching = profile.matching.as_ref()?;
+            let labels = labels.get_or_insert_with(|| self.pod.labels());
+            matching.matches(&self.namespace.labels, labels).then(|| (profile, matching.to_string()))
+        })
     }
 
     fn find(&self, name: &ProfileName, place: &ChoicePlace) -> Result<&Entry, Reason> {
@@ -133,41 +168,43 @@ impl Choosing<'_> {
         })
     }
 
-    /// The profile, if it is for this pod.
-    fn admit(
+    /// The profile of a name, if it can be injected at all.
+    fn find_ready(
         &self,
         name: &ProfileName,
         place: &ChoicePlace,
         trace: &mut Trace,
     ) -> Result<Option<Arc<Profile>>, Reason> {
-        let profile = match self.find(name, place)? {
-            Entry::Ready(profile) => profile,
+        match self.find(name, place)? {
+            Entry::Ready(profile) => Ok(Some(Arc::clone(profile))),
             Entry::Invalid(invalid) => {
                 let finding = invalid.findings.first().map(ToString::to_string).unwrap_or_default();
                 let reason = Reason::ProfileInvalid { name: name.to_string(), place: place.clone(), finding };
-                return left_out(name.as_str(), invalid.on_error, reason, trace).map(|()| None);
+                left_out(name.as_str(), invalid.on_error, reason, trace).map(|()| None)
             }
-        };
+        }
+    }
+
+    /// Whether the profile is for pods like this one.
+    fn suits(&self, profile: &Profile, trace: &mut Trace) -> Result<bool, Reason> {
+        let name = || profile.name.to_string();
         let os = self.pod.os();
         if profile.template.os != os {
             let wanted = profile.template.os.clone();
-            trace.add(
-                Step::Choose,
-                Reason::OsMismatch { profile: name.to_string(), wanted, os: os.to_owned() },
-            );
-            return Ok(None);
+            trace.add(Step::Choose, Reason::OsMismatch { profile: name(), wanted, os: os.to_owned() });
+            return Ok(false);
         }
         if self.pod.host_network() {
             match profile.host_network {
                 HostNetwork::Allow => {}
-                HostNetwork::Deny => return Err(Reason::HostNetworkDenied { profile: name.to_string() }),
+                HostNetwork::Deny => return Err(Reason::HostNetworkDenied { profile: name() }),
                 HostNetwork::Skip => {
-                    trace.add(Step::Choose, Reason::HostNetworkSkipped { profile: name.to_string() });
-                    return Ok(None);
+                    trace.add(Step::Choose, Reason::HostNetworkSkipped { profile: name() });
+                    return Ok(false);
                 }
             }
         }
-        Ok(Some(Arc::clone(profile)))
+        Ok(true)
     }
 }
 

@@ -2,7 +2,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::finding::Findings;
-use super::{AppContainers, Finding, Profile, Severity, Template};
+use super::{AppContainers, Finding, Matching, Profile, Severity, Template};
 use crate::api::{Enforcement, ProfileName, ProfileSpec, Scope};
 
 /// What opens an expression. Only its place is kept so far: a profile that has one is refused.
@@ -32,6 +32,7 @@ pub fn compile(
         .enumerate()
         .map(|(index, item)| AppContainers::read(index, item, &template, &mut findings))
         .collect();
+    let matching = spec.matching.as_ref().map(|matching| Matching::read(matching, &mut findings));
     report_unsupported(spec, &mut findings);
     report_order(name.as_ref(), spec, &mut findings);
     if template_is_empty(spec) {
@@ -43,6 +44,7 @@ pub fn compile(
                 name,
                 scope,
                 revision: revision(spec),
+                matching,
                 template,
                 app_containers,
                 order: spec.order.clone(),
@@ -69,7 +71,10 @@ fn template_is_empty(spec: &ProfileSpec) -> bool {
 fn report_unsupported(spec: &ProfileSpec, findings: &mut Findings) {
     let fields = [
         ("spec.parameters", !spec.parameters.is_empty()),
-        ("spec.match", spec.matching.is_some()),
+        (
+            "spec.match.conditions",
+            spec.matching.as_ref().is_some_and(|matching| !matching.conditions.is_empty()),
+        ),
         ("spec.files", !spec.files.is_empty()),
         ("spec.requires", !spec.requires.is_empty()),
         ("spec.enforcement", spec.enforcement == Enforcement::Mandatory),

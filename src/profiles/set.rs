@@ -101,6 +101,19 @@ impl ProfileSet {
         }
     }
 
+    /// The profiles that a namespace can have without naming them: those that match by themselves and are
+    /// not shadowed there.
+    pub fn automatic<'a>(&'a self, namespace: &str) -> impl Iterator<Item = &'a Arc<Profile>> {
+        let own = self.namespaced.get(namespace);
+        let visible =
+            self.cluster.iter().filter(move |(name, _)| own.is_none_or(|own| !own.contains_key(*name)));
+        let all = visible.map(|(_, entry)| entry).chain(own.into_iter().flat_map(BTreeMap::values));
+        all.filter_map(|entry| match entry {
+            Entry::Ready(profile) => profile.matching.is_some().then_some(profile),
+            Entry::Invalid(_) => None,
+        })
+    }
+
     /// The names that mean a profile in a namespace; a shadowed one comes twice.
     pub fn names<'a>(&'a self, namespace: &str) -> impl Iterator<Item = &'a str> {
         let own = self.namespaced.get(namespace).into_iter().flat_map(BTreeMap::keys);
