@@ -394,3 +394,23 @@ async fn a_profile_shows_what_it_adds() {
     assert!(cluster.kubectl(&["get", "outrigger", "--all-namespaces"]).expect().contains("e2e-shown"));
     gone(&cluster, "e2e-shown");
 }
+
+#[tokio::test]
+async fn a_profile_matches_by_the_namespaces_labels() {
+    let cluster = Cluster::installed().await;
+    let mut matching = companion("e2e-match");
+    matching["spec"]["match"] = json!({ "namespaceSelector": { "matchLabels": { "e2e-match": "on" } } });
+    cluster.apply("default", &matching.to_string()).expect();
+    let space = TestNamespace::enabled(&cluster, "").await;
+    let injected = || async {
+        let made = cluster.dry_run_pod(&space.name, &pod("matched")).await?;
+        Ok::<_, String>(names(&made["spec"]["initContainers"]) == ["e2e-match"])
+    };
+    assert!(!injected().await.unwrap());
+    cluster.kubectl(&["label", "namespace", &space.name, "e2e-match=on"]).expect();
+    eventually("the namespace's new label being seen", || async {
+        if injected().await? { Ok(()) } else { Err("the pod is not injected".to_owned()) }
+    })
+    .await;
+    gone(&cluster, "e2e-match");
+}
