@@ -78,12 +78,12 @@ impl Cluster {
 
     /// `kubectl apply` of a manifest whose objects name their namespaces.
     pub fn apply_as_it_is(&self, manifest: &str) -> Output {
-        run(command("OUTRIGGER_KUBECTL").args(["apply", "-f", "-"]), Some(manifest))
+        apply(&["apply", "-f", "-"], manifest)
     }
 
     /// `kubectl apply` of a manifest, into a namespace.
     pub fn apply(&self, namespace: &str, manifest: &str) -> Output {
-        run(command("OUTRIGGER_KUBECTL").args(["apply", "--namespace", namespace, "-f", "-"]), Some(manifest))
+        apply(&["apply", "--namespace", namespace, "-f", "-"], manifest)
     }
 
     /// Runs Helm in the workspace's root.
@@ -205,6 +205,20 @@ fn command(program: &str) -> Command {
     let mut command = Command::new(PathBuf::from(variable(program)));
     command.env("KUBECONFIG", variable("OUTRIGGER_KUBECONFIG")).current_dir(variable("OUTRIGGER_WORKSPACE"));
     command
+}
+
+/// A ready server is not yet one that the node's packet filter knows, so a webhook that cannot be reached is
+/// called again for a while.
+fn apply(words: &[&str], manifest: &str) -> Output {
+    let mut said = Output { success: false, text: String::new() };
+    for _ in 0..60 {
+        said = run(command("OUTRIGGER_KUBECTL").args(words), Some(manifest));
+        if said.success || !said.text.contains("failed calling webhook") {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(500));
+    }
+    said
 }
 
 fn run(command: &mut Command, input: Option<&str>) -> Output {
