@@ -1,7 +1,17 @@
 //! The command line: a file a command.
+//!
+//! Data goes to stdout; what is said to a person goes to stderr. Exit codes: 0 done, 1 a denied injection or
+//! a failure of the server, 2 wrong usage or input that cannot be read.
 
 mod crds;
+mod explain;
+mod inject;
+mod manifests;
+mod offline;
 mod serve;
+mod workload;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -17,19 +27,37 @@ pub struct Cli {
 enum Command {
     /// Serve the admission webhook inside a cluster.
     Serve(Box<serve::Serve>),
+    /// Write manifests as the cluster would have their pods.
+    Inject(inject::Inject),
+    /// Say what would be injected into the pods of manifests, and why.
+    Explain(explain::Explain),
     /// Print the CustomResourceDefinitions of the profile kinds, as YAML.
     Crds(crds::Crds),
 }
 
 impl Cli {
-    /// Runs the command.
-    ///
-    /// # Errors
-    /// Why it failed, for a person.
-    pub fn run(self) -> anyhow::Result<()> {
-        match self.command {
-            Command::Serve(serve) => serve.run(),
-            Command::Crds(crds) => crds.run(),
-        }
+    /// Runs the command and says on stderr what went wrong.
+    pub fn run(self) -> ExitCode {
+        let (done, failure) = match self.command {
+            Command::Serve(serve) => (serve.run().map(|()| ExitCode::SUCCESS), ExitCode::FAILURE),
+            Command::Inject(inject) => (inject.run(), ExitCode::from(UNREADABLE)),
+            Command::Explain(explain) => (explain.run(), ExitCode::from(UNREADABLE)),
+            Command::Crds(crds) => (crds.run().map(|()| ExitCode::SUCCESS), ExitCode::FAILURE),
+        };
+        done.unwrap_or_else(|error| {
+            say(format_args!("error: {error:#}"));
+            failure
+        })
+    }
+}
+
+/// The exit code for input that cannot be read, as for wrong usage.
+const UNREADABLE: u8 = 2;
+
+/// Says something to a person.
+fn say(what: impl std::fmt::Display) {
+    #[expect(clippy::print_stderr, reason = "what is said to a person goes to stderr")]
+    {
+        eprintln!("{what}");
     }
 }

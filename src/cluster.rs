@@ -10,6 +10,7 @@ use std::sync::Arc;
 use kube::core::{ApiResource, DynamicObject};
 
 pub use live::LiveLookup;
+pub(crate) use watch::namespace_of;
 pub use watch::{Observed, watch};
 
 use crate::api::{ClusterSidecarProfile, ProfileSpec, Scope, SidecarProfile};

@@ -119,7 +119,7 @@ fn retrying<K: Send>(
     })
 }
 
-pub(super) fn namespace_of(metadata: &ObjectMeta) -> Namespace {
+pub(crate) fn namespace_of(metadata: &ObjectMeta) -> Namespace {
     Namespace {
         name: metadata.name.clone().unwrap_or_default(),
         labels: metadata.labels.clone().unwrap_or_default(),

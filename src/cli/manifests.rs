@@ -1,0 +1,133 @@
+//! Manifests as people have them: files, folders, standard input; YAML with several documents, JSON, Lists.
+
+use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use serde_json::Value;
+
+/// One object of a manifest.
+#[derive(Clone, Debug)]
+pub(super) struct Manifest {
+    /// The file that it stands in, for messages.
+    pub(super) source: String,
+    pub(super) object: Value,
+}
+
+impl Manifest {
+    pub(super) fn kind(&self) -> &str {
+        self.text("/kind")
+    }
+
+    pub(super) fn name(&self) -> &str {
+        let name = self.text("/metadata/name");
+        if name.is_empty() { self.text("/metadata/generateName") } else { name }
+    }
+
+    pub(super) fn namespace(&self) -> Option<&str> {
+        Some(self.text("/metadata/namespace")).filter(|namespace| !namespace.is_empty())
+    }
+
+    fn text(&self, pointer: &str) -> &str {
+        self.object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    }
+}
+
+/// Reads every object of the files and folders; `-` is standard input.
+///
+/// # Errors
+/// A file that cannot be read, or that is no YAML of objects.
+pub(super) fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Manifest>> {
+    let mut manifests = Vec::new();
+    for path in paths {
+        if path.as_os_str() == "-" {
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
+            parse("standard input", &text, &mut manifests)?;
+            continue;
+        }
+        for file in files(path)? {
+            let text =
+                fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            parse(&file.display().to_string(), &text, &mut manifests)?;
+        }
+    }
+    Ok(manifests)
+}
+
+/// The file itself, or the manifests directly in a folder and below it, in the order of their names.
+fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut entries: Vec<PathBuf> = fs::read_dir(path)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
+        .with_context(|| format!("cannot read the folder {}", path.display()))?;
+    entries.sort();
+    let mut found = Vec::new();
+    for entry in entries {
+        let extension = entry.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+        if entry.is_dir() {
+            found.extend(files(&entry)?);
+        } else if ["yaml", "yml", "json"].contains(&extension) {
+            found.push(entry);
+        }
+    }
+    Ok(found)
+}
+
+fn parse(source: &str, text: &str, manifests: &mut Vec<Manifest>) -> anyhow::Result<()> {
+    let documents: Vec<Value> = serde_saphyr::from_multiple(text)
+        .map_err(|error| anyhow::anyhow!("{source} is not YAML: {error}"))?;
+    for object in documents {
+        take(source, object, manifests)?;
+    }
+    Ok(())
+}
+
+fn take(source: &str, object: Value, manifests: &mut Vec<Manifest>) -> anyhow::Result<()> {
+    match object {
+        Value::Null => {}
+        Value::Object(mut map) if map.get("items").is_some_and(Value::is_array) => {
+            if let Some(Value::Array(items)) = map.remove("items") {
+                items.into_iter().try_for_each(|item| take(source, item, manifests))?;
+            }
+        }
+        Value::Object(map) if map.get("kind").is_some_and(Value::is_string) => {
+            manifests.push(Manifest { source: source.to_owned(), object: Value::Object(map) });
+        }
+        _ => bail!("{source} holds something that is not a Kubernetes object: it has no kind"),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kinds(text: &str) -> anyhow::Result<Vec<String>> {
+        let mut manifests = Vec::new();
+        parse("test", text, &mut manifests)?;
+        Ok(manifests.iter().map(|manifest| manifest.kind().to_owned()).collect())
+    }
+
+    #[test]
+    fn documents_lists_and_json() {
+        assert_eq!(kinds("---\nkind: A\n---\n---\nkind: B\n").unwrap(), ["A", "B"]);
+        assert_eq!(
+            kinds("kind: List\nitems: [{kind: A}, {kind: PodList, items: [{kind: B}]}]").unwrap(),
+            ["A", "B"]
+        );
+        assert_eq!(kinds("{\"kind\": \"A\"}").unwrap(), ["A"]);
+        assert!(kinds("").unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused() {
+        for text in ["just text", "[1]", "a: 1", "kind: [", "kind: A\nkind: B"] {
+            let error = kinds(text).unwrap_err().to_string();
+            assert!(error.starts_with("test "), "{error}");
+        }
+    }
+}
