@@ -86,6 +86,11 @@ impl Cluster {
         apply(&["apply", "--namespace", namespace, "-f", "-"], manifest)
     }
 
+    /// Runs the product's own command line in the workspace's root.
+    pub fn outrigger(&self, words: &[&str], input: &str) -> Output {
+        run(command("OUTRIGGER_BINARY").args(words), Some(input))
+    }
+
     /// Runs Helm in the workspace's root.
     pub fn helm(&self, words: &[&str]) -> Output {
         run(command("OUTRIGGER_HELM").args(words), None)

@@ -414,3 +414,26 @@ async fn a_profile_matches_by_the_namespaces_labels() {
     .await;
     gone(&cluster, "e2e-match");
 }
+
+#[tokio::test]
+async fn explain_and_inject_look_at_the_cluster() {
+    let cluster = Cluster::installed().await;
+    let space = scene(&cluster, "e2e-explain").await;
+    let manifest = deployment("web", 1).to_string();
+    let explained =
+        cluster.outrigger(&["explain", "--filename", "-", "--namespace", &space.name], &manifest).expect();
+    assert!(
+        explained.starts_with(&format!("{}/web: 1 profile would be injected", space.name)),
+        "{explained}"
+    );
+    assert!(explained.contains("using the profiles and namespaces of context"), "{explained}");
+
+    // What inject writes is what the cluster would have made, so the cluster has nothing to add.
+    let injected =
+        cluster.outrigger(&["inject", "--filename", "-", "--namespace", &space.name], &manifest).expect();
+    let manifest = injected.split("using the profiles").next().unwrap();
+    cluster.apply(&space.name, manifest).expect();
+    let pods = cluster.ready_pods(&space.name, "app=web", 1).await;
+    assert_eq!(names(&pods[0]["spec"]["initContainers"]), ["e2e-explain"]);
+    gone(&cluster, "e2e-explain");
+}

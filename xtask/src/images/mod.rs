@@ -67,7 +67,7 @@ pub(crate) fn product_binary() -> Result<PathBuf> {
             |line| activity.set(line),
         )
     })?;
-    Ok(workspace::cargo_target().join("x86_64-unknown-linux-musl/release/outrigger"))
+    Ok(binary())
 }
 
 /// The images of the programs that the demo and the tests run.
@@ -141,4 +141,9 @@ fn key(sources: &[&PathBuf], name: &str) -> Result<String> {
         hash.update(Sha256::digest(std::fs::read(&file)?));
     }
     Ok(crate::hash::short(hash))
+}
+
+/// The static binary that goes into the product's image, once it is built.
+pub(crate) fn binary() -> PathBuf {
+    workspace::cargo_target().join("x86_64-unknown-linux-musl/release/outrigger")
 }

@@ -86,6 +86,7 @@ fn end_to_end(run: &Run, ready: Ready) -> Result<()> {
         .env("OUTRIGGER_XTASK", std::env::current_exe()?)
         .env("OUTRIGGER_HELM", &ready.tools.helm)
         .env("OUTRIGGER_KUBECTL", &ready.tools.kubectl)
+        .env("OUTRIGGER_BINARY", images::binary())
         .env("OUTRIGGER_WORKSPACE", crate::workspace::root())
         .env("OUTRIGGER_IMAGE_REPOSITORY", repository)
         .env("OUTRIGGER_IMAGE_TAG", tag)
