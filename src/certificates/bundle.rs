@@ -1,3 +1,6 @@
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use base64::Engine as _;
 use futures::{Stream, StreamExt as _};
 use k8s_openapi::api::admissionregistration::v1::{
@@ -28,7 +31,10 @@ pub struct Configurations {
     pub namespace: String,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How long after a failure it is tried again.
+const RETRY: Duration = Duration::from_secs(2);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Mutating,
     Validating,
@@ -46,7 +52,7 @@ impl Kind {
 /// Puts the authority into the configurations' `caBundle`, now and whenever one of them changes; until `stop`.
 ///
 /// # Errors
-/// None: what fails is logged and tried again when the configuration is seen again.
+/// None: what fails is logged and tried again.
 pub fn keep_bundle(
     client: Client,
     configurations: Configurations,
@@ -84,20 +90,32 @@ async fn run(
     .map(|(kind, name, resource)| (kind, name, Api::<DynamicObject>::all_with(client.clone(), &resource)));
     let mut events =
         futures::stream::select_all(apis.clone().map(|(kind, name, api)| seen(kind, &name, api).boxed()));
+    let mut pending: BTreeSet<Kind> = BTreeSet::new();
     loop {
-        let kind = tokio::select! {
+        tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            changed = authority.changed() => if changed.is_ok() { None } else { return Ok(()) },
-            Some(kind) = events.next() => Some(kind),
-        };
-        let bundle =
-            base64::engine::general_purpose::STANDARD.encode(authority.borrow_and_update().as_bytes());
+            changed = authority.changed() => match changed {
+                Ok(()) => pending.extend([Kind::Mutating, Kind::Validating]),
+                Err(_) => return Ok(()),
+            },
+            Some(kind) = events.next() => {
+                pending.insert(kind);
+            }
+            () = tokio::time::sleep(RETRY), if !pending.is_empty() => {}
+        }
+        let bundle = base64::engine::general_purpose::STANDARD.encode(authority.borrow().as_bytes());
         if bundle.is_empty() {
             continue;
         }
-        for (which, name, api) in apis.iter().filter(|(which, ..)| kind.is_none_or(|kind| kind == *which)) {
+        for (kind, name, api) in &apis {
+            if !pending.contains(kind) {
+                continue;
+            }
             match put(api, name, &bundle, &configurations).await {
-                Ok(()) => health.ready(which.part()),
+                Ok(()) => {
+                    pending.remove(kind);
+                    health.ready(kind.part());
+                }
                 Err(error) => {
                     warn!(configuration = name, %error, "cannot put the authority into a webhook configuration");
                 }
@@ -164,7 +182,85 @@ fn operations(configuration: &Value, bundle: &str, ours: &Configurations) -> Vec
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, Mutex};
+
+    use axum::body::Body;
+    use axum::http;
+
     use super::*;
+
+    /// An API server with one webhook configuration of each kind; its first patch fails.
+    #[derive(Default)]
+    struct Server {
+        patched: Mutex<Vec<String>>,
+        patches: AtomicUsize,
+    }
+
+    impl Server {
+        fn answer(&self, request: &http::Request<kube::client::Body>) -> (u16, Body) {
+            let (method, path) = (request.method().as_str(), request.uri().path());
+            let query = request.uri().query().unwrap_or_default();
+            let object = json!({
+                "metadata": { "name": "outrigger", "resourceVersion": "1" },
+                "webhooks": [
+                    { "name": "x", "clientConfig": { "service": { "name": "outrigger", "namespace": "system" } } },
+                ],
+            });
+            match method {
+                "PATCH" if self.patches.fetch_add(1, Ordering::Relaxed) == 0 => (500, Body::from("{}")),
+                "PATCH" => {
+                    self.patched.lock().unwrap().push(path.to_owned());
+                    (200, Body::from(object.to_string()))
+                }
+                _ if path.ends_with("/outrigger") => (200, Body::from(object.to_string())),
+                _ if query.contains("watch=") => {
+                    (200, Body::from_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>()))
+                }
+                _ => {
+                    let list = json!({ "metadata": { "resourceVersion": "1" }, "items": [object] });
+                    (200, Body::from(list.to_string()))
+                }
+            }
+        }
+    }
+
+    /// Lets `authority` come after so many milliseconds and looks ten seconds later.
+    async fn after(delay: u64) {
+        let server = Arc::new(Server::default());
+        let answers = Arc::clone(&server);
+        let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+            let (status, body) = answers.answer(&request);
+            futures::future::ready(http::Response::builder().status(status).body(body))
+        });
+        let (sender, authorities) = watch::channel(String::new());
+        let (health, stop) = (Health::default(), CancellationToken::new());
+        let configurations = Configurations {
+            mutating: "outrigger".to_owned(),
+            validating: "outrigger".to_owned(),
+            service: "outrigger".to_owned(),
+            namespace: "system".to_owned(),
+        };
+        let client = Client::new(service, "default");
+        let task =
+            tokio::spawn(keep_bundle(client, configurations, authorities, health.clone(), stop.clone()));
+        assert!(health.waiting_for().is_some());
+        tokio::time::sleep(Duration::from_millis(delay)).await;
+        sender.send_replace("authority".to_owned());
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert_eq!(health.waiting_for(), None, "with the authority after {delay} ms");
+        let patched = server.patched.lock().unwrap().join(" ");
+        assert!(patched.contains("/mutating") && patched.contains("/validating"), "{patched}");
+        stop.cancel();
+        task.await.unwrap().unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn both_configurations_get_the_authority_whenever_it_comes_and_though_a_patch_fails() {
+        for delay in [0, 1, 500] {
+            after(delay).await;
+        }
+    }
 
     #[test]
     fn only_our_entries_with_another_bundle_are_changed() {
