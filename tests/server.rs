@@ -47,8 +47,10 @@ impl Lookup for FixedLookup {
     fn namespace<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Option<Namespace>> {
         async move {
             assert_ne!(name, "panics", "a fault made on purpose");
-            if name == "slow" {
-                tokio::time::sleep(Duration::from_secs(1)).await;
+            match name {
+                "slow" => tokio::time::sleep(Duration::from_secs(1)).await,
+                "hangs" => std::future::pending().await,
+                _ => {}
             }
             self.namespaces.get(name).cloned()
         }
@@ -88,6 +90,7 @@ fn state() -> State {
     let lookup = FixedLookup {
         namespaces: [
             ("new".to_owned(), namespace("new", Some("enabled"), "log-shipper")),
+            ("slow".to_owned(), namespace("slow", Some("enabled"), "log-shipper")),
             ("stale".to_owned(), namespace("stale", Some("enabled"), "log-shipper")),
         ]
         .into(),
@@ -194,6 +197,23 @@ async fn what_the_snapshot_does_not_hold_yet_is_looked_up() {
     let chooses = pod(&json!({ "outrigger.dev/profiles": "fresh,fresher" }));
     let response = answer(&router, "/mutate/namespace", &review("shop", &chooses)).await;
     assert_eq!(patched(&chooses, &response)["spec"]["initContainers"].as_array().unwrap().len(), 2);
+}
+
+/// With the failure policy Fail no pod may slip in because nobody could say whether its namespace is enabled.
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_nobody_knows_is_an_error_and_not_a_skip() {
+    let state = state();
+    // Known without the label, which the entry that calls contradicts, and gone when looked at live.
+    let mut snapshot = Snapshot::clone(&state.snapshot.load());
+    snapshot.namespaces.insert("gone".to_owned(), Arc::new(namespace("gone", None, "log-shipper")));
+    state.snapshot.store(Arc::new(snapshot));
+    let router = router(state);
+    for name in ["never-heard-of", "gone", "hangs"] {
+        let body = review(name, &pod(&json!({}))).to_string();
+        let (status, message) = post(&router, "/mutate/namespace", body).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{message}");
+        assert!(message.contains(&format!("namespace {name:?} is not known yet")), "{message}");
+    }
 }
 
 #[tokio::test]

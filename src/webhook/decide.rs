@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -49,11 +50,27 @@ const LOOKUP_LIMIT: Duration = Duration::from_millis(1500);
 /// How many unknown names one pod may have looked up.
 const MOST_LOOKUPS: usize = 8;
 
+/// Nothing certain is known of a namespace, so nothing can be decided about its pods.
+///
+/// It is an error and not a skipped pod: the webhook's failure policy says what becomes of the pod, and with
+/// Fail none slips in without its sidecars.
+#[derive(Debug, thiserror::Error)]
+#[error("namespace {0:?} is not known yet, and the API server does not say in time what its labels are")]
+pub(super) struct UnknownNamespace(String);
+
 /// Runs the engine, and again after a live look where the snapshot was behind.
-pub(super) async fn decide(state: &State, entry: Entry, namespace: &str, pod: &Value) -> Decision {
+///
+/// # Errors
+/// [`UnknownNamespace`] where neither snapshot nor live look tells the namespace's labels.
+pub(super) async fn decide(
+    state: &State,
+    entry: Entry,
+    namespace: &str,
+    pod: &Value,
+) -> Result<Decision, UnknownNamespace> {
     let snapshot = state.snapshot.load_full();
     let deadline = tokio::time::Instant::now() + LOOKUP_LIMIT;
-    let namespace = namespace_of(state, entry, &snapshot, namespace, deadline).await;
+    let namespace = namespace_of(state, entry, &snapshot, namespace, deadline).await?;
     let mut decision = inject(pod, &namespace, &snapshot.profiles, &state.settings);
     let mut profiles: Option<ProfileSet> = None;
     for _ in 0..MOST_LOOKUPS {
@@ -74,21 +91,20 @@ pub(super) async fn decide(state: &State, entry: Entry, namespace: &str, pod: &V
         let Some(set) = profiles.as_ref().filter(|_| found_any) else { break };
         decision = inject(pod, &namespace, set, &state.settings);
     }
-    decision
+    Ok(decision)
 }
 
+/// The namespace, with labels that agree with the entry that called, or else as the cluster has it now.
 async fn namespace_of(
     state: &State,
     entry: Entry,
     snapshot: &Snapshot,
     name: &str,
     deadline: tokio::time::Instant,
-) -> Namespace {
-    let known = snapshot.namespaces.get(name);
-    if let Some(namespace) = known.filter(|namespace| entry.agrees(namespace)) {
-        return Namespace::clone(namespace);
+) -> Result<Arc<Namespace>, UnknownNamespace> {
+    if let Some(known) = snapshot.namespaces.get(name).filter(|known| entry.agrees(known)) {
+        return Ok(Arc::clone(known));
     }
     let live = tokio::time::timeout_at(deadline, state.lookup.namespace(name)).await.ok().flatten();
-    live.or_else(|| known.map(|namespace| Namespace::clone(namespace)))
-        .unwrap_or_else(|| Namespace { name: name.to_owned(), ..Namespace::default() })
+    live.map(Arc::new).ok_or_else(|| UnknownNamespace(name.to_owned()))
 }

@@ -30,7 +30,14 @@ pub(super) async fn mutate(state: State, entry: Entry, body: Bytes) -> Response 
             return json(&Answer::denied(&request.uid, StatusCode::BAD_REQUEST, message));
         }
     };
-    let decision = decide(&state, entry, &request.namespace, &pod).await;
+    let decision = match decide(&state, entry, &request.namespace, &pod).await {
+        Ok(decision) => decision,
+        Err(unknown) => {
+            warn!(uid = %request.uid, error = %unknown, "cannot decide");
+            state.metrics.observe(&Verdict::errored("mutate", "UnknownNamespace"), started.elapsed());
+            return (StatusCode::SERVICE_UNAVAILABLE, unknown.to_string()).into_response();
+        }
+    };
     let took = started.elapsed();
     state.metrics.observe(&Verdict::of("mutate", &decision), took);
     let profiles: Vec<&str> = decision.profiles.iter().map(|profile| profile.name.as_str()).collect();
