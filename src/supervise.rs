@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -59,48 +60,47 @@ impl Tasks {
 
 /// Whether requests should come here. Clones share one state.
 #[derive(Clone, Default)]
-pub struct Health(Arc<Mutex<Parts>>);
+pub struct Health(Arc<Parts>);
 
 #[derive(Default)]
 struct Parts {
-    draining: bool,
-    waiting: BTreeMap<&'static str, String>,
+    /// Every request reads it, so it is no part of what the lock guards.
+    draining: AtomicBool,
+    waiting: Mutex<BTreeMap<&'static str, String>>,
 }
 
 impl Health {
     /// A part without which the server is not ready; it is waited for until [`Health::ready`] names it.
     pub fn wait_for(&self, part: &'static str, what: impl Into<String>) {
-        self.with(|parts| parts.waiting.insert(part, what.into()));
+        self.waiting().insert(part, what.into());
     }
 
     /// The part is there.
     pub fn ready(&self, part: &'static str) {
-        self.with(|parts| parts.waiting.remove(part));
+        self.waiting().remove(part);
     }
 
     /// The server is going away.
     pub fn drain(&self) {
-        self.with(|parts| parts.draining = true);
+        self.0.draining.store(true, Ordering::Relaxed);
     }
 
     /// Whether the server is going away.
     pub fn is_draining(&self) -> bool {
-        self.with(|parts| parts.draining)
+        self.0.draining.load(Ordering::Relaxed)
     }
 
     /// What is missing; `None` when the server is ready.
     pub fn waiting_for(&self) -> Option<String> {
-        self.with(|parts| {
-            if parts.draining {
-                return Some("it is going away".to_owned());
-            }
-            let waiting: Vec<&str> = parts.waiting.values().map(String::as_str).collect();
-            (!waiting.is_empty()).then(|| waiting.join("; "))
-        })
+        if self.is_draining() {
+            return Some("it is going away".to_owned());
+        }
+        let waiting: Vec<String> = self.waiting().values().cloned().collect();
+        (!waiting.is_empty()).then(|| waiting.join("; "))
     }
 
-    fn with<T>(&self, look: impl FnOnce(&mut Parts) -> T) -> T {
-        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    fn waiting(&self) -> MutexGuard<'_, BTreeMap<&'static str, String>> {
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

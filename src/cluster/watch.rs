@@ -59,31 +59,22 @@ pub fn watch(
         PART,
         "the first lists of profiles and namespaces (are the CRDs installed, and may the server read them?)",
     );
-    run(client, snapshot, observed, metrics, health, stop)
-}
-
-async fn run(
-    client: Client,
-    snapshot: Arc<ArcSwap<Snapshot>>,
-    observed: mpsc::UnboundedSender<Observed>,
-    metrics: Arc<Metrics>,
-    health: Health,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
-    let mut state = Known::default();
-    let mut changes = Box::pin(changes(client).take_until(stop.cancelled_owned()).ready_chunks(BATCH));
-    while let Some(batch) = changes.next().await {
-        for change in batch {
-            state.apply(change, &observed);
+    async move {
+        let mut state = Known::default();
+        let mut changes = Box::pin(changes(client).take_until(stop.cancelled_owned()).ready_chunks(BATCH));
+        while let Some(batch) = changes.next().await {
+            for change in batch {
+                state.apply(change, &observed);
+            }
+            if state.is_complete() {
+                let next = state.snapshot();
+                state.count(&metrics);
+                snapshot.store(Arc::new(next));
+                health.ready(PART);
+            }
         }
-        if state.is_complete() {
-            let next = state.snapshot();
-            state.count(&metrics);
-            snapshot.store(Arc::new(next));
-            health.ready(PART);
-        }
+        Ok(())
     }
-    Ok(())
 }
 
 fn changes(client: Client) -> impl Stream<Item = Change> {
