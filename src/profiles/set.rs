@@ -42,14 +42,6 @@ impl Entry {
         let invalid = InvalidProfile { scope, on_error: Failure::Fail, findings: findings.clone() };
         (Self::Invalid(Arc::new(invalid)), findings)
     }
-
-    /// Where the profile is defined.
-    pub fn scope(&self) -> Scope {
-        match self {
-            Self::Ready(profile) => profile.scope,
-            Self::Invalid(invalid) => invalid.scope,
-        }
-    }
 }
 
 /// The profiles of a cluster. Which one a name means depends on the namespace: its own `SidecarProfile`
@@ -69,23 +61,6 @@ impl ProfileSet {
                 self.namespaced.entry(namespace.to_owned()).or_default().insert(name.to_owned(), entry)
             }
         };
-    }
-
-    /// Takes a profile out.
-    pub fn remove(&mut self, namespace: Option<&str>, name: &str) {
-        match namespace {
-            None => {
-                self.cluster.remove(name);
-            }
-            Some(namespace) => {
-                if let Some(profiles) = self.namespaced.get_mut(namespace) {
-                    profiles.remove(name);
-                    if profiles.is_empty() {
-                        self.namespaced.remove(namespace);
-                    }
-                }
-            }
-        }
     }
 
     /// The profile that a name means in a namespace.
@@ -118,15 +93,5 @@ impl ProfileSet {
     pub fn names<'a>(&'a self, namespace: &str) -> impl Iterator<Item = &'a str> {
         let own = self.namespaced.get(namespace).into_iter().flat_map(BTreeMap::keys);
         self.cluster.keys().chain(own).map(String::as_str)
-    }
-
-    /// How many profiles there are in all.
-    pub fn len(&self) -> usize {
-        self.cluster.len() + self.namespaced.values().map(BTreeMap::len).sum::<usize>()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
