@@ -9,6 +9,7 @@
 //! start, [merge] puts them into the pod, [patch] writes the difference. Every step leaves lines in the
 //! [`Trace`], each with a [`Reason`] whose code is stable.
 
+mod author;
 mod holds;
 pub(crate) mod lists;
 mod merge;
@@ -21,6 +22,7 @@ mod second_pass;
 mod select;
 mod trace;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use json_patch::Patch;
@@ -29,8 +31,10 @@ use serde_json::Value;
 pub use self::reason::{Level, Reason};
 pub use self::trace::{Line, Step, Trace};
 use crate::api::{InjectedProfile, InjectionStatus, keys};
+use crate::json::Json;
 use crate::profiles::ProfileSet;
 use merge::Merged;
+use place::Map;
 use pod::Pod;
 use second_pass::Previous;
 
@@ -107,27 +111,18 @@ impl Decision {
 /// Decides about a pod that is to be created in `namespace`.
 ///
 /// The same inputs give the same decision; a pod that was injected before comes out as it went in.
-pub fn inject(pod: &Value, namespace: &Namespace, profiles: &ProfileSet, settings: &Settings) -> Decision {
+pub fn inject(pod: &Json<'_>, namespace: &Namespace, profiles: &ProfileSet, settings: &Settings) -> Decision {
     let mut trace = Trace::default();
-    let result = Pod::new(pod.clone())
-        .map_err(Ending::from)
-        .and_then(|pod| decide(&pod, namespace, profiles, settings, &mut trace));
-    match result {
+    match decide(pod, namespace, profiles, settings, &mut trace) {
         Ok(done) => {
-            let patch = patch::between(pod, done.pod.value());
-            let reason = if done.unchanged {
-                Reason::AlreadyInjected { profiles: names(&done.profiles) }
-            } else {
-                Reason::Injected { profiles: names(&done.profiles) }
-            };
-            trace.add(Step::Patch, reason.clone());
-            Decision { outcome: Outcome::Injected, reason, profiles: done.profiles, patch, trace }
+            trace.add(Step::Patch, done.reason.clone());
+            let Done { reason, profiles, patch } = done;
+            Decision { outcome: Outcome::Injected, reason, profiles, patch, trace }
         }
-        Err(ending) => {
-            let outcome = ending.outcome();
-            trace.add(ending.reason.step(), ending.reason.clone());
-            let patch = ending.pod.map_or_else(Patch::default, |left| patch::between(pod, left.value()));
-            Decision { outcome, reason: ending.reason, profiles: Vec::new(), patch, trace }
+        Err(Ending { reason, patch }) => {
+            let outcome = if reason.level() == Level::Denial { Outcome::Denied } else { Outcome::Skipped };
+            trace.add(reason.step(), reason.clone());
+            Decision { outcome, reason, profiles: Vec::new(), patch, trace }
         }
     }
 }
@@ -135,70 +130,75 @@ pub fn inject(pod: &Value, namespace: &Namespace, profiles: &ProfileSet, setting
 /// A decision that ends before anything is injected.
 struct Ending {
     reason: Reason,
-    /// What is left of the pod, where an earlier injection was taken away.
-    pod: Option<Box<Pod>>,
+    /// What an earlier injection added, taken away.
+    patch: Patch,
 }
 
 impl From<Reason> for Ending {
     fn from(reason: Reason) -> Self {
-        Self { reason, pod: None }
-    }
-}
-
-impl Ending {
-    fn outcome(&self) -> Outcome {
-        if self.reason.level() == Level::Denial { Outcome::Denied } else { Outcome::Skipped }
-    }
-
-    /// A skipped pod goes on as its author wrote it, without what an earlier injection added.
-    fn leaving(self, pod: &Pod, previous: &Previous) -> Self {
-        let left = self.outcome() == Outcome::Skipped && !previous.is_empty();
-        Self { pod: left.then(|| Box::new(pod.clone())), ..self }
+        Self { reason, patch: Patch::default() }
     }
 }
 
 struct Done {
-    pod: Pod,
+    reason: Reason,
     profiles: Vec<InjectedProfile>,
-    unchanged: bool,
+    patch: Patch,
 }
 
 fn decide(
-    original: &Pod,
+    came: &Json<'_>,
     namespace: &Namespace,
     profiles: &ProfileSet,
     settings: &Settings,
     trace: &mut Trace,
 ) -> Result<Done, Ending> {
-    if let Some(reason) = select::excluded(original, namespace, settings) {
+    pod::check(came)?;
+    let mut stripped = Pod::new(came);
+    if let Some(reason) = select::excluded(&stripped, namespace, settings) {
         return Err(reason.into());
     }
-    let (pod, previous) = second_pass::take_away(original, &namespace.name, profiles, trace);
+    let previous = second_pass::take_away(&mut stripped, &namespace.name, profiles, trace);
+    let author = stripped.is_changed().then(|| author::whole(&stripped));
+    let pod = match &author {
+        Some(author) => stripped.clone().with_author(author),
+        None => stripped.clone(),
+    };
+    // A skipped pod goes on as its author wrote it, without what an earlier injection added.
+    let leaving = |reason: Reason| {
+        let leaves = reason.level() != Level::Denial && !previous.is_empty();
+        let patch = if leaves { patch::of(&stripped) } else { Patch::default() };
+        Ending { reason, patch }
+    };
     let chosen = select::enabled(&pod, namespace, trace)
         .and_then(|()| select::choose(&pod, namespace, profiles, trace))
-        .map_err(|reason| Ending::from(reason).leaving(&pod, &previous))?;
+        .map_err(leaving)?;
     let ordered = order::order(chosen)?;
     if let Some(reason) = order::describe(&ordered) {
         trace.add(Step::Order, reason);
     }
     let merged = merge::merge(pod, &ordered, &previous, trace)?;
     if merged.profiles.is_empty() {
-        return Err(Ending::from(Reason::NothingLeft).leaving(&merged.pod, &previous));
+        return Err(leaving(Reason::NothingLeft));
     }
-    Ok(finish(original, merged, &previous))
+    Ok(finish(merged, came, &previous))
 }
 
 /// Writes down what was done, on the pod itself.
-fn finish(original: &Pod, merged: Merged, previous: &Previous) -> Done {
+fn finish<'a>(merged: Merged<'a>, came: &'a Json<'a>, previous: &Previous) -> Done {
     let Merged { mut pod, profiles, .. } = merged;
-    let unchanged = previous.holds(original, &pod, &profiles);
-    if unchanged {
-        pod = original.clone();
-    }
-    let status = InjectionStatus { profiles: profiles.clone() };
-    pod.set_annotation(keys::STATUS, serde_json::to_string(&status).unwrap_or_default());
-    pod.set_label(keys::INJECTED, "true".to_owned());
-    Done { pod, profiles, unchanged }
+    let names = names(&profiles);
+    let reason = if previous.holds(&pod, &profiles) {
+        pod = Pod::new(came);
+        Reason::AlreadyInjected { profiles: names }
+    } else {
+        Reason::Injected { profiles: names }
+    };
+    let status = InjectionStatus { profiles };
+    let text = serde_json::to_string(&status).unwrap_or_default();
+    pod.set(Map::Annotations, Cow::Borrowed(keys::STATUS), Cow::Owned(Value::String(text)));
+    pod.set(Map::Labels, Cow::Borrowed(keys::INJECTED), Cow::Owned(Value::String("true".to_owned())));
+    Done { reason, profiles: status.profiles, patch: patch::of(&pod) }
 }
 
 fn names(profiles: &[InjectedProfile]) -> Vec<String> {

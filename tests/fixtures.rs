@@ -16,7 +16,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use outrigger::api::{ClusterSidecarProfile, Scope, SidecarProfile};
-use outrigger::engine::{Decision, Namespace, Outcome, Settings, inject};
+use outrigger::engine::{Decision, Namespace, Outcome, Settings};
+use outrigger::json::Json;
 use outrigger::profiles::{Entry, ProfileSet};
 use serde_json::{Value, json};
 
@@ -61,6 +62,10 @@ fn profiles<'a>(documents: impl Iterator<Item = &'a Value>) -> ProfileSet {
         }
     }
     set
+}
+
+fn inject(pod: &Value, namespace: &Namespace, profiles: &ProfileSet, settings: &Settings) -> Decision {
+    outrigger::engine::inject(&Json::from(pod), namespace, profiles, settings)
 }
 
 fn apply(pod: &Value, decision: &Decision) -> Value {

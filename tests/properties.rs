@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use outrigger::api::{ProfileSpec, Scope};
-use outrigger::engine::{Decision, Namespace, Outcome, Settings, inject};
+use outrigger::engine::{Decision, Namespace, Outcome, Settings};
+use outrigger::json::Json;
 use outrigger::profiles::{Entry, ProfileSet};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -141,6 +142,10 @@ fn namespace() -> Namespace {
         labels: [("outrigger.dev/inject".to_owned(), "enabled".to_owned())].into(),
         annotations: [("outrigger.dev/profiles".to_owned(), "one".to_owned())].into(),
     }
+}
+
+fn inject(pod: &Value, namespace: &Namespace, profiles: &ProfileSet, settings: &Settings) -> Decision {
+    outrigger::engine::inject(&Json::from(pod), namespace, profiles, settings)
 }
 
 fn apply(pod: &Value, decision: &Decision) -> Value {

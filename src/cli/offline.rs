@@ -15,6 +15,7 @@ use super::workload::{TemplatePath, pod_of, pod_pointer};
 use crate::api::{Scope, keys};
 use crate::cluster::{entry_of, namespace_of, profile_resources};
 use crate::engine::{Decision, Namespace, Settings, inject};
+use crate::json::Json;
 use crate::profiles::ProfileSet;
 
 /// Manifests, and the profiles and namespaces that hold for them.
@@ -84,7 +85,7 @@ impl Inputs {
         let decided = found.map(|(pointer, pod)| {
             let name = manifest.namespace().or(self.namespace.as_deref()).unwrap_or(&world.default_namespace);
             let namespace = world.namespaces.get(name).cloned().unwrap_or_else(|| self.unknown(name));
-            let decision = inject(&pod, &namespace, &world.profiles, &Settings::default());
+            let decision = inject(&Json::from(&pod), &namespace, &world.profiles, &Settings::default());
             Decided { namespace: namespace.name, pointer, pod, decision }
         });
         Subject { manifest, decided }

@@ -7,33 +7,56 @@
 use serde_json::Value;
 
 use super::lists::{is_keyed, is_map, is_quantity, is_quantity_map, key_of};
+use crate::json::{self, Json};
 use crate::quantity::Quantity;
 
 /// Whether `actual` has everything that `wanted` says.
-pub(super) fn holds(wanted: &Value, actual: &Value) -> bool {
+pub(super) fn holds(wanted: &Value, actual: &Json<'_>) -> bool {
     field_holds("", wanted, Some(actual), false)
 }
 
-fn field_holds(field: &str, wanted: &Value, actual: Option<&Value>, in_quantities: bool) -> bool {
+fn field_holds(field: &str, wanted: &Value, actual: Option<&Json<'_>>, in_quantities: bool) -> bool {
     let Some(actual) = actual.filter(|actual| !actual.is_null()) else {
         return is_left_out(field, wanted);
     };
     match (wanted, actual) {
-        (Value::Object(wanted), Value::Object(actual)) => {
-            wanted.iter().all(|(key, value)| field_holds(key, value, actual.get(key), is_quantity_map(field)))
-        }
-        (Value::Array(wanted), Value::Array(actual)) if is_keyed(field) => wanted.iter().all(|item| {
+        (Value::Object(wanted), Json::Object(_)) => wanted
+            .iter()
+            .all(|(key, value)| field_holds(key, value, json::field(actual, key), is_quantity_map(field))),
+        (Value::Array(wanted), Json::Array(actual)) if is_keyed(field) => wanted.iter().all(|item| {
             let key = key_of(field, item);
             actual
                 .iter()
                 .any(|other| key_of(field, other) == key && field_holds("", item, Some(other), false))
         }),
-        (Value::Array(wanted), Value::Array(actual)) => {
+        (Value::Array(wanted), Json::Array(actual)) => {
             wanted.len() == actual.len()
                 && wanted.iter().zip(actual).all(|(item, other)| field_holds("", item, Some(other), false))
         }
         (wanted, actual) if in_quantities || is_quantity(field) => same_quantity(wanted, actual),
-        (wanted, actual) => wanted == actual,
+        (wanted, actual) => same(wanted, actual),
+    }
+}
+
+/// Whether two values are the same; the order of an object's fields does not matter.
+pub(super) fn same(wanted: &Value, actual: &Json<'_>) -> bool {
+    match (wanted, actual) {
+        (Value::Null, Json::Null) => true,
+        (Value::Bool(wanted), Json::Bool(actual)) => wanted == actual,
+        (Value::String(wanted), Json::Str(actual)) => wanted == actual,
+        (Value::Number(wanted), Json::Number(actual)) => wanted
+            .as_i64()
+            .zip(actual.as_i64())
+            .map_or_else(|| wanted.as_f64() == actual.as_f64(), |(wanted, actual)| wanted == actual),
+        (Value::Array(wanted), Json::Array(actual)) => {
+            wanted.len() == actual.len()
+                && wanted.iter().zip(actual).all(|(wanted, actual)| same(wanted, actual))
+        }
+        (Value::Object(wanted), Json::Object(actual)) => {
+            wanted.len() == actual.len()
+                && wanted.iter().all(|(key, value)| actual.get(key).is_some_and(|actual| same(value, actual)))
+        }
+        _ => false,
     }
 }
 
@@ -50,18 +73,20 @@ fn is_left_out(field: &str, value: &Value) -> bool {
     }
 }
 
-fn same_quantity(wanted: &Value, actual: &Value) -> bool {
-    match (quantity(wanted), quantity(actual)) {
-        (Some(wanted), Some(actual)) => wanted == actual,
-        _ => wanted == actual,
-    }
-}
-
-fn quantity(value: &Value) -> Option<Quantity> {
-    match value {
-        Value::String(text) => text.parse().ok(),
+fn same_quantity(wanted: &Value, actual: &Json<'_>) -> bool {
+    let wanted_quantity = match wanted {
+        Value::String(text) => text.parse::<Quantity>().ok(),
         Value::Number(number) => number.to_string().parse().ok(),
         _ => None,
+    };
+    let actual_quantity = match actual {
+        Json::Str(text) => text.parse::<Quantity>().ok(),
+        Json::Number(_) => actual.to_string().parse().ok(),
+        _ => None,
+    };
+    match (wanted_quantity, actual_quantity) {
+        (Some(wanted), Some(actual)) => wanted == actual,
+        _ => same(wanted, actual),
     }
 }
 
@@ -69,6 +94,10 @@ fn quantity(value: &Value) -> Option<Quantity> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    fn holds(wanted: &Value, actual: &Value) -> bool {
+        super::holds(wanted, &Json::from(actual))
+    }
 
     #[test]
     fn defaults_and_additions_do_not_matter() {

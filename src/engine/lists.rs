@@ -4,48 +4,87 @@
 //! <https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/>.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 
 use serde_json::Value;
+
+use crate::json::Json;
+
+/// What a value of a pod and a value of a profile have in common: enough to tell elements apart.
+///
+/// As text, an object's keys are sorted.
+pub(crate) trait Tree: Display {
+    /// The field of an object, if it is there and not null.
+    fn child(&self, name: &str) -> Option<&Self>;
+    /// The text, if it is one.
+    fn as_text(&self) -> Option<&str>;
+}
+
+impl Tree for Value {
+    fn child(&self, name: &str) -> Option<&Self> {
+        self.get(name).filter(|value| !value.is_null())
+    }
+
+    fn as_text(&self) -> Option<&str> {
+        self.as_str()
+    }
+}
+
+impl Tree for Json<'_> {
+    fn child(&self, name: &str) -> Option<&Self> {
+        crate::json::field(self, name)
+    }
+
+    fn as_text(&self) -> Option<&str> {
+        self.as_str()
+    }
+}
 
 /// The fields that make an element of the list `field` unique; `None` for a list that is one value (such
 /// as `args`), or whose elements have no key of their own.
 pub(crate) fn merge_key(field: &str) -> Option<&'static [&'static str]> {
     match field {
-        "containers" | "initContainers" | "ephemeralContainers" | "volumes" | "env" | "imagePullSecrets" => {
-            Some(&["name"])
-        }
+        "containers"
+        | "initContainers"
+        | "ephemeralContainers"
+        | "volumes"
+        | "env"
+        | "imagePullSecrets"
+        | "resourceClaims"
+        | "options" => Some(&["name"]),
         "volumeMounts" => Some(&["mountPath"]),
         "volumeDevices" => Some(&["devicePath"]),
         "ports" => Some(&["containerPort", "protocol"]),
         "hostAliases" => Some(&["ip"]),
+        "readinessGates" => Some(&["conditionType"]),
         _ => None,
     }
 }
 
 /// Whether the list is one whose elements are added and taken one by one.
 pub(crate) fn is_keyed(field: &str) -> bool {
-    merge_key(field).is_some() || field == "envFrom"
+    merge_key(field).is_some() || matches!(field, "envFrom" | "tolerations" | "nameservers" | "searches")
 }
 
 /// What makes an element unique in the list `field`, as text: its merge key, or all of it.
-pub(crate) fn key_of<'a>(field: &str, item: &'a Value) -> Cow<'a, str> {
+pub(crate) fn key_of<'a, T: Tree>(field: &str, item: &'a T) -> Cow<'a, str> {
+    let whole = || item.as_text().map_or_else(|| Cow::Owned(item.to_string()), Cow::Borrowed);
     match merge_key(field) {
-        Some([single]) => match item.get(*single) {
-            Some(Value::String(text)) => Cow::Borrowed(text),
-            other => Cow::Owned(other.map_or_else(String::new, Value::to_string)),
+        Some([single]) => match item.child(single) {
+            Some(value) => value.as_text().map_or_else(|| Cow::Owned(value.to_string()), Cow::Borrowed),
+            None => Cow::Borrowed(""),
         },
         Some(several) => {
             let parts: Vec<String> = several.iter().map(|name| part(field, name, item)).collect();
             Cow::Owned(parts.join("/"))
         }
-        None => Cow::Owned(item.to_string()),
+        None => whole(),
     }
 }
 
-fn part(field: &str, name: &str, item: &Value) -> String {
-    match item.get(name) {
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
+fn part<T: Tree>(field: &str, name: &str, item: &T) -> String {
+    match item.child(name) {
+        Some(value) => value.as_text().map_or_else(|| value.to_string(), str::to_owned),
         // The API server's default, so that a port is the same before and after it.
         None if field == "ports" && name == "protocol" => "TCP".to_owned(),
         None => String::new(),

@@ -11,6 +11,7 @@ mod containers;
 mod metadata;
 mod volumes;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -29,14 +30,14 @@ use crate::profiles::Profile;
 ///
 /// # Errors
 /// The conflict for which the whole profile cannot be applied.
-type Rule = fn(&Context<'_>, &mut Plan) -> Result<(), Reason>;
+type Rule = for<'a> fn(&Context<'a, '_>, &mut Plan<'a>) -> Result<(), Reason>;
 
 /// The rules, in the order in which a profile's parts go into the pod.
 const STEPS: [Rule; 4] = [metadata::plan, volumes::plan, containers::plan, app_containers::plan];
 
 /// A pod with profiles in it.
-pub(super) struct Merged {
-    pub(super) pod: Pod,
+pub(super) struct Merged<'a> {
+    pub(super) pod: Pod<'a>,
     pub(super) profiles: Vec<InjectedProfile>,
     owners: BTreeMap<(Place, String), String>,
     /// How many init containers of profiles stand before the pod's own.
@@ -44,23 +45,23 @@ pub(super) struct Merged {
 }
 
 /// What a rule sees.
-struct Context<'a> {
+struct Context<'a, 'm> {
     profile: &'a Profile,
-    merged: &'a Merged,
+    merged: &'m Merged<'a>,
 }
 
 /// What a profile adds to the pod.
 #[derive(Default)]
-struct Plan {
-    additions: Vec<Addition>,
+struct Plan<'a> {
+    additions: Vec<Addition<'a>>,
     notes: Vec<Reason>,
 }
 
-struct Addition {
+struct Addition<'a> {
     place: Place,
     at: At,
     key: String,
-    value: Value,
+    value: Cow<'a, Value>,
 }
 
 /// Where in a list an element goes.
@@ -76,12 +77,12 @@ enum At {
 ///
 /// # Errors
 /// The conflict of a profile whose `onError` is Fail.
-pub(super) fn merge(
-    pod: Pod,
-    profiles: &[Arc<Profile>],
+pub(super) fn merge<'a>(
+    pod: Pod<'a>,
+    profiles: &'a [Arc<Profile>],
     previous: &Previous,
     trace: &mut Trace,
-) -> Result<Merged, Reason> {
+) -> Result<Merged<'a>, Reason> {
     let mut merged = Merged { pod, profiles: Vec::new(), owners: BTreeMap::new(), first: 0 };
     for profile in profiles {
         let context = Context { profile, merged: &merged };
@@ -94,8 +95,8 @@ pub(super) fn merge(
     Ok(merged)
 }
 
-impl Merged {
-    fn apply(&mut self, profile: &Profile, plan: Plan, previous: &Previous, trace: &mut Trace) {
+impl<'a> Merged<'a> {
+    fn apply(&mut self, profile: &Profile, plan: Plan<'a>, previous: &Previous, trace: &mut Trace) {
         let mut added: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for note in plan.notes {
             trace.add(Step::Merge, note);
@@ -109,8 +110,12 @@ impl Merged {
                     self.first - 1
                 }
             };
-            let value = previous.live_or(&place, &key, &value);
-            self.pod.insert(&place, index, &key, value);
+            if let Place::Map(map) = place {
+                self.pod.set(map, Cow::Owned(key.clone()), value);
+            } else {
+                let slot = previous.slot(&self.pod, &place, &key, value);
+                self.pod.insert(&place, index, slot);
+            }
             let (profile, place_text) = (profile.name.to_string(), place.to_string());
             trace.add(
                 Step::Merge,
@@ -135,12 +140,12 @@ impl Merged {
     }
 }
 
-impl Context<'_> {
+impl<'a> Context<'a, '_> {
     fn name(&self) -> String {
         self.profile.name.to_string()
     }
 
-    fn pod(&self) -> &Pod {
+    fn pod(&self) -> &Pod<'a> {
         &self.merged.pod
     }
 
@@ -152,7 +157,7 @@ impl Context<'_> {
     }
 
     /// Does what the profile's `onConflict` says.
-    fn conflict(&self, plan: &mut Plan, cause: Reason) -> Result<(), Reason> {
+    fn conflict(&self, plan: &mut Plan<'a>, cause: Reason) -> Result<(), Reason> {
         match self.profile.on_conflict {
             OnConflict::Fail => Err(cause),
             OnConflict::Skip => {
@@ -165,11 +170,11 @@ impl Context<'_> {
     /// Plans an element that the pod's own one of the same key beats.
     fn add_unless_set(
         &self,
-        plan: &mut Plan,
+        plan: &mut Plan<'a>,
         place: Place,
         at: At,
         key: &str,
-        value: &Value,
+        value: Cow<'a, Value>,
     ) -> Result<(), Reason> {
         let Some(live) = self.pod().get(&place, key) else {
             plan.add(place, at, key, value);
@@ -178,7 +183,7 @@ impl Context<'_> {
         let (profile, what, owner) = (self.name(), key.to_owned(), self.merged.owner(&place, key));
         let place = place.to_string();
         match owner {
-            _ if live == value => plan.notes.push(Reason::Shared { profile, what, place }),
+            _ if live.is(&value) => plan.notes.push(Reason::Shared { profile, what, place }),
             Owner::Pod => plan.notes.push(Reason::Kept { profile, what, place, owner }),
             Owner::Profile(_) => {
                 return self.conflict(plan, Reason::ValueConflict { profile, what, place, owner });
@@ -188,11 +193,11 @@ impl Context<'_> {
     }
 }
 
-impl Plan {
+impl<'a> Plan<'a> {
     /// Plans an element, once: a profile may reach a container by two of its `appContainers`.
-    fn add(&mut self, place: Place, at: At, key: &str, value: &Value) {
+    fn add(&mut self, place: Place, at: At, key: &str, value: Cow<'a, Value>) {
         if !self.additions.iter().any(|planned| planned.place == place && planned.key == key) {
-            self.additions.push(Addition { place, at, key: key.to_owned(), value: value.clone() });
+            self.additions.push(Addition { place, at, key: key.to_owned(), value });
         }
     }
 }

@@ -1,36 +1,215 @@
-//! The difference between two pods, as RFC 6902 writes it.
+//! The difference between a pod as it came and as it shall be, as RFC 6902 writes it.
 //!
-//! Lists are compared by their merge keys, so that one inserted container is one operation and not a
+//! Lists are compared element by element, so that one inserted container is one operation and not a
 //! rewritten list. In a list removals come first, from the end; then insertions from the start, each at its
 //! place in the finished list; then what changed inside elements that stayed.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation};
-use serde_json::{Map, Value};
+use serde_json::{Map as Fields, Value};
 
+use super::holds::same;
 use super::lists::{is_keyed, key_of};
+use super::place::{ContainerKind, DnsList, Map, Place};
+use super::pod::{Pod, Slot};
+use crate::json::{Json, field, text};
 
-/// The operations that make `after` of `before`.
-pub(super) fn between(before: &Value, after: &Value) -> Patch {
-    let mut writer = Writer { operations: Vec::new(), path: Vec::new() };
-    writer.values("", before, after);
+/// The operations that make the changes to a pod.
+pub(super) fn of(pod: &Pod<'_>) -> Patch {
+    let mut writer = Writer::default();
+    for (place, slots) in pod.changed_lists() {
+        match place {
+            Place::Spec(list) => {
+                let came = field(pod.came(), "spec").and_then(|spec| field(spec, list.name()));
+                writer.within("spec", |writer| writer.list_field(list.name(), came, slots));
+            }
+            Place::Container { kind, name, field: list } => {
+                let Some((index, container)) = container(pod, *kind, name) else { continue };
+                let came = field(container, list.name());
+                writer.within("spec", |writer| {
+                    writer.within(kind.list().name(), |writer| {
+                        writer.within(index.to_string(), |writer| {
+                            writer.list_field(list.name(), came, slots);
+                        });
+                    });
+                });
+            }
+            Place::Dns(_) | Place::Map(_) => {}
+        }
+    }
+    writer.dns(pod);
+    for map in Map::ALL {
+        writer.keys(pod, map);
+    }
     Patch(writer.operations)
 }
 
+/// A container as it came, and its index in the finished list.
+fn container<'a>(pod: &Pod<'a>, kind: ContainerKind, name: &str) -> Option<(usize, &'a Json<'a>)> {
+    let place = Place::Spec(kind.list());
+    let came = pod.list(&place).iter().position(|container| text(container, "name") == Some(name))?;
+    let index = match pod.changed_lists().get(&place) {
+        None => came,
+        Some(slots) => slots.iter().position(|slot| matches!(slot, Slot::Kept(index) if *index == came))?,
+    };
+    Some((index, pod.came_at(&place, came)?))
+}
+
+#[derive(Default)]
 struct Writer {
     operations: Vec<PatchOperation>,
-    path: Vec<String>,
+    /// Objects directly under the root that the pod came without and that were made.
+    made: Vec<&'static str>,
+    path: Vec<Cow<'static, str>>,
 }
 
 impl Writer {
-    fn values(&mut self, field: &str, before: &Value, after: &Value) {
+    /// A list, as the field of the object that the path names.
+    fn list_field(&mut self, name: &'static str, came: Option<&Json<'_>>, slots: &[Slot<'_>]) {
+        let before = came.and_then(Json::as_array).unwrap_or_default();
+        self.within(name, |writer| match (came, slots) {
+            (Some(_), []) if !before.is_empty() => writer.remove(),
+            (_, []) => {}
+            (Some(Json::Array(_)), slots) => writer.list(before, slots),
+            (_, slots) => {
+                writer.add(&Value::Array(slots.iter().map(|slot| value_of(before, slot)).collect()))
+            }
+        });
+    }
+
+    fn list(&mut self, before: &[Json<'_>], slots: &[Slot<'_>]) {
+        let counterparts: Vec<Option<usize>> = slots
+            .iter()
+            .map(|slot| match slot {
+                Slot::Kept(index) | Slot::Changed(index, _) => Some(*index),
+                Slot::Added(_) => None,
+            })
+            .collect();
+        let stays = longest_increasing(&counterparts);
+        let mut is_kept = vec![false; before.len()];
+        for index in stays.iter().filter_map(|index| *counterparts.get(*index)?) {
+            if let Some(kept) = is_kept.get_mut(index) {
+                *kept = true;
+            }
+        }
+        for (index, _) in is_kept.iter().enumerate().rev().filter(|(_, kept)| !**kept) {
+            self.within(index.to_string(), Self::remove);
+        }
+        let mut next = stays.iter().copied().peekable();
+        for (index, slot) in slots.iter().enumerate() {
+            if next.next_if_eq(&index).is_none() {
+                self.within(index.to_string(), |writer| writer.add(&value_of(before, slot)));
+            }
+        }
+        for index in stays {
+            if let Some(Slot::Changed(old, value)) = slots.get(index)
+                && let Some(old) = before.get(*old)
+            {
+                self.within(index.to_string(), |writer| writer.values("", old, value));
+            }
+        }
+    }
+
+    /// The lists of the DNS configuration, which may have to be made first.
+    fn dns(&mut self, pod: &Pod<'_>) {
+        let changed = DnsList::ALL.map(|list| (list, pod.changed_lists().get(&Place::Dns(list))));
+        let came = pod.spec("dnsConfig");
+        if came.is_some() {
+            for (list, slots) in changed {
+                let came = came.and_then(|dns| field(dns, list.name()));
+                if let Some(slots) = slots {
+                    self.within("spec", |writer| {
+                        writer.within("dnsConfig", |writer| writer.list_field(list.name(), came, slots));
+                    });
+                }
+            }
+            return;
+        }
+        let lists: Fields<String, Value> = changed
+            .into_iter()
+            .filter_map(|(list, slots)| Some((list.name().to_owned(), slots?)))
+            .filter(|(_, slots)| !slots.is_empty())
+            .map(|(name, slots)| (name, slots.iter().map(|slot| value_of(&[], slot)).collect()))
+            .collect();
+        if !lists.is_empty() {
+            self.within("spec", |writer| {
+                writer.within("dnsConfig", |writer| writer.add(&Value::Object(lists)));
+            });
+        }
+    }
+
+    /// The keys of a map, which may have to be made first, with what it stands in.
+    fn keys(&mut self, pod: &Pod<'_>, map: Map) {
+        let changed: Vec<(&str, Option<&Cow<'_, Value>>)> = pod.changed_keys(map).collect();
+        let mut came = Some(pod.came());
+        let mut there = map.path().iter().take_while(|name| self.made.contains(name)).count();
+        for name in map.path() {
+            came = came.and_then(|value| field(value, name));
+            there += usize::from(came.is_some());
+        }
+        let came = came.and_then(Json::as_object);
+        let Some(came) = came else {
+            let set = changed
+                .iter()
+                .filter_map(|(key, value)| Some(((*key).to_owned(), (*value)?.as_ref().clone())));
+            let set: Fields<String, Value> = set.collect();
+            if !set.is_empty() {
+                self.add_nested(map.path(), there, Value::Object(set));
+            }
+            return;
+        };
+        let taken = changed.iter().filter(|(key, value)| value.is_none() && came.contains_key(key)).count();
+        let depth = map.path().len();
+        self.path.extend(map.path().iter().copied().map(Cow::Borrowed));
+        if taken > 0 && taken == came.len() && changed.len() == taken {
+            self.remove();
+        } else {
+            for (key, value) in changed {
+                match (came.get(key), value) {
+                    (None, None) => {}
+                    (None, Some(value)) => self.within(key.to_owned(), |writer| writer.add(value)),
+                    (Some(_), None) => self.within(key.to_owned(), Self::remove),
+                    (Some(old), Some(value)) => {
+                        self.within(key.to_owned(), |writer| writer.values(key, old, value));
+                    }
+                }
+            }
+        }
+        self.path.truncate(self.path.len() - depth);
+    }
+
+    /// Adds a value whose path exists only as far as `there`.
+    fn add_nested(&mut self, path: &[&'static str], there: usize, value: Value) {
+        let (existing, missing) = path.split_at(there.min(path.len() - 1) + 1);
+        let nested = missing
+            .iter()
+            .rev()
+            .fold(value, |inner, name| Value::Object([((*name).to_owned(), inner)].into_iter().collect()));
+        self.made.extend(path.first());
+        self.path.extend(existing.iter().copied().map(Cow::Borrowed));
+        self.add(&nested);
+        self.path.truncate(self.path.len() - existing.len());
+    }
+
+    fn values(&mut self, name: &str, before: &Json<'_>, after: &Value) {
         match (before, after) {
-            (before, after) if before == after => {}
-            (Value::Object(before), Value::Object(after)) => self.maps(before, after),
-            (Value::Array(before), Value::Array(after)) if is_keyed(field) => {
-                self.lists(field, before, after);
+            (before, after) if same(after, before) => {}
+            (Json::Object(before), Value::Object(after)) => {
+                for key in before.keys().filter(|key| !after.contains_key(*key)) {
+                    self.within(key.to_owned(), Self::remove);
+                }
+                for (key, value) in after {
+                    match before.get(key) {
+                        None => self.within(key.clone(), |writer| writer.add(value)),
+                        Some(old) => self.within(key.clone(), |writer| writer.values(key, old, value)),
+                    }
+                }
+            }
+            (Json::Array(before), Value::Array(after)) if is_keyed(name) => {
+                self.list(before, &counterparts(name, before, after));
             }
             (_, after) => {
                 let path = self.pointer();
@@ -40,41 +219,8 @@ impl Writer {
         }
     }
 
-    fn maps(&mut self, before: &Map<String, Value>, after: &Map<String, Value>) {
-        for key in before.keys().filter(|key| !after.contains_key(*key)) {
-            self.within(key.clone(), Self::remove);
-        }
-        for (key, value) in after {
-            match before.get(key) {
-                None => self.within(key.clone(), |writer| writer.add(value)),
-                Some(old) => self.within(key.clone(), |writer| writer.values(key, old, value)),
-            }
-        }
-    }
-
-    fn lists(&mut self, field: &str, before: &[Value], after: &[Value]) {
-        let (old_ids, new_ids) = (identities(field, before), identities(field, after));
-        let positions: BTreeMap<&Identity, usize> =
-            old_ids.iter().enumerate().map(|(index, id)| (id, index)).collect();
-        let counterparts: Vec<Option<usize>> = new_ids.iter().map(|id| positions.get(id).copied()).collect();
-        let stays = longest_increasing(&counterparts);
-        let kept: Vec<usize> = stays.iter().filter_map(|index| *counterparts.get(*index)?).collect();
-
-        for index in (0..before.len()).rev().filter(|index| !kept.contains(index)) {
-            self.within(index.to_string(), Self::remove);
-        }
-        for (index, value) in after.iter().enumerate().filter(|(index, _)| !stays.contains(index)) {
-            self.within(index.to_string(), |writer| writer.add(value));
-        }
-        for (new, old) in stays.iter().zip(kept) {
-            if let (Some(old), Some(value)) = (before.get(old), after.get(*new)) {
-                self.within(new.to_string(), |writer| writer.values("", old, value));
-            }
-        }
-    }
-
-    fn within(&mut self, token: String, write: impl FnOnce(&mut Self)) {
-        self.path.push(token);
+    fn within(&mut self, token: impl Into<Cow<'static, str>>, write: impl FnOnce(&mut Self)) {
+        self.path.push(token.into());
         write(self);
         self.path.pop();
     }
@@ -90,22 +236,29 @@ impl Writer {
     }
 
     fn pointer(&self) -> PointerBuf {
-        PointerBuf::from_tokens(&self.path)
+        PointerBuf::from_tokens(self.path.iter().map(Cow::as_ref))
     }
 }
 
-/// An element's key, and how many elements of that key stand before it: Kubernetes lets some keys repeat.
-type Identity = (String, usize);
+fn value_of(before: &[Json<'_>], slot: &Slot<'_>) -> Value {
+    match slot {
+        Slot::Kept(index) => before.get(*index).map(Value::from).unwrap_or_default(),
+        Slot::Changed(_, value) | Slot::Added(value) => value.as_ref().clone(),
+    }
+}
 
-fn identities(field: &str, items: &[Value]) -> Vec<Identity> {
-    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
-    items
+/// The elements of a list, each with the one of the same key that was there before. Kubernetes lets some
+/// keys repeat; they are counted.
+fn counterparts<'a>(name: &str, before: &[Json<'_>], after: &'a [Value]) -> Vec<Slot<'a>> {
+    let mut there: BTreeMap<Cow<'_, str>, Vec<usize>> = BTreeMap::new();
+    for (index, item) in before.iter().enumerate().rev() {
+        there.entry(key_of(name, item)).or_default().push(index);
+    }
+    after
         .iter()
-        .map(|item| {
-            let key = key_of(field, item).into_owned();
-            let count = seen.entry(key.clone()).or_default();
-            *count += 1;
-            (key, *count)
+        .map(|item| match there.get_mut(&key_of(name, item)).and_then(Vec::pop) {
+            Some(index) => Slot::Changed(index, Cow::Borrowed(item)),
+            None => Slot::Added(Cow::Borrowed(item)),
         })
         .collect()
 }
@@ -140,8 +293,11 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    /// The patch between two objects, of which `before` has become `after`.
     fn check(before: &Value, after: &Value, operations: usize) -> Patch {
-        let patch = between(before, after);
+        let mut writer = Writer::default();
+        writer.values("", &Json::from(before), after);
+        let patch = Patch(writer.operations);
         let mut patched = before.clone();
         json_patch::patch(&mut patched, &patch).unwrap();
         assert_eq!(&patched, after, "{patch}");
@@ -161,15 +317,6 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_escaped_and_missing_parents_are_made() {
-        let patch = check(&json!({}), &json!({"metadata": {"labels": {"a/b~c": "1"}}}), 1);
-        assert_eq!(patch[0].path().as_str(), "/metadata");
-        let patch =
-            check(&json!({"metadata": {"labels": {}}}), &json!({"metadata": {"labels": {"a/b~c": "1"}}}), 1);
-        assert_eq!(patch[0].path().as_str(), "/metadata/labels/a~1b~0c");
-    }
-
-    #[test]
     fn removals_moves_and_repeated_keys_apply() {
         let list = |names: &[&str]| json!({"env": names.iter().enumerate().map(|(i, n)| json!({"name": n, "value": i.to_string()})).collect::<Vec<_>>()});
         let named =
@@ -180,5 +327,67 @@ mod tests {
         check(&list(&["A", "A"]), &list(&["A"]), 1);
         check(&json!({"args": ["a", "b"]}), &json!({"args": ["b"]}), 1);
         check(&json!({"volumes": null}), &json!({"volumes": [{"name": "a"}]}), 1);
+    }
+
+    fn changed(before: &Value, change: impl FnOnce(&mut Pod<'_>)) -> (Vec<String>, Value) {
+        let came = Json::from(before);
+        let mut pod = Pod::new(&came);
+        change(&mut pod);
+        let patch = of(&pod);
+        let mut patched = before.clone();
+        json_patch::patch(&mut patched, &patch).unwrap();
+        (patch.iter().map(|operation| operation.path().to_string()).collect(), patched)
+    }
+
+    #[test]
+    fn keys_are_escaped_and_missing_parents_are_made() {
+        let label = |pod: &mut Pod<'_>| {
+            pod.set(Map::Labels, Cow::Borrowed("a/b~c"), Cow::Owned(json!("1")));
+        };
+        for (before, path) in [
+            (json!({}), "/metadata"),
+            (json!({"metadata": {"name": "a"}}), "/metadata/labels"),
+            (json!({"metadata": {"labels": null}}), "/metadata/labels"),
+            (json!({"metadata": {"labels": {}}}), "/metadata/labels/a~1b~0c"),
+        ] {
+            let (paths, patched) = changed(&before, label);
+            assert_eq!(paths, [path]);
+            assert_eq!(patched["metadata"]["labels"], json!({"a/b~c": "1"}));
+        }
+    }
+
+    #[test]
+    fn missing_metadata_is_made_once() {
+        let (paths, patched) = changed(&json!({"spec": {}}), |pod| {
+            pod.set(Map::Labels, Cow::Borrowed("a"), Cow::Owned(json!("1")));
+            pod.set(Map::Annotations, Cow::Borrowed("b"), Cow::Owned(json!("2")));
+        });
+        assert_eq!(paths, ["/metadata", "/metadata/annotations"]);
+        assert_eq!(patched["metadata"], json!({"labels": {"a": "1"}, "annotations": {"b": "2"}}));
+    }
+
+    #[test]
+    fn what_is_put_back_where_it_was_changes_nothing() {
+        let pod =
+            json!({"spec": {"initContainers": [{"name": "a"}, {"name": "b"}], "volumes": [{"name": "v"}]}});
+        let (paths, _) = changed(&pod, |pod| {
+            let index = pod.take(&Place::INIT_CONTAINERS, "a").unwrap();
+            pod.insert(&Place::INIT_CONTAINERS, 0, Slot::Kept(index));
+        });
+        assert!(paths.is_empty(), "{paths:?}");
+        let (paths, patched) = changed(&pod, |pod| {
+            pod.take(&Place::VOLUMES, "v");
+        });
+        assert_eq!((paths, patched["spec"].get("volumes")), (vec!["/spec/volumes".to_owned()], None));
+    }
+
+    #[test]
+    fn a_dns_configuration_is_made_once() {
+        let (paths, patched) = changed(&json!({"spec": {}}), |pod| {
+            pod.insert(&Place::Dns(DnsList::Searches), 0, Slot::Added(Cow::Owned(json!("a.b"))));
+            pod.insert(&Place::Dns(DnsList::Options), 0, Slot::Added(Cow::Owned(json!({"name": "x"}))));
+        });
+        assert_eq!(paths, ["/spec/dnsConfig"]);
+        assert_eq!(patched["spec"]["dnsConfig"], json!({"searches": ["a.b"], "options": [{"name": "x"}]}));
     }
 }

@@ -4,17 +4,46 @@ use std::str::FromStr;
 /// A list or map of the pod that takes elements of profiles, one by one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Place {
-    Labels,
-    Annotations,
-    InitContainers,
-    Containers,
-    Volumes,
+    Map(Map),
+    Spec(SpecList),
+    Dns(DnsList),
     /// A list of one of the pod's own containers.
     Container {
         kind: ContainerKind,
         name: String,
         field: ContainerField,
     },
+}
+
+/// A map of the pod whose keys are set one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Map {
+    Labels,
+    Annotations,
+    SecurityContext,
+    /// The pod's spec itself, of which profiles set a few scalars.
+    Spec,
+}
+
+/// A list in the pod's spec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum SpecList {
+    InitContainers,
+    Containers,
+    Volumes,
+    ImagePullSecrets,
+    HostAliases,
+    Tolerations,
+    ReadinessGates,
+    ResourceClaims,
+}
+
+/// A list in the pod's DNS configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum DnsList {
+    Nameservers,
+    Searches,
+    Options,
 }
 
 /// The list that a container is in.
@@ -32,13 +61,65 @@ pub(super) enum ContainerField {
     VolumeMounts,
 }
 
+impl Map {
+    pub(super) const ALL: [Self; 4] = [Self::Labels, Self::Annotations, Self::SecurityContext, Self::Spec];
+
+    /// Where the map stands in the pod.
+    pub(super) fn path(self) -> &'static [&'static str] {
+        match self {
+            Self::Labels => &["metadata", "labels"],
+            Self::Annotations => &["metadata", "annotations"],
+            Self::SecurityContext => &["spec", "securityContext"],
+            Self::Spec => &["spec"],
+        }
+    }
+}
+
+impl SpecList {
+    pub(super) const ALL: [Self; 8] = [
+        Self::InitContainers,
+        Self::Containers,
+        Self::Volumes,
+        Self::ImagePullSecrets,
+        Self::HostAliases,
+        Self::Tolerations,
+        Self::ReadinessGates,
+        Self::ResourceClaims,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::InitContainers => "initContainers",
+            Self::Containers => "containers",
+            Self::Volumes => "volumes",
+            Self::ImagePullSecrets => "imagePullSecrets",
+            Self::HostAliases => "hostAliases",
+            Self::Tolerations => "tolerations",
+            Self::ReadinessGates => "readinessGates",
+            Self::ResourceClaims => "resourceClaims",
+        }
+    }
+}
+
+impl DnsList {
+    pub(super) const ALL: [Self; 3] = [Self::Nameservers, Self::Searches, Self::Options];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Nameservers => "nameservers",
+            Self::Searches => "searches",
+            Self::Options => "options",
+        }
+    }
+}
+
 impl ContainerKind {
     pub(super) const ALL: [Self; 2] = [Self::Init, Self::App];
 
-    pub(super) fn list(self) -> &'static str {
+    pub(super) fn list(self) -> SpecList {
         match self {
-            Self::Init => "initContainers",
-            Self::App => "containers",
+            Self::Init => SpecList::InitContainers,
+            Self::App => SpecList::Containers,
         }
     }
 }
@@ -56,25 +137,43 @@ impl ContainerField {
 }
 
 impl Place {
+    pub(super) const LABELS: Self = Self::Map(Map::Labels);
+    pub(super) const ANNOTATIONS: Self = Self::Map(Map::Annotations);
+    pub(super) const INIT_CONTAINERS: Self = Self::Spec(SpecList::InitContainers);
+    pub(super) const CONTAINERS: Self = Self::Spec(SpecList::Containers);
+    pub(super) const VOLUMES: Self = Self::Spec(SpecList::Volumes);
+
     /// The name of the field that holds the list or map.
     pub(super) fn field(&self) -> &'static str {
         match self {
-            Self::Labels => "labels",
-            Self::Annotations => "annotations",
-            Self::InitContainers => "initContainers",
-            Self::Containers => "containers",
-            Self::Volumes => "volumes",
+            Self::Map(map) => map.path().last().copied().unwrap_or_default(),
+            Self::Spec(list) => list.name(),
+            Self::Dns(list) => list.name(),
             Self::Container { field, .. } => field.name(),
         }
+    }
+}
+
+impl fmt::Display for Map {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Labels => "metadata.labels",
+            Self::Annotations => "metadata.annotations",
+            Self::SecurityContext => "securityContext",
+            Self::Spec => "spec",
+        })
     }
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Labels | Self::Annotations => write!(f, "metadata.{}", self.field()),
-            Self::InitContainers | Self::Containers | Self::Volumes => f.write_str(self.field()),
-            Self::Container { kind, name, field } => write!(f, "{}[{name}].{}", kind.list(), field.name()),
+            Self::Map(map) => map.fmt(f),
+            Self::Spec(list) => f.write_str(list.name()),
+            Self::Dns(list) => write!(f, "dnsConfig.{}", list.name()),
+            Self::Container { kind, name, field } => {
+                write!(f, "{}[{name}].{}", kind.list().name(), field.name())
+            }
         }
     }
 }
@@ -84,17 +183,16 @@ impl FromStr for Place {
 
     /// Reads what [`fmt::Display`] writes.
     fn from_str(text: &str) -> Result<Self, ()> {
-        for place in [Self::Labels, Self::Annotations, Self::InitContainers, Self::Containers, Self::Volumes]
-        {
-            if place.to_string() == text {
-                return Ok(place);
-            }
+        if let Some((list, rest)) = text.split_once('[') {
+            let (name, field) = rest.split_once("].").ok_or(())?;
+            let kind = ContainerKind::ALL.into_iter().find(|kind| kind.list().name() == list).ok_or(())?;
+            let field = ContainerField::ALL.into_iter().find(|known| known.name() == field).ok_or(())?;
+            return Ok(Self::Container { kind, name: name.to_owned(), field });
         }
-        let (list, rest) = text.split_once('[').ok_or(())?;
-        let (name, field) = rest.split_once("].").ok_or(())?;
-        let kind = ContainerKind::ALL.into_iter().find(|kind| kind.list() == list).ok_or(())?;
-        let field = ContainerField::ALL.into_iter().find(|known| known.name() == field).ok_or(())?;
-        Ok(Self::Container { kind, name: name.to_owned(), field })
+        let maps = Map::ALL.into_iter().map(Self::Map);
+        let lists = SpecList::ALL.into_iter().map(Self::Spec);
+        let dns = DnsList::ALL.into_iter().map(Self::Dns);
+        maps.chain(lists).chain(dns).find(|place| place.to_string() == text).ok_or(())
     }
 }
 
@@ -104,8 +202,9 @@ mod tests {
 
     #[test]
     fn every_place_reads_back() {
-        let mut places =
-            vec![Place::Labels, Place::Annotations, Place::InitContainers, Place::Containers, Place::Volumes];
+        let mut places: Vec<Place> = Map::ALL.into_iter().map(Place::Map).collect();
+        places.extend(SpecList::ALL.into_iter().map(Place::Spec));
+        places.extend(DnsList::ALL.into_iter().map(Place::Dns));
         for kind in ContainerKind::ALL {
             for field in ContainerField::ALL {
                 places.push(Place::Container { kind, name: "app".to_owned(), field });
@@ -114,7 +213,7 @@ mod tests {
         for place in places {
             assert_eq!(place.to_string().parse(), Ok(place));
         }
-        for bad in ["", "spec", "containers[app]", "containers[app].args", "pods[app].env"] {
+        for bad in ["", "status", "containers[app]", "containers[app].args", "pods[app].env"] {
             assert_eq!(bad.parse::<Place>(), Err(()), "{bad}");
         }
     }

@@ -1,240 +1,366 @@
 //! The one way to a pod's JSON.
 //!
-//! The shape of everything that a decision reads or changes is checked once, in [`Pod::new`]; after that no
-//! access can fail, and a missing list or map is made where something is put into it.
+//! The shape of everything that a decision reads or changes is checked once, in [`check`]; after that no
+//! access can fail. The pod itself is never copied: what changes is kept beside it, a list or map at a
+//! time, and [`super::patch`] writes the difference from that.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::Reason;
+use super::holds::{holds, same};
 use super::lists::key_of;
-use super::place::{ContainerKind, Place};
+use super::place::{ContainerKind, DnsList, Map, Place, SpecList};
 use crate::api::keys;
+use crate::json::{Json, field, items, text};
 
-/// A pod, shaped like one.
+/// A pod as it came, and what is changed in it.
 #[derive(Clone, Debug)]
-pub(super) struct Pod(Value);
+pub(super) struct Pod<'a> {
+    came: &'a Json<'a>,
+    /// What its author wrote: without what an earlier injection added.
+    author: &'a Json<'a>,
+    lists: BTreeMap<Place, Vec<Slot<'a>>>,
+    maps: BTreeMap<Map, BTreeMap<Cow<'a, str>, Option<Cow<'a, Value>>>>,
+}
+
+/// An element of a list that changes.
+#[derive(Clone, Debug)]
+pub(super) enum Slot<'a> {
+    /// The element that came at this index.
+    Kept(usize),
+    /// The element that came at this index, become another one.
+    Changed(usize, Cow<'a, Value>),
+    /// An element that did not come with the pod.
+    Added(Cow<'a, Value>),
+}
+
+/// An element of the pod, seen.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Seen<'s> {
+    /// As it came.
+    Came(&'s Json<'s>),
+    /// As a profile put it there.
+    Put(&'s Value),
+}
+
+impl Seen<'_> {
+    pub(super) fn is(&self, value: &Value) -> bool {
+        match self {
+            Self::Came(came) => same(value, came),
+            Self::Put(put) => *put == value,
+        }
+    }
+
+    /// Whether it is the same as what came.
+    pub(super) fn is_like(&self, other: &Json<'_>) -> bool {
+        match self {
+            Self::Came(came) => *came == other,
+            Self::Put(put) => same(put, other),
+        }
+    }
+
+    /// Whether it is there with everything that a profile says.
+    pub(super) fn holds(&self, wanted: &Value) -> bool {
+        match self {
+            Self::Came(came) => holds(wanted, came),
+            Self::Put(put) => holds(wanted, &Json::from(*put)),
+        }
+    }
+}
 
 const CONTAINER_LISTS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
 
-impl Pod {
-    /// # Errors
-    /// [`Reason::MalformedPod`] where a part that a decision reads has the wrong type.
-    pub(super) fn new(value: Value) -> Result<Self, Reason> {
-        check_map("metadata", value.get("metadata"))?;
-        for field in ["labels", "annotations"] {
-            let map = value.get("metadata").and_then(|metadata| metadata.get(field));
-            let map = check_map(&format!("metadata.{field}"), map)?;
-            if let Some((key, _)) = map.into_iter().flatten().find(|(_, value)| !value.is_string()) {
-                return Err(malformed(format!("metadata.{field}[{key}]"), "it must be a string"));
-            }
-        }
-        let spec = check_map("spec", value.get("spec"))?.ok_or_else(|| malformed("spec", "it is missing"))?;
-        for list in CONTAINER_LISTS {
-            for (index, container) in check_named_list(list, spec.get(list))?.iter().enumerate() {
-                for field in ["env", "envFrom", "volumeMounts", "ports"] {
-                    check_objects(&format!("spec.{list}[{index}].{field}"), container.get(field))?;
-                }
-            }
-        }
-        check_named_list("volumes", spec.get("volumes"))?;
-        Ok(Self(value))
+impl<'a> Pod<'a> {
+    /// A pod without any change. Its shape has been checked.
+    pub(super) fn new(came: &'a Json<'a>) -> Self {
+        Self { came, author: came, lists: BTreeMap::new(), maps: BTreeMap::new() }
     }
 
-    pub(super) fn value(&self) -> &Value {
-        &self.0
+    /// The pod, with `author` for what its author wrote.
+    pub(super) fn with_author(self, author: &'a Json<'a>) -> Self {
+        Self { author, ..self }
+    }
+
+    pub(super) fn author(&self) -> &'a Json<'a> {
+        self.author
+    }
+
+    pub(super) fn came(&self) -> &'a Json<'a> {
+        self.came
+    }
+
+    pub(super) fn is_changed(&self) -> bool {
+        !self.lists.is_empty() || !self.maps.is_empty()
+    }
+
+    pub(super) fn changed_lists(&self) -> &BTreeMap<Place, Vec<Slot<'a>>> {
+        &self.lists
+    }
+
+    /// The keys of a map that are set, or taken away where there is no value.
+    pub(super) fn changed_keys(&self, map: Map) -> impl Iterator<Item = (&str, Option<&Cow<'a, Value>>)> {
+        self.maps.get(&map).into_iter().flatten().map(|(key, value)| (key.as_ref(), value.as_ref()))
     }
 
     pub(super) fn label(&self, key: &str) -> Option<&str> {
-        self.0.get("metadata")?.get("labels")?.get(key)?.as_str()
+        text(field(field(self.author, "metadata")?, "labels")?, key)
     }
 
     pub(super) fn annotation(&self, key: &str) -> Option<&str> {
-        self.0.get("metadata")?.get("annotations")?.get(key)?.as_str()
+        text(field(field(self.author, "metadata")?, "annotations")?, key)
     }
 
     pub(super) fn labels(&self) -> BTreeMap<String, String> {
-        let labels =
-            self.0.get("metadata").and_then(|metadata| metadata.get("labels")).and_then(Value::as_object);
-        let pairs = labels.into_iter().flatten();
-        pairs.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+        let labels = field(self.author, "metadata").and_then(|metadata| field(metadata, "labels"));
+        let pairs = labels.and_then(Json::as_object).into_iter().flat_map(|labels| labels.iter());
+        pairs.filter_map(|(key, value)| Some((key.to_owned(), value.as_str()?.to_owned()))).collect()
     }
 
-    pub(super) fn set_label(&mut self, key: &str, value: String) {
-        if let Some(labels) = self.map_mut(&Place::Labels) {
-            labels.insert(key.to_owned(), Value::String(value));
-        }
-    }
-
-    pub(super) fn set_annotation(&mut self, key: &str, value: String) {
-        if let Some(annotations) = self.map_mut(&Place::Annotations) {
-            annotations.insert(key.to_owned(), Value::String(value));
-        }
+    pub(super) fn annotations(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let annotations = field(self.author, "metadata").and_then(|metadata| field(metadata, "annotations"));
+        let pairs = annotations.and_then(Json::as_object).into_iter().flat_map(|map| map.iter());
+        pairs.filter_map(|(key, value)| Some((key, value.as_str()?)))
     }
 
     pub(super) fn host_network(&self) -> bool {
-        self.spec("hostNetwork").and_then(Value::as_bool).unwrap_or_default()
+        self.spec("hostNetwork").and_then(Json::as_bool).unwrap_or_default()
     }
 
     /// The operating system that the pod says it is for, by `spec.os` or its node selector; linux unless said.
-    pub(super) fn os(&self) -> &str {
-        let named = self.spec("os").and_then(|os| os.get("name")).and_then(Value::as_str);
-        let selected = self
-            .spec("nodeSelector")
-            .and_then(|selector| selector.get(keys::NODE_OS))
-            .and_then(Value::as_str);
+    pub(super) fn os(&self) -> &'a str {
+        let named = self.spec("os").and_then(|os| text(os, "name"));
+        let selected = self.spec("nodeSelector").and_then(|selector| text(selector, keys::NODE_OS));
         named.or(selected).unwrap_or("linux")
     }
 
     /// The names in one of the lists of containers, in order.
-    pub(super) fn container_names(&self, kind: ContainerKind) -> impl Iterator<Item = &str> {
-        names(self.spec(kind.list()))
+    pub(super) fn container_names(&self, kind: ContainerKind) -> Vec<&str> {
+        self.elements(&Place::Spec(kind.list())).filter_map(|seen| seen.name()).collect()
     }
 
     /// What the pod has under a container's name: the words for a message.
     pub(super) fn container_of_name(&self, name: &str) -> Option<&'static str> {
-        let words = ["an init container", "a container", "an ephemeral container"];
-        CONTAINER_LISTS
-            .into_iter()
-            .zip(words)
-            .find(|(list, _)| names(self.spec(list)).any(|taken| taken == name))
-            .map(|(_, words)| words)
+        let taken = |list| self.elements(&Place::Spec(list)).any(|seen| seen.name() == Some(name));
+        if taken(SpecList::InitContainers) {
+            return Some("an init container");
+        }
+        if taken(SpecList::Containers) {
+            return Some("a container");
+        }
+        let ephemeral = items(self.spec("ephemeralContainers"));
+        ephemeral.iter().any(|item| text(item, "name") == Some(name)).then_some("an ephemeral container")
     }
 
     /// The element of a key.
-    pub(super) fn get(&self, place: &Place, key: &str) -> Option<&Value> {
-        match place {
-            Place::Labels | Place::Annotations => self.0.get("metadata")?.get(place.field())?.get(key),
-            _ => self.list(place).iter().find(|item| key_of(place.field(), item) == key),
+    pub(super) fn get(&self, place: &Place, key: &str) -> Option<Seen<'_>> {
+        if let Place::Map(map) = place {
+            return match self.maps.get(map).and_then(|changed| changed.get(key)) {
+                Some(change) => change.as_deref().map(Seen::Put),
+                None => self.came_in(*map, key).map(Seen::Came),
+            };
+        }
+        let name = place.field();
+        self.elements(place).find(|seen| match seen {
+            Seen::Came(value) => key_of(name, *value) == key,
+            Seen::Put(value) => key_of(name, *value) == key,
+        })
+    }
+
+    /// The elements of a list as it is now.
+    pub(super) fn elements(&self, place: &Place) -> Box<dyn Iterator<Item = Seen<'_>> + '_> {
+        let came = self.list(place);
+        match self.lists.get(place) {
+            None => Box::new(came.iter().map(Seen::Came)),
+            Some(slots) => Box::new(slots.iter().filter_map(|slot| match slot {
+                Slot::Kept(index) => came.get(*index).map(Seen::Came),
+                Slot::Changed(_, value) | Slot::Added(value) => Some(Seen::Put(value)),
+            })),
         }
     }
 
-    /// Puts an element in; `at` is a position in a list, its end if too large.
-    pub(super) fn insert(&mut self, place: &Place, at: usize, key: &str, value: Value) {
-        match place {
-            Place::Labels | Place::Annotations => {
-                if let Some(map) = self.map_mut(place) {
-                    map.insert(key.to_owned(), value);
-                }
-            }
-            _ => {
-                if let Some(list) = self.list_mut(place) {
-                    list.insert(at.min(list.len()), value);
-                }
-            }
+    /// The element as it came, by its index.
+    pub(super) fn came_at(&self, place: &Place, index: usize) -> Option<&'a Json<'a>> {
+        self.list(place).get(index)
+    }
+
+    /// What the pod came with under a key of a map.
+    pub(super) fn came_in(&self, map: Map, key: &str) -> Option<&'a Json<'a>> {
+        map.path()
+            .iter()
+            .try_fold(self.came, |value, name| field(value, name))
+            .and_then(|map| field(map, key))
+    }
+
+    /// Sets a key of a map.
+    pub(super) fn set(&mut self, map: Map, key: Cow<'a, str>, value: Cow<'a, Value>) {
+        self.maps.entry(map).or_default().insert(key, Some(value));
+    }
+
+    /// Takes a key out of a map.
+    pub(super) fn unset(&mut self, map: Map, key: &str) {
+        if self.came_in(map, key).is_some() {
+            self.maps.entry(map).or_default().insert(Cow::Owned(key.to_owned()), None);
         }
     }
 
-    /// Takes an element out, and the list or map with it when it was the last.
-    pub(super) fn remove(&mut self, place: &Place, key: &str) -> Option<Value> {
-        let field = place.field();
-        match place {
-            Place::Labels | Place::Annotations => {
-                let metadata = self.0.get_mut("metadata")?.as_object_mut()?;
-                let map = metadata.get_mut(field)?.as_object_mut()?;
-                let removed = map.remove(key);
-                if map.is_empty() {
-                    metadata.remove(field);
-                }
-                removed
-            }
-            _ => {
-                let owner = self.owner_mut(place)?;
-                let list = owner.get_mut(field)?.as_array_mut()?;
-                let index = list.iter().position(|item| key_of(field, item) == key)?;
-                let removed = list.remove(index);
-                if list.is_empty() {
-                    owner.remove(field);
-                }
-                Some(removed)
-            }
+    /// Puts a slot into a list; `at` is a position in it, its end if too large.
+    pub(super) fn insert(&mut self, place: &Place, at: usize, slot: Slot<'a>) {
+        let slots = self.slots(place);
+        slots.insert(at.min(slots.len()), slot);
+    }
+
+    /// Takes the element of a key out, and says at which index it came.
+    pub(super) fn take(&mut self, place: &Place, key: &str) -> Option<usize> {
+        let index = self.list(place).iter().position(|item| key_of(place.field(), item) == key)?;
+        let slots = self.slots(place);
+        let position = slots.iter().position(|slot| matches!(slot, Slot::Kept(kept) if *kept == index))?;
+        slots.remove(position);
+        Some(index)
+    }
+
+    /// Puts something else in the place of the element that came at an index.
+    pub(super) fn replace(&mut self, place: &Place, index: usize, value: Slot<'a>) {
+        let slots = self.slots(place);
+        let position = slots
+            .iter()
+            .position(|slot| matches!(slot, Slot::Kept(kept) | Slot::Changed(kept, _) if *kept == index));
+        if let Some(slot) = position.and_then(|position| slots.get_mut(position)) {
+            *slot = value;
         }
     }
 
-    fn spec(&self, field: &str) -> Option<&Value> {
-        self.0.get("spec")?.get(field)
-    }
-
-    fn list(&self, place: &Place) -> &[Value] {
-        let list = match place {
-            Place::Labels | Place::Annotations => None,
-            Place::Container { kind, name, field } => self
-                .spec(kind.list())
-                .and_then(|containers| find_named(containers.as_array()?, name))
-                .and_then(|container| container.get(field.name())),
-            Place::InitContainers | Place::Containers | Place::Volumes => self.spec(place.field()),
+    /// The index in the pod as it came of the element with a key, where it still is in the list.
+    pub(super) fn index_of(&self, place: &Place, key: &str) -> Option<usize> {
+        let name = place.field();
+        let Some(slots) = self.lists.get(place) else {
+            return self.list(place).iter().position(|item| key_of(name, item) == key);
         };
-        list.and_then(Value::as_array).map_or(&[], Vec::as_slice)
+        slots.iter().find_map(|slot| match slot {
+            Slot::Kept(index) => {
+                self.came_at(place, *index).filter(|item| key_of(name, *item) == key).map(|_| *index)
+            }
+            Slot::Changed(index, value) => (key_of(name, value.as_ref()) == key).then_some(*index),
+            Slot::Added(_) => None,
+        })
     }
 
-    /// The object whose field the list is.
-    fn owner_mut(&mut self, place: &Place) -> Option<&mut Map<String, Value>> {
-        let spec = self.0.get_mut("spec")?;
-        match place {
-            Place::Container { kind, name, .. } => spec
-                .get_mut(kind.list())?
-                .as_array_mut()?
-                .iter_mut()
-                .find(|container| container.get("name").and_then(Value::as_str) == Some(name))?
-                .as_object_mut(),
-            _ => spec.as_object_mut(),
-        }
+    pub(super) fn spec(&self, name: &str) -> Option<&'a Json<'a>> {
+        field(field(self.came, "spec")?, name)
     }
 
-    fn list_mut(&mut self, place: &Place) -> Option<&mut Vec<Value>> {
-        let slot = self.owner_mut(place)?.entry(place.field()).or_insert(Value::Null);
-        if slot.is_null() {
-            *slot = Value::Array(Vec::new());
+    fn slots(&mut self, place: &Place) -> &mut Vec<Slot<'a>> {
+        if !self.lists.contains_key(place) {
+            let slots = (0..self.list(place).len()).map(Slot::Kept).collect();
+            self.lists.insert(place.clone(), slots);
         }
-        slot.as_array_mut()
+        self.lists.entry(place.clone()).or_default()
     }
 
-    fn map_mut(&mut self, place: &Place) -> Option<&mut Map<String, Value>> {
-        let mut slot = self.0.as_object_mut()?.entry("metadata").or_insert(Value::Null);
-        if slot.is_null() {
-            *slot = Value::Object(Map::new());
-        }
-        slot = slot.as_object_mut()?.entry(place.field()).or_insert(Value::Null);
-        if slot.is_null() {
-            *slot = Value::Object(Map::new());
-        }
-        slot.as_object_mut()
+    /// A list as it came.
+    pub(super) fn list(&self, place: &Place) -> &'a [Json<'a>] {
+        items(match place {
+            Place::Map(_) => None,
+            Place::Spec(list) => self.spec(list.name()),
+            Place::Dns(list) => self.dns(*list),
+            Place::Container { kind, name, field: list } => items(self.spec(kind.list().name()))
+                .iter()
+                .find(|container| text(container, "name") == Some(name))
+                .and_then(|container| field(container, list.name())),
+        })
+    }
+
+    fn dns(&self, list: DnsList) -> Option<&'a Json<'a>> {
+        field(self.spec("dnsConfig")?, list.name())
     }
 }
 
-fn names(list: Option<&Value>) -> impl Iterator<Item = &str> {
-    list.and_then(Value::as_array).into_iter().flatten().filter_map(|item| item.get("name")?.as_str())
+impl<'s> Seen<'s> {
+    pub(super) fn json(self) -> Json<'s> {
+        match self {
+            Self::Came(value) => value.clone(),
+            Self::Put(value) => Json::from(value),
+        }
+    }
+
+    pub(super) fn name(self) -> Option<&'s str> {
+        match self {
+            Seen::Came(value) => text(value, "name"),
+            Seen::Put(value) => value.get("name")?.as_str(),
+        }
+    }
 }
 
-fn find_named<'a>(list: &'a [Value], name: &str) -> Option<&'a Value> {
-    list.iter().find(|item| item.get("name").and_then(Value::as_str) == Some(name))
+/// Whether a value is shaped like a pod, as far as decisions read it.
+///
+/// # Errors
+/// [`Reason::MalformedPod`] where a part that a decision reads has the wrong type.
+pub(super) fn check(pod: &Json<'_>) -> Result<(), Reason> {
+    if !pod.is_object() {
+        return Err(malformed("object", "it must be an object"));
+    }
+    if let Some(metadata) = check_map("metadata", field(pod, "metadata"))? {
+        for name in ["labels", "annotations"] {
+            let map = check_map(&format!("metadata.{name}"), field(metadata, name))?;
+            let mut pairs = map.and_then(Json::as_object).into_iter().flat_map(|map| map.iter());
+            if let Some((key, _)) = pairs.find(|(_, value)| !value.is_string()) {
+                return Err(malformed(format!("metadata.{name}[{key}]"), "it must be a string"));
+            }
+        }
+    }
+    let spec = check_map("spec", field(pod, "spec"))?.ok_or_else(|| malformed("spec", "it is missing"))?;
+    check_map("spec.securityContext", field(spec, "securityContext"))?;
+    for list in CONTAINER_LISTS {
+        for (index, container) in check_named_list(list, field(spec, list))?.iter().enumerate() {
+            for name in ["env", "envFrom", "volumeMounts", "ports"] {
+                let value = field(container, name);
+                if !are_objects(value) {
+                    return Err(malformed(format!("spec.{list}[{index}].{name}"), LIST_OF_OBJECTS));
+                }
+            }
+        }
+    }
+    check_named_list("volumes", field(spec, "volumes"))?;
+    for list in ["imagePullSecrets", "hostAliases", "tolerations", "readinessGates", "resourceClaims"] {
+        check_objects(&format!("spec.{list}"), field(spec, list))?;
+    }
+    if let Some(dns) = check_map("spec.dnsConfig", field(spec, "dnsConfig"))? {
+        for name in ["nameservers", "searches", "options"] {
+            if field(dns, name).is_some_and(|value| !value.is_array()) {
+                return Err(malformed(format!("spec.dnsConfig.{name}"), "it must be a list"));
+            }
+        }
+    }
+    Ok(())
 }
+
+const LIST_OF_OBJECTS: &str = "it must be a list of objects";
 
 fn malformed(field: impl Into<String>, problem: &'static str) -> Reason {
     Reason::MalformedPod { field: field.into(), problem }
 }
 
-fn check_map<'a>(field: &str, value: Option<&'a Value>) -> Result<Option<&'a Map<String, Value>>, Reason> {
+fn check_map<'a, 'b>(field: &str, value: Option<&'a Json<'b>>) -> Result<Option<&'a Json<'b>>, Reason> {
     match value {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::Object(map)) => Ok(Some(map)),
+        None | Some(Json::Object(_)) => Ok(value),
         Some(_) => Err(malformed(field, "it must be an object")),
     }
 }
 
-fn check_objects<'a>(field: &str, value: Option<&'a Value>) -> Result<&'a [Value], Reason> {
-    match value {
-        None | Some(Value::Null) => Ok(&[]),
-        Some(Value::Array(items)) if items.iter().all(Value::is_object) => Ok(items),
-        Some(_) => Err(malformed(field, "it must be a list of objects")),
-    }
+fn are_objects(value: Option<&Json<'_>>) -> bool {
+    value.is_none_or(|value| value.as_array().is_some_and(|items| items.iter().all(Json::is_object)))
 }
 
-fn check_named_list<'a>(list: &str, value: Option<&'a Value>) -> Result<&'a [Value], Reason> {
+fn check_objects<'a, 'b>(field: &str, value: Option<&'a Json<'b>>) -> Result<&'a [Json<'b>], Reason> {
+    if are_objects(value) { Ok(items(value)) } else { Err(malformed(field, LIST_OF_OBJECTS)) }
+}
+
+fn check_named_list<'a, 'b>(list: &str, value: Option<&'a Json<'b>>) -> Result<&'a [Json<'b>], Reason> {
     let field = format!("spec.{list}");
     let items = check_objects(&field, value)?;
-    if items.iter().all(|item| item.get("name").is_some_and(Value::is_string)) {
+    if items.iter().all(|item| text(item, "name").is_some()) {
         Ok(items)
     } else {
         Err(malformed(field, "every element needs a name"))

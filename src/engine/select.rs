@@ -10,7 +10,7 @@ use crate::api::{Failure, HostNetwork, ProfileName, keys, nearest};
 use crate::profiles::{Entry, Profile, ProfileSet};
 
 /// Steps 1 and 2: what is never injected, whatever namespace and pod say.
-pub(super) fn excluded(pod: &Pod, namespace: &Namespace, settings: &Settings) -> Option<Reason> {
+pub(super) fn excluded(pod: &Pod<'_>, namespace: &Namespace, settings: &Settings) -> Option<Reason> {
     let name = namespace.name.as_str();
     if keys::ALWAYS_EXCLUDED_NAMESPACES.contains(&name) || settings.excluded_namespaces.contains(name) {
         return Some(Reason::NamespaceExcluded { namespace: namespace.name.clone() });
@@ -19,7 +19,7 @@ pub(super) fn excluded(pod: &Pod, namespace: &Namespace, settings: &Settings) ->
 }
 
 /// Step 4: the pod's label, else the namespace's.
-pub(super) fn enabled(pod: &Pod, namespace: &Namespace, trace: &mut Trace) -> Result<(), Reason> {
+pub(super) fn enabled(pod: &Pod<'_>, namespace: &Namespace, trace: &mut Trace) -> Result<(), Reason> {
     match pod.label(keys::INJECT) {
         Some(keys::ENABLED) => {
             trace.add(Step::Enable, Reason::EnabledByPod);
@@ -57,7 +57,7 @@ enum Choice {
 
 /// Step 5: the pod's choice over the namespace's default.
 pub(super) fn choose(
-    pod: &Pod,
+    pod: &Pod<'_>,
     namespace: &Namespace,
     profiles: &ProfileSet,
     trace: &mut Trace,
@@ -103,7 +103,7 @@ struct Chosen {
 }
 
 struct Choosing<'a> {
-    pod: &'a Pod,
+    pod: &'a Pod<'a>,
     namespace: &'a Namespace,
     profiles: &'a ProfileSet,
 }

@@ -2,12 +2,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use serde_json::Value;
 
 use super::State;
 use crate::api::keys;
 use crate::cluster::Snapshot;
 use crate::engine::{Decision, Namespace, inject};
+use crate::json::Json;
 use crate::profiles::{self, ProfileSet};
 
 /// Which of the webhook's entries called: each says something of the namespace's labels.
@@ -66,7 +66,7 @@ pub(super) async fn decide(
     state: &State,
     entry: Entry,
     namespace: &str,
-    pod: &Value,
+    pod: &Json<'_>,
 ) -> Result<Decision, UnknownNamespace> {
     let snapshot = state.snapshot.load_full();
     let deadline = tokio::time::Instant::now() + LOOKUP_LIMIT;

@@ -1,21 +1,31 @@
 use axum::body::Bytes;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use serde_json::Value;
+use serde_json::value::RawValue;
 use tracing::{info, warn};
 
 use super::decide::{Entry, decide};
 use super::review::{self, Answer, Request};
 use super::router::{State, json};
 use crate::engine::{Decision, Outcome};
+use crate::json::{Json, PodBody, field, text};
 use crate::telemetry::Verdict;
+
+type Review<'a> = Request<'a, PodBody<'a>>;
 
 /// Answers `POST /mutate…`.
 pub(super) async fn mutate(state: State, entry: Entry, body: Bytes) -> Response {
     let started = std::time::Instant::now();
-    let request = match review::read(&body) {
+    let request: Review<'_> = match review::read(&body) {
         Ok(request) => request,
         Err(bad) => {
+            // Read as text, the pod's own faults do not hide the uid of the review around it.
+            if let Ok(request) = review::read::<&RawValue>(&body) {
+                warn!(uid = %request.uid, error = %bad, "refused a review");
+                state.metrics.observe(&Verdict::errored("mutate", "BadReview"), started.elapsed());
+                let message = format!("the pod in the review cannot be read: {bad}");
+                return json(&Answer::denied(&request.uid, StatusCode::BAD_REQUEST, message));
+            }
             warn!(error = %bad, "refused a body");
             state.metrics.observe(&Verdict::errored("mutate", "BadReview"), started.elapsed());
             return (StatusCode::BAD_REQUEST, bad.to_string()).into_response();
@@ -30,7 +40,7 @@ pub(super) async fn mutate(state: State, entry: Entry, body: Bytes) -> Response 
             return json(&Answer::denied(&request.uid, StatusCode::BAD_REQUEST, message));
         }
     };
-    let decision = match decide(&state, entry, &request.namespace, &pod).await {
+    let decision = match decide(&state, entry, &request.namespace, pod).await {
         Ok(decision) => decision,
         Err(unknown) => {
             warn!(uid = %request.uid, error = %unknown, "cannot decide");
@@ -47,7 +57,7 @@ pub(super) async fn mutate(state: State, entry: Entry, body: Bytes) -> Response 
     info!(
         uid = %request.uid,
         namespace = %request.namespace,
-        pod = pod_name(&request, &pod),
+        pod = pod_name(&request, pod),
         outcome = decision.outcome.as_str(),
         reason = decision.reason.code(),
         message = (decision.outcome == Outcome::Denied).then(|| tracing::field::display(&decision.reason)),
@@ -66,7 +76,7 @@ pub(super) async fn mutate(state: State, entry: Entry, body: Bytes) -> Response 
 }
 
 /// The pod to decide about; `None` for an operation that never injects.
-fn pod_of(request: &Request<'_>) -> Result<Option<Value>, String> {
+fn pod_of<'r, 'a>(request: &'r Review<'a>) -> Result<Option<&'r Json<'a>>, String> {
     let kind = &request.kind;
     if (kind.group.as_ref(), kind.version.as_ref(), kind.kind.as_ref()) != ("", "v1", "Pod") {
         return Err(format!(
@@ -77,23 +87,22 @@ fn pod_of(request: &Request<'_>) -> Result<Option<Value>, String> {
     if request.operation != "CREATE" || !request.sub_resource.is_empty() {
         return Ok(None);
     }
-    let object = request.object.ok_or("the review of a pod's creation has no object")?;
-    serde_json::from_str(object.get())
-        .map(Some)
-        .map_err(|error| format!("the pod in the review cannot be read: {error}"))
+    match &request.object {
+        Some(PodBody(pod)) => Ok(Some(pod)),
+        None => Err("the review of a pod's creation has no object".to_owned()),
+    }
 }
 
-fn pod_name<'a>(request: &'a Request<'_>, pod: &'a Value) -> &'a str {
-    let metadata =
-        |field| pod.get("metadata").and_then(|metadata| metadata.get(field)).and_then(Value::as_str);
+fn pod_name<'r>(request: &'r Review<'_>, pod: &'r Json<'_>) -> &'r str {
     if request.name.is_empty() {
+        let metadata = |name| text(field(pod, "metadata")?, name);
         metadata("name").or_else(|| metadata("generateName")).unwrap_or_default()
     } else {
         &request.name
     }
 }
 
-fn answer(request: &Request<'_>, decision: &Decision) -> Result<Answer, serde_json::Error> {
+fn answer(request: &Review<'_>, decision: &Decision) -> Result<Answer, serde_json::Error> {
     let with_code = |reason: &crate::engine::Reason| format!("{reason} [{}]", reason.code());
     let answer = match decision.outcome {
         Outcome::Denied => Answer::denied(&request.uid, StatusCode::FORBIDDEN, with_code(&decision.reason)),

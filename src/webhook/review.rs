@@ -5,26 +5,25 @@ use std::borrow::Cow;
 
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 const API_VERSION: &str = "admission.k8s.io/v1";
 const KIND: &str = "AdmissionReview";
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Envelope<'a> {
+#[serde(rename_all = "camelCase", bound(deserialize = "O: Deserialize<'de>"))]
+struct Envelope<'a, O> {
     #[serde(borrow, default)]
     api_version: Cow<'a, str>,
     #[serde(borrow, default)]
     kind: Cow<'a, str>,
     #[serde(borrow)]
-    request: Option<Request<'a>>,
+    request: Option<Request<'a, O>>,
 }
 
-/// What the API server asks. The object stays text until somebody needs it.
+/// What the API server asks. The body is read once: the object is parsed with it, as an `O`.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Request<'a> {
+#[serde(rename_all = "camelCase", bound(deserialize = "O: Deserialize<'de>"))]
+pub(super) struct Request<'a, O> {
     #[serde(borrow)]
     pub(super) uid: Cow<'a, str>,
     #[serde(borrow, default)]
@@ -39,8 +38,7 @@ pub(super) struct Request<'a> {
     pub(super) sub_resource: Cow<'a, str>,
     #[serde(default)]
     pub(super) dry_run: Option<bool>,
-    #[serde(borrow)]
-    pub(super) object: Option<&'a RawValue>,
+    pub(super) object: Option<O>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -66,8 +64,8 @@ pub(super) enum BadReview {
 
 /// # Errors
 /// What makes the body no review of version 1.
-pub(super) fn read(body: &[u8]) -> Result<Request<'_>, BadReview> {
-    let envelope: Envelope<'_> = serde_json::from_slice(body)?;
+pub(super) fn read<'a, O: Deserialize<'a>>(body: &'a [u8]) -> Result<Request<'a, O>, BadReview> {
+    let envelope: Envelope<'a, O> = serde_json::from_slice(body)?;
     if envelope.api_version != API_VERSION || envelope.kind != KIND {
         let (api_version, kind) = (envelope.api_version.into_owned(), envelope.kind.into_owned());
         return Err(BadReview::OtherKind { api_version, kind });

@@ -2,6 +2,7 @@ use axum::body::Bytes;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use tracing::{info, warn};
 
 use super::review::{self, Answer, Request};
@@ -9,6 +10,8 @@ use super::router::{State, json};
 use crate::api::{ProfileSpec, Scope, keys};
 use crate::profiles::{Finding, Severity, compile};
 use crate::telemetry::Verdict;
+
+type Review<'a> = Request<'a, &'a RawValue>;
 
 #[derive(Deserialize)]
 struct Object {
@@ -29,7 +32,7 @@ struct Metadata {
 /// Answers `POST /validate`.
 pub(super) fn validate(state: &State, body: &Bytes) -> Response {
     let started = std::time::Instant::now();
-    let request = match review::read(body) {
+    let request: Review<'_> = match review::read(body) {
         Ok(request) => request,
         Err(bad) => {
             warn!(error = %bad, "refused a body");
@@ -49,7 +52,7 @@ pub(super) fn validate(state: &State, body: &Bytes) -> Response {
     json(&answer)
 }
 
-fn judge(request: &Request<'_>, findings: &[Finding]) -> (Answer, Verdict) {
+fn judge(request: &Review<'_>, findings: &[Finding]) -> (Answer, Verdict) {
     let of = |severity| {
         findings.iter().filter(move |finding| finding.severity == severity).map(ToString::to_string)
     };
@@ -75,7 +78,7 @@ fn judge(request: &Request<'_>, findings: &[Finding]) -> (Answer, Verdict) {
     )
 }
 
-fn check(request: &Request<'_>) -> Result<Vec<Finding>, String> {
+fn check(request: &Review<'_>) -> Result<Vec<Finding>, String> {
     let kind = &request.kind;
     let scope = match (kind.group.as_ref(), kind.kind.as_ref()) {
         (keys::GROUP, "ClusterSidecarProfile") => Scope::Cluster,

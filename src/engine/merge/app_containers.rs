@@ -1,16 +1,17 @@
 //! What the pod's own containers get: environment and mounts. What a container sets itself stays.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::super::Reason;
-use super::super::holds::holds;
 use super::super::lists::key_of;
 use super::super::place::{ContainerField, ContainerKind, Place};
 use super::super::reason::Owner;
 use super::{At, Context, Plan};
 use crate::profiles::AppContainers;
 
-pub(super) fn plan(context: &Context<'_>, plan: &mut Plan) -> Result<(), Reason> {
+pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a>) -> Result<(), Reason> {
     for app in &context.profile.app_containers {
         for kind in ContainerKind::ALL {
             if kind == ContainerKind::Init && !app.init_containers {
@@ -27,30 +28,26 @@ pub(super) fn plan(context: &Context<'_>, plan: &mut Plan) -> Result<(), Reason>
 }
 
 /// Whether the container is the pod's own, and not an earlier profile's.
-fn is_own(context: &Context<'_>, kind: ContainerKind, container: &str) -> bool {
-    let place = match kind {
-        ContainerKind::Init => Place::InitContainers,
-        ContainerKind::App => Place::Containers,
-    };
-    context.merged.owner(&place, container) == Owner::Pod
+fn is_own(context: &Context<'_, '_>, kind: ContainerKind, container: &str) -> bool {
+    context.merged.owner(&Place::Spec(kind.list()), container) == Owner::Pod
 }
 
-fn plan_container(
-    context: &Context<'_>,
-    plan: &mut Plan,
-    app: &AppContainers,
+fn plan_container<'a>(
+    context: &Context<'a, '_>,
+    plan: &mut Plan<'a>,
+    app: &'a AppContainers,
     kind: ContainerKind,
     container: &str,
 ) -> Result<(), Reason> {
     let place = |field| Place::Container { kind, name: container.to_owned(), field };
     for item in &app.env {
         let place = place(ContainerField::Env);
-        context.add_unless_set(plan, place, At::End, &key_of("env", item), item)?;
+        context.add_unless_set(plan, place, At::End, &key_of("env", item), Cow::Borrowed(item))?;
     }
     for item in app.env_from.iter().rev() {
         // A later source beats an earlier one, so ours go before the pod's.
         let place = place(ContainerField::EnvFrom);
-        context.add_unless_set(plan, place, At::Start, &key_of("envFrom", item), item)?;
+        context.add_unless_set(plan, place, At::Start, &key_of("envFrom", item), Cow::Borrowed(item))?;
     }
     for item in &app.volume_mounts {
         plan_mount(context, plan, place(ContainerField::VolumeMounts), container, item)?;
@@ -58,17 +55,17 @@ fn plan_container(
     Ok(())
 }
 
-fn plan_mount(
-    context: &Context<'_>,
-    plan: &mut Plan,
+fn plan_mount<'a>(
+    context: &Context<'a, '_>,
+    plan: &mut Plan<'a>,
     place: Place,
     container: &str,
-    item: &Value,
+    item: &'a Value,
 ) -> Result<(), Reason> {
     let path = key_of("volumeMounts", item);
     match context.pod().get(&place, &path) {
-        None => plan.add(place, At::End, &path, item),
-        Some(live) if holds(item, live) => plan.notes.push(Reason::Shared {
+        None => plan.add(place, At::End, &path, Cow::Borrowed(item)),
+        Some(live) if live.holds(item) => plan.notes.push(Reason::Shared {
             profile: context.name(),
             what: path.into_owned(),
             place: place.to_string(),

@@ -1,18 +1,20 @@
 //! Init containers, native sidecars and containers: their names are unique over all the pod's lists.
 
+use std::borrow::Cow;
+
 use super::super::Reason;
 use super::super::place::Place;
 use super::super::reason::Owner;
 use super::{At, Context, Plan};
 
-pub(super) fn plan(context: &Context<'_>, plan: &mut Plan) -> Result<(), Reason> {
+pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a>) -> Result<(), Reason> {
     let template = &context.profile.template;
     let init =
-        template.init_containers.iter().map(|element| (Place::InitContainers, context.position(), element));
-    let app = template.containers.iter().map(|element| (Place::Containers, At::End, element));
+        template.init_containers.iter().map(|element| (Place::INIT_CONTAINERS, context.position(), element));
+    let app = template.containers.iter().map(|element| (Place::CONTAINERS, At::End, element));
     for (place, at, element) in init.chain(app) {
         match context.pod().container_of_name(&element.name) {
-            None => plan.add(place, at, &element.name, &element.value),
+            None => plan.add(place, at, &element.name, Cow::Borrowed(&element.value)),
             Some(list) => {
                 let owner = owner(context, &element.name);
                 let (profile, container) = (context.name(), element.name.clone());
@@ -23,9 +25,9 @@ pub(super) fn plan(context: &Context<'_>, plan: &mut Plan) -> Result<(), Reason>
     Ok(())
 }
 
-fn owner(context: &Context<'_>, container: &str) -> Owner {
-    match context.merged.owner(&Place::InitContainers, container) {
-        Owner::Pod => context.merged.owner(&Place::Containers, container),
+fn owner(context: &Context<'_, '_>, container: &str) -> Owner {
+    match context.merged.owner(&Place::INIT_CONTAINERS, container) {
+        Owner::Pod => context.merged.owner(&Place::CONTAINERS, container),
         profile @ Owner::Profile(_) => profile,
     }
 }

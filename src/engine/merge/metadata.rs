@@ -1,16 +1,19 @@
 //! Labels and annotations: only where the pod does not have the key.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::super::Reason;
 use super::super::place::Place;
 use super::{At, Context, Plan};
 
-pub(super) fn plan(context: &Context<'_>, plan: &mut Plan) -> Result<(), Reason> {
+pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a>) -> Result<(), Reason> {
     let template = &context.profile.template;
-    for (place, map) in [(Place::Labels, &template.labels), (Place::Annotations, &template.annotations)] {
+    for (place, map) in [(Place::LABELS, &template.labels), (Place::ANNOTATIONS, &template.annotations)] {
         for (key, value) in map {
-            context.add_unless_set(plan, place.clone(), At::End, key, &Value::String(value.clone()))?;
+            let value = Cow::Owned(Value::String(value.clone()));
+            context.add_unless_set(plan, place.clone(), At::End, key, value)?;
         }
     }
     Ok(())

@@ -1,20 +1,21 @@
 //! Volumes: an identical one of the same name is shared, another one is a conflict.
 
+use std::borrow::Cow;
+
 use super::super::Reason;
-use super::super::holds::holds;
 use super::super::place::Place;
 use super::{At, Context, Plan};
 
-pub(super) fn plan(context: &Context<'_>, plan: &mut Plan) -> Result<(), Reason> {
+pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a>) -> Result<(), Reason> {
     for volume in &context.profile.template.volumes {
         let (profile, name) = (context.name(), volume.name.clone());
-        match context.pod().get(&Place::Volumes, &name) {
-            None => plan.add(Place::Volumes, At::End, &name, &volume.value),
-            Some(live) if holds(&volume.value, live) => {
-                plan.notes.push(Reason::Shared { profile, what: name, place: Place::Volumes.to_string() });
+        match context.pod().get(&Place::VOLUMES, &name) {
+            None => plan.add(Place::VOLUMES, At::End, &name, Cow::Borrowed(&volume.value)),
+            Some(live) if live.holds(&volume.value) => {
+                plan.notes.push(Reason::Shared { profile, what: name, place: Place::VOLUMES.to_string() });
             }
             Some(_) => {
-                let owner = context.merged.owner(&Place::Volumes, &name);
+                let owner = context.merged.owner(&Place::VOLUMES, &name);
                 context.conflict(plan, Reason::VolumeConflict { profile, volume: name, owner })?;
             }
         }

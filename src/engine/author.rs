@@ -1,0 +1,95 @@
+//! What a pod's author wrote, as a whole: for expressions, when an earlier injection was taken away.
+
+use super::place::{ContainerKind, DnsList, Map, Place, SpecList};
+use super::pod::{Pod, Seen};
+use crate::json::{Json, field, text};
+
+/// Fields of an object that are set, or taken away where there is no value.
+type Changes<'s> = Vec<(&'s str, Option<Json<'s>>)>;
+
+/// The pod with all its changes in it.
+pub(super) fn whole<'s>(pod: &'s Pod<'_>) -> Json<'s> {
+    let came: &'s Json<'s> = pod.came();
+    let metadata = field(came, "metadata");
+    let spec = field(came, "spec");
+    let mut in_metadata = Changes::new();
+    for (map, name) in [(Map::Labels, "labels"), (Map::Annotations, "annotations")] {
+        in_metadata.extend(keys(pod, map, metadata, name));
+    }
+    let mut in_spec: Changes<'s> = changes(pod, Map::Spec);
+    in_spec.extend(keys(pod, Map::SecurityContext, spec, "securityContext"));
+    for list in SpecList::ALL {
+        let place = Place::Spec(list);
+        let kind = ContainerKind::ALL.into_iter().find(|kind| kind.list() == list);
+        let elements: Vec<Json<'s>> = match kind {
+            Some(kind) => pod.elements(&place).map(|seen| container(pod, kind, seen)).collect(),
+            None if pod.changed_lists().contains_key(&place) => {
+                pod.elements(&place).map(Seen::json).collect()
+            }
+            None => continue,
+        };
+        in_spec.push((list.name(), filled(elements)));
+    }
+    let mut in_dns = Changes::new();
+    for list in DnsList::ALL {
+        let place = Place::Dns(list);
+        if pod.changed_lists().contains_key(&place) {
+            in_dns.push((list.name(), filled(pod.elements(&place).map(Seen::json).collect())));
+        }
+    }
+    if !in_dns.is_empty() {
+        let dns = spec.and_then(|spec| field(spec, "dnsConfig"));
+        in_spec.push(("dnsConfig", not_empty(with(dns, in_dns))));
+    }
+    with(
+        Some(came),
+        vec![("metadata", Some(with(metadata, in_metadata))), ("spec", Some(with(spec, in_spec)))],
+    )
+}
+
+fn changes<'s>(pod: &'s Pod<'_>, map: Map) -> Changes<'s> {
+    pod.changed_keys(map).map(|(key, value)| (key, value.map(|value| Json::from(value.as_ref())))).collect()
+}
+
+/// The change to the field that holds a map, if the map changes.
+fn keys<'s>(
+    pod: &'s Pod<'_>,
+    map: Map,
+    parent: Option<&'s Json<'s>>,
+    name: &'s str,
+) -> Option<(&'s str, Option<Json<'s>>)> {
+    let changes = changes(pod, map);
+    let inner = parent.and_then(|parent| field(parent, name));
+    (!changes.is_empty()).then(|| (name, not_empty(with(inner, changes))))
+}
+
+fn container<'s>(pod: &'s Pod<'_>, kind: ContainerKind, seen: Seen<'s>) -> Json<'s> {
+    let Seen::Came(value) = seen else { return seen.json() };
+    let mut lists = Changes::new();
+    for place in pod.changed_lists().keys() {
+        if let Place::Container { kind: changed, name, field: list } = place
+            && *changed == kind
+            && text(value, "name") == Some(name)
+        {
+            lists.push((list.name(), filled(pod.elements(place).map(Seen::json).collect())));
+        }
+    }
+    with(Some(value), lists)
+}
+
+fn filled(list: Vec<Json<'_>>) -> Option<Json<'_>> {
+    (!list.is_empty()).then_some(Json::Array(list))
+}
+
+fn not_empty(object: Json<'_>) -> Option<Json<'_>> {
+    object.as_object().is_some_and(|fields| !fields.is_empty()).then_some(object)
+}
+
+/// The object with its fields changed.
+fn with<'s>(object: Option<&'s Json<'s>>, changes: Changes<'s>) -> Json<'s> {
+    let fields = object.and_then(Json::as_object).into_iter().flat_map(|fields| fields.iter());
+    let kept = fields.filter(|(name, _)| !changes.iter().any(|(changed, _)| changed == name));
+    let mut all: Vec<(&'s str, Json<'s>)> = kept.map(|(name, value)| (name, value.clone())).collect();
+    all.extend(changes.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    Json::Object(all.into())
+}

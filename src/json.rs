@@ -1,0 +1,161 @@
+//! JSON as it came, borrowed from the bytes of a review.
+//!
+//! A pod of 200 KB is parsed into this tree without copying a string, and what no decision reads is not
+//! parsed at all ([`PodBody`]).
+
+use std::fmt;
+
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+/// A JSON value whose text is borrowed where it can be.
+pub type Json<'a> = serde_json_borrow::Value<'a>;
+
+/// The field of an object; `None` where the value is no object, has no such field, or has null there.
+pub fn field<'a, 'b>(value: &'a Json<'b>, name: &str) -> Option<&'a Json<'b>> {
+    value.as_object()?.get(name).filter(|value| !value.is_null())
+}
+
+/// The text in a field of an object.
+pub fn text<'a>(value: &'a Json<'_>, name: &str) -> Option<&'a str> {
+    field(value, name)?.as_str()
+}
+
+/// The elements of a list; none where the value is no list.
+pub fn items<'a, 'b>(value: Option<&'a Json<'b>>) -> &'a [Json<'b>] {
+    value.and_then(Json::as_array).unwrap_or_default()
+}
+
+/// A pod in a review, without what no decision reads: its status and `metadata.managedFields`, which are
+/// often more than half of it.
+#[derive(Clone, Debug)]
+pub struct PodBody<'a>(pub Json<'a>);
+
+impl<'de> Deserialize<'de> for PodBody<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Fields { level: Level::Pod }).map(Self)
+    }
+}
+
+/// How deep in the pod an object is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Level {
+    Pod,
+    Metadata,
+}
+
+struct Fields {
+    level: Level,
+}
+
+struct Metadata<'a>(Json<'a>);
+
+impl<'de> Deserialize<'de> for Metadata<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Fields { level: Level::Metadata }).map(Self)
+    }
+}
+
+/// A key; one that is written with escapes has no borrowed form and is none that a pod has.
+struct Key<'a>(Option<&'a str>);
+
+impl<'de> Deserialize<'de> for Key<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct KeyVisitor;
+        impl<'de> Visitor<'de> for KeyVisitor {
+            type Value = Key<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a key")
+            }
+
+            fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Key<'de>, E> {
+                Ok(Key(Some(key)))
+            }
+
+            fn visit_str<E>(self, _: &str) -> Result<Key<'de>, E> {
+                Ok(Key(None))
+            }
+        }
+        deserializer.deserialize_str(KeyVisitor)
+    }
+}
+
+impl<'de> Visitor<'de> for Fields {
+    type Value = Json<'de>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json<'de>, A::Error> {
+        let mut fields: Vec<(&'de str, Json<'de>)> = Vec::with_capacity(8);
+        while let Some(Key(key)) = map.next_key()? {
+            match (self.level, key) {
+                (_, None) | (Level::Pod, Some("status")) | (Level::Metadata, Some("managedFields")) => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+                (Level::Pod, Some(key @ "metadata")) => {
+                    fields.push((key, map.next_value::<Metadata<'de>>()?.0));
+                }
+                (_, Some(key)) => fields.push((key, map.next_value()?)),
+            }
+        }
+        Ok(Json::Object(fields.into()))
+    }
+
+    // What is no object where a pod has one is kept, for the error that says so.
+
+    fn visit_unit<E>(self) -> Result<Json<'de>, E> {
+        Ok(Json::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Json<'de>, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Json<'de>, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Json<'de>, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Json<'de>, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Json<'de>, E> {
+        Ok(value.to_owned().into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Json<'de>, A::Error> {
+        Json::deserialize(SeqAccessDeserializer::new(list))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_decision_reads_is_left_out() {
+        let body = r#"{"kind":"Pod","metadata":{"name":"a","labels":{"status":"x"},"managedFields":[{"a":1}]},"spec":{"status":1},"status":{"phase":"Pending"}}"#;
+        let PodBody(pod) = serde_json::from_str(body).unwrap();
+        assert_eq!(
+            serde_json::to_string(&pod).unwrap(),
+            r#"{"kind":"Pod","metadata":{"name":"a","labels":{"status":"x"}},"spec":{"status":1}}"#
+        );
+    }
+
+    #[test]
+    fn what_is_no_object_is_kept() {
+        let PodBody(pod) = serde_json::from_str(r#"{"metadata":null,"spec":{}}"#).unwrap();
+        assert_eq!(field(&pod, "metadata"), None);
+        for odd in ["[1]", "1", "-1", "1.5", "true", "\"a\"", "null", r#"{"metadata":[]}"#] {
+            let PodBody(pod) = serde_json::from_str(odd).unwrap();
+            assert_eq!(serde_json::to_string(&pod).unwrap(), odd);
+        }
+    }
+}
