@@ -3,7 +3,8 @@
 //! The modules in reading order; each uses only those above it:
 //!
 //! 1. [`api`]: what users write, and every name that they touch.
-//! 2. [`json`]: a pod's JSON as it came; [`quantity`]: exact Kubernetes quantities.
+//! 2. [`json`]: a pod's JSON as it came; [`quantity`] and [`duration`]: exact Kubernetes quantities, and
+//!    durations as Go reads them.
 //! 3. [`profiles`]: a profile, checked and compiled; the set of all profiles, indexed.
 //! 4. [`engine`]: [`engine::inject`], the one entry point of a decision.
 //!
@@ -11,6 +12,7 @@
 //! shell around it: certificates, watches, the webhook, the command line.
 
 pub mod api;
+pub mod duration;
 pub mod engine;
 pub mod json;
 pub mod profiles;

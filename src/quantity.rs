@@ -3,154 +3,271 @@
 //! The form is that of
 //! <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/>. Values are held
 //! in billionths, the finest step that the form can write, so `0.1` and `100m` are the same value and
-//! nothing is ever rounded through a float.
+//! nothing is ever rounded through a float. A quantity remembers the suffixes that it was written with,
+//! so that a sum of `Mi` is written in `Mi` again; equality, order and hash are the value's alone.
 
-use std::str::FromStr;
+mod text;
 
-/// A quantity, in billionths of its unit (cores, bytes, or a plain number).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Quantity(i128);
+use std::cmp::Ordering;
+use std::hash::{Hash, Hasher};
 
-/// What is wrong with a text that should be a quantity.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{text:?} is not a quantity: {problem} (write a number with one of the suffixes n u m k M G T P E Ki Mi Gi Ti Pi Ei, or none)"
-)]
-pub struct ParseError {
-    text: String,
-    problem: &'static str,
+pub use text::ParseError;
+
+/// A quantity of cores, bytes, or a plain number; at most 10^29 in magnitude.
+#[derive(Clone, Copy, Debug)]
+pub struct Quantity {
+    nanos: i128,
+    format: Format,
+}
+
+/// The suffixes that a quantity is written with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    /// `Ki`, `Mi`, `Gi` …
+    Binary,
+    /// `m`, none, `k`, `M` …
+    Decimal,
+    /// `e3`, `e6` …
+    Exponent,
 }
 
 const NANOS: i128 = 1_000_000_000;
 
-impl FromStr for Quantity {
-    type Err = ParseError;
+/// A multiple of every step that the form can write, so that rounding up cannot leave the range.
+const MAX_NANOS: i128 = 10_i128.pow(38);
 
-    /// # Errors
-    /// The text has no digits, an unknown suffix, or a value beyond what Kubernetes can hold.
-    fn from_str(text: &str) -> Result<Self, ParseError> {
-        let fail = |problem| ParseError { text: text.to_owned(), problem };
-        let (negative, unsigned) = match text.as_bytes().first() {
-            Some(b'-') => (true, text.get(1..).unwrap_or_default()),
-            Some(b'+') => (false, text.get(1..).unwrap_or_default()),
-            _ => (false, text),
-        };
-        let number_end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
-        let (number, suffix) = unsigned.split_at(number_end);
-        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-        if fraction.contains('.') {
-            return Err(fail("it has two decimal points"));
+impl Quantity {
+    /// Zero, written `0`.
+    pub const ZERO: Self = Self { nanos: 0, format: Format::Decimal };
+
+    /// A whole number, in decimal form.
+    pub const fn from_integer(integer: i64) -> Self {
+        Self { nanos: integer as i128 * NANOS, format: Format::Decimal }
+    }
+
+    /// The value in billionths of its unit.
+    pub const fn nanos(self) -> i128 {
+        self.nanos
+    }
+
+    /// The value, if it is whole and fits.
+    pub fn as_integer(self) -> Option<i64> {
+        (self.nanos % NANOS == 0).then(|| i64::try_from(self.nanos / NANOS).ok()).flatten()
+    }
+
+    /// Whether the value is below zero.
+    pub const fn is_negative(self) -> bool {
+        self.nanos < 0
+    }
+
+    /// Whether the value is zero.
+    pub const fn is_zero(self) -> bool {
+        self.nanos == 0
+    }
+
+    /// The sum, in the form of the left operand (as in Kubernetes: of the right one where the left is
+    /// zero); none above 10^29.
+    #[must_use]
+    pub fn checked_add(self, other: Self) -> Option<Self> {
+        self.form_of_sum(other).with_nanos(self.nanos.checked_add(other.nanos)?)
+    }
+
+    /// The difference, in the form of the left operand (of the right one where the left is zero); none
+    /// below -10^29.
+    #[must_use]
+    pub fn checked_sub(self, other: Self) -> Option<Self> {
+        self.form_of_sum(other).with_nanos(self.nanos.checked_sub(other.nanos)?)
+    }
+
+    /// `self * numerator / denominator`: exact, then rounded away from zero to a billionth. None where
+    /// the denominator is zero or the result above 10^29 in magnitude; no step in between overflows.
+    #[must_use]
+    pub fn checked_mul_ratio(self, numerator: i128, denominator: i128) -> Option<Self> {
+        let negative = self.is_negative() ^ (numerator < 0) ^ (denominator < 0);
+        let magnitude =
+            mul_div_up(self.nanos.unsigned_abs(), numerator.unsigned_abs(), denominator.unsigned_abs())?;
+        let magnitude = i128::try_from(magnitude).ok()?;
+        self.with_nanos(if negative { -magnitude } else { magnitude })
+    }
+
+    /// Rounded away from zero to a multiple of `step_nanos`, as Kubernetes rounds. None where the step
+    /// is not above zero or the result above 10^29 in magnitude.
+    #[must_use]
+    pub fn round_up_to(self, step_nanos: i128) -> Option<Self> {
+        if step_nanos <= 0 {
+            return None;
         }
-        if whole.is_empty() && fraction.is_empty() {
-            return Err(fail("it has no digits"));
+        let rest = self.nanos % step_nanos;
+        if rest == 0 {
+            return Some(self);
         }
-        let scale = Scale::from_suffix(suffix).ok_or_else(|| fail("its suffix is unknown"))?;
-        let magnitude = scale.apply(whole, fraction).ok_or_else(|| fail("it is too large"))?;
-        Ok(Self(if negative { -magnitude } else { magnitude }))
+        self.with_nanos((self.nanos - rest).checked_add(step_nanos * rest.signum())?)
+    }
+
+    /// Rounded away from zero to thousandths: the finest step of `cpu`.
+    #[must_use]
+    pub fn ceil_milli(self) -> Self {
+        self.round_up_to(NANOS / 1000).unwrap_or(self)
+    }
+
+    /// Rounded away from zero to a whole number: the finest step of `memory`, in bytes.
+    #[must_use]
+    pub fn ceil(self) -> Self {
+        self.round_up_to(NANOS).unwrap_or(self)
+    }
+
+    fn with_nanos(self, nanos: i128) -> Option<Self> {
+        (nanos.unsigned_abs() <= MAX_NANOS.unsigned_abs()).then_some(Self { nanos, ..self })
+    }
+
+    fn form_of_sum(self, other: Self) -> Self {
+        if self.is_zero() { other } else { self }
     }
 }
 
-/// What a suffix multiplies by: `base` to the power of `exponent`.
-struct Scale {
-    base: i128,
-    exponent: i32,
-}
-
-impl Scale {
-    fn from_suffix(suffix: &str) -> Option<Self> {
-        let decimal = |exponent| Some(Self { base: 10, exponent });
-        let binary = |exponent| Some(Self { base: 1024, exponent });
-        match suffix {
-            "n" => decimal(-9),
-            "u" => decimal(-6),
-            "m" => decimal(-3),
-            "" => decimal(0),
-            "k" => decimal(3),
-            "M" => decimal(6),
-            "G" => decimal(9),
-            "T" => decimal(12),
-            "P" => decimal(15),
-            "E" => decimal(18),
-            "Ki" => binary(1),
-            "Mi" => binary(2),
-            "Gi" => binary(3),
-            "Ti" => binary(4),
-            "Pi" => binary(5),
-            "Ei" => binary(6),
-            _ => decimal(suffix.strip_prefix(['e', 'E'])?.parse().ok().filter(|e| (-18..=18).contains(e))?),
-        }
-    }
-
-    /// The digits times the scale, in billionths; a rest below a billionth is rounded up, as Kubernetes does.
-    fn apply(&self, whole: &str, fraction: &str) -> Option<i128> {
-        let digits = format!("{whole}{fraction}");
-        let mut numerator: i128 =
-            digits.trim_start_matches('0').parse().or_else(|e| zero_if_empty(&digits, e)).ok()?;
-        numerator = numerator.checked_mul(NANOS)?;
-        let mut denominator = 10_i128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
-        let factor = self.base.checked_pow(self.exponent.unsigned_abs())?;
-        if self.exponent < 0 {
-            denominator = denominator.checked_mul(factor)?;
-        } else {
-            numerator = numerator.checked_mul(factor)?;
-        }
-        Some(numerator.div_euclid(denominator) + i128::from(numerator.rem_euclid(denominator) > 0))
+impl PartialEq for Quantity {
+    fn eq(&self, other: &Self) -> bool {
+        self.nanos == other.nanos
     }
 }
 
-fn zero_if_empty(digits: &str, error: std::num::ParseIntError) -> Result<i128, std::num::ParseIntError> {
-    if digits.bytes().all(|b| b == b'0') { Ok(0) } else { Err(error) }
+impl Eq for Quantity {}
+
+impl PartialOrd for Quantity {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Quantity {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.nanos.cmp(&other.nanos)
+    }
+}
+
+impl Hash for Quantity {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.nanos.hash(state);
+    }
+}
+
+/// `a * b / divisor`, rounded up; none if `divisor` is zero or the result does not fit.
+///
+/// The product itself need not fit: it is built bit by bit as quotient and rest, so `1Ti` times a ratio
+/// of seventeen digits is as exact as any other.
+fn mul_div_up(a: u128, b: u128, divisor: u128) -> Option<u128> {
+    // A rest is below the divisor, and twice a rest must fit.
+    if divisor == 0 || divisor > 1 << 127 {
+        return None;
+    }
+    let (quotient_of_a, rest_of_a) = (a / divisor, a % divisor);
+    let (mut quotient, mut rest) = (0_u128, 0_u128);
+    for bit in (0..u128::BITS - b.leading_zeros()).rev() {
+        (quotient, rest) = carry(quotient.checked_mul(2)?, rest * 2, divisor)?;
+        if b >> bit & 1 == 1 {
+            (quotient, rest) = carry(quotient.checked_add(quotient_of_a)?, rest + rest_of_a, divisor)?;
+        }
+    }
+    quotient.checked_add(u128::from(rest > 0))
+}
+
+fn carry(quotient: u128, rest: u128, divisor: u128) -> Option<(u128, u128)> {
+    if rest < divisor { Some((quotient, rest)) } else { Some((quotient.checked_add(1)?, rest - divisor)) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
-    fn nanos(text: &str) -> i128 {
-        text.parse::<Quantity>().unwrap().0
+    fn quantity(text: &str) -> Quantity {
+        text.parse().unwrap()
     }
 
     #[test]
-    fn equal_values_in_different_words() {
-        for (a, b) in [
-            ("0.1", "100m"),
-            ("1", "1000m"),
-            ("1Gi", "1024Mi"),
-            ("1e3", "1k"),
-            ("1E", "1e18"),
-            ("+5", "5.0"),
-            (".5", "500m"),
+    fn sums_are_exact_and_keep_the_form_of_the_left() {
+        for (a, b, sum) in [
+            ("64Mi", "1Gi", "1088Mi"),
+            ("1Gi", "500M", "1573741824"),
+            ("500M", "1Gi", "1573741824"),
+            ("0", "64Mi", "64Mi"),
+            ("500M", "1G", "1500M"),
+            ("50m", "0.95", "1"),
+            ("1Gi", "-1Gi", "0"),
         ] {
-            assert_eq!(nanos(a), nanos(b), "{a} = {b}");
+            assert_eq!(quantity(a).checked_add(quantity(b)).unwrap().to_string(), sum, "{a} + {b}");
         }
     }
 
     #[test]
-    fn sums_are_exact() {
-        assert_eq!(nanos("1Gi") + nanos("500M"), 1_573_741_824 * NANOS);
-        assert_eq!(nanos("0"), 0);
-        assert_eq!(nanos("-1m"), -1_000_000);
+    fn differences_are_exact() {
+        assert_eq!(quantity("1Gi").checked_sub(quantity("64Mi")).unwrap().to_string(), "960Mi");
+        assert_eq!(quantity("1").checked_sub(quantity("1500m")).unwrap().to_string(), "-500m");
     }
 
     #[test]
-    fn below_a_billionth_is_rounded_up() {
-        assert_eq!(nanos("0.0000000001"), 1);
-        assert_eq!(nanos("1.5n"), 2);
+    fn the_form_does_not_count_in_comparisons() {
+        assert_eq!(quantity("1Ki"), quantity("1024"));
+        assert!(quantity("1Ki") > quantity("1k"));
+        let set = std::collections::HashSet::from([quantity("1Ki"), quantity("1024")]);
+        assert_eq!(set.len(), 1);
     }
 
     #[test]
-    fn what_is_not_a_quantity_says_why() {
-        for (text, problem) in [
-            ("", "no digits"),
-            ("Mi", "no digits"),
-            ("1.2.3", "two decimal"),
-            ("5MB", "suffix"),
-            ("1 Gi", "suffix"),
-            ("1e99", "suffix"),
-            (&"9".repeat(40), "too large"),
+    fn ratios_are_exact_and_rounded_away_from_zero() {
+        for (value, numerator, denominator, result) in [
+            ("64Mi", 3, 2, "96Mi"),
+            ("1", 1, 3, "333333334n"),
+            ("-1", 1, 3, "-333333334n"),
+            ("1", -1, 3, "-333333334n"),
+            ("1", -1, -4, "250m"),
+            ("0", 5, 7, "0"),
+            ("1Ti", 12_345_678_901_234_567, 12_345_678_901_234_567, "1Ti"),
+            ("100000000000E", i128::MAX, i128::MAX, "100e27"),
         ] {
-            let error = text.parse::<Quantity>().unwrap_err().to_string();
-            assert!(error.contains(problem), "{text}: {error}");
+            let got = quantity(value).checked_mul_ratio(numerator, denominator).unwrap();
+            assert_eq!(got.to_string(), result, "{value} * {numerator} / {denominator}");
+        }
+        assert_eq!(quantity("1").checked_mul_ratio(1, 0), None);
+        assert_eq!(quantity("1E").checked_mul_ratio(1_000_000_000_000, 1), None);
+    }
+
+    #[test]
+    fn rounding_up_stops_at_the_step() {
+        assert_eq!(quantity("333333334n").ceil_milli(), quantity("334m"));
+        assert_eq!(quantity("-333333334n").ceil_milli(), quantity("-334m"));
+        assert_eq!(quantity("334m").ceil_milli(), quantity("334m"));
+        assert_eq!(quantity("0.1").ceil(), quantity("1"));
+        assert_eq!(quantity("100000000000E").ceil(), quantity("100000000000E"));
+        assert_eq!(quantity("5").round_up_to(4 * NANOS), Some(quantity("8")));
+        assert_eq!(quantity("5").round_up_to(0), None);
+        assert_eq!(quantity("5").round_up_to(i128::MAX), None);
+    }
+
+    #[test]
+    fn only_whole_values_are_integers() {
+        assert_eq!(quantity("1Ki").as_integer(), Some(1024));
+        assert_eq!(quantity("-3000m").as_integer(), Some(-3));
+        assert_eq!(quantity("1500m").as_integer(), None);
+        assert_eq!(quantity("10E").as_integer(), None);
+        assert_eq!(Quantity::from_integer(i64::MIN).as_integer(), Some(i64::MIN));
+        assert!(Quantity::from_integer(-1).is_negative() && Quantity::ZERO.is_zero());
+    }
+
+    #[test]
+    fn beyond_the_range_there_is_no_value() {
+        let most = quantity("100000000000E");
+        assert_eq!(most.checked_add(quantity("1n")), None);
+        assert_eq!(Quantity::ZERO.checked_sub(most).unwrap().checked_sub(quantity("1n")), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_ratio_is_what_plain_arithmetic_gives(a: i32, b: i32, c in 1..i32::MAX) {
+            let product = i128::from(a) * NANOS * i128::from(b);
+            let up = product / i128::from(c) + (product % i128::from(c)).signum();
+            let got = Quantity::from_integer(a.into()).checked_mul_ratio(b.into(), c.into());
+            prop_assert_eq!(got.map(Quantity::nanos), Some(up));
         }
     }
 }
