@@ -11,11 +11,11 @@
 
 mod author;
 mod holds;
-pub(crate) mod lists;
+
 mod merge;
 mod order;
 mod patch;
-mod place;
+
 mod pod;
 mod reason;
 mod second_pass;
@@ -31,10 +31,10 @@ use serde_json::Value;
 pub use self::reason::{Level, Reason};
 pub use self::trace::{Line, Step, Trace};
 use crate::api::{InjectedProfile, InjectionStatus, keys};
+use crate::fields::Map;
 use crate::json::Json;
 use crate::profiles::ProfileSet;
 use merge::Merged;
-use place::Map;
 use pod::Pod;
 use second_pass::Previous;
 

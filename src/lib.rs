@@ -14,6 +14,7 @@
 pub mod api;
 pub mod duration;
 pub mod engine;
+pub(crate) mod fields;
 pub mod json;
 pub mod profiles;
 pub mod quantity;

@@ -1,7 +1,7 @@
 //! What a pod's author wrote, as a whole: for expressions, when an earlier injection was taken away.
 
-use super::place::{ContainerKind, DnsList, Map, Place, SpecList};
 use super::pod::{Pod, Seen};
+use crate::fields::{ContainerKind, DnsList, Map, Place, SpecList};
 use crate::json::{Json, field, text};
 
 /// Fields of an object that are set, or taken away where there is no value.

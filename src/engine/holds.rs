@@ -6,7 +6,7 @@
 
 use serde_json::Value;
 
-use super::lists::{is_keyed, is_map, is_quantity, is_quantity_map, key_of};
+use crate::fields::lists::{is_keyed, is_map, is_quantity, is_quantity_map, key_of};
 use crate::json::{self, Json};
 use crate::quantity::Quantity;
 

@@ -17,13 +17,13 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::place::Place;
 use super::pod::Pod;
 use super::reason::Owner;
 use super::second_pass::Previous;
 use super::select::left_out;
 use super::{Reason, Step, Trace};
 use crate::api::{InjectedProfile, OnConflict, Position};
+use crate::fields::Place;
 use crate::profiles::Profile;
 
 /// One merge rule. It may only read the pod.

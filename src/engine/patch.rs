@@ -12,9 +12,9 @@ use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOp
 use serde_json::{Map as Fields, Value};
 
 use super::holds::same;
-use super::lists::{is_keyed, key_of};
-use super::place::{ContainerKind, DnsList, Map, Place};
 use super::pod::{Pod, Slot};
+use crate::fields::lists::{is_keyed, key_of};
+use crate::fields::{ContainerKind, DnsList, Map, Place};
 use crate::json::{Json, field, text};
 
 /// The operations that make the changes to a pod.

@@ -11,9 +11,9 @@ use serde_json::Value;
 
 use super::Reason;
 use super::holds::{holds, same};
-use super::lists::key_of;
-use super::place::{ContainerKind, DnsList, Map, Place, SpecList};
 use crate::api::keys;
+use crate::fields::lists::key_of;
+use crate::fields::{ContainerKind, DnsList, Map, Place, SpecList};
 use crate::json::{Json, field, items, text};
 
 /// A pod as it came, and what is changed in it.

@@ -11,11 +11,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::holds::holds;
-use super::place::{ContainerField, ContainerKind, Map, Place, SpecList};
 use super::pod::{Pod, Slot};
 use super::{Reason, Step, Trace};
 use crate::api::{InjectedProfile, InjectionStatus, keys};
-use crate::engine::lists::key_of;
+use crate::fields::lists::key_of;
+use crate::fields::{ContainerField, ContainerKind, Map, Place, SpecList};
 use crate::profiles::{Entry, Profile, ProfileSet};
 
 /// What an earlier injection left in the pod.

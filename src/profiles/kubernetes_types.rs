@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::finding::Findings;
-use crate::engine::lists::is_quantity_map;
+use crate::fields::lists::is_quantity_map;
 
 /// Fields of an init container that Kubernetes allows only with `restartPolicy: Always`.
 const SIDECAR_ONLY: [&str; 4] = ["livenessProbe", "readinessProbe", "startupProbe", "lifecycle"];

@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use super::super::Reason;
-use super::super::lists::key_of;
-use super::super::place::{ContainerField, ContainerKind, Place};
 use super::super::reason::Owner;
 use super::{At, Context, Plan};
+use crate::fields::lists::key_of;
+use crate::fields::{ContainerField, ContainerKind, Place};
 use crate::profiles::AppContainers;
 
 pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a>) -> Result<(), Reason> {

@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use super::super::Reason;
-use super::super::place::Place;
 use super::super::reason::Owner;
 use super::{At, Context, Plan};
+use crate::fields::Place;
 
 pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a>) -> Result<(), Reason> {
     let template = &context.profile.template;

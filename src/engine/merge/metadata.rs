@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use super::super::Reason;
-use super::super::place::Place;
 use super::{At, Context, Plan};
+use crate::fields::Place;
 
 pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a>) -> Result<(), Reason> {
     let template = &context.profile.template;

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use super::super::Reason;
-use super::super::place::Place;
 use super::{At, Context, Plan};
+use crate::fields::Place;
 
 pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a>) -> Result<(), Reason> {
     for volume in &context.profile.template.volumes {

@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 /// A list or map of the pod that takes elements of profiles, one by one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Place {
+pub(crate) enum Place {
     Map(Map),
     Spec(SpecList),
     Dns(DnsList),
@@ -17,7 +17,7 @@ pub(super) enum Place {
 
 /// A map of the pod whose keys are set one by one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Map {
+pub(crate) enum Map {
     Labels,
     Annotations,
     SecurityContext,
@@ -27,7 +27,7 @@ pub(super) enum Map {
 
 /// A list in the pod's spec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum SpecList {
+pub(crate) enum SpecList {
     InitContainers,
     Containers,
     Volumes,
@@ -40,7 +40,7 @@ pub(super) enum SpecList {
 
 /// A list in the pod's DNS configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum DnsList {
+pub(crate) enum DnsList {
     Nameservers,
     Searches,
     Options,
@@ -48,24 +48,24 @@ pub(super) enum DnsList {
 
 /// The list that a container is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum ContainerKind {
+pub(crate) enum ContainerKind {
     Init,
     App,
 }
 
 /// A list of a container that takes elements of profiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum ContainerField {
+pub(crate) enum ContainerField {
     Env,
     EnvFrom,
     VolumeMounts,
 }
 
 impl Map {
-    pub(super) const ALL: [Self; 4] = [Self::Labels, Self::Annotations, Self::SecurityContext, Self::Spec];
+    pub(crate) const ALL: [Self; 4] = [Self::Labels, Self::Annotations, Self::SecurityContext, Self::Spec];
 
     /// Where the map stands in the pod.
-    pub(super) fn path(self) -> &'static [&'static str] {
+    pub(crate) fn path(self) -> &'static [&'static str] {
         match self {
             Self::Labels => &["metadata", "labels"],
             Self::Annotations => &["metadata", "annotations"],
@@ -76,7 +76,7 @@ impl Map {
 }
 
 impl SpecList {
-    pub(super) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::InitContainers,
         Self::Containers,
         Self::Volumes,
@@ -87,7 +87,7 @@ impl SpecList {
         Self::ResourceClaims,
     ];
 
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::InitContainers => "initContainers",
             Self::Containers => "containers",
@@ -102,9 +102,9 @@ impl SpecList {
 }
 
 impl DnsList {
-    pub(super) const ALL: [Self; 3] = [Self::Nameservers, Self::Searches, Self::Options];
+    pub(crate) const ALL: [Self; 3] = [Self::Nameservers, Self::Searches, Self::Options];
 
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Nameservers => "nameservers",
             Self::Searches => "searches",
@@ -114,9 +114,9 @@ impl DnsList {
 }
 
 impl ContainerKind {
-    pub(super) const ALL: [Self; 2] = [Self::Init, Self::App];
+    pub(crate) const ALL: [Self; 2] = [Self::Init, Self::App];
 
-    pub(super) fn list(self) -> SpecList {
+    pub(crate) fn list(self) -> SpecList {
         match self {
             Self::Init => SpecList::InitContainers,
             Self::App => SpecList::Containers,
@@ -127,7 +127,7 @@ impl ContainerKind {
 impl ContainerField {
     const ALL: [Self; 3] = [Self::Env, Self::EnvFrom, Self::VolumeMounts];
 
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Env => "env",
             Self::EnvFrom => "envFrom",
@@ -137,14 +137,14 @@ impl ContainerField {
 }
 
 impl Place {
-    pub(super) const LABELS: Self = Self::Map(Map::Labels);
-    pub(super) const ANNOTATIONS: Self = Self::Map(Map::Annotations);
-    pub(super) const INIT_CONTAINERS: Self = Self::Spec(SpecList::InitContainers);
-    pub(super) const CONTAINERS: Self = Self::Spec(SpecList::Containers);
-    pub(super) const VOLUMES: Self = Self::Spec(SpecList::Volumes);
+    pub(crate) const LABELS: Self = Self::Map(Map::Labels);
+    pub(crate) const ANNOTATIONS: Self = Self::Map(Map::Annotations);
+    pub(crate) const INIT_CONTAINERS: Self = Self::Spec(SpecList::InitContainers);
+    pub(crate) const CONTAINERS: Self = Self::Spec(SpecList::Containers);
+    pub(crate) const VOLUMES: Self = Self::Spec(SpecList::Volumes);
 
     /// The name of the field that holds the list or map.
-    pub(super) fn field(&self) -> &'static str {
+    pub(crate) fn field(&self) -> &'static str {
         match self {
             Self::Map(map) => map.path().last().copied().unwrap_or_default(),
             Self::Spec(list) => list.name(),
