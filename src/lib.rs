@@ -4,9 +4,10 @@
 //!
 //! 1. [`api`]: what users write, and every name that they touch.
 //! 2. [`json`]: a pod's JSON as it came; [`quantity`] and [`duration`]: exact Kubernetes quantities, and
-//!    durations as Go reads them.
-//! 3. [`profiles`]: a profile, checked and compiled; the set of all profiles, indexed.
-//! 4. [`engine`]: [`engine::inject`], the one entry point of a decision.
+//!    durations as Go reads them; [`resources`]: what a pod requests, and its quality of service.
+//! 3. [`expression`]: CEL in templates and conditions.
+//! 4. [`profiles`]: a profile, checked and compiled; the set of all profiles, indexed.
+//! 5. [`engine`]: [`engine::inject`], the one entry point of a decision.
 //!
 //! Up to here nothing does I/O, reads a clock or waits. The rest, behind the feature `server`, is the
 //! shell around it: certificates, watches, the webhook, the command line.
@@ -18,6 +19,7 @@ pub(crate) mod fields;
 pub mod json;
 pub mod profiles;
 pub mod quantity;
+pub mod resources;
 
 #[cfg(feature = "server")]
 pub mod certificates;

@@ -79,6 +79,13 @@ impl Quantity {
         self.form_of_sum(other).with_nanos(self.nanos.checked_sub(other.nanos)?)
     }
 
+    /// The sum, held at 10^29 in magnitude where it would be more.
+    #[must_use]
+    pub fn saturating_add(self, other: Self) -> Self {
+        let nanos = self.nanos.saturating_add(other.nanos).clamp(-MAX_NANOS, MAX_NANOS);
+        Self { nanos, ..self.form_of_sum(other) }
+    }
+
     /// `self * numerator / denominator`: exact, then rounded away from zero to a billionth. None where
     /// the denominator is zero or the result above 10^29 in magnitude; no step in between overflows.
     #[must_use]
@@ -258,6 +265,7 @@ mod tests {
     fn beyond_the_range_there_is_no_value() {
         let most = quantity("100000000000E");
         assert_eq!(most.checked_add(quantity("1n")), None);
+        assert_eq!(most.saturating_add(most), most);
         assert_eq!(Quantity::ZERO.checked_sub(most).unwrap().checked_sub(quantity("1n")), None);
     }
 

@@ -1,0 +1,195 @@
+//! What the API server refuses about a pod's resources.
+
+use super::{Container, Kind, PodLevel, ResourceList, is_huge_pages, together};
+use crate::quantity::Quantity;
+
+/// A figure that the API server refuses, and the one that it contradicts.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// A container requests more than it may use.
+    #[error(
+        "container {container:?} requests {request} of {resource}, above its limit {limit}: raise the limit or lower the request"
+    )]
+    RequestAboveLimit {
+        /// The container.
+        container: String,
+        /// The resource.
+        resource: String,
+        /// What it requests.
+        request: Quantity,
+        /// Its limit.
+        limit: Quantity,
+    },
+    /// A container requests another amount of huge pages or devices than its limit.
+    #[error(
+        "container {container:?} requests {request} of {resource}, its limit is {limit}: for this resource the two must be equal"
+    )]
+    RequestUnequalLimit {
+        /// The container.
+        container: String,
+        /// The resource.
+        resource: String,
+        /// What it requests.
+        request: Quantity,
+        /// Its limit.
+        limit: Quantity,
+    },
+    /// A container requests huge pages or devices without a limit.
+    #[error(
+        "container {container:?} requests {request} of {resource} and has no limit: for this resource set an equal limit"
+    )]
+    RequestWithoutLimit {
+        /// The container.
+        container: String,
+        /// The resource.
+        resource: String,
+        /// What it requests.
+        request: Quantity,
+    },
+    /// The pod requests more than it may use, or another amount of huge pages.
+    #[error(
+        "the pod requests {request} of {resource} (spec.resources.requests), which its limit {limit} (spec.resources.limits) does not allow: make the two equal"
+    )]
+    PodRequestAgainstLimit {
+        /// The resource.
+        resource: String,
+        /// What the pod requests.
+        request: Quantity,
+        /// The pod's limit.
+        limit: Quantity,
+    },
+    /// The pod requests huge pages without a limit.
+    #[error(
+        "the pod requests {request} of {resource} (spec.resources.requests) and has no limit: for this resource set an equal limit"
+    )]
+    PodRequestWithoutLimit {
+        /// The resource.
+        resource: String,
+        /// What the pod requests.
+        request: Quantity,
+    },
+    /// The containers request more together than the pod requests.
+    #[error(
+        "the containers request {containers} of {resource} together, above the pod's own request {pod}: raise spec.resources.requests to at least {containers}"
+    )]
+    RequestsAbovePod {
+        /// The resource.
+        resource: String,
+        /// What the containers request together.
+        containers: Quantity,
+        /// What the pod requests.
+        pod: Quantity,
+    },
+    /// The containers' huge pages are more than the pod's.
+    #[error(
+        "the containers' limits of {resource} are {containers} together, above the pod's own limit {pod}: raise spec.resources.limits to at least {containers}"
+    )]
+    LimitsAbovePod {
+        /// The resource.
+        resource: String,
+        /// The containers' limits together.
+        containers: Quantity,
+        /// The pod's limit.
+        pod: Quantity,
+    },
+    /// A container may use more than its pod.
+    #[error(
+        "container {container:?} has the limit {limit} of {resource}, above the pod's own limit {pod}: raise spec.resources.limits or lower the container's"
+    )]
+    LimitAbovePod {
+        /// The container.
+        container: String,
+        /// The resource.
+        resource: String,
+        /// The container's limit.
+        limit: Quantity,
+        /// The pod's limit.
+        pod: Quantity,
+    },
+}
+
+/// Everything that contradicts itself in the pod's resources, container by container, then the pod's own.
+///
+/// Names, signs and whole numbers are not looked at: they are one container's, and its author's.
+pub fn problems(containers: &[Container], pod_level: Option<&PodLevel>) -> Vec<Problem> {
+    let mut found: Vec<_> = containers.iter().flat_map(of_container).collect();
+    if let Some(pod_level) = pod_level {
+        found.extend(of_pod(containers, &pod_level.clone().with_defaults(containers)));
+    }
+    found
+}
+
+fn of_container(container: &Container) -> impl Iterator<Item = Problem> {
+    contradictions(&container.requests, &container.limits).map(|(resource, request, limit)| {
+        let (container, resource) = (container.name.clone(), resource.to_owned());
+        match limit {
+            None => Problem::RequestWithoutLimit { container, resource, request },
+            Some(limit) if allows_overcommit(&resource) => {
+                Problem::RequestAboveLimit { container, resource, request, limit }
+            }
+            Some(limit) => Problem::RequestUnequalLimit { container, resource, request, limit },
+        }
+    })
+}
+
+fn of_pod(containers: &[Container], pod: &PodLevel) -> Vec<Problem> {
+    let mut found: Vec<_> = contradictions(&pod.requests, &pod.limits)
+        .map(|(resource, request, limit)| {
+            let resource = resource.to_owned();
+            match limit {
+                None => Problem::PodRequestWithoutLimit { resource, request },
+                Some(limit) => Problem::PodRequestAgainstLimit { resource, request, limit },
+            }
+        })
+        .collect();
+    let requests = together(containers, Container::requests);
+    found.extend(above(&requests, &pod.requests).map(|(resource, containers, pod)| {
+        Problem::RequestsAbovePod { resource: resource.to_owned(), containers, pod }
+    }));
+    let limits = together(containers, Container::limits);
+    let huge_pages = above(&limits, &pod.limits).filter(|(resource, ..)| is_huge_pages(resource));
+    found.extend(huge_pages.map(|(resource, containers, pod)| Problem::LimitsAbovePod {
+        resource: resource.to_owned(),
+        containers,
+        pod,
+    }));
+    // As of 1.35 the API server compares only the limits of `containers`; a sidecar's may be above the pod's.
+    for container in containers.iter().filter(|container| container.kind == Kind::App) {
+        found.extend(above(&container.limits, &pod.limits).map(|(resource, limit, pod)| {
+            let (container, resource) = (container.name.clone(), resource.to_owned());
+            Problem::LimitAbovePod { container, resource, limit, pod }
+        }));
+    }
+    found
+}
+
+/// The requests that their limits do not allow.
+fn contradictions<'a>(
+    requests: &'a ResourceList,
+    limits: &'a ResourceList,
+) -> impl Iterator<Item = (&'a str, Quantity, Option<Quantity>)> {
+    requests
+        .iter()
+        .map(|(resource, request)| (resource.as_str(), *request, limits.get(resource).copied()))
+        .filter(|(resource, request, limit)| match limit {
+            Some(limit) if allows_overcommit(resource) => request > limit,
+            Some(limit) => request != limit,
+            None => !allows_overcommit(resource),
+        })
+}
+
+/// What is above its bound: the resource, the figure, the bound.
+fn above<'a>(
+    figures: &'a ResourceList,
+    bounds: &'a ResourceList,
+) -> impl Iterator<Item = (&'a str, Quantity, Quantity)> {
+    figures
+        .iter()
+        .filter_map(|(resource, figure)| Some((resource.as_str(), *figure, *bounds.get(resource)?)))
+        .filter(|(_, figure, bound)| figure > bound)
+}
+
+/// Whether a limit may be above its request: not for huge pages and devices, which nobody can share.
+fn allows_overcommit(resource: &str) -> bool {
+    (!resource.contains('/') || resource.contains("kubernetes.io/")) && !is_huge_pages(resource)
+}
