@@ -15,6 +15,7 @@
 pub mod api;
 pub mod duration;
 pub mod engine;
+pub mod expression;
 pub(crate) mod fields;
 pub mod json;
 pub mod profiles;

@@ -1,0 +1,379 @@
+//! Evaluating a compiled expression.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::budget::{Budget, Problem};
+use super::functions::{lists, patterns};
+use super::node::{Constant, Kind, Loop, LoopKind, Node, Variable};
+use super::operators;
+use super::parse::Program;
+use super::value::{Key, Map, Value};
+use super::variables::Variables;
+
+/// A problem, and the operation that has it.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    pub(super) column: usize,
+    pub(super) problem: Problem,
+}
+
+type Evaluated<T> = Result<T, Failure>;
+
+/// Says which operation a problem is in.
+trait At<T> {
+    fn at(self, node: &Node) -> Evaluated<T>;
+}
+
+impl<T> At<T> for Result<T, Problem> {
+    fn at(self, node: &Node) -> Evaluated<T> {
+        self.map_err(|problem| Failure { column: node.column, problem })
+    }
+}
+
+pub(super) struct Machine<'v, 'b> {
+    variables: &'v Variables<'v>,
+    budget: &'b mut Budget,
+    locals: Vec<Value<'v>>,
+}
+
+impl<'v, 'b> Machine<'v, 'b> {
+    pub(super) fn run(
+        program: &'v Program,
+        variables: &'v Variables<'v>,
+        budget: &'b mut Budget,
+    ) -> Evaluated<Value<'v>> {
+        let locals = vec![Value::Null; program.slots];
+        Machine { variables, budget, locals }.value(&program.root)
+    }
+
+    fn value(&mut self, node: &'v Node) -> Evaluated<Value<'v>> {
+        self.budget.step(1).at(node)?;
+        match &node.kind {
+            Kind::Constant(constant) => Ok(literal(constant)),
+            Kind::Variable(variable) => self.variable(node, *variable),
+            Kind::Local { slot, .. } => Ok(self.locals.get(*slot).cloned().unwrap_or(Value::Null)),
+            Kind::Select { of, field, optional } => self.select(node, of, field, *optional),
+            Kind::Has { of, field } => self.has(node, of, field),
+            Kind::Index { of, key, optional } => self.index(node, of, key, *optional),
+            Kind::Not(of) => Ok(Value::Bool(!self.truth(of)?)),
+            Kind::Negate(of) => {
+                let value = self.value(of)?;
+                operators::negate(&value).at(node)
+            }
+            Kind::And(left, right) => self.decide(left, right, false),
+            Kind::Or(left, right) => self.decide(left, right, true),
+            Kind::Conditional(parts) => {
+                let [condition, yes, no] = &**parts;
+                if self.truth(condition)? { self.value(yes) } else { self.value(no) }
+            }
+            Kind::Binary(operator, operands) => {
+                let [left, right] = &**operands;
+                let (left, right) = (self.value(left)?, self.value(right)?);
+                operators::binary(self.budget, *operator, &left, &right).at(node)
+            }
+            Kind::List(elements) => self.list(node, elements),
+            Kind::Map(entries) => self.map(node, entries),
+            Kind::Call { function, arguments } => match arguments.as_slice() {
+                [one] => {
+                    let one = [self.value(one)?];
+                    (function.call)(self.budget, &one).at(node)
+                }
+                [one, two] => {
+                    let both = [self.value(one)?, self.value(two)?];
+                    (function.call)(self.budget, &both).at(node)
+                }
+                more => {
+                    let values = more.iter().map(|argument| self.value(argument));
+                    let values = values.collect::<Evaluated<Vec<_>>>()?;
+                    (function.call)(self.budget, &values).at(node)
+                }
+            },
+            Kind::Matches { of, pattern } => {
+                let text = self.value(of)?;
+                patterns::is_match(self.budget, &text, pattern).at(node)
+            }
+            Kind::Loop(around) => self.run_loop(node, around),
+            Kind::OptionalMap { of, slot, body, flat } => self.optional_map(node, of, *slot, body, *flat),
+        }
+    }
+
+    fn variable(&mut self, node: &Node, variable: Variable) -> Evaluated<Value<'v>> {
+        let variables = self.variables;
+        Ok(match variable {
+            Variable::Pod => Value::json(variables.pod),
+            Variable::Container => match variables.container {
+                Some(container) => Value::json(container),
+                None => return Err(Problem::from("there is no container here")).at(node),
+            },
+            Variable::NamespaceObject => Value::Map(Map::Namespace(&variables.namespace)),
+            Variable::Params => Value::Map(Map::Params(variables.params)),
+            Variable::Profile => Value::Map(Map::Profile(variables.profile)),
+            Variable::Cluster => Value::tree(variables.cluster),
+        })
+    }
+
+    fn truth(&mut self, node: &'v Node) -> Evaluated<bool> {
+        match self.value(node)? {
+            Value::Bool(value) => Ok(value),
+            other => {
+                let what = operators::described(&other);
+                Err(Problem::from(format!("here stands {what}, not a bool"))).at(node)
+            }
+        }
+    }
+
+    /// `&&` and `||`: one side that decides wins over an error of the other.
+    fn decide(&mut self, left: &'v Node, right: &'v Node, by: bool) -> Evaluated<Value<'v>> {
+        let first = self.truth(left);
+        match first {
+            Ok(value) if value == by => return Ok(Value::Bool(by)),
+            Err(Failure { problem: Problem::Exhausted(_), .. }) => return first.map(Value::Bool),
+            _ => {}
+        }
+        match (first, self.truth(right)) {
+            (_, Ok(value)) if value == by => Ok(Value::Bool(by)),
+            (_, Err(failure @ Failure { problem: Problem::Exhausted(_), .. })) => Err(failure),
+            (Err(failure), _) => Err(failure),
+            (Ok(_), right) => right.map(Value::Bool),
+        }
+    }
+
+    fn select(&mut self, node: &'v Node, of: &'v Node, name: &str, optional: bool) -> Evaluated<Value<'v>> {
+        let (holder, chained) = self.unwrapped(of)?;
+        let Some(holder) = holder else { return Ok(Value::Optional(None)) };
+        let found = match &holder {
+            Value::Map(map) => map.field(self.budget, name).at(node)?,
+            _ if optional => None,
+            other => return Err(no_fields(of, name, other)).at(node),
+        };
+        match found {
+            found if optional || chained => Ok(Value::Optional(found.map(Rc::new))),
+            Some(value) => Ok(value),
+            None => Err(missing_field(of, name)).at(node),
+        }
+    }
+
+    fn has(&mut self, node: &'v Node, of: &'v Node, name: &str) -> Evaluated<Value<'v>> {
+        match self.unwrapped(of)?.0 {
+            None => Ok(Value::Bool(false)),
+            Some(Value::Map(map)) => Ok(Value::Bool(map.field(self.budget, name).at(node)?.is_some())),
+            Some(other) => Err(no_fields(of, name, &other)).at(node),
+        }
+    }
+
+    fn index(&mut self, node: &'v Node, of: &'v Node, key: &'v Node, optional: bool) -> Evaluated<Value<'v>> {
+        let (holder, chained) = self.unwrapped(of)?;
+        let Some(holder) = holder else { return Ok(Value::Optional(None)) };
+        let key_value = self.value(key)?;
+        let found = match (&holder, operators::as_index(&key_value)) {
+            (Value::Map(map), _) => map.get(self.budget, &key_value).at(node)?,
+            (Value::List(list), Some(index)) => usize::try_from(index).ok().and_then(|index| list.get(index)),
+            _ if optional => None,
+            (Value::List(_), None) => {
+                let what = operators::described(&key_value);
+                return Err(Problem::from(format!("a list is indexed with an int, not with {what}")))
+                    .at(node);
+            }
+            (other, _) => {
+                let what = operators::described(other);
+                return Err(Problem::from(format!("{} is {what}: it has no elements", named(of)))).at(node);
+            }
+        };
+        match found {
+            found if optional || chained => Ok(Value::Optional(found.map(Rc::new))),
+            Some(value) => Ok(value),
+            None => Err(missing_element(of, &holder, &key_value)).at(node),
+        }
+    }
+
+    /// A value without the optional around it, and whether there was one; `None` for an empty one.
+    fn unwrapped(&mut self, node: &'v Node) -> Evaluated<(Option<Value<'v>>, bool)> {
+        Ok(match self.value(node)? {
+            Value::Optional(None) => (None, true),
+            Value::Optional(Some(value)) => (Some((*value).clone()), true),
+            value => (Some(value), false),
+        })
+    }
+
+    /// The value of an element that is optional if written so; `None` if it is to be left out.
+    fn element(&mut self, node: &'v Node, optional: bool) -> Evaluated<Option<Value<'v>>> {
+        if optional { Ok(self.unwrapped(node)?.0) } else { self.value(node).map(Some) }
+    }
+
+    fn list(&mut self, node: &Node, elements: &'v [(Node, bool)]) -> Evaluated<Value<'v>> {
+        let mut items = Vec::with_capacity(elements.len());
+        for (element, optional) in elements {
+            items.extend(self.element(element, *optional)?);
+        }
+        Value::new_list(self.budget, items).at(node)
+    }
+
+    fn map(&mut self, node: &Node, entries: &'v [(Node, Node, bool)]) -> Evaluated<Value<'v>> {
+        self.budget.produce(entries.len().saturating_mul(4 * size_of::<Value<'_>>())).at(node)?;
+        let mut map = BTreeMap::new();
+        for (key, value, optional) in entries {
+            let key_value = self.value(key)?;
+            let Some(entry) = Key::from_value(&key_value) else {
+                let what = operators::described(&key_value);
+                return Err(Problem::from(format!("the key of a map cannot be {what}"))).at(key);
+            };
+            let Some(value) = self.element(value, *optional)? else { continue };
+            if map.insert(entry, value).is_some() {
+                return Err(Problem::from("the map has this key twice")).at(key);
+            }
+        }
+        Ok(Value::Map(Map::Built(Rc::new(map.into_iter().collect()))))
+    }
+
+    fn optional_map(
+        &mut self,
+        node: &Node,
+        of: &'v Node,
+        slot: usize,
+        body: &'v Node,
+        flat: bool,
+    ) -> Evaluated<Value<'v>> {
+        match self.value(of)? {
+            Value::Optional(None) => Ok(Value::Optional(None)),
+            Value::Optional(Some(value)) => {
+                self.set_local(slot, (*value).clone());
+                let mapped = self.value(body)?;
+                Ok(if flat { mapped } else { Value::Optional(Some(Rc::new(mapped))) })
+            }
+            other => {
+                let what = operators::described(&other);
+                Err(Problem::from(format!("optMap works on an optional, not on {what}"))).at(node)
+            }
+        }
+    }
+
+    fn set_local(&mut self, slot: usize, value: Value<'v>) {
+        if let Some(local) = self.locals.get_mut(slot) {
+            *local = value;
+        }
+    }
+
+    fn run_loop(&mut self, node: &Node, around: &'v Loop) -> Evaluated<Value<'v>> {
+        let items = match self.value(&around.over)? {
+            Value::List(list) => list,
+            Value::Map(map) => {
+                self.budget.step(map.len()).at(node)?;
+                super::value::List::Built(Rc::new(map.keys()))
+            }
+            other => {
+                let what = operators::described(&other);
+                let problem = format!("{} is {what}: only lists and maps have elements", named(&around.over));
+                return Err(Problem::from(problem)).at(node);
+            }
+        };
+        match around.kind {
+            LoopKind::All => self.quantify(around, items.iter(), false),
+            LoopKind::Exists => self.quantify(around, items.iter(), true),
+            LoopKind::ExistsOne => {
+                let mut count = 0_usize;
+                for item in items.iter() {
+                    self.set_local(around.slot, item);
+                    count += usize::from(self.truth(&around.body)?);
+                }
+                Ok(Value::Bool(count == 1))
+            }
+            LoopKind::Map => {
+                let mut mapped = Vec::new();
+                for item in items.iter() {
+                    self.set_local(around.slot, item);
+                    if let Some(condition) = &around.condition
+                        && !self.truth(condition)?
+                    {
+                        continue;
+                    }
+                    mapped.push(self.value(&around.body)?);
+                }
+                Value::new_list(self.budget, mapped).at(node)
+            }
+            LoopKind::Filter => {
+                let mut kept = Vec::new();
+                for item in items.iter() {
+                    self.set_local(around.slot, item.clone());
+                    if self.truth(&around.body)? {
+                        kept.push(item);
+                    }
+                }
+                Value::new_list(self.budget, kept).at(node)
+            }
+            LoopKind::SortBy => {
+                let mut keyed = Vec::new();
+                for item in items.iter() {
+                    self.set_local(around.slot, item.clone());
+                    keyed.push((self.value(&around.body)?, item));
+                }
+                lists::sort_by_key(self.budget, keyed).at(node)
+            }
+        }
+    }
+
+    /// `all` and `exists`: one element that decides wins over the errors of others.
+    fn quantify(
+        &mut self,
+        around: &'v Loop,
+        items: impl Iterator<Item = Value<'v>>,
+        by: bool,
+    ) -> Evaluated<Value<'v>> {
+        let mut failed = None;
+        for item in items {
+            self.set_local(around.slot, item);
+            match self.truth(&around.body) {
+                Ok(value) if value == by => return Ok(Value::Bool(by)),
+                Ok(_) => {}
+                Err(failure) if matches!(failure.problem, Problem::Exhausted(_)) => return Err(failure),
+                Err(failure) => {
+                    failed.get_or_insert(failure);
+                }
+            }
+        }
+        failed.map_or(Ok(Value::Bool(!by)), Err)
+    }
+}
+
+fn literal(constant: &Constant) -> Value<'_> {
+    match constant {
+        Constant::Null => Value::Null,
+        Constant::Bool(value) => Value::Bool(*value),
+        Constant::Int(number) => Value::Int(*number),
+        Constant::Uint(number) => Value::Uint(*number),
+        Constant::Double(number) => Value::Double(*number),
+        Constant::Text(text) => Value::text(text),
+        Constant::Bytes(bytes) => Value::Bytes(Rc::from(&**bytes)),
+        Constant::Type(name) => Value::Type(name),
+    }
+}
+
+fn named(node: &Node) -> String {
+    node.path().unwrap_or_else(|| "this".to_owned())
+}
+
+fn no_fields(of: &Node, name: &str, value: &Value<'_>) -> Problem {
+    format!("{} is {}: it has no field {name}", named(of), operators::described(value)).into()
+}
+
+fn missing_field(of: &Node, name: &str) -> Problem {
+    let path = named(of);
+    match of.path() {
+        Some(path) => format!(
+            "{path} has no {name}; test it with has({path}.{name}), or give a default with {path}.?{name}.orValue(…)"
+        ),
+        None => format!("{path} has no {name}"),
+    }
+    .into()
+}
+
+fn missing_element(of: &Node, holder: &Value<'_>, key: &Value<'_>) -> Problem {
+    let path = named(of);
+    match (holder, key) {
+        (Value::List(list), _) => {
+            format!("{path} has {} elements, none at {}", list.len(), operators::shown(key))
+        }
+        _ => format!("{path} has no key {}; test it with {0} in {path}", operators::shown(key)),
+    }
+    .into()
+}

@@ -1,0 +1,167 @@
+//! A string leaf of a template, with expressions in it or without.
+
+use serde_json::Value as JsonValue;
+
+use super::budget::Budget;
+use super::parse::column_at;
+use super::result::add_to_text;
+use super::scan::Scanner;
+use super::{CompileError, EvaluationError, Expression, Reads, Scope, Variables};
+
+/// A string leaf of a template: literal text, one expression, or text with expressions in it.
+#[derive(Clone, Debug)]
+pub struct Text {
+    pieces: Vec<Piece>,
+    reads: Reads,
+}
+
+#[derive(Clone, Debug)]
+enum Piece {
+    Literal(String),
+    Expression {
+        expression: Expression,
+        /// The characters before it in the leaf.
+        before: usize,
+    },
+}
+
+const OPEN: &str = "$[[";
+const ESCAPED: &str = "$$[[";
+
+impl Text {
+    /// Reads a leaf: CEL stands between `$[[` and `]]`, and `$$[[` is a literal `$[[`. An expression ends at the
+    /// first `]]` that is in no bracket, no string and no comment of it.
+    ///
+    /// # Errors
+    /// A `$[[` has no end, or what it holds does not compile. The column is that in the leaf.
+    pub fn parse(text: &str, scope: &Scope<'_>) -> Result<Self, CompileError> {
+        let mut pieces = Vec::new();
+        let mut literal = String::new();
+        let mut at = 0;
+        while let Some(found) = text.get(at..).and_then(|rest| rest.find(OPEN)) {
+            let start = at + found;
+            if start > at && text.get(start - 1..).is_some_and(|rest| rest.starts_with(ESCAPED)) {
+                literal.push_str(text.get(at..start - 1).unwrap_or_default());
+                literal.push_str(OPEN);
+                at = start + OPEN.len();
+                continue;
+            }
+            literal.push_str(text.get(at..start).unwrap_or_default());
+            if !literal.is_empty() {
+                pieces.push(Piece::Literal(std::mem::take(&mut literal)));
+            }
+            let inside = start + OPEN.len();
+            let before = column_at(text, inside) - 1;
+            let shifted = |error: CompileError| CompileError { column: error.column + before, ..error };
+            let length = expression_length(text.get(inside..).unwrap_or_default()).map_err(shifted)?;
+            let length = length.ok_or_else(|| CompileError {
+                column: column_at(text, start),
+                message: "this $[[ has no ]]; write $$[[ for a literal $[[".to_owned(),
+            })?;
+            let source = text.get(inside..inside + length).unwrap_or_default();
+            pieces.push(Piece::Expression {
+                expression: Expression::compile(source, scope).map_err(shifted)?,
+                before,
+            });
+            at = inside + length + 2;
+        }
+        literal.push_str(text.get(at..).unwrap_or_default());
+        if !literal.is_empty() || pieces.is_empty() {
+            pieces.push(Piece::Literal(literal));
+        }
+        let mut reads = Reads::default();
+        for piece in &pieces {
+            if let Piece::Expression { expression, .. } = piece {
+                reads.add(expression.reads());
+            }
+        }
+        Ok(Self { pieces, reads })
+    }
+
+    /// The text, if there is no expression in it.
+    pub fn is_literal(&self) -> Option<&str> {
+        match self.pieces.as_slice() {
+            [Piece::Literal(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Whether the leaf is exactly one expression, which gives it its type.
+    pub fn is_expression(&self) -> bool {
+        matches!(self.pieces.as_slice(), [Piece::Expression { .. }])
+    }
+
+    /// What the expressions in it read.
+    pub fn reads(&self) -> &Reads {
+        &self.reads
+    }
+
+    /// The leaf's value. A leaf that is exactly one expression has that expression's type; a quantity or a
+    /// duration becomes its text. Every other leaf is text.
+    ///
+    /// # Errors
+    /// An expression fails, or its value cannot stand in a text. The column is that in the leaf.
+    pub fn render(
+        &self,
+        variables: &Variables<'_>,
+        budget: &mut Budget,
+    ) -> Result<JsonValue, EvaluationError> {
+        let within = |before: usize| {
+            move |error: EvaluationError| EvaluationError { column: error.column + before, ..error }
+        };
+        if let [Piece::Expression { expression, before }] = self.pieces.as_slice() {
+            return expression.evaluate(variables, budget).map_err(within(*before));
+        }
+        let mut text = String::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Literal(literal) => text.push_str(literal),
+                Piece::Expression { expression, before } => expression
+                    .with_value(variables, budget, |budget, value| add_to_text(budget, &mut text, value))
+                    .map_err(within(*before))?,
+            }
+        }
+        Ok(JsonValue::String(text))
+    }
+
+    /// Whether some values of the variables could render to this text: its literal pieces are in it, in their
+    /// order, with anything between them. Nothing is evaluated.
+    pub fn could_be(&self, actual: &str) -> bool {
+        let mut rest = actual;
+        let mut is_anchored = true;
+        for (index, piece) in self.pieces.iter().enumerate() {
+            let Piece::Literal(literal) = piece else {
+                is_anchored = false;
+                continue;
+            };
+            let is_last = index + 1 == self.pieces.len();
+            let after = match (is_anchored, is_last) {
+                (true, true) => return rest == literal,
+                (true, false) => rest.strip_prefix(literal.as_str()),
+                (false, true) => return rest.ends_with(literal.as_str()),
+                (false, false) => rest.find(literal.as_str()).and_then(|at| rest.get(at + literal.len()..)),
+            };
+            match after {
+                Some(after) => rest = after,
+                None => return false,
+            }
+            is_anchored = true;
+        }
+        true
+    }
+}
+
+/// How long the expression is that a text begins with; `None` if it has no `]]`.
+fn expression_length(text: &str) -> Result<Option<usize>, CompileError> {
+    let mut scanner = Scanner::new(text);
+    loop {
+        let depth = scanner.depth();
+        match scanner.next_outside_strings()? {
+            None => return Ok(None),
+            Some((at, ']')) if depth == 0 && text.get(at + 1..).is_some_and(|rest| rest.starts_with(']')) => {
+                return Ok(Some(at));
+            }
+            Some(_) => {}
+        }
+    }
+}

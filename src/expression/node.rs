@@ -1,0 +1,181 @@
+//! A compiled expression: names resolved, functions found, constant patterns compiled.
+
+use regex::Regex;
+
+use super::functions::Function;
+
+/// One operation, and where it stands.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    /// The column in the expression, from 1, in characters.
+    pub(super) column: usize,
+    pub(super) kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Kind {
+    Constant(Constant),
+    Variable(Variable),
+    Local {
+        slot: usize,
+        name: Box<str>,
+    },
+    Select {
+        of: Box<Node>,
+        field: Box<str>,
+        optional: bool,
+    },
+    /// `has(of.field)`.
+    Has {
+        of: Box<Node>,
+        field: Box<str>,
+    },
+    Index {
+        of: Box<Node>,
+        key: Box<Node>,
+        optional: bool,
+    },
+    Not(Box<Node>),
+    Negate(Box<Node>),
+    And(Box<Node>, Box<Node>),
+    Or(Box<Node>, Box<Node>),
+    Conditional(Box<[Node; 3]>),
+    Binary(Operator, Box<[Node; 2]>),
+    /// The elements; a `true` with those that are optional, as in `[?x]`.
+    List(Vec<(Node, bool)>),
+    /// Keys and values; a `true` with those that are optional, as in `{?k: v}`.
+    Map(Vec<(Node, Node, bool)>),
+    Call {
+        function: &'static Function,
+        arguments: Vec<Node>,
+    },
+    /// `matches` with a pattern that is known.
+    Matches {
+        of: Box<Node>,
+        pattern: Box<Regex>,
+    },
+    Loop(Box<Loop>),
+    /// `of.optMap(name, body)`, or with `flat` `of.optFlatMap(name, body)`.
+    OptionalMap {
+        of: Box<Node>,
+        slot: usize,
+        body: Box<Node>,
+        flat: bool,
+    },
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Constant {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Uint(u64),
+    Double(f64),
+    Text(Box<str>),
+    Bytes(Box<[u8]>),
+    Type(&'static str),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Variable {
+    Pod,
+    Container,
+    NamespaceObject,
+    Params,
+    Profile,
+    Cluster,
+}
+
+impl Variable {
+    /// All of them.
+    pub(super) const ALL: [Self; 6] =
+        [Self::Pod, Self::Container, Self::NamespaceObject, Self::Params, Self::Profile, Self::Cluster];
+
+    /// The name in an expression.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Pod => "pod",
+            Self::Container => "container",
+            Self::NamespaceObject => "namespaceObject",
+            Self::Params => "params",
+            Self::Profile => "profile",
+            Self::Cluster => "cluster",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operator {
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    Remainder,
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+    In,
+}
+
+impl Operator {
+    /// As it is written.
+    pub(super) fn sign(self) -> &'static str {
+        match self {
+            Self::Add => "+",
+            Self::Subtract => "-",
+            Self::Multiply => "*",
+            Self::Divide => "/",
+            Self::Remainder => "%",
+            Self::Equal => "==",
+            Self::NotEqual => "!=",
+            Self::Less => "<",
+            Self::LessOrEqual => "<=",
+            Self::Greater => ">",
+            Self::GreaterOrEqual => ">=",
+            Self::In => "in",
+        }
+    }
+}
+
+/// `of.all(name, body)` and the like.
+#[derive(Clone, Debug)]
+pub(super) struct Loop {
+    pub(super) kind: LoopKind,
+    pub(super) over: Node,
+    pub(super) slot: usize,
+    /// The condition of `map(name, condition, body)`.
+    pub(super) condition: Option<Node>,
+    pub(super) body: Node,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LoopKind {
+    All,
+    Exists,
+    ExistsOne,
+    Map,
+    Filter,
+    SortBy,
+}
+
+impl Node {
+    /// What the node reads, as its author wrote it, if it is a variable or a part of one: for messages.
+    pub(super) fn path(&self) -> Option<String> {
+        match &self.kind {
+            Kind::Variable(variable) => Some(variable.name().to_owned()),
+            Kind::Local { name, .. } => Some(name.to_string()),
+            Kind::Select { of, field, optional } => {
+                Some(format!("{}.{}{field}", of.path()?, if *optional { "?" } else { "" }))
+            }
+            Kind::Index { of, key, .. } => match &key.kind {
+                Kind::Constant(Constant::Int(index)) => Some(format!("{}[{index}]", of.path()?)),
+                Kind::Constant(Constant::Text(key)) => Some(format!("{}[{key:?}]", of.path()?)),
+                _ => Some(format!("{}[…]", of.path()?)),
+            },
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! From text to a compiled expression.
+
+use std::thread;
+
+use cel::Env;
+use cel::parser::ParseErrors;
+
+use super::lower::Lower;
+use super::node::Node;
+use super::scan::Scanner;
+use super::{CompileError, Reads, Scope};
+
+/// The longest expression, in bytes.
+const LONGEST: usize = 4096;
+
+/// How deep brackets may be nested.
+const DEEPEST_BRACKETS: usize = 48;
+
+/// The stack of the thread that parses, in bytes. The parser recurses once for each link of `a.b.c…` and each
+/// operand of `1+1+…`; the longest expression takes less than 8 MiB in a debug build. Only what is used is
+/// ever taken from the machine.
+const STACK: usize = 64 << 20;
+
+/// A compiled expression.
+#[derive(Debug)]
+pub(super) struct Program {
+    pub(super) root: Node,
+    /// How many names of loops are alive at once.
+    pub(super) slots: usize,
+    pub(super) reads: Reads,
+}
+
+/// Compiles an expression.
+///
+/// # Errors
+/// It is too long or nested too deeply, it is not CEL, or it names what is not there.
+pub(super) fn compile(source: &str, scope: &Scope<'_>) -> Result<Program, CompileError> {
+    if source.len() > LONGEST {
+        let message = format!("an expression has at most {LONGEST} bytes; this one has {}", source.len());
+        return Err(CompileError { column: 1, message });
+    }
+    let mut scanner = Scanner::new(source);
+    while let Some((at, _)) = scanner.next_outside_strings()? {
+        if scanner.depth() > DEEPEST_BRACKETS {
+            let message = format!("brackets are nested more than {DEEPEST_BRACKETS} deep");
+            return Err(CompileError { column: column_at(source, at), message });
+        }
+    }
+    let unparsable = || CompileError { column: 1, message: "this cannot be parsed".to_owned() };
+    thread::scope(|threads| {
+        let parser = thread::Builder::new().name("expression".to_owned()).stack_size(STACK);
+        match parser.spawn_scoped(threads, || parse(source, scope)) {
+            Ok(parsed) => parsed.join().unwrap_or_else(|_| Err(unparsable())),
+            Err(error) => Err(CompileError {
+                column: 1,
+                message: format!("no thread could be started to parse it: {error}"),
+            }),
+        }
+    })
+}
+
+/// The column of a byte of a text, from 1, in characters.
+pub(super) fn column_at(text: &str, byte: usize) -> usize {
+    text.char_indices().take_while(|(at, _)| *at < byte).count() + 1
+}
+
+fn parse(source: &str, scope: &Scope<'_>) -> Result<Program, CompileError> {
+    // An environment without macros: `has`, `all` and the like stay calls, and `lower` makes loops of them.
+    match Env::default().parser().parse_with_source_info(source) {
+        Ok((expression, positions)) => Lower::new(scope, &positions).lower(&expression),
+        Err(errors) => Err(first_error(source, &errors)),
+    }
+}
+
+fn first_error(source: &str, errors: &ParseErrors) -> CompileError {
+    let Some(error) = errors.errors.first() else {
+        return CompileError { column: 1, message: "this is not CEL".to_owned() };
+    };
+    let line = usize::try_from(error.pos.0).unwrap_or(1).max(1);
+    let before: usize = source.split_inclusive('\n').take(line - 1).map(|line| line.chars().count()).sum();
+    let column = before + usize::try_from(error.pos.1).unwrap_or(1).max(1);
+    CompileError { column, message: reworded(&error.msg) }
+}
+
+/// The parser's message without its list of everything that could have stood there.
+fn reworded(message: &str) -> String {
+    let message = message.strip_prefix("Syntax error: ").unwrap_or(message);
+    let message = message.split_once(" expecting ").map_or(message, |(message, _)| message);
+    let quoted = |prefix: &str| message.strip_prefix(prefix);
+    if message.ends_with("'<EOF>'") {
+        return "the expression ends too early".to_owned();
+    }
+    let unexpected = [
+        "mismatched input ",
+        "extraneous input ",
+        "no viable alternative at input ",
+        "token recognition error at: ",
+    ]
+    .into_iter()
+    .find_map(quoted);
+    match unexpected {
+        Some(what) => format!("unexpected {}", what.chars().take(40).collect::<String>()),
+        None => message.chars().take(200).collect(),
+    }
+}

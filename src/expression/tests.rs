@@ -1,0 +1,87 @@
+//! What the tests of expressions share.
+
+mod functions;
+mod hostile;
+mod language;
+mod leaves;
+mod names;
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value as JsonValue, json};
+
+use super::*;
+
+const POD: &str = r#"{
+  "apiVersion": "v1", "kind": "Pod",
+  "metadata": {"name": "shop", "namespace": "web", "labels": {"app": "shop", "a.b/c": "d"}, "creationTimestamp": null},
+  "spec": {
+    "hostNetwork": true, "weight": 1.5, "big": 18446744073709551615,
+    "containers": [
+      {"name": "app", "image": "shop:1", "ports": [{"containerPort": 80}, {"containerPort": 443}],
+       "resources": {"limits": {"memory": "64Mi"}}},
+      {"name": "log", "image": "log:2"}
+    ],
+    "volumes": []
+  }
+}"#;
+
+const PARAMS: [&str; 6] = ["directory", "memory", "wait", "port", "debug", "names"];
+
+pub(super) fn scope() -> Scope<'static> {
+    Scope { params: Some(&PARAMS), container: true }
+}
+
+fn params() -> BTreeMap<String, ParameterValue> {
+    let params = [
+        ("directory", ParameterValue::String("/var/log".to_owned())),
+        ("memory", ParameterValue::Quantity("64Mi".parse().unwrap())),
+        ("wait", ParameterValue::Duration("90s".parse().unwrap())),
+        ("port", ParameterValue::Integer(8080)),
+        ("debug", ParameterValue::Boolean(true)),
+        ("names", ParameterValue::List(vec!["a".to_owned(), "b".to_owned()])),
+    ];
+    params.map(|(name, value)| (name.to_owned(), value)).into()
+}
+
+/// Calls with the variables of a pod.
+pub(super) fn with_pod<T>(pod: &str, call: impl FnOnce(&Variables<'_>) -> T) -> T {
+    let pod: Json<'_> = serde_json::from_str(pod).unwrap();
+    let labels = [("team".to_owned(), "web".to_owned())].into();
+    let annotations = BTreeMap::new();
+    let cluster = json!({"name": "prod", "sizes": [1, 2, 3]});
+    let container = pod.get("spec").get("containers").get(0);
+    call(&Variables {
+        pod: &pod,
+        container: Some(container),
+        namespace: NamespaceView { name: "web", labels: &labels, annotations: &annotations },
+        params: &params(),
+        profile: "shipper",
+        cluster: &cluster,
+    })
+}
+
+pub(super) fn evaluate(source: &str) -> Result<JsonValue, EvaluationError> {
+    let expression =
+        Expression::compile(source, &scope()).unwrap_or_else(|error| panic!("{source}: {error}"));
+    with_pod(POD, |variables| expression.evaluate(variables, &mut Budget::new()))
+}
+
+/// Each expression must be true.
+pub(super) fn all_hold(expressions: &[&str]) {
+    for source in expressions {
+        assert_eq!(evaluate(source), Ok(JsonValue::Bool(true)), "{source}");
+    }
+}
+
+/// Each expression must fail with a message that contains the text.
+pub(super) fn all_fail(expressions: &[(&str, &str)]) {
+    for (source, part) in expressions {
+        let message = evaluate(source).expect_err(source).message;
+        assert!(message.contains(part), "{source}: {message}");
+    }
+}
+
+pub(super) fn compile_error(source: &str) -> CompileError {
+    Expression::compile(source, &scope()).expect_err(source)
+}

@@ -1,0 +1,198 @@
+//! Inputs that are made to hold up the webhook, or to take its memory.
+
+use std::time::{Duration, Instant};
+
+use super::*;
+
+/// Nothing here may take longer; the slowest takes a tenth of it in a debug build.
+const SLOW: Duration = Duration::from_secs(1);
+
+fn within_time<T>(what: &str, run: impl FnOnce() -> T) -> T {
+    let start = Instant::now();
+    let result = run();
+    let taken = start.elapsed();
+    assert!(taken < SLOW * 3, "{} took {taken:?}", what.chars().take(60).collect::<String>());
+    result
+}
+
+/// Compiles and, if that works, evaluates: anything but an end is a failure of the test.
+fn survives(source: &str) -> Result<JsonValue, String> {
+    within_time(source, || {
+        let expression = Expression::compile(source, &scope()).map_err(|error| error.message)?;
+        with_pod(POD, |variables| expression.evaluate(variables, &mut Budget::new()))
+            .map_err(|error| error.message)
+    })
+}
+
+#[test]
+fn what_is_too_long_or_too_deep_does_not_compile() {
+    for (source, part) in [
+        ("a".repeat(4097), "at most 4096 bytes; this one has 4097"),
+        ("[".repeat(5000), "at most 4096 bytes"),
+        ("(".repeat(200) + "1" + &")".repeat(200), "nested more than 48 deep"),
+        ("[".repeat(4000), "nested more than 48 deep"),
+        ("{1:".repeat(1300), "nested more than 48 deep"),
+        ("pod".to_owned() + &".b".repeat(2000), "nested more than 64 deep"),
+        ("pod".to_owned() + &"[0]".repeat(1300), "nested more than 64 deep"),
+        ("pod".to_owned() + &".size()".repeat(500), "nested more than 64 deep"),
+        ("1".to_owned() + &"+1".repeat(2000), "nested more than 64 deep"),
+        ("1".to_owned() + &"==1".repeat(1000), "nested more than 64 deep"),
+        ("!(".repeat(40) + "true" + &")".repeat(40), "deep"),
+        ("true?".repeat(700) + "1" + &":1".repeat(700), ""),
+        ("true".to_owned() + &"&&true".repeat(600), "at most 1000 operations"),
+        ("[".to_owned() + &"1,".repeat(1500) + "1]", "at most 1000 operations"),
+        ("1".to_owned() + &"(".repeat(48), "ends too early"),
+    ] {
+        let message = within_time(&source, || survives(&source)).expect_err(&source);
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[test]
+fn the_longest_chains_of_signs_are_signs() {
+    assert_eq!(survives(&("!".repeat(4000) + "true")), Ok(json!(true)));
+    assert_eq!(survives(&("-".repeat(4001) + "params.port")), Ok(json!(-8080)));
+}
+
+#[test]
+fn the_deepest_expression_that_compiles_runs_on_a_small_stack() {
+    let deep = "size(".repeat(30) + "[1]" + &")".repeat(30);
+    let lists = "[".repeat(47) + "1" + &"]".repeat(47);
+    let sums = "1".to_owned() + &"+1".repeat(62);
+    let loops = (0..8).map(|n| format!("[1].all(x{n}, ")).collect::<String>() + "true" + &")".repeat(8);
+    std::thread::Builder::new()
+        .stack_size(1 << 20)
+        .spawn(move || {
+            assert!(survives(&deep).is_err());
+            assert!(survives(&lists).is_ok());
+            assert_eq!(survives(&sums), Ok(json!(63)));
+            assert_eq!(survives(&loops), Ok(json!(true)));
+        })
+        .unwrap()
+        .join()
+        .unwrap();
+}
+
+#[test]
+fn nested_loops_run_out_of_steps() {
+    let ten = "[0,1,2,3,4,5,6,7,8,9]";
+    let nested = |loops: usize| {
+        (0..loops).map(|n| format!("{ten}.all(x{n}, ")).collect::<String>() + "true" + &")".repeat(loops)
+    };
+    assert_eq!(survives(&nested(4)), Ok(json!(true)));
+    assert!(survives(&nested(7)).unwrap_err().contains("1000000 steps"));
+    assert!(survives(&nested(9)).unwrap_err().contains("loops are nested more than 8 deep"));
+    let ranges = "lists.range(10000).all(a, lists.range(10000).all(b, a + b >= 0))";
+    assert!(survives(ranges).unwrap_err().contains("a request has"));
+}
+
+#[test]
+fn no_error_is_hidden_that_ends_the_budget() {
+    for source in [
+        "lists.range(10000).exists(a, lists.range(10000).exists(b, false)) || true",
+        "[1].exists(x, lists.range(10000).all(a, lists.range(10000).all(b, true))) || true",
+        "[optional.of(1)].map(x, lists.range(10000).map(a, lists.range(1000)))[?0].hasValue()",
+    ] {
+        assert!(survives(source).unwrap_err().contains("is stopped here"), "{source}");
+    }
+}
+
+#[test]
+fn what_doubles_runs_out_of_memory_that_is_counted() {
+    let doubled = |by: &str| {
+        (0..8).fold("'0123456789'".to_owned(), |text, n| {
+            format!("[{text}].map(x{n}, {by})[0]").replace('N', &n.to_string())
+        })
+    };
+    for source in [
+        doubled("xN + xN + xN + xN + xN + xN + xN + xN"),
+        doubled("[xN, xN, xN, xN, xN, xN].join()"),
+        doubled("xN.replace('', xN)"),
+        doubled("'%s%s%s%s%s%s%s%s'.format([xN, xN, xN, xN, xN, xN, xN, xN])"),
+        "lists.range(1000).map(x, lists.range(1000))".to_owned(),
+        "[lists.range(10000)].map(x, x + x + x + x)[0].map(x, 'x')".to_owned(),
+        "lists.range(10000).map(x, 'a').join('0123456789'.replace('', '0123456789').replace('', '0123456789'))".to_owned(),
+        "[lists.range(5000)].map(x, [x, x, x, x, x, x, x, x])[0].flatten(9).flatten()".to_owned(),
+        "lists.range(10000).map(x, pod)".to_owned(),
+        "[lists.range(500).map(x, pod)].map(l, l.map(x, l))".to_owned(),
+        "'%.100f'.format([1e300]).replace('', '%.100f'.format([1e300])).replace('', '%.100f'.format([1e300]))".to_owned(),
+    ] {
+        let result = survives(&source);
+        assert!(result.as_ref().is_err_and(|message| message.contains("a request has")), "{source}: {result:?}");
+    }
+}
+
+#[test]
+fn one_budget_serves_all_expressions_of_a_request() {
+    let expression = Expression::compile("lists.range(5000).all(x, x >= 0)", &scope()).unwrap();
+    let mut budget = Budget::new();
+    with_pod(POD, |variables| {
+        let runs = (0..1000).take_while(|_| expression.holds(variables, &mut budget).is_ok()).count();
+        assert!((1..100).contains(&runs), "{runs}");
+        let error = Expression::compile("1", &scope()).unwrap().evaluate(variables, &mut budget).unwrap_err();
+        assert!(error.is_exhausted);
+    });
+}
+
+#[test]
+fn comparing_large_pods_costs_steps() {
+    let labels: Vec<String> = (0..5000).map(|n| format!("\"label-{n}\": \"value\"")).collect();
+    let pod = format!(
+        r#"{{"metadata": {{"labels": {{{}}}}}, "spec": {{"containers": [{{}}]}}}}"#,
+        labels.join(",")
+    );
+    for source in [
+        "lists.range(1000).all(x, pod == pod)",
+        "lists.range(1000).all(x, pod.metadata.labels.all(k, k in pod.metadata.labels))",
+        "lists.range(1000).all(x, pod.metadata.labels.map(k, k).distinct().size() > 0)",
+        "lists.range(1000).all(x, sets.equivalent(pod.metadata.labels.map(k, k), pod.metadata.labels.map(k, k)))",
+        "lists.range(100).map(x, pod)",
+    ] {
+        let expression = Expression::compile(source, &scope()).unwrap();
+        let error = within_time(source, || {
+            with_pod(&pod, |variables| expression.evaluate(variables, &mut Budget::new()))
+        });
+        assert!(error.as_ref().is_err_and(|error| error.is_exhausted), "{source}: {error:?}");
+    }
+}
+
+#[test]
+fn patterns_are_bounded() {
+    for (source, part) in [
+        ("'a'.matches('(a{1000}){1000}')", "too large"),
+        ("'a'.matches('(((a{100}){100}){100}){100}')", "too large"),
+        ("'a'.matches('((((((((((a*)*)*)*)*)*)*)*)*)*b')", ""),
+        ("lists.range(10000).all(x, !'a'.matches('b' + '{50}'))", "1000000 steps"),
+        ("lists.range(10000).all(x, !'a'.matches('(a{100}){' + string(x + 1) + '}'))", "steps"),
+    ] {
+        let result = survives(source);
+        assert!(
+            result.as_ref().map_or_else(|message| message.contains(part), |_| part.is_empty()),
+            "{source}: {result:?}"
+        );
+    }
+}
+
+#[test]
+fn a_pattern_that_is_slow_on_a_large_pod_is_stopped() {
+    let text = "01".repeat(100_000);
+    let pod = format!(r#"{{"metadata": {{"name": "{text}"}}, "spec": {{"containers": [{{}}]}}}}"#);
+    for pattern in ["[01]*1[01]{12}x", "(?:0?){40}0{40}x", "(.*)(.*)(.*)(.*)x", "(0|1|01|10)*x", "\\\\w{60}x"]
+    {
+        let source = format!("lists.range(1000).all(x, !pod.metadata.name.matches('{pattern}'))");
+        let expression = Expression::compile(&source, &scope()).unwrap();
+        let result = within_time(&source, || {
+            with_pod(&pod, |variables| expression.evaluate(variables, &mut Budget::new()))
+        });
+        assert!(result.is_err_and(|error| error.is_exhausted), "{source}");
+    }
+}
+
+#[test]
+fn internal_names_cannot_be_written() {
+    for source in
+        ["@in(1, [1])", "`_+_`(1, 2)", "_+_(1, 2)", "'a'.@find('b')", "@not_strictly_false(true)", "#unused"]
+    {
+        assert!(Expression::compile(source, &scope()).is_err(), "{source}");
+    }
+}
