@@ -14,7 +14,7 @@ pub use names::{NotAName, ProfileName, is_dns_label, nearest};
 pub use parameter::{Parameter, ParameterType, Source};
 pub use profile::{
     ClusterSidecarProfile, ClusterSidecarProfileSpec, Enforcement, Failure, Files, HostNetwork, Match,
-    NamedExpression, OnConflict, Order, Position, ProfileSpec, ProfileStatus, SidecarProfile,
+    NamedExpression, OnConflict, Order, Position, ProfileSpec, ProfileStatus, SidecarMode, SidecarProfile,
     SidecarProfileSpec,
 };
-pub use status::{InjectedProfile, InjectionStatus, Scope};
+pub use status::{InjectedProfile, InjectionStatus, Replaced, Scope};

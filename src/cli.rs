@@ -54,6 +54,15 @@ impl Cli {
 /// The exit code for input that cannot be read, as for wrong usage.
 const UNREADABLE: u8 = 2;
 
+/// Reads what expressions see as `cluster`.
+fn cluster_values(text: &str) -> Result<serde_json::Value, String> {
+    match serde_saphyr::from_str::<serde_json::Value>(text) {
+        Ok(object @ serde_json::Value::Object(_)) => Ok(object),
+        Ok(_) => Err("write an object, such as {registry: registry.example}".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// Says something to a person.
 fn say(what: impl std::fmt::Display) {
     #[expect(clippy::print_stderr, reason = "what is said to a person goes to stderr")]

@@ -41,6 +41,8 @@ pub(crate) fn entry_of(object: &DynamicObject, scope: Scope) -> (Entry, Vec<Find
     let spec = object.data.get("spec").cloned().unwrap_or_default();
     match serde_path_to_error::deserialize::<_, ProfileSpec>(&spec) {
         Ok(spec) => Entry::new(name, scope, &spec),
-        Err(error) => Entry::unreadable(scope, format!("spec.{}", error.path()), error.inner().to_string()),
+        Err(error) => {
+            Entry::unreadable(name, scope, format!("spec.{}", error.path()), error.inner().to_string())
+        }
     }
 }

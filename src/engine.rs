@@ -9,11 +9,14 @@
 //! start, [merge] puts them into the pod, [patch] writes the difference. Every step leaves lines in the
 //! [`Trace`], each with a [`Reason`] whose code is stable.
 
+mod afterwards;
 mod author;
+mod cost;
 mod holds;
 
 mod merge;
 mod order;
+mod parameters;
 mod patch;
 
 mod pod;
@@ -21,6 +24,7 @@ mod reason;
 mod second_pass;
 mod select;
 mod trace;
+mod validity;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,15 +32,18 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use json_patch::Patch;
 use serde_json::Value;
 
+pub use self::cost::Cost;
 pub use self::reason::{Level, Reason};
 pub use self::trace::{Line, Step, Trace};
 use crate::api::{InjectedProfile, InjectionStatus, keys};
+use crate::expression::{Budget, NamespaceView, Variables};
 use crate::fields::Map;
 use crate::json::Json;
 use crate::profiles::ProfileSet;
 use merge::Merged;
 use pod::Pod;
 use second_pass::Previous;
+use select::Matches;
 
 /// What a decision needs of a namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,10 +57,18 @@ pub struct Namespace {
 }
 
 /// What the operator set at install.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Namespaces that are never injected, besides [`keys::ALWAYS_EXCLUDED_NAMESPACES`].
     pub excluded_namespaces: BTreeSet<String>,
+    /// What expressions see as `cluster`: an object of the operator's own.
+    pub cluster: Value,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { excluded_namespaces: BTreeSet::new(), cluster: Value::Object(serde_json::Map::new()) }
+    }
 }
 
 /// What was decided for a pod.
@@ -115,13 +130,13 @@ pub fn inject(pod: &Json<'_>, namespace: &Namespace, profiles: &ProfileSet, sett
     let mut trace = Trace::default();
     match decide(pod, namespace, profiles, settings, &mut trace) {
         Ok(done) => {
-            trace.add(Step::Patch, done.reason.clone());
+            trace.add(done.reason.clone());
             let Done { reason, profiles, patch } = done;
             Decision { outcome: Outcome::Injected, reason, profiles, patch, trace }
         }
         Err(Ending { reason, patch }) => {
             let outcome = if reason.level() == Level::Denial { Outcome::Denied } else { Outcome::Skipped };
-            trace.add(reason.step(), reason.clone());
+            trace.add(reason.clone());
             Decision { outcome, reason, profiles: Vec::new(), patch, trace }
         }
     }
@@ -158,7 +173,8 @@ fn decide(
     if let Some(reason) = select::excluded(&stripped, namespace, settings) {
         return Err(reason.into());
     }
-    let previous = second_pass::take_away(&mut stripped, &namespace.name, profiles, trace);
+    let status = second_pass::status(&stripped);
+    let previous = second_pass::take_away(&mut stripped, status, &namespace.name, profiles, trace);
     let author = stripped.is_changed().then(|| author::whole(&stripped));
     let pod = match &author {
         Some(author) => stripped.clone().with_author(author),
@@ -170,17 +186,43 @@ fn decide(
         let patch = if leaves { patch::of(&stripped) } else { Patch::default() };
         Ending { reason, patch }
     };
-    let chosen = select::enabled(&pod, namespace, trace)
-        .and_then(|()| select::choose(&pod, namespace, profiles, trace))
-        .map_err(leaving)?;
-    let ordered = order::order(chosen)?;
+    let mut budget = Budget::new();
+    let none = BTreeMap::new();
+    let variables = Variables {
+        pod: pod.author(),
+        container: None,
+        namespace: NamespaceView {
+            name: &namespace.name,
+            labels: &namespace.labels,
+            annotations: &namespace.annotations,
+        },
+        params: &none,
+        profile: "",
+        cluster: &settings.cluster,
+    };
+    let mut selection = {
+        let labels = pod.labels();
+        let mut matches = Matches::new(profiles, namespace, &labels, variables, &mut budget);
+        let mandatory = select::mandatory(&mut matches)?;
+        match select::enabled(&pod, namespace, trace) {
+            Ok(()) => select::choose(&pod, namespace, profiles, mandatory, &mut matches, trace),
+            Err(reason) if mandatory.is_empty() || reason.level() == Level::Denial => Err(reason),
+            Err(reason) => select::insist(&pod, namespace, profiles, mandatory, &reason, trace),
+        }
+        .map_err(leaving)?
+    };
+    parameters::warn_of_unknown_keys(&pod, namespace, profiles, trace);
+    let resolved = parameters::resolve(&pod, namespace, &mut selection, trace)?;
+    let ordered = order::order(selection.profiles.values().cloned().collect())?;
     if let Some(reason) = order::describe(&ordered) {
-        trace.add(Step::Order, reason);
+        trace.add(reason);
     }
-    let merged = merge::merge(pod, &ordered, &previous, trace)?;
+    let inputs = merge::Inputs { variables, parameters: &resolved, previous: &previous };
+    let merged = merge::merge(pod, &ordered, &inputs, &mut selection, &mut budget, trace)?;
     if merged.profiles.is_empty() {
         return Err(leaving(Reason::NothingLeft));
     }
+    afterwards::look(&merged, &ordered, trace)?;
     Ok(finish(merged, came, &previous))
 }
 

@@ -5,18 +5,26 @@
 
 mod app_containers;
 mod compile;
+mod condition;
 mod finding;
 mod kubernetes_types;
 mod matching;
+mod parameters;
+mod samples;
 mod set;
 mod template;
+mod template_value;
 
 pub use app_containers::AppContainers;
 pub use compile::compile;
+pub use condition::Condition;
 pub use finding::{Finding, Severity};
+pub use kubernetes_types::{container_problem, volume_problem};
 pub use matching::Matching;
+pub use parameters::{Parameter, Refusal, shown};
 pub use set::{Entry, InvalidProfile, ProfileSet};
 pub use template::{Element, Template};
+pub use template_value::{Failed, TemplateValue};
 
 use crate::api::{Failure, HostNetwork, OnConflict, Order, ProfileName, Scope};
 
@@ -29,42 +37,26 @@ pub struct Profile {
     pub scope: Scope,
     /// A hash of its spec: twelve hexadecimal digits.
     pub revision: String,
+    /// Whether no pod that it matches can do without it.
+    pub mandatory: bool,
     /// The pods that get it without asking.
     pub matching: Option<Matching>,
+    /// What pods and namespaces may set.
+    pub parameters: Vec<Parameter>,
     /// The partial pod.
     pub template: Template,
     /// What the pod's own containers get.
     pub app_containers: Vec<AppContainers>,
     /// Where its init containers stand.
     pub order: Order,
+    /// The profiles that come along and start before it.
+    pub requires: Vec<String>,
+    /// Whether its native sidecars are injected as ordinary containers.
+    pub classic: bool,
     /// What happens to a pod on the node's network.
     pub host_network: HostNetwork,
     /// What happens where the pod has something else under one of its names.
     pub on_conflict: OnConflict,
     /// What happens to a pod to which it cannot be applied.
     pub on_error: Failure,
-}
-
-impl Profile {
-    /// What the profile adds to a pod, counted, for people: `1 native sidecar, 1 volume`.
-    pub fn adds(&self) -> String {
-        let sidecars = self.template.init_containers.iter().filter(|c| c.is_native_sidecar()).count();
-        let app = |count: fn(&AppContainers) -> usize| self.app_containers.iter().map(count).sum::<usize>();
-        let counts = [
-            (sidecars, "native sidecar"),
-            (self.template.init_containers.len() - sidecars, "init container"),
-            (self.template.containers.len(), "container"),
-            (self.template.volumes.len(), "volume"),
-            (self.template.labels.len(), "label"),
-            (self.template.annotations.len(), "annotation"),
-            (app(|a| a.env.len() + a.env_from.len()), "app env"),
-            (app(|a| a.volume_mounts.len()), "app mount"),
-        ];
-        let parts: Vec<String> = counts
-            .iter()
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, what)| format!("{count} {what}{}", if *count == 1 { "" } else { "s" }))
-            .collect();
-        if parts.is_empty() { "nothing".to_owned() } else { parts.join(", ") }
-    }
 }

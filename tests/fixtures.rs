@@ -105,7 +105,10 @@ fn run(case: &Path) -> Result<(), String> {
     let pod = documents(&case.join("pod.yaml")).remove(0);
     let namespace = namespace(&or_common(case, "namespace.yaml")[0]);
     let loaded = or_common(case, "profiles.yaml");
-    let settings = Settings { excluded_namespaces: ["outrigger-system".to_owned()].into() };
+    let settings = Settings {
+        excluded_namespaces: ["outrigger-system".to_owned()].into(),
+        cluster: json!({ "registry": "registry.example" }),
+    };
     let set = profiles(loaded.iter());
     let decision = inject(&pod, &namespace, &set, &settings);
     let described = describe(&pod, &decision);

@@ -41,6 +41,6 @@ mod tests {
     #[test]
     fn descriptions_have_no_line_breaks_of_the_source() {
         let text = serde_json::to_string(&super::crds()).unwrap();
-        assert!(text.contains("A partial pod, with a pod's own field names. It takes: metadata.labels, metadata.annotations, spec"));
+        assert!(text.contains("A partial pod, with a pod's own field names. It takes: metadata.labels, metadata.annotations and, of spec"));
     }
 }

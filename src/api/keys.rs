@@ -18,6 +18,15 @@ pub const STATUS: &str = "outrigger.dev/status";
 /// Label that Outrigger sets to `"true"` on a pod that it injected.
 pub const INJECTED: &str = "outrigger.dev/injected";
 
+/// The domain of the annotations that hold a profile's files: `files.outrigger.dev/<volume>.<file>`.
+pub const FILES: &str = "files.outrigger.dev";
+/// A name that no profile can have, since [`FILES`] would be the domain of its parameters.
+pub const RESERVED_PROFILE: &str = "files";
+
+/// Kubernetes' annotation that names the container which `kubectl logs` and `kubectl exec` mean.
+/// <https://kubernetes.io/docs/reference/labels-annotations-taints/#kubectl-kubernetes-io-default-container>
+pub const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
+
 /// Kubernetes' annotation on a mirror pod, the API server's image of a kubelet's static pod.
 /// <https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-config-mirror>
 pub const MIRROR_POD: &str = "kubernetes.io/config.mirror";

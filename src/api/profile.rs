@@ -71,8 +71,9 @@ pub struct ProfileSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
 
-    /// Optional: pods choose the profile. Mandatory: it is injected wherever it matches; this version
-    /// refuses profiles that are Mandatory.
+    /// Optional: pods choose the profile, or it matches and can be taken away. Mandatory: every pod that it
+    /// matches has it, whatever pod and namespace say; only a `ClusterSidecarProfile` with a
+    /// namespaceSelector can be.
     #[serde(default)]
     pub enforcement: Enforcement,
 
@@ -81,28 +82,32 @@ pub struct ProfileSpec {
     #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
     pub matching: Option<Match>,
 
-    /// Values that pods and namespaces may set. This version refuses profiles that use them.
+    /// Values that pods and namespaces may set, by the annotation `<profile>.outrigger.dev/<parameter>`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub parameters: Vec<Parameter>,
 
-    /// A partial pod, with a pod's own field names. It takes: metadata.labels, metadata.annotations,
-    /// spec.initContainers (a native sidecar is one with restartPolicy: Always), spec.containers,
-    /// spec.volumes and spec.os.name (linux unless said). Labels and annotations are set where the pod
-    /// does not have the key.
+    /// A partial pod, with a pod's own field names. It takes: metadata.labels, metadata.annotations and, of
+    /// spec, initContainers (a native sidecar is one with restartPolicy: Always), containers, volumes,
+    /// imagePullSecrets, hostAliases, dnsConfig, tolerations, securityContext, shareProcessNamespace,
+    /// terminationGracePeriodSeconds (raised, never lowered), readinessGates, resourceClaims and os.name
+    /// (linux unless said). Labels, annotations and keys of securityContext are set where the pod does not
+    /// have them. A string may hold CEL between $[[ and ]]; a container or volume may carry `when`, a
+    /// condition in CEL, and a container `serviceAccountToken: None`.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     #[schemars(schema_with = "open_object")]
     pub template: Map<String, Value>,
 
     /// What the pod's own containers get. Each item takes: containers (names or globs such as "*"; required),
-    /// initContainers (true includes the pod's own init containers), env, envFrom and volumeMounts. What
-    /// a container sets itself stays.
+    /// initContainers (true includes the pod's own init containers), when (a condition in CEL, which may
+    /// read `container`), env, envFrom and volumeMounts. What a container sets itself stays.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "open_objects")]
     pub app_containers: Vec<Map<String, Value>>,
 
-    /// Text that becomes files in the pod, without a ConfigMap in every namespace. This version refuses
-    /// profiles that use it.
+    /// Text that becomes files in the pod, without a ConfigMap in every namespace: annotations of the pod
+    /// (256 KiB is Kubernetes' limit for all of them), and a volume that shows them as files. A change of
+    /// the annotation on a live pod changes the file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub files: Vec<Files>,
@@ -111,7 +116,8 @@ pub struct ProfileSpec {
     #[serde(default)]
     pub order: Order,
 
-    /// Profiles that come along and start before this one. This version refuses profiles that use it.
+    /// Profiles that come along and start before this one. Where one of them cannot be applied, this one
+    /// cannot either.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 32),
@@ -119,9 +125,16 @@ pub struct ProfileSpec {
     )]
     pub requires: Vec<String>,
 
-    /// What happens to a pod on the node's own network, whose ports and packet filter rules the profile would share.
-    #[serde(default)]
-    pub host_network: HostNetwork,
+    /// What happens to a pod on the node's own network, whose ports and packet filter rules the profile would
+    /// share. Skip unless said; Deny for a Mandatory profile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_network: Option<HostNetwork>,
+
+    /// How native sidecars are injected: as what they are, or, for kubelets before 1.29, as ordinary
+    /// containers placed first. Classic ones never let a Job end, so they are refused for pods whose
+    /// restartPolicy is not Always.
+    #[serde(default, skip_serializing_if = "is_native")]
+    pub sidecar_mode: SidecarMode,
 
     /// What happens where the pod has something else under a name that the profile wants to use.
     #[serde(default)]
@@ -156,8 +169,7 @@ pub struct Match {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "label_selector")]
     pub pod_selector: Option<LabelSelector>,
-    /// CEL expressions over pod and namespaceObject; all must be true. This version refuses profiles that
-    /// use them.
+    /// CEL expressions over pod, namespaceObject and cluster; all must be true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub conditions: Vec<NamedExpression>,
@@ -232,6 +244,22 @@ pub enum HostNetwork {
     Allow,
     /// The pod is denied.
     Deny,
+}
+
+/// How native sidecars are injected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub enum SidecarMode {
+    /// As init containers with `restartPolicy: Always`.
+    #[default]
+    Native,
+    /// As ordinary containers before the pod's own.
+    Classic,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_native(mode: &SidecarMode) -> bool {
+    *mode == SidecarMode::Native
 }
 
 /// What happens where the pod has something else under a name that the profile uses.

@@ -137,8 +137,9 @@ fn row(reason: &Reason) -> Option<Row> {
         Reason::Chosen { profile, place } => {
             of("chosen", profile, format!("annotation outrigger.dev/profiles {place}"))
         }
-        Reason::Matched { profile, selectors } => {
-            of("chosen", profile, format!("matches by itself: {selectors}"))
+        Reason::Matched { profile, selectors, mandatory } => {
+            let mandatory = if *mandatory { "  (mandatory)" } else { "" };
+            of("chosen", profile, format!("matches by itself: {selectors}{mandatory}"))
         }
         Reason::ReplacedByPod { profile } => {
             of("left out", profile, "namespace default, replaced by the pod's own choice".to_owned())

@@ -42,6 +42,9 @@ pub(super) struct Inputs {
     /// Kubeconfig to look at, instead of KUBECONFIG or ~/.kube/config.
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
+    /// What profiles read as `cluster` in expressions: an object, in JSON or YAML.
+    #[arg(long, value_name = "OBJECT", default_value = "{}", value_parser = super::cluster_values)]
+    cluster_values: Value,
     /// Where the pod template of a kind of your own stands, as Rollout=/spec/template; may be repeated.
     #[arg(long = "template", value_name = "KIND=POINTER")]
     templates: Vec<TemplatePath>,
@@ -85,7 +88,8 @@ impl Inputs {
         let decided = found.map(|(pointer, pod)| {
             let name = manifest.namespace().or(self.namespace.as_deref()).unwrap_or(&world.default_namespace);
             let namespace = world.namespaces.get(name).cloned().unwrap_or_else(|| self.unknown(name));
-            let decision = inject(&Json::from(&pod), &namespace, &world.profiles, &Settings::default());
+            let settings = Settings { cluster: self.cluster_values.clone(), ..Settings::default() };
+            let decision = inject(&Json::from(&pod), &namespace, &world.profiles, &settings);
             Decided { namespace: namespace.name, pointer, pod, decision }
         });
         Subject { manifest, decided }

@@ -47,6 +47,9 @@ pub(super) struct Serve {
     /// Namespace that is never injected, besides kube-system, kube-node-lease and the server's own; may be repeated.
     #[arg(long, value_name = "NAMESPACE")]
     exclude_namespace: Vec<String>,
+    /// What profiles read as `cluster` in expressions: an object, in JSON or YAML.
+    #[arg(long, value_name = "OBJECT", default_value = "{}", value_parser = super::cluster_values)]
+    cluster_values: serde_json::Value,
     /// Seconds to go on serving after SIGTERM, while the API server learns that this replica is going away.
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
     drain_delay: u64,
@@ -153,7 +156,7 @@ impl Serve {
     fn settings(&self) -> Settings {
         let excluded: BTreeSet<String> =
             self.exclude_namespace.iter().cloned().chain([self.namespace.clone()]).collect();
-        Settings { excluded_namespaces: excluded }
+        Settings { excluded_namespaces: excluded, cluster: self.cluster_values.clone() }
     }
 }
 

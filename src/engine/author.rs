@@ -87,7 +87,7 @@ fn not_empty(object: Json<'_>) -> Option<Json<'_>> {
 
 /// The object with its fields changed.
 fn with<'s>(object: Option<&'s Json<'s>>, changes: Changes<'s>) -> Json<'s> {
-    let fields = object.and_then(Json::as_object).into_iter().flat_map(|fields| fields.iter());
+    let fields = object.and_then(Json::as_object).into_iter().flat_map(serde_json_borrow::ObjectAsVec::iter);
     let kept = fields.filter(|(name, _)| !changes.iter().any(|(changed, _)| changed == name));
     let mut all: Vec<(&'s str, Json<'s>)> = kept.map(|(name, value)| (name, value.clone())).collect();
     all.extend(changes.into_iter().filter_map(|(name, value)| Some((name, value?))));

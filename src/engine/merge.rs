@@ -1,15 +1,20 @@
 //! Putting profiles into a pod: step 8 of a decision.
 //!
-//! Profile by profile in start order, each whole or not at all: the steps in [`STEPS`] plan what a profile
-//! adds and look for conflicts, and only a plan without one is carried out. What the pod says wins for its
-//! own containers; between two profiles the earlier one's element stays.
+//! Profile by profile in start order, each whole or not at all: the steps in [`STEPS`] render and plan what
+//! a profile adds and look for conflicts, and only a plan without one is carried out. What the pod says wins
+//! for its own containers; between two profiles the earlier one's element stays.
 //!
 //! To add a rule, write a file beside the others, name it in [`STEPS`], and add a fixture.
 
 mod app_containers;
 mod containers;
-mod metadata;
+mod lists;
+mod maps;
+mod overlay;
 mod volumes;
+
+pub(super) use containers::is_auto;
+pub(super) use overlay::AUTO;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -17,51 +22,60 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::parameters::Parameters;
 use super::pod::Pod;
 use super::reason::Owner;
 use super::second_pass::Previous;
-use super::select::left_out;
-use super::{Reason, Step, Trace};
-use crate::api::{InjectedProfile, OnConflict, Position};
-use crate::fields::Place;
-use crate::profiles::Profile;
+use super::select::Selection;
+use super::{Reason, Trace, validity};
+use crate::api::{Failure, InjectedProfile, OnConflict, Position, ProfileName, Replaced};
+use crate::expression::{Budget, Variables};
+use crate::fields::{ContainerKind, Map, Place};
+use crate::json::{Json, field, items, text};
+use crate::profiles::{Condition, Failed, Profile, TemplateValue};
 
 /// One merge rule. It may only read the pod.
 ///
 /// # Errors
-/// The conflict for which the whole profile cannot be applied.
-type Rule = for<'a> fn(&Context<'a, '_>, &mut Plan<'a>) -> Result<(), Reason>;
+/// The conflict or failing expression for which the whole profile cannot be applied.
+type Rule = for<'a> fn(&Context<'a, '_>, &mut Plan<'a, '_>) -> Result<(), Reason>;
 
 /// The rules, in the order in which a profile's parts go into the pod.
-const STEPS: [Rule; 4] = [metadata::plan, volumes::plan, containers::plan, app_containers::plan];
+const STEPS: [Rule; 5] = [maps::plan, volumes::plan, lists::plan, containers::plan, app_containers::plan];
 
 /// A pod with profiles in it.
+#[derive(Clone)]
 pub(super) struct Merged<'a> {
     pub(super) pod: Pod<'a>,
     pub(super) profiles: Vec<InjectedProfile>,
     owners: BTreeMap<(Place, String), String>,
-    /// How many init containers of profiles stand before the pod's own.
-    first: usize,
+    /// How many init containers, and how many classic sidecars, of profiles stand before the pod's own.
+    first: BTreeMap<Place, usize>,
 }
 
 /// What a rule sees.
 struct Context<'a, 'm> {
     profile: &'a Profile,
     merged: &'m Merged<'a>,
+    variables: Variables<'m>,
 }
 
-/// What a profile adds to the pod.
-#[derive(Default)]
-struct Plan<'a> {
-    additions: Vec<Addition<'a>>,
+/// What a profile does to the pod.
+struct Plan<'a, 'b> {
+    changes: Vec<Change<'a>>,
     notes: Vec<Reason>,
+    budget: &'b mut Budget,
 }
 
-struct Addition<'a> {
-    place: Place,
-    at: At,
-    key: String,
-    value: Cow<'a, Value>,
+enum Change<'a> {
+    /// An element for a list.
+    Add { place: Place, at: At, key: String, value: Cow<'a, Value> },
+    /// A key of a map.
+    Set { map: Map, key: String, value: Cow<'a, Value> },
+    /// A scalar that the pod has, with its old value.
+    Replace { map: Map, key: String, before: Value, value: Value },
+    /// The pod's own container, with the profile's under it.
+    Overlay { place: Place, index: usize, key: String, author: Value, value: Value },
 }
 
 /// Where in a list an element goes.
@@ -69,71 +83,140 @@ struct Addition<'a> {
 enum At {
     Start,
     End,
-    /// Behind the init containers of earlier profiles, before the pod's own.
+    /// Behind the elements of earlier profiles, before the pod's own.
     BeforeOwn,
+}
+
+/// What all profiles of a decision share.
+pub(super) struct Inputs<'a> {
+    pub(super) variables: Variables<'a>,
+    pub(super) parameters: &'a BTreeMap<ProfileName, Parameters>,
+    pub(super) previous: &'a Previous,
 }
 
 /// Puts the profiles in.
 ///
 /// # Errors
-/// The conflict of a profile whose `onError` is Fail.
+/// What kept a profile whose `onError` is Fail from being applied.
 pub(super) fn merge<'a>(
     pod: Pod<'a>,
     profiles: &'a [Arc<Profile>],
-    previous: &Previous,
+    inputs: &Inputs<'_>,
+    selection: &mut Selection,
+    budget: &mut Budget,
     trace: &mut Trace,
 ) -> Result<Merged<'a>, Reason> {
-    let mut merged = Merged { pod, profiles: Vec::new(), owners: BTreeMap::new(), first: 0 };
+    let mut merged = Merged { pod, profiles: Vec::new(), owners: BTreeMap::new(), first: BTreeMap::new() };
+    let none = Parameters::default();
     for profile in profiles {
-        let context = Context { profile, merged: &merged };
-        let mut plan = Plan::default();
-        match STEPS.iter().try_for_each(|step| step(&context, &mut plan)) {
-            Ok(()) => merged.apply(profile, plan, previous, trace),
-            Err(conflict) => left_out(profile.name.as_str(), profile.on_error, conflict, trace)?,
+        if let Some(cause) = selection.missing(profile) {
+            selection.leave_out(profile, cause, trace)?;
+            continue;
+        }
+        let parameters = inputs.parameters.get(&profile.name).unwrap_or(&none);
+        let variables =
+            Variables { params: &parameters.values, profile: profile.name.as_str(), ..inputs.variables };
+        let context = Context { profile, merged: &merged, variables };
+        let mut plan = Plan { changes: Vec::new(), notes: Vec::new(), budget };
+        if let Err(cause) = STEPS.iter().try_for_each(|step| step(&context, &mut plan)) {
+            selection.leave_out(profile, cause, trace)?;
+            continue;
+        }
+        let Plan { changes, notes, .. } = plan;
+        let tolerant = profile.on_error == Failure::Ignore || selection.along.contains(&profile.name);
+        let before = tolerant.then(|| merged.clone());
+        let injected = merged.apply(profile, &parameters.set, changes, inputs.previous);
+        match validity::problem(&merged.pod, profile, &injected) {
+            None => {
+                for note in notes {
+                    trace.add(note);
+                }
+                trace_additions(&injected, trace);
+                merged.profiles.push(injected);
+            }
+            Some(problem) => {
+                let cause = Reason::InvalidResult { profile: profile.name.to_string(), problem };
+                selection.leave_out(profile, cause, trace)?;
+                merged = before.unwrap_or(merged);
+            }
         }
     }
     Ok(merged)
 }
 
+fn trace_additions(injected: &InjectedProfile, trace: &mut Trace) {
+    for (place, keys) in &injected.added {
+        for key in keys {
+            let (profile, what, place) = (injected.name.clone(), key.clone(), place.clone());
+            trace.add(Reason::Added { profile, what, place });
+        }
+    }
+}
+
 impl<'a> Merged<'a> {
-    fn apply(&mut self, profile: &Profile, plan: Plan<'a>, previous: &Previous, trace: &mut Trace) {
-        let mut added: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for note in plan.notes {
-            trace.add(Step::Merge, note);
-        }
-        for Addition { place, at, key, value } in plan.additions {
-            let index = match at {
-                At::Start => 0,
-                At::End => usize::MAX,
-                At::BeforeOwn => {
-                    self.first += 1;
-                    self.first - 1
-                }
-            };
-            if let Place::Map(map) = place {
-                self.pod.set(map, Cow::Owned(key.clone()), value);
-            } else {
-                let slot = previous.slot(&self.pod, &place, &key, value);
-                self.pod.insert(&place, index, slot);
-            }
-            let (profile, place_text) = (profile.name.to_string(), place.to_string());
-            trace.add(
-                Step::Merge,
-                Reason::Added { profile: profile.clone(), what: key.clone(), place: place_text.clone() },
-            );
-            added.entry(place_text).or_default().push(key.clone());
-            self.owners.insert((place, key), profile);
-        }
-        self.profiles.push(InjectedProfile {
+    fn apply(
+        &mut self,
+        profile: &Profile,
+        set: &BTreeMap<String, String>,
+        changes: Vec<Change<'a>>,
+        previous: &Previous,
+    ) -> InjectedProfile {
+        let mut injected = InjectedProfile {
             name: profile.name.to_string(),
             scope: profile.scope,
             revision: profile.revision.clone(),
-            added,
-        });
+            parameters: set.clone(),
+            added: BTreeMap::new(),
+            replaced: BTreeMap::new(),
+            overlays: BTreeMap::new(),
+        };
+        let is_same = previous.is_same(&injected);
+        for change in changes {
+            let (place, key) = match change {
+                Change::Add { place, at, key, value } => {
+                    let index = self.index(&place, at);
+                    let slot = previous.slot(&self.pod, &place, &key, value, is_same);
+                    self.pod.insert(&place, index, slot);
+                    injected.added.entry(place.to_string()).or_default().push(key.clone());
+                    (place, key)
+                }
+                Change::Set { map, key, value } => {
+                    self.pod.set(map, Cow::Owned(key.clone()), value);
+                    injected.added.entry(map.to_string()).or_default().push(key.clone());
+                    (Place::Map(map), key)
+                }
+                Change::Replace { map, key, before, value } => {
+                    let replaced = Replaced { before, after: value.clone() };
+                    injected.replaced.insert(format!("{map}.{key}"), replaced);
+                    self.pod.set(map, Cow::Owned(key.clone()), Cow::Owned(value));
+                    (Place::Map(map), key)
+                }
+                Change::Overlay { place, index, key, author, value } => {
+                    let slot = previous.overlay_slot(&self.pod, &place, &key, index, value, is_same);
+                    self.pod.replace(&place, index, slot);
+                    injected.overlays.entry(place.to_string()).or_default().push(author);
+                    (place, key)
+                }
+            };
+            self.owners.insert((place, key), profile.name.to_string());
+        }
+        injected
+    }
+
+    fn index(&mut self, place: &Place, at: At) -> usize {
+        match at {
+            At::Start => 0,
+            At::End => usize::MAX,
+            At::BeforeOwn => {
+                let first = self.first.entry(place.clone()).or_default();
+                *first += 1;
+                *first - 1
+            }
+        }
     }
 
     /// Who put the element there.
-    fn owner(&self, place: &Place, key: &str) -> Owner {
+    pub(super) fn owner(&self, place: &Place, key: &str) -> Owner {
         self.owners
             .get(&(place.clone(), key.to_owned()))
             .map_or(Owner::Pod, |profile| Owner::Profile(profile.clone()))
@@ -156,8 +239,45 @@ impl<'a> Context<'a, '_> {
         }
     }
 
+    /// A value of the profile for this pod, and inside `appContainers` for this container.
+    fn render<'t>(
+        &self,
+        plan: &mut Plan<'a, '_>,
+        value: &'t TemplateValue,
+        container: Option<&Json<'_>>,
+    ) -> Result<Cow<'t, Value>, Reason> {
+        if let Some(value) = value.as_literal() {
+            return Ok(Cow::Borrowed(value));
+        }
+        let variables = Variables { container, ..self.variables };
+        value.render(&variables, plan.budget).map_err(|failed| self.failed(failed))
+    }
+
+    /// Whether a condition of the profile holds; one that is absent does.
+    fn when(
+        &self,
+        plan: &mut Plan<'a, '_>,
+        condition: Option<&Condition>,
+        container: Option<&Json<'_>>,
+    ) -> Result<bool, Reason> {
+        let Some(condition) = condition else { return Ok(true) };
+        let variables = Variables { container, ..self.variables };
+        condition.holds(&variables, plan.budget).map_err(|failed| self.failed(failed))
+    }
+
+    fn failed(&self, failed: Failed) -> Reason {
+        Reason::ExpressionFailed { profile: self.name(), failed }
+    }
+
+    /// A container of the pod as its author wrote it.
+    fn author_container(&self, kind: ContainerKind, name: &str) -> Option<&'a Json<'a>> {
+        let spec = field(self.pod().author(), "spec")?;
+        let containers = items(field(spec, kind.list().name()));
+        containers.iter().find(|container| text(container, "name") == Some(name))
+    }
+
     /// Does what the profile's `onConflict` says.
-    fn conflict(&self, plan: &mut Plan<'a>, cause: Reason) -> Result<(), Reason> {
+    fn conflict(&self, plan: &mut Plan<'a, '_>, cause: Reason) -> Result<(), Reason> {
         match self.profile.on_conflict {
             OnConflict::Fail => Err(cause),
             OnConflict::Skip => {
@@ -170,7 +290,7 @@ impl<'a> Context<'a, '_> {
     /// Plans an element that the pod's own one of the same key beats.
     fn add_unless_set(
         &self,
-        plan: &mut Plan<'a>,
+        plan: &mut Plan<'a, '_>,
         place: Place,
         at: At,
         key: &str,
@@ -191,13 +311,51 @@ impl<'a> Context<'a, '_> {
         }
         Ok(())
     }
+
+    /// Plans an element that is shared where the same is there, and a conflict where something else is.
+    fn add_or_share(
+        &self,
+        plan: &mut Plan<'a, '_>,
+        place: Place,
+        key: &str,
+        value: Cow<'a, Value>,
+    ) -> Result<(), Reason> {
+        let (profile, what) = (self.name(), key.to_owned());
+        match self.pod().get(&place, key) {
+            None => plan.add(place, At::End, key, value),
+            Some(live) if live.holds(&value) => {
+                plan.notes.push(Reason::Shared { profile, what, place: place.to_string() });
+            }
+            Some(_) => {
+                let (owner, place) = (self.merged.owner(&place, key), place.to_string());
+                return self.conflict(plan, Reason::ValueConflict { profile, what, place, owner });
+            }
+        }
+        Ok(())
+    }
 }
 
-impl<'a> Plan<'a> {
+impl<'a> Plan<'a, '_> {
     /// Plans an element, once: a profile may reach a container by two of its `appContainers`.
     fn add(&mut self, place: Place, at: At, key: &str, value: Cow<'a, Value>) {
-        if !self.additions.iter().any(|planned| planned.place == place && planned.key == key) {
-            self.additions.push(Addition { place, at, key: key.to_owned(), value });
+        let key = key.to_owned();
+        if let Place::Map(map) = place {
+            self.changes.push(Change::Set { map, key, value });
+        } else if !self.plans(&place, &key) {
+            self.changes.push(Change::Add { place, at, key, value });
         }
+    }
+
+    /// Whether the key of a map is planned.
+    fn sets(&self, in_map: Map, of_key: &str) -> bool {
+        self.changes
+            .iter()
+            .any(|change| matches!(change, Change::Set { map, key, .. } if *map == in_map && key == of_key))
+    }
+
+    fn plans(&self, in_place: &Place, of_key: &str) -> bool {
+        self.changes.iter().any(
+            |change| matches!(change, Change::Add { place, key, .. } if place == in_place && key == of_key),
+        )
     }
 }

@@ -53,6 +53,7 @@ fn predecessors(profiles: &BTreeMap<String, Arc<Profile>>) -> BTreeMap<&str, BTr
     for (name, profile) in profiles {
         profile.order.before.iter().for_each(|other| edge(name, other));
         profile.order.after.iter().for_each(|other| edge(other, name));
+        profile.requires.iter().for_each(|other| edge(other, name));
         for (other, last) in profiles {
             if profile.order.position == Position::First && last.order.position == Position::Last {
                 edge(name, other);

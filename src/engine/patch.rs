@@ -75,7 +75,7 @@ impl Writer {
             (_, []) => {}
             (Some(Json::Array(_)), slots) => writer.list(before, slots),
             (_, slots) => {
-                writer.add(&Value::Array(slots.iter().map(|slot| value_of(before, slot)).collect()))
+                writer.add(&Value::Array(slots.iter().map(|slot| value_of(before, slot)).collect()));
             }
         });
     }

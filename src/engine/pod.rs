@@ -62,6 +62,30 @@ impl Seen<'_> {
         }
     }
 
+    /// The text, if it is one.
+    pub(super) fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Came(came) => came.as_str(),
+            Self::Put(put) => put.as_str(),
+        }
+    }
+
+    /// The text in a field.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        match self {
+            Self::Came(came) => text(came, name),
+            Self::Put(put) => put.get(name)?.as_str(),
+        }
+    }
+
+    /// The number, if it is an integer.
+    pub(super) fn integer(&self) -> Option<i64> {
+        match self {
+            Self::Came(came) => came.as_i64(),
+            Self::Put(put) => put.as_i64(),
+        }
+    }
+
     /// Whether it is there with everything that a profile says.
     pub(super) fn holds(&self, wanted: &Value) -> bool {
         match self {
@@ -115,14 +139,21 @@ impl<'a> Pod<'a> {
 
     pub(super) fn labels(&self) -> BTreeMap<String, String> {
         let labels = field(self.author, "metadata").and_then(|metadata| field(metadata, "labels"));
-        let pairs = labels.and_then(Json::as_object).into_iter().flat_map(|labels| labels.iter());
+        let pairs =
+            labels.and_then(Json::as_object).into_iter().flat_map(serde_json_borrow::ObjectAsVec::iter);
         pairs.filter_map(|(key, value)| Some((key.to_owned(), value.as_str()?.to_owned()))).collect()
     }
 
     pub(super) fn annotations(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
         let annotations = field(self.author, "metadata").and_then(|metadata| field(metadata, "annotations"));
-        let pairs = annotations.and_then(Json::as_object).into_iter().flat_map(|map| map.iter());
+        let pairs =
+            annotations.and_then(Json::as_object).into_iter().flat_map(serde_json_borrow::ObjectAsVec::iter);
         pairs.filter_map(|(key, value)| Some((key, value.as_str()?)))
+    }
+
+    pub(super) fn label_keys(&self) -> impl Iterator<Item = &'a str> {
+        let labels = field(self.author, "metadata").and_then(|metadata| field(metadata, "labels"));
+        labels.and_then(Json::as_object).into_iter().flat_map(serde_json_borrow::ObjectAsVec::keys)
     }
 
     pub(super) fn host_network(&self) -> bool {
@@ -138,7 +169,7 @@ impl<'a> Pod<'a> {
 
     /// The names in one of the lists of containers, in order.
     pub(super) fn container_names(&self, kind: ContainerKind) -> Vec<&str> {
-        self.elements(&Place::Spec(kind.list())).filter_map(|seen| seen.name()).collect()
+        self.elements(&Place::Spec(kind.list())).filter_map(Seen::name).collect()
     }
 
     /// What the pod has under a container's name: the words for a message.
@@ -304,7 +335,8 @@ pub(super) fn check(pod: &Json<'_>) -> Result<(), Reason> {
     if let Some(metadata) = check_map("metadata", field(pod, "metadata"))? {
         for name in ["labels", "annotations"] {
             let map = check_map(&format!("metadata.{name}"), field(metadata, name))?;
-            let mut pairs = map.and_then(Json::as_object).into_iter().flat_map(|map| map.iter());
+            let mut pairs =
+                map.and_then(Json::as_object).into_iter().flat_map(serde_json_borrow::ObjectAsVec::iter);
             if let Some((key, _)) = pairs.find(|(_, value)| !value.is_string()) {
                 return Err(malformed(format!("metadata.{name}[{key}]"), "it must be a string"));
             }

@@ -1,6 +1,10 @@
 //! Every reason that a decision can give: a code that stays, and a sentence.
 
+mod facts;
+
 use super::Step;
+use super::cost::Cost;
+use crate::profiles::Failed;
 
 /// Why something was done, left or refused.
 ///
@@ -148,7 +152,240 @@ pub enum Reason {
         owner: Owner,
     },
 
+    /// The pod takes away what another chosen profile needs.
+    #[error(
+        "annotation outrigger.dev/profiles on the pod: it takes profile {profile:?} away, which profile {by:?} requires; take that away, too"
+    )]
+    RequiredTakenAway {
+        /// The profile that is taken away.
+        profile: String,
+        /// The profile that requires it.
+        by: String,
+    },
+    /// A required profile does not exist.
+    #[error("profile {profile:?} requires profile {required:?}, which does not exist in namespace {namespace:?}{}", hint(probably.as_deref()))]
+    RequiredNotFound {
+        /// The profile.
+        profile: String,
+        /// What it requires.
+        required: String,
+        /// The pod's namespace.
+        namespace: String,
+        /// What was probably meant.
+        probably: Option<String>,
+    },
+    /// A required profile exists and cannot be injected.
+    #[error("profile {profile:?} requires profile {required:?}, which cannot be injected: {finding}")]
+    RequiredInvalid {
+        /// The profile.
+        profile: String,
+        /// What it requires.
+        required: String,
+        /// The first thing that is wrong with it.
+        finding: String,
+    },
+    /// A required profile could not be applied.
+    #[error("profile {profile:?} requires profile {required:?}, which was left out: {cause}")]
+    RequiredLeftOut {
+        /// The profile.
+        profile: String,
+        /// What it requires.
+        required: String,
+        /// Why that was left out.
+        cause: Box<Reason>,
+    },
+    /// A Mandatory profile matches and cannot be injected.
+    #[error("the mandatory profile {name:?} cannot be injected: {finding}")]
+    MandatoryInvalid {
+        /// The profile.
+        name: String,
+        /// The first thing that is wrong with it.
+        finding: String,
+    },
+    /// A condition of `match` cannot be evaluated, and none is false.
+    #[error("profile {profile:?}: the condition {condition:?} cannot be evaluated ({failed}){}", if *mandatory { ", and the profile is mandatory" } else { ", so it does not match" })]
+    ConditionFailed {
+        /// The profile.
+        profile: String,
+        /// The condition's name.
+        condition: String,
+        /// What is wrong.
+        failed: Failed,
+        /// Whether the profile is Mandatory; then it is a denial.
+        mandatory: bool,
+    },
+    /// A value is not of the parameter's type.
+    #[error("{key}: {problem} ({place})")]
+    ParameterInvalid {
+        /// The annotation.
+        key: String,
+        /// The value and the rule.
+        problem: String,
+        /// Who set it.
+        place: SetBy,
+    },
+    /// A value is outside the parameter's bounds.
+    #[error("{key}: {problem} of parameter {parameter:?} ({place})")]
+    ParameterOutOfBounds {
+        /// The annotation.
+        key: String,
+        /// The parameter.
+        parameter: String,
+        /// The value and the rule.
+        problem: String,
+        /// Who set it.
+        place: SetBy,
+    },
+    /// A value is of the type, and not one that the parameter takes.
+    #[error("{key}: {problem} ({place})")]
+    ParameterNotAllowed {
+        /// The annotation.
+        key: String,
+        /// The value and the rule.
+        problem: String,
+        /// Who set it.
+        place: SetBy,
+    },
+    /// A parameter is set by someone who may not.
+    #[error("{key}: the parameter may be set by {by} ({place}); remove the annotation")]
+    ParameterNotSettable {
+        /// The annotation.
+        key: String,
+        /// Those who may.
+        by: &'static str,
+        /// Who set it.
+        place: SetBy,
+    },
+    /// A required parameter is set by nobody.
+    #[error("profile {profile:?} needs the parameter {parameter:?}: set the annotation {key} ({by} may)")]
+    ParameterMissing {
+        /// The profile.
+        profile: String,
+        /// The parameter.
+        parameter: String,
+        /// The annotation that sets it.
+        key: String,
+        /// Those who may set it.
+        by: &'static str,
+    },
+    /// An expression of a profile cannot be evaluated for this pod.
+    #[error("profile {profile:?}: {failed}")]
+    ExpressionFailed {
+        /// The profile.
+        profile: String,
+        /// Where and what.
+        failed: Failed,
+    },
+    /// With the profile, the pod would be refused by the API server.
+    #[error("with profile {profile:?} the pod is not valid: {problem}")]
+    InvalidResult {
+        /// The profile.
+        profile: String,
+        /// What the API server would say.
+        problem: String,
+    },
+    /// An overlay that the profile does not take.
+    #[error("the pod's container {container:?} has image: auto, but profile {profile:?} {problem}")]
+    OverlayRefused {
+        /// The profile.
+        profile: String,
+        /// The container.
+        container: String,
+        /// Why not.
+        problem: &'static str,
+    },
+    /// A container with `image: auto` that no injected profile takes up.
+    #[error("container {container:?} has image: auto, and no profile that is injected has a container of that name{}", hint(probably.as_deref()))]
+    ImageAuto {
+        /// The container.
+        container: String,
+        /// What was probably meant.
+        probably: Option<String>,
+    },
+    /// An ordinary container that never ends would keep the pod from ending.
+    #[error(
+        "profile {profile:?} has sidecarMode: Classic, and the pod has restartPolicy: {restart_policy}; its sidecars would never let the pod end"
+    )]
+    ClassicRefused {
+        /// The profile.
+        profile: String,
+        /// The pod's.
+        restart_policy: String,
+    },
+
     // Warnings.
+    /// A Mandatory profile stays although pod or namespace say no.
+    #[error("profile {profile:?} is mandatory here, despite {despite}")]
+    MandatoryKept {
+        /// The profile.
+        profile: String,
+        /// What says no.
+        despite: String,
+    },
+    /// A required profile is not for pods like this one.
+    #[error(
+        "profile {profile:?} is passed over: it requires profile {required:?}, which is not for pods like this one"
+    )]
+    RequiredSkipped {
+        /// The profile.
+        profile: String,
+        /// What it requires.
+        required: String,
+    },
+    /// A key under our domain that means nothing.
+    #[error("the {what} {key} on {place} means nothing{}", hint(probably.as_deref()))]
+    UnknownKey {
+        /// Label or annotation.
+        what: &'static str,
+        /// The key.
+        key: String,
+        /// Whose it is: the pod, or the namespace.
+        place: String,
+        /// What was probably meant.
+        probably: Option<String>,
+    },
+    /// An overlay stands where the profile's order does not want it.
+    #[error(
+        "container {container:?} of profile {profile:?} stands where the pod put it: before {other:?}, which should start earlier"
+    )]
+    OverlayOrder {
+        /// The profile.
+        profile: String,
+        /// The container.
+        container: String,
+        /// A container that should start earlier.
+        other: String,
+    },
+    /// Two containers of the pod listen on the same port.
+    #[error("{container:?} of profile {profile:?} listens on {port}, as does container {other:?}")]
+    PortClash {
+        /// The profile.
+        profile: String,
+        /// Its container.
+        container: String,
+        /// The port and protocol.
+        port: String,
+        /// The other container.
+        other: String,
+    },
+    /// The pod loses its quality of service.
+    #[error(
+        "the pod was Guaranteed and becomes {to}: {container:?} needs limits equal to its requests, for cpu and memory"
+    )]
+    QosLost {
+        /// The class afterwards.
+        to: String,
+        /// The first injected container that is to blame.
+        container: String,
+    },
+    /// Sidecars end after the app, within the same grace period.
+    #[error(
+        "the pod's terminationGracePeriodSeconds is {seconds}: sidecars stop after the app and have what is left of it, at least 2 s"
+    )]
+    GracePeriodShort {
+        /// The pod's.
+        seconds: i64,
+    },
     /// The namespace's label has another value than the two.
     #[error(
         "the label outrigger.dev/inject={value:?} on namespace {namespace:?} is neither \"enabled\" nor \"disabled\" and counts as not set"
@@ -180,6 +417,60 @@ pub enum Reason {
     },
 
     // What was done.
+    /// A profile comes along with another one.
+    #[error("profile {profile:?} comes along: profile {by:?} requires it")]
+    Required {
+        /// The profile.
+        profile: String,
+        /// The profile that requires it.
+        by: String,
+    },
+    /// A parameter's value.
+    #[error("{profile}.{parameter} = {value} ({place})")]
+    ParameterSet {
+        /// The profile.
+        profile: String,
+        /// The parameter.
+        parameter: String,
+        /// Its value.
+        value: String,
+        /// Who set it.
+        place: SetBy,
+    },
+    /// An element whose condition is false.
+    #[error("{profile}: leaves {what} out, as its condition says")]
+    NotWhen {
+        /// The profile.
+        profile: String,
+        /// The element.
+        what: String,
+    },
+    /// The pod's container is put on top of the profile's.
+    #[error("{profile}: takes up the pod's container {container}, with the pod's fields on top")]
+    Overlaid {
+        /// The profile.
+        profile: String,
+        /// The container.
+        container: String,
+    },
+    /// A number was raised.
+    #[error("{profile}: raises {what} from {from} to {to}")]
+    Raised {
+        /// The profile.
+        profile: String,
+        /// The field.
+        what: &'static str,
+        /// Before.
+        from: i64,
+        /// After.
+        to: i64,
+    },
+    /// What the injection costs.
+    #[error("{cost}")]
+    Costs {
+        /// What the pod requests besides, and its quality of service.
+        cost: Cost,
+    },
     /// The pod's label says yes.
     #[error("enabled by the label outrigger.dev/inject=enabled on the pod")]
     EnabledByPod,
@@ -190,12 +481,14 @@ pub enum Reason {
         namespace: String,
     },
     /// A profile matches the pod by itself.
-    #[error("profile {profile:?} matches by itself: {selectors}")]
+    #[error("profile {profile:?} matches by itself: {selectors}{}", if *mandatory { " (mandatory)" } else { "" })]
     Matched {
         /// The profile.
         profile: String,
         /// What of it matched.
         selectors: String,
+        /// Whether it is Mandatory.
+        mandatory: bool,
     },
     /// A profile was chosen.
     #[error("profile {profile:?} is chosen by the annotation outrigger.dev/profiles {place}")]
@@ -312,6 +605,27 @@ impl std::fmt::Display for ChoicePlace {
     }
 }
 
+/// Who set a parameter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SetBy {
+    /// The pod's annotation.
+    Pod,
+    /// The namespace's annotation.
+    Namespace(String),
+    /// Nobody: it is the default.
+    Default,
+}
+
+impl std::fmt::Display for SetBy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Pod => f.write_str("set on the pod"),
+            Self::Namespace(name) => write!(f, "set on namespace {name:?}"),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
 /// Who put an element into the pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Owner {
@@ -346,100 +660,19 @@ pub enum Level {
 impl Reason {
     /// The stable code, in `CamelCase` as Kubernetes' condition reasons are.
     pub fn code(&self) -> &'static str {
-        match self {
-            Self::NamespaceExcluded { .. } => "NamespaceExcluded",
-            Self::MirrorPod => "MirrorPod",
-            Self::DisabledByPod => "DisabledByPod",
-            Self::DisabledByNamespace { .. } => "DisabledByNamespace",
-            Self::NamespaceNotEnabled { .. } => "NamespaceNotEnabled",
-            Self::NoProfileChosen { .. } => "NoProfileChosen",
-            Self::NothingLeft => "NothingLeft",
-            Self::MalformedPod { .. } => "MalformedPod",
-            Self::InvalidInjectLabel { .. } => "InvalidInjectLabel",
-            Self::InvalidChoice { .. } => "InvalidChoice",
-            Self::ProfileNotFound { .. } => "ProfileNotFound",
-            Self::ProfileInvalid { .. } => "ProfileInvalid",
-            Self::HostNetworkDenied { .. } => "HostNetworkDenied",
-            Self::OrderCycle { .. } => "OrderCycle",
-            Self::ContainerNameTaken { .. } => "ContainerNameTaken",
-            Self::VolumeConflict { .. } => "VolumeConflict",
-            Self::MountConflict { .. } => "MountConflict",
-            Self::ValueConflict { .. } => "ValueConflict",
-            Self::InvalidNamespaceLabel { .. } => "InvalidNamespaceLabel",
-            Self::StatusMalformed => "StatusMalformed",
-            Self::ProfileLeftOut { .. } => "ProfileLeftOut",
-            Self::ConflictSkipped { .. } => "ConflictSkipped",
-            Self::EnabledByPod => "EnabledByPod",
-            Self::EnabledByNamespace { .. } => "EnabledByNamespace",
-            Self::Chosen { .. } => "Chosen",
-            Self::Matched { .. } => "Matched",
-            Self::TakenAway { .. } => "TakenAway",
-            Self::ReplacedByPod { .. } => "ReplacedByPod",
-            Self::HostNetworkSkipped { .. } => "HostNetworkSkipped",
-            Self::OsMismatch { .. } => "OsMismatch",
-            Self::Ordered { .. } => "Ordered",
-            Self::InjectedBefore { .. } => "InjectedBefore",
-            Self::Added { .. } => "Added",
-            Self::Kept { .. } => "Kept",
-            Self::Shared { .. } => "Shared",
-            Self::Injected { .. } => "Injected",
-            Self::AlreadyInjected { .. } => "AlreadyInjected",
-        }
+        self.facts().0
     }
 
     /// How much it matters.
     pub fn level(&self) -> Level {
-        match self {
-            Self::NamespaceExcluded { .. }
-            | Self::MirrorPod
-            | Self::DisabledByPod
-            | Self::DisabledByNamespace { .. }
-            | Self::NamespaceNotEnabled { .. }
-            | Self::NoProfileChosen { .. }
-            | Self::NothingLeft => Level::Skip,
-            Self::MalformedPod { .. }
-            | Self::InvalidInjectLabel { .. }
-            | Self::InvalidChoice { .. }
-            | Self::ProfileNotFound { .. }
-            | Self::ProfileInvalid { .. }
-            | Self::HostNetworkDenied { .. }
-            | Self::OrderCycle { .. }
-            | Self::ContainerNameTaken { .. }
-            | Self::VolumeConflict { .. }
-            | Self::MountConflict { .. }
-            | Self::ValueConflict { .. } => Level::Denial,
-            Self::InvalidNamespaceLabel { .. }
-            | Self::StatusMalformed
-            | Self::ProfileLeftOut { .. }
-            | Self::ConflictSkipped { .. }
-            | Self::HostNetworkSkipped { .. } => Level::Warning,
-            _ => Level::Info,
-        }
+        self.facts().1
     }
 
-    pub(super) fn step(&self) -> Step {
+    /// The step of the decision that it belongs to.
+    pub fn step(&self) -> Step {
         match self {
-            Self::MalformedPod { .. } | Self::StatusMalformed | Self::InjectedBefore { .. } => Step::Read,
-            Self::NamespaceExcluded { .. } | Self::MirrorPod => Step::Exclude,
-            Self::DisabledByPod
-            | Self::DisabledByNamespace { .. }
-            | Self::NamespaceNotEnabled { .. }
-            | Self::InvalidInjectLabel { .. }
-            | Self::InvalidNamespaceLabel { .. }
-            | Self::EnabledByPod
-            | Self::EnabledByNamespace { .. } => Step::Enable,
-            Self::OrderCycle { .. } | Self::Ordered { .. } => Step::Order,
-            Self::ContainerNameTaken { .. }
-            | Self::VolumeConflict { .. }
-            | Self::MountConflict { .. }
-            | Self::ValueConflict { .. }
-            | Self::ConflictSkipped { .. }
-            | Self::Added { .. }
-            | Self::Kept { .. }
-            | Self::Shared { .. }
-            | Self::NothingLeft => Step::Merge,
-            Self::Injected { .. } | Self::AlreadyInjected { .. } => Step::Patch,
-            _ => Step::Choose,
+            Self::ProfileLeftOut { cause, .. } => cause.step(),
+            _ => self.facts().2,
         }
     }
 }

@@ -11,12 +11,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::holds::holds;
+use super::merge::AUTO;
 use super::pod::{Pod, Slot};
-use super::{Reason, Step, Trace};
-use crate::api::{InjectedProfile, InjectionStatus, keys};
-use crate::fields::lists::key_of;
+use super::{Reason, Trace};
+use crate::api::{InjectedProfile, InjectionStatus, Replaced, keys};
+use crate::fields::lists::merge_key;
 use crate::fields::{ContainerField, ContainerKind, Map, Place, SpecList};
-use crate::profiles::{Entry, Profile, ProfileSet};
+use crate::profiles::{Element, Entry, Profile, ProfileSet};
 
 /// What an earlier injection left in the pod.
 #[derive(Debug, Default)]
@@ -24,72 +25,112 @@ pub(super) struct Previous {
     profiles: Vec<InjectedProfile>,
     /// What was taken away; of a list's element the index at which it came.
     elements: BTreeMap<(Place, String), Option<usize>>,
+    /// Containers that were taken up, and the index at which they came.
+    overlays: BTreeMap<(Place, String), usize>,
+}
+
+/// The status that a pod came with.
+///
+/// # Errors
+/// It cannot be read.
+pub(super) fn status(pod: &Pod<'_>) -> Result<Option<InjectionStatus>, Reason> {
+    let Some(text) = pod.annotation(keys::STATUS) else { return Ok(None) };
+    serde_json::from_str(text).map(Some).map_err(|_| Reason::StatusMalformed)
 }
 
 /// Takes away what an earlier injection added.
 pub(super) fn take_away(
     pod: &mut Pod<'_>,
+    status: Result<Option<InjectionStatus>, Reason>,
     namespace: &str,
     profiles: &ProfileSet,
     trace: &mut Trace,
 ) -> Previous {
     let mut previous = Previous::default();
-    let Some(text) = pod.annotation(keys::STATUS) else { return previous };
-    let status = serde_json::from_str::<InjectionStatus>(text);
+    let status = match status {
+        Ok(None) => return previous,
+        Ok(Some(status)) => Some(status),
+        Err(malformed) => {
+            trace.add(malformed);
+            None
+        }
+    };
     pod.unset(Map::Annotations, keys::STATUS);
     pod.unset(Map::Labels, keys::INJECTED);
-    let Ok(status) = status else {
-        trace.add(Step::Read, Reason::StatusMalformed);
-        return previous;
-    };
-    for injected in &status.profiles {
-        let Some(Entry::Ready(profile)) = profiles.find_in(injected.scope, namespace, &injected.name) else {
-            continue;
-        };
-        for (place, added) in &injected.added {
-            let Ok(place) = place.parse::<Place>() else { continue };
-            for key in added.iter().filter(|key| renders(profile, &place, key)) {
-                let came = match place {
-                    Place::Map(map) => pod.came_in(map, key).map(|_| {
-                        pod.unset(map, key);
-                        None
-                    }),
-                    _ => pod.take(&place, key).map(Some),
-                };
-                if let Some(came) = came {
-                    previous.elements.insert((place.clone(), key.clone()), came);
-                }
+    let Some(status) = status else { return previous };
+    for injected in status.profiles.iter().rev() {
+        if let Some(Entry::Ready(profile)) = profiles.find_in(injected.scope, namespace, &injected.name) {
+            previous.take_added(pod, profile, injected);
+            previous.take_overlays(pod, profile, injected);
+            for (path, replaced) in &injected.replaced {
+                put_back(pod, profile, path, replaced);
             }
         }
     }
-    trace.add(Step::Read, Reason::InjectedBefore { profiles: super::names(&status.profiles) });
+    trace.add(Reason::InjectedBefore { profiles: super::names(&status.profiles) });
     previous.profiles = status.profiles;
     previous
 }
 
-/// Whether the profile adds an element of this key there.
-fn renders(profile: &Profile, place: &Place, key: &str) -> bool {
+/// Gives a scalar its old value back, unless somebody changed it since.
+fn put_back(pod: &mut Pod<'_>, profile: &Profile, path: &str, replaced: &Replaced) {
+    let Some(key) = path.strip_prefix("spec.") else { return };
+    let sets = profile.template.maps.get(&Map::Spec).is_some_and(|map| map.contains_key(key));
+    let is_ours = match pod.get(&Place::Map(Map::Spec), key) {
+        Some(live) => live.is(&replaced.after),
+        None => false,
+    };
+    match (sets && is_ours, &replaced.before) {
+        (false, _) => {}
+        (true, Value::Null) => pod.unset(Map::Spec, key),
+        (true, before) => pod.set(Map::Spec, Cow::Owned(key.to_owned()), Cow::Owned(before.clone())),
+    }
+}
+
+/// Whether the profile adds an element of this key there; `name` is that of the volume that a mount shows.
+fn renders(profile: &Profile, place: &Place, key: &str, name: Option<&str>) -> bool {
     let template = &profile.template;
     match place {
-        Place::Map(Map::Labels) => template.labels.contains_key(key),
-        Place::Map(Map::Annotations) => template.annotations.contains_key(key),
-        Place::Spec(SpecList::InitContainers) => {
-            template.init_containers.iter().any(|element| element.name == key)
+        Place::Map(Map::Annotations) if key == keys::DEFAULT_CONTAINER && profile.classic => true,
+        Place::Map(map) => template.maps.get(map).is_some_and(|values| values.contains_key(key)),
+        Place::Spec(SpecList::Containers) if profile.classic => {
+            let sidecars = template.list(&Place::INIT_CONTAINERS).iter().filter(|c| c.is_native_sidecar());
+            sidecars.chain(template.list(place)).any(|element| element.name == key)
         }
-        Place::Spec(SpecList::Containers) => template.containers.iter().any(|element| element.name == key),
-        Place::Spec(SpecList::Volumes) => template.volumes.iter().any(|element| element.name == key),
-        Place::Map(_) | Place::Spec(_) | Place::Dns(_) => false,
-        Place::Container { kind, name, field } => profile
+        Place::Spec(_) | Place::Dns(_) => {
+            template.list(place).iter().any(|element| is_element(element, place, key))
+        }
+        Place::Container { kind, name: container, field } => profile
             .app_containers
             .iter()
-            .filter(|app| app.selects(name) && (*kind == ContainerKind::App || app.init_containers))
-            .flat_map(|app| match field {
-                ContainerField::Env => &app.env,
-                ContainerField::EnvFrom => &app.env_from,
-                ContainerField::VolumeMounts => &app.volume_mounts,
-            })
-            .any(|item| key_of(place.field(), item) == key),
+            .filter(|app| app.selects(container) && (*kind == ContainerKind::App || app.init_containers))
+            .flat_map(|app| app.lists.iter().filter(|(list, _)| list == field))
+            .flat_map(|(_, items)| items)
+            .any(|item| match field {
+                ContainerField::Env => item.field_could_be("name", key),
+                ContainerField::EnvFrom => could_be_whole(item, key),
+                ContainerField::VolumeMounts => {
+                    item.field_could_be("mountPath", key)
+                        && name.is_some_and(|name| item.field_could_be("name", name))
+                }
+            }),
     }
+}
+
+fn is_element(element: &Element, place: &Place, key: &str) -> bool {
+    if !element.name.is_empty() {
+        return element.name == key;
+    }
+    match merge_key(place.field()) {
+        Some([single]) => element.value.field_could_be(single, key),
+        _ => could_be_whole(&element.value, key),
+    }
+}
+
+/// Whether an element whose key is all of it can be rendered as this text.
+fn could_be_whole(value: &crate::profiles::TemplateValue, key: &str) -> bool {
+    value.could_be(&Value::String(key.to_owned()))
+        || serde_json::from_str(key).is_ok_and(|key: Value| value.could_be(&key))
 }
 
 impl Previous {
@@ -97,37 +138,110 @@ impl Previous {
         self.profiles.is_empty() && self.elements.is_empty()
     }
 
-    /// What to put in for an element that a profile renders: the live one where it still holds it.
+    fn take_added(&mut self, pod: &mut Pod<'_>, profile: &Profile, injected: &InjectedProfile) {
+        for (place, added) in &injected.added {
+            let Ok(place) = place.parse::<Place>() else { continue };
+            for key in added {
+                let live = pod.get(&place, key);
+                if live.is_none_or(|live| !renders(profile, &place, key, live.text("name"))) {
+                    continue;
+                }
+                let came = match place {
+                    Place::Map(map) => {
+                        pod.unset(map, key);
+                        None
+                    }
+                    _ => pod.take(&place, key),
+                };
+                self.elements.insert((place.clone(), key.clone()), came);
+            }
+        }
+    }
+
+    /// Gives containers that were taken up back to their author, as he wrote them.
+    fn take_overlays(&mut self, pod: &mut Pod<'_>, profile: &Profile, injected: &InjectedProfile) {
+        for (place, authored) in &injected.overlays {
+            let Ok(place) = place.parse::<Place>() else { continue };
+            for author in authored {
+                let name = author.get("name").and_then(Value::as_str).unwrap_or_default();
+                let is_auto = author.get("image").and_then(Value::as_str) == Some(AUTO);
+                if !is_auto || !renders(profile, &place, name, None) {
+                    continue;
+                }
+                let Some(index) = pod.index_of(&place, name) else { continue };
+                pod.replace(&place, index, Slot::Changed(index, Cow::Owned(author.clone())));
+                self.overlays.insert((place.clone(), name.to_owned()), index);
+            }
+        }
+    }
+
+    /// Whether the pod had the profile before, at the same revision and with the same parameters.
+    pub(super) fn is_same(&self, injected: &InjectedProfile) -> bool {
+        self.profiles.iter().any(|before| {
+            before.name == injected.name
+                && before.scope == injected.scope
+                && before.revision == injected.revision
+                && before.parameters == injected.parameters
+        })
+    }
+
+    /// What to put in for an element that a profile renders: the live one, where it comes from the same
+    /// profile and still holds all that is rendered.
     pub(super) fn slot<'a>(
         &self,
         pod: &Pod<'a>,
         place: &Place,
         key: &str,
         rendered: Cow<'a, Value>,
+        is_same: bool,
     ) -> Slot<'a> {
+        if self.elements.is_empty() {
+            return Slot::Added(rendered);
+        }
         let index = self.elements.get(&(place.clone(), key.to_owned())).copied().flatten();
         match index.and_then(|index| Some((index, pod.came_at(place, index)?))) {
-            Some((index, live)) if holds(&rendered, live) => Slot::Kept(index),
+            Some((index, live)) if is_same && holds(&rendered, live) => Slot::Kept(index),
             _ => Slot::Added(rendered),
         }
+    }
+
+    /// The same for a container that was taken up.
+    pub(super) fn overlay_slot<'a>(
+        &self,
+        pod: &Pod<'a>,
+        place: &Place,
+        key: &str,
+        index: usize,
+        rendered: Value,
+        is_same: bool,
+    ) -> Slot<'a> {
+        let was_taken = self.overlays.get(&(place.clone(), key.to_owned())) == Some(&index);
+        let live = pod.came_at(place, index);
+        if was_taken && is_same && live.is_some_and(|live| holds(&rendered, live)) {
+            return Slot::Kept(index);
+        }
+        Slot::Changed(index, Cow::Owned(rendered))
     }
 
     /// Whether the pod as it came already is what the merge made of it: the same profiles at the same
     /// revisions, the same elements in the same start order, each still holding what its profile says.
     pub(super) fn holds(&self, merged: &Pod<'_>, profiles: &[InjectedProfile]) -> bool {
-        if self.is_empty() || self.profiles != profiles {
+        if self.profiles.is_empty() || self.profiles != profiles {
             return false;
         }
-        let added: BTreeSet<(Place, &str)> = profiles
-            .iter()
-            .flat_map(|profile| &profile.added)
-            .filter_map(|(place, keys)| Some((place.parse::<Place>().ok()?, keys)))
-            .flat_map(|(place, keys)| keys.iter().map(move |key| (place.clone(), key.as_str())))
-            .collect();
+        let keys = |map: &BTreeMap<String, Vec<String>>| -> Vec<(Place, String)> {
+            let places = map.iter().filter_map(|(place, keys)| Some((place.parse::<Place>().ok()?, keys)));
+            places
+                .flat_map(|(place, keys)| keys.iter().map(move |key| (place.clone(), key.clone())))
+                .collect()
+        };
+        let added: BTreeSet<(Place, String)> =
+            profiles.iter().flat_map(|profile| keys(&profile.added)).collect();
         added.len() == self.elements.len()
             && self.elements.iter().all(|((place, key), came)| {
-                added.contains(&(place.clone(), key)) && is_as_it_came(merged, place, key, *came)
+                added.contains(&(place.clone(), key.clone())) && is_as_it_came(merged, place, key, *came)
             })
+            && self.overlays.iter().all(|((place, _), index)| is_kept(merged, place, *index))
             && self.starts_in_the_same_order(merged)
     }
 
@@ -152,10 +266,12 @@ fn is_as_it_came(merged: &Pod<'_>, place: &Place, key: &str, index: Option<usize
         (Place::Map(map), _) => {
             merged.get(place, key).zip(merged.came_in(*map, key)).is_some_and(|(now, came)| now.is_like(came))
         }
-        (_, Some(index)) => merged
-            .changed_lists()
-            .get(place)
-            .is_none_or(|slots| slots.iter().any(|slot| matches!(slot, Slot::Kept(kept) if *kept == index))),
+        (_, Some(index)) => is_kept(merged, place, index),
         (_, None) => false,
     }
+}
+
+fn is_kept(merged: &Pod<'_>, place: &Place, index: usize) -> bool {
+    let slots = merged.changed_lists().get(place);
+    slots.is_none_or(|slots| slots.iter().any(|slot| matches!(slot, Slot::Kept(kept) if *kept == index)))
 }

@@ -1,12 +1,13 @@
-//! Whether a pod is injected, and with which profiles: steps 1, 2, 4 and 5 of a decision.
+//! Whether a pod is injected, and with which profiles: steps 1 to 5 of a decision.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::pod::Pod;
 use super::reason::ChoicePlace;
-use super::{Namespace, Reason, Settings, Step, Trace};
+use super::{Namespace, Reason, Settings, Trace};
 use crate::api::{Failure, HostNetwork, ProfileName, keys, nearest};
+use crate::expression::{Budget, Variables};
 use crate::profiles::{Entry, Profile, ProfileSet};
 
 /// Steps 1 and 2: what is never injected, whatever namespace and pod say.
@@ -22,7 +23,7 @@ pub(super) fn excluded(pod: &Pod<'_>, namespace: &Namespace, settings: &Settings
 pub(super) fn enabled(pod: &Pod<'_>, namespace: &Namespace, trace: &mut Trace) -> Result<(), Reason> {
     match pod.label(keys::INJECT) {
         Some(keys::ENABLED) => {
-            trace.add(Step::Enable, Reason::EnabledByPod);
+            trace.add(Reason::EnabledByPod);
             return Ok(());
         }
         Some(keys::DISABLED) => return Err(Reason::DisabledByPod),
@@ -32,14 +33,14 @@ pub(super) fn enabled(pod: &Pod<'_>, namespace: &Namespace, trace: &mut Trace) -
     let name = namespace.name.clone();
     match namespace.labels.get(keys::INJECT).map(String::as_str) {
         Some(keys::ENABLED) => {
-            trace.add(Step::Enable, Reason::EnabledByNamespace { namespace: name });
+            trace.add(Reason::EnabledByNamespace { namespace: name });
             Ok(())
         }
         Some(keys::DISABLED) => Err(Reason::DisabledByNamespace { namespace: name }),
         other => {
             if let Some(value) = other {
                 let value = value.to_owned();
-                trace.add(Step::Enable, Reason::InvalidNamespaceLabel { value, namespace: name.clone() });
+                trace.add(Reason::InvalidNamespaceLabel { value, namespace: name.clone() });
             }
             Err(Reason::NamespaceNotEnabled { namespace: name })
         }
@@ -55,42 +56,187 @@ enum Choice {
     Changes { add: Vec<ProfileName>, remove: Vec<ProfileName> },
 }
 
-/// Step 5: the pod's choice over the namespace's default.
+/// The profiles of a decision.
+#[derive(Debug, Default)]
+pub(super) struct Selection {
+    /// Those that are to be injected, by name.
+    pub(super) profiles: BTreeMap<ProfileName, Arc<Profile>>,
+    /// Those of them that only come along with another one.
+    pub(super) along: BTreeSet<ProfileName>,
+    /// Those that were left out, and why.
+    pub(super) absent: BTreeMap<String, Reason>,
+}
+
+impl Selection {
+    /// Leaves a profile out: as its `onError` says, or as that of the profiles which require it.
+    ///
+    /// # Errors
+    /// The cause, where the profile's `onError` is Fail.
+    pub(super) fn leave_out(
+        &mut self,
+        profile: &Profile,
+        cause: Reason,
+        trace: &mut Trace,
+    ) -> Result<(), Reason> {
+        let on_error = if self.along.contains(&profile.name) { Failure::Ignore } else { profile.on_error };
+        self.absent.insert(profile.name.to_string(), cause.clone());
+        left_out(profile.name.as_str(), on_error, cause, trace)?;
+        self.profiles.remove(&profile.name);
+        Ok(())
+    }
+
+    /// The first profile that this one requires and that was left out.
+    pub(super) fn missing(&self, profile: &Profile) -> Option<Reason> {
+        let absent = |required: &&String| self.absent.contains_key(*required);
+        let required = profile.requires.iter().find(absent)?;
+        Some(Reason::RequiredLeftOut {
+            profile: profile.name.to_string(),
+            required: required.clone(),
+            cause: Box::new(self.absent.get(required)?.clone()),
+        })
+    }
+}
+
+/// Step 3: the Mandatory profiles that match.
+///
+/// # Errors
+/// One of them cannot be injected, or a condition cannot be evaluated.
+pub(super) fn mandatory(matching: &mut Matches<'_>) -> Result<Vec<Arc<Profile>>, Reason> {
+    let mut kept = Vec::new();
+    for (name, entry) in matching.selected.clone() {
+        match entry {
+            Entry::Invalid(invalid) if invalid.mandatory.is_some() => {
+                let finding = invalid.findings.first().map(ToString::to_string).unwrap_or_default();
+                return Err(Reason::MandatoryInvalid { name: name.to_owned(), finding });
+            }
+            Entry::Ready(profile) if profile.mandatory && matching.holds(profile)? => {
+                kept.push(Arc::clone(profile));
+            }
+            _ => {}
+        }
+    }
+    Ok(kept)
+}
+
+/// The profiles whose selectors select the pod, and what their conditions read.
+pub(super) struct Matches<'a> {
+    selected: BTreeMap<&'a str, &'a Entry>,
+    variables: Variables<'a>,
+    budget: &'a mut Budget,
+}
+
+impl<'a> Matches<'a> {
+    pub(super) fn new(
+        profiles: &'a ProfileSet,
+        namespace: &'a Namespace,
+        pod_labels: &'a BTreeMap<String, String>,
+        variables: Variables<'a>,
+        budget: &'a mut Budget,
+    ) -> Self {
+        let selected = profiles.selecting(&namespace.name, &namespace.labels, pod_labels);
+        Self { selected, variables, budget }
+    }
+
+    /// Whether a profile's conditions hold.
+    fn holds(&mut self, profile: &Profile) -> Result<bool, Reason> {
+        let Some(matching) = &profile.matching else { return Ok(true) };
+        if !matching.has_conditions() {
+            return Ok(true);
+        }
+        let variables = Variables { profile: profile.name.as_str(), ..self.variables };
+        matching.holds(&variables, self.budget).map_err(|(condition, failed)| Reason::ConditionFailed {
+            profile: profile.name.to_string(),
+            condition,
+            failed,
+            mandatory: profile.mandatory,
+        })
+    }
+}
+
+/// Step 5: the pod's choice over the namespace's default, with what matches by itself and what is required.
 pub(super) fn choose(
     pod: &Pod<'_>,
     namespace: &Namespace,
     profiles: &ProfileSet,
+    mandatory: Vec<Arc<Profile>>,
+    matching: &mut Matches<'_>,
     trace: &mut Trace,
-) -> Result<Vec<Arc<Profile>>, Reason> {
+) -> Result<Selection, Reason> {
     let choosing = Choosing { pod, namespace, profiles };
     let choice = choosing.choice(trace)?;
-    let mut chosen: BTreeMap<ProfileName, Arc<Profile>> = BTreeMap::new();
+    let mut selection = Selection::default();
+    let mut any = !choice.names.is_empty();
+    for profile in mandatory {
+        any = true;
+        if choice.removed.contains(&profile.name) {
+            let despite = "the annotation outrigger.dev/profiles on the pod".to_owned();
+            trace.add(Reason::MandatoryKept { profile: profile.name.to_string(), despite });
+        }
+        choosing.take_mandatory(profile, &mut selection, trace)?;
+    }
     for (name, place) in &choice.names {
-        if !chosen.contains_key(name)
+        if !selection.profiles.contains_key(name)
             && let Some(profile) = choosing.find_ready(name, place, trace)?
             && choosing.suits(&profile, trace)?
         {
-            trace.add(Step::Choose, Reason::Chosen { profile: name.to_string(), place: place.clone() });
-            chosen.insert(name.clone(), profile);
+            trace.add(Reason::Chosen { profile: name.to_string(), place: place.clone() });
+            selection.profiles.insert(name.clone(), profile);
         }
     }
-    let mut any = !choice.names.is_empty();
-    for (profile, selectors) in choosing.automatic() {
+    for entry in matching.selected.clone().into_values() {
+        let Entry::Ready(profile) = entry else { continue };
         let name = &profile.name;
-        if choice.removed.contains(name) || choice.names.iter().any(|(known, _)| known == name) {
+        let is_named = choice.names.iter().any(|(known, _)| known == name);
+        if choice.removed.contains(name) || is_named || selection.profiles.contains_key(name) {
             continue;
+        }
+        match matching.holds(profile) {
+            Ok(false) => continue,
+            Err(failed) => {
+                trace.add(failed);
+                continue;
+            }
+            Ok(true) => {}
         }
         any = true;
         if choosing.suits(profile, trace)? {
-            trace.add(Step::Choose, Reason::Matched { profile: name.to_string(), selectors });
-            chosen.insert(name.clone(), Arc::clone(profile));
+            trace.add(matched(profile));
+            selection.profiles.insert(name.clone(), Arc::clone(profile));
         }
     }
-    match (any, chosen.is_empty()) {
+    choosing.bring_required(&mut selection, &choice.removed, trace)?;
+    match (any, selection.profiles.is_empty()) {
         (false, _) => Err(Reason::NoProfileChosen { namespace: namespace.name.clone() }),
         (true, true) => Err(Reason::NothingLeft),
-        (true, false) => Ok(chosen.into_values().collect()),
+        (true, false) => Ok(selection),
     }
+}
+
+/// Steps 3 and 4 where neither pod nor namespace asks for anything: the Mandatory profiles alone.
+pub(super) fn insist(
+    pod: &Pod<'_>,
+    namespace: &Namespace,
+    profiles: &ProfileSet,
+    mandatory: Vec<Arc<Profile>>,
+    despite: &Reason,
+    trace: &mut Trace,
+) -> Result<Selection, Reason> {
+    let choosing = Choosing { pod, namespace, profiles };
+    let mut selection = Selection::default();
+    for profile in mandatory {
+        if matches!(despite, Reason::DisabledByPod | Reason::DisabledByNamespace { .. }) {
+            let (profile, despite) = (profile.name.to_string(), despite.to_string());
+            trace.add(Reason::MandatoryKept { profile, despite });
+        }
+        choosing.take_mandatory(profile, &mut selection, trace)?;
+    }
+    choosing.bring_required(&mut selection, &[], trace)?;
+    if selection.profiles.is_empty() { Err(Reason::NothingLeft) } else { Ok(selection) }
+}
+
+fn matched(profile: &Profile) -> Reason {
+    let selectors = profile.matching.as_ref().map(ToString::to_string).unwrap_or_default();
+    Reason::Matched { profile: profile.name.to_string(), selectors, mandatory: profile.mandatory }
 }
 
 /// What pod and namespace chose by name.
@@ -118,14 +264,14 @@ impl Choosing<'_> {
         match parse_choice(text, &ChoicePlace::Pod)? {
             Choice::These(names) => {
                 for (profile, _) in default.iter().filter(|(name, _)| !names.contains(name)) {
-                    trace.add(Step::Choose, Reason::ReplacedByPod { profile: profile.to_string() });
+                    trace.add(Reason::ReplacedByPod { profile: profile.to_string() });
                 }
                 Ok(Chosen { names: names.into_iter().map(of_pod).collect(), ..Chosen::default() })
             }
             Choice::Changes { add, remove } => {
                 for profile in &remove {
                     self.find(profile, &ChoicePlace::Pod)?;
-                    trace.add(Step::Choose, Reason::TakenAway { profile: profile.to_string() });
+                    trace.add(Reason::TakenAway { profile: profile.to_string() });
                 }
                 let kept = default.into_iter().filter(|(name, _)| !remove.contains(name));
                 let names = kept.chain(add.into_iter().map(of_pod)).collect();
@@ -148,14 +294,87 @@ impl Choosing<'_> {
         }
     }
 
-    /// The profiles that match the pod by themselves, with the words for it.
-    fn automatic(&self) -> impl Iterator<Item = (&Arc<Profile>, String)> {
-        let mut labels = None;
-        self.profiles.automatic(&self.namespace.name).filter_map(move |profile| {
-            let matching = profile.matching.as_ref()?;
-            let labels = labels.get_or_insert_with(|| self.pod.labels());
-            matching.matches(&self.namespace.labels, labels).then(|| (profile, matching.to_string()))
-        })
+    fn take_mandatory(
+        &self,
+        profile: Arc<Profile>,
+        selection: &mut Selection,
+        trace: &mut Trace,
+    ) -> Result<(), Reason> {
+        if self.suits(&profile, trace)? {
+            trace.add(matched(&profile));
+            selection.profiles.insert(profile.name.clone(), profile);
+        }
+        Ok(())
+    }
+
+    /// Takes in what the chosen profiles require; a profile whose requirement cannot be met is left out.
+    fn bring_required(
+        &self,
+        selection: &mut Selection,
+        removed: &[ProfileName],
+        trace: &mut Trace,
+    ) -> Result<(), Reason> {
+        let mut waiting: Vec<Arc<Profile>> = selection.profiles.values().rev().cloned().collect();
+        while let Some(profile) = waiting.pop() {
+            for required in &profile.requires {
+                if !selection.profiles.contains_key(&profile.name) {
+                    break;
+                }
+                if let Some(brought) = self.required(&profile, required, selection, removed, trace)? {
+                    selection.along.insert(brought.name.clone());
+                    selection.profiles.insert(brought.name.clone(), Arc::clone(&brought));
+                    waiting.push(brought);
+                }
+            }
+        }
+        selection.drop_orphans();
+        Ok(())
+    }
+
+    /// A profile to take in for another one; `None` where it is there already or cannot be had.
+    fn required(
+        &self,
+        profile: &Profile,
+        required: &str,
+        selection: &mut Selection,
+        removed: &[ProfileName],
+        trace: &mut Trace,
+    ) -> Result<Option<Arc<Profile>>, Reason> {
+        let (by, required_name) = (profile.name.to_string(), required.to_owned());
+        if selection.profiles.keys().any(|known| known.as_str() == required) {
+            return Ok(None);
+        }
+        if removed.iter().any(|name| name.as_str() == required) && !profile.mandatory {
+            return Err(Reason::RequiredTakenAway { profile: required_name, by });
+        }
+        let namespace = &self.namespace.name;
+        let cause = match self.profiles.find(namespace, required) {
+            Some(Entry::Ready(found)) if self.suits(found, trace)? => {
+                trace.add(Reason::Required { profile: required_name, by });
+                return Ok(Some(Arc::clone(found)));
+            }
+            Some(Entry::Ready(_)) => {
+                let cause = Reason::RequiredSkipped { profile: by, required: required_name };
+                if profile.mandatory {
+                    return Err(Reason::HostNetworkDenied { profile: profile.name.to_string() });
+                }
+                trace.add(cause.clone());
+                selection.absent.insert(profile.name.to_string(), cause);
+                selection.profiles.remove(&profile.name);
+                return Ok(None);
+            }
+            Some(Entry::Invalid(invalid)) => {
+                let finding = invalid.findings.first().map(ToString::to_string).unwrap_or_default();
+                Reason::RequiredInvalid { profile: by, required: required_name, finding }
+            }
+            None => Reason::RequiredNotFound {
+                profile: by,
+                required: required_name,
+                namespace: namespace.clone(),
+                probably: nearest(required, self.profiles.names(namespace)).map(str::to_owned),
+            },
+        };
+        selection.leave_out(profile, cause, trace).map(|()| None)
     }
 
     fn find(&self, name: &ProfileName, place: &ChoicePlace) -> Result<&Entry, Reason> {
@@ -191,7 +410,7 @@ impl Choosing<'_> {
         let os = self.pod.os();
         if profile.template.os != os {
             let wanted = profile.template.os.clone();
-            trace.add(Step::Choose, Reason::OsMismatch { profile: name(), wanted, os: os.to_owned() });
+            trace.add(Reason::OsMismatch { profile: name(), wanted, os: os.to_owned() });
             return Ok(false);
         }
         if self.pod.host_network() {
@@ -199,7 +418,7 @@ impl Choosing<'_> {
                 HostNetwork::Allow => {}
                 HostNetwork::Deny => return Err(Reason::HostNetworkDenied { profile: name() }),
                 HostNetwork::Skip => {
-                    trace.add(Step::Choose, Reason::HostNetworkSkipped { profile: name() });
+                    trace.add(Reason::HostNetworkSkipped { profile: name() });
                     return Ok(false);
                 }
             }
@@ -208,18 +427,30 @@ impl Choosing<'_> {
     }
 }
 
+impl Selection {
+    /// Takes out what came along only for a profile that is not there any more.
+    fn drop_orphans(&mut self) {
+        let mut wanted: BTreeSet<String> = BTreeSet::new();
+        let own = self.profiles.keys().filter(|name| !self.along.contains(*name));
+        let mut waiting: Vec<String> = own.map(ToString::to_string).collect();
+        while let Some(name) = waiting.pop() {
+            let profile = self.profiles.iter().find(|(known, _)| known.as_str() == name);
+            if let Some((_, profile)) = profile
+                && wanted.insert(name)
+            {
+                waiting.extend(profile.requires.iter().cloned());
+            }
+        }
+        self.profiles.retain(|name, _| wanted.contains(name.as_str()));
+    }
+}
+
 /// Does what a profile's `onError` says: a denial, or a warning in the trace.
-pub(super) fn left_out(
-    profile: &str,
-    on_error: Failure,
-    cause: Reason,
-    trace: &mut Trace,
-) -> Result<(), Reason> {
+fn left_out(profile: &str, on_error: Failure, cause: Reason, trace: &mut Trace) -> Result<(), Reason> {
     match on_error {
         Failure::Fail => Err(cause),
         Failure::Ignore => {
-            let step = cause.step();
-            trace.add(step, Reason::ProfileLeftOut { profile: profile.to_owned(), cause: Box::new(cause) });
+            trace.add(Reason::ProfileLeftOut { profile: profile.to_owned(), cause: Box::new(cause) });
             Ok(())
         }
     }

@@ -24,6 +24,8 @@ pub enum Step {
     Enable,
     /// Which profiles.
     Choose,
+    /// With which parameters.
+    Parameters,
     /// In which order they start.
     Order,
     /// Putting them into the pod.
@@ -33,8 +35,8 @@ pub enum Step {
 }
 
 impl Trace {
-    pub(super) fn add(&mut self, step: Step, reason: Reason) {
-        self.0.push(Line { step, reason });
+    pub(super) fn add(&mut self, reason: Reason) {
+        self.0.push(Line { step: reason.step(), reason });
     }
 
     /// The lines, in order.

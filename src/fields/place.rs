@@ -125,7 +125,7 @@ impl ContainerKind {
 }
 
 impl ContainerField {
-    const ALL: [Self; 3] = [Self::Env, Self::EnvFrom, Self::VolumeMounts];
+    pub(crate) const ALL: [Self; 3] = [Self::Env, Self::EnvFrom, Self::VolumeMounts];
 
     pub(crate) fn name(self) -> &'static str {
         match self {

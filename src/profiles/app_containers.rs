@@ -1,9 +1,14 @@
+//! What the pod's own containers get.
+
 use serde_json::{Map, Value};
 use wildmatch::WildMatch;
 
+use super::condition::Condition;
 use super::finding::Findings;
-use super::kubernetes_types as types;
-use super::template::{Template, only_fields};
+use super::template::only_fields;
+use super::template_value::TemplateValue;
+use crate::expression::Scope;
+use crate::fields::ContainerField;
 
 /// What some of the pod's own containers get.
 #[derive(Clone, Debug)]
@@ -11,15 +16,13 @@ pub struct AppContainers {
     names: Vec<WildMatch>,
     /// Whether the pod's own init containers are meant too.
     pub init_containers: bool,
-    /// Environment variables.
-    pub env: Vec<Value>,
-    /// Sources of environment variables.
-    pub env_from: Vec<Value>,
-    /// Mounts of the profile's volumes.
-    pub volume_mounts: Vec<Value>,
+    /// The condition under which a container gets it.
+    pub when: Option<Condition>,
+    /// What goes into the container's lists.
+    pub(crate) lists: Vec<(ContainerField, Vec<TemplateValue>)>,
 }
 
-const FIELDS: [&str; 5] = ["containers", "initContainers", "env", "envFrom", "volumeMounts"];
+const FIELDS: [&str; 6] = ["containers", "initContainers", "when", "env", "envFrom", "volumeMounts"];
 
 impl AppContainers {
     /// Whether a container of this name is meant.
@@ -27,38 +30,41 @@ impl AppContainers {
         self.names.iter().any(|name| name.matches(container))
     }
 
+    /// How many elements go into a list.
+    pub(crate) fn count(&self, field: ContainerField) -> usize {
+        self.lists.iter().filter(|(list, _)| *list == field).map(|(_, items)| items.len()).sum()
+    }
+
     pub(super) fn read(
         index: usize,
         item: &Map<String, Value>,
-        template: &Template,
+        scope: &Scope<'_>,
         findings: &mut Findings,
     ) -> Self {
         let path = format!("spec.appContainers[{index}]");
         only_fields(&path, item, &FIELDS, findings);
-        let read = Self {
+        let mut when = item
+            .get("when")
+            .cloned()
+            .map(|when| Value::Object([("when".to_owned(), when)].into_iter().collect()));
+        let when = when.as_mut().and_then(|item| Condition::take_when(item, &path, scope, findings));
+        let lists = ContainerField::ALL
+            .into_iter()
+            .map(|field| {
+                let items = list(item, field.name(), &path, findings);
+                let values = items.iter().enumerate().map(|(index, item)| {
+                    let path = format!("{path}.{}[{index}]", field.name());
+                    TemplateValue::compile(item, &path, scope, findings)
+                });
+                (field, values.collect())
+            })
+            .collect();
+        Self {
             names: names(item, &path, findings),
             init_containers: init_containers(item, &path, findings),
-            env: list(item, "env", &path, findings),
-            env_from: list(item, "envFrom", &path, findings),
-            volume_mounts: list(item, "volumeMounts", &path, findings),
-        };
-        check_each(&path, "env", &read.env, types::check_env, findings);
-        check_each(&path, "envFrom", &read.env_from, types::check_env_from, findings);
-        check_each(&path, "volumeMounts", &read.volume_mounts, types::check_volume_mount, findings);
-        template.check_mounts(&path, &Value::Object(item.clone()), findings);
-        read
-    }
-}
-
-fn check_each(
-    path: &str,
-    field: &str,
-    items: &[Value],
-    check: fn(&str, &Value, &mut Findings),
-    findings: &mut Findings,
-) {
-    for (index, item) in items.iter().enumerate() {
-        check(&format!("{path}.{field}[{index}]"), item, findings);
+            when,
+            lists,
+        }
     }
 }
 

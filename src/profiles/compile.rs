@@ -1,12 +1,16 @@
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::finding::Findings;
-use super::{AppContainers, Finding, Matching, Profile, Severity, Template};
-use crate::api::{Enforcement, ProfileName, ProfileSpec, Scope};
-
-/// What opens an expression. Only its place is kept so far: a profile that has one is refused.
-const EXPRESSION: &str = "$[[";
+use super::{AppContainers, Finding, Matching, Parameter, Profile, Severity, Template, samples};
+use crate::api::{
+    Enforcement, Failure, HostNetwork, OnConflict, ProfileName, ProfileSpec, Scope as Owner, SidecarMode,
+    keys,
+};
+use crate::expression::Scope;
+use crate::fields::{ContainerField, Place};
 
 /// Checks a profile and makes it ready for injection.
 ///
@@ -14,48 +18,71 @@ const EXPRESSION: &str = "$[[";
 /// Everything that is wrong with it, warnings included. A profile that is accepted comes with its warnings.
 pub fn compile(
     name: &str,
-    scope: Scope,
+    scope: Owner,
     spec: &ProfileSpec,
 ) -> Result<(Profile, Vec<Finding>), Vec<Finding>> {
     let mut findings = Findings::default();
-    let name = match name.parse::<ProfileName>() {
-        Ok(name) => Some(name),
-        Err(error) => {
-            findings.error("metadata.name", error.to_string());
-            None
-        }
-    };
-    let template = Template::read(&spec.template, &mut findings);
+    let name = profile_name(name, &mut findings);
+    let mandatory = spec.enforcement == Enforcement::Mandatory;
+    let parameters = parameters(spec, mandatory, &mut findings);
+    let names: Vec<&str> = spec.parameters.iter().map(|parameter| parameter.name.as_str()).collect();
+    let in_template = Scope { params: Some(&names), container: false };
+    let in_app = Scope { params: Some(&names), container: true };
+    let template = Template::read(&spec.template, &spec.files, &in_template, &mut findings);
     let app_containers: Vec<AppContainers> = spec
         .app_containers
         .iter()
         .enumerate()
-        .map(|(index, item)| AppContainers::read(index, item, &template, &mut findings))
+        .map(|(index, item)| AppContainers::read(index, item, &in_app, &mut findings))
         .collect();
     let matching = spec.matching.as_ref().map(|matching| Matching::read(matching, &mut findings));
-    report_unsupported(spec, &mut findings);
-    report_order(name.as_ref(), spec, &mut findings);
-    if template_is_empty(spec) {
+    check_container_names(&template, &mut findings);
+    check_names("spec.order.before", &spec.order.before, name.as_ref(), &mut findings);
+    check_names("spec.order.after", &spec.order.after, name.as_ref(), &mut findings);
+    check_names("spec.requires", &spec.requires, name.as_ref(), &mut findings);
+    if mandatory {
+        check_mandatory(scope, spec, &mut findings);
+    }
+    let sample_name = name.as_ref().map_or("profile", ProfileName::as_str);
+    samples::check(sample_name, &template, &app_containers, &parameters, &mut findings);
+    if template.lists.is_empty() && template.maps.is_empty() && app_containers.is_empty() {
         findings.warning("spec", "the profile injects nothing: template and appContainers are empty");
+    }
+    if spec.sidecar_mode == SidecarMode::Classic
+        && !template.list(&Place::INIT_CONTAINERS).iter().any(super::Element::is_native_sidecar)
+    {
+        findings.warning("spec.sidecarMode", "there is no native sidecar to be injected the classic way");
     }
     match name {
         Some(name) if !findings.has_errors() => {
+            let default_host_network = if mandatory { HostNetwork::Deny } else { HostNetwork::Skip };
             let profile = Profile {
                 name,
                 scope,
                 revision: revision(spec),
+                mandatory,
                 matching,
+                parameters,
                 template,
                 app_containers,
                 order: spec.order.clone(),
-                host_network: spec.host_network,
+                requires: spec.requires.clone(),
+                classic: spec.sidecar_mode == SidecarMode::Classic,
+                host_network: spec.host_network.unwrap_or(default_host_network),
                 on_conflict: spec.on_conflict,
                 on_error: spec.on_error,
             };
+            warn_of_pod(&profile, &mut findings);
             Ok((profile, findings.into_vec()))
         }
         _ => Err(errors_first(findings.into_vec())),
     }
+}
+
+/// What selects the pods of a Mandatory profile, whatever else is wrong with it.
+pub(super) fn mandatory_matching(spec: &ProfileSpec) -> Option<Matching> {
+    let matching = spec.matching.as_ref().filter(|_| spec.enforcement == Enforcement::Mandatory)?;
+    Some(Matching::read(matching, &mut Findings::default()))
 }
 
 fn errors_first(mut findings: Vec<Finding>) -> Vec<Finding> {
@@ -63,61 +90,139 @@ fn errors_first(mut findings: Vec<Finding>) -> Vec<Finding> {
     findings
 }
 
-fn template_is_empty(spec: &ProfileSpec) -> bool {
-    spec.template.is_empty() && spec.app_containers.is_empty()
+fn profile_name(name: &str, findings: &mut Findings) -> Option<ProfileName> {
+    let error = match name.parse::<ProfileName>() {
+        Ok(_) if name == keys::RESERVED_PROFILE => {
+            format!("a profile cannot be called {name:?}: {} holds the files of profiles", keys::FILES)
+        }
+        Ok(name) => return Some(name),
+        Err(error) => error.to_string(),
+    };
+    findings.error("metadata.name", error);
+    None
 }
 
-/// What the schema takes and this version does not inject is refused: a profile never does less than it says.
-fn report_unsupported(spec: &ProfileSpec, findings: &mut Findings) {
-    let fields = [
-        ("spec.parameters", !spec.parameters.is_empty()),
-        (
-            "spec.match.conditions",
-            spec.matching.as_ref().is_some_and(|matching| !matching.conditions.is_empty()),
-        ),
-        ("spec.files", !spec.files.is_empty()),
-        ("spec.requires", !spec.requires.is_empty()),
-        ("spec.enforcement", spec.enforcement == Enforcement::Mandatory),
-    ];
-    for (path, _) in fields.iter().filter(|(_, used)| *used) {
-        findings.error(*path, "this version of Outrigger does not support it yet; leave it out");
+fn parameters(spec: &ProfileSpec, mandatory: bool, findings: &mut Findings) -> Vec<Parameter> {
+    let mut seen = BTreeSet::new();
+    let mut parameters = Vec::new();
+    for (index, given) in spec.parameters.iter().enumerate() {
+        let path = format!("spec.parameters[{index}]");
+        if !seen.insert(given.name.as_str()) {
+            findings.error(format!("{path}.name"), format!("the parameter {:?} is there twice", given.name));
+        }
+        parameters.push(Parameter::compile(given, mandatory, &path, findings));
     }
-    for (index, item) in spec.app_containers.iter().enumerate() {
-        find_expressions(&format!("spec.appContainers[{index}]"), &Value::Object(item.clone()), findings);
-    }
-    find_expressions("spec.template", &Value::Object(spec.template.clone()), findings);
+    parameters
 }
 
-fn find_expressions(path: &str, value: &Value, findings: &mut Findings) {
-    match value {
-        Value::String(text) if text.contains(EXPRESSION) => findings.error(
-            path,
-            format!("this version of Outrigger does not support expressions ({EXPRESSION} … ]]) yet; write the value itself"),
-        ),
-        Value::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                find_expressions(&format!("{path}[{index}]"), item, findings);
-            }
+fn check_container_names(template: &Template, findings: &mut Findings) {
+    let init = template.list(&Place::INIT_CONTAINERS);
+    for (index, container) in template.list(&Place::CONTAINERS).iter().enumerate() {
+        if init.iter().any(|other| other.name == container.name) {
+            findings.error(
+                format!("spec.template.spec.containers[{index}].name"),
+                format!(
+                    "the name {:?} is used twice; containers and init containers share one set of names",
+                    container.name
+                ),
+            );
         }
-        Value::Object(map) => {
-            for (field, inner) in map {
-                find_expressions(&format!("{path}.{field}"), inner, findings);
-            }
-        }
-        _ => {}
     }
 }
 
-fn report_order(name: Option<&ProfileName>, spec: &ProfileSpec, findings: &mut Findings) {
-    for (field, others) in [("before", &spec.order.before), ("after", &spec.order.after)] {
-        for (index, other) in others.iter().enumerate() {
-            let path = format!("spec.order.{field}[{index}]");
-            if let Err(error) = other.parse::<ProfileName>() {
-                findings.error(path, error.to_string());
-            } else if name.is_some_and(|name| name.as_str() == other) {
-                findings.error(path, "a profile cannot stand before or after itself");
-            }
+fn check_names(path: &str, others: &[String], name: Option<&ProfileName>, findings: &mut Findings) {
+    for (index, other) in others.iter().enumerate() {
+        let path = format!("{path}[{index}]");
+        if let Err(error) = other.parse::<ProfileName>() {
+            findings.error(path, error.to_string());
+        } else if name.is_some_and(|name| name.as_str() == other) {
+            let problem = if path.starts_with("spec.requires") {
+                "a profile cannot require itself"
+            } else {
+                "a profile cannot stand before or after itself"
+            };
+            findings.error(path, problem);
         }
+    }
+}
+
+fn check_mandatory(scope: Owner, spec: &ProfileSpec, findings: &mut Findings) {
+    if scope == Owner::Namespace {
+        findings.error(
+            "spec.enforcement",
+            "only a ClusterSidecarProfile can be Mandatory: who may write a SidecarProfile may also remove it",
+        );
+    }
+    let selector = spec.matching.as_ref().and_then(|matching| matching.namespace_selector.as_ref());
+    if selector.is_none() {
+        findings.error(
+            "spec.match.namespaceSelector",
+            "a Mandatory profile says in which namespaces; write {} for all of them",
+        );
+    }
+    if spec.on_error == Failure::Ignore {
+        findings.error("spec.onError", "a Mandatory profile cannot be left out: write Fail");
+    }
+    if spec.on_conflict == OnConflict::Skip {
+        findings.error("spec.onConflict", "no part of a Mandatory profile can be left out: write Fail");
+    }
+}
+
+/// A pod's author writes what these read, and so decides about what must not be his to decide.
+fn warn_of_pod(profile: &Profile, findings: &mut Findings) {
+    if !profile.mandatory {
+        return;
+    }
+    let warning = "the pod's author writes what this reads, and can get round a Mandatory profile with it";
+    if profile.matching.as_ref().is_some_and(Matching::reads_pod) {
+        findings.warning("spec.match", warning);
+    }
+    let elements = profile.template.lists.values().flatten().filter_map(|element| element.when.as_ref());
+    for when in elements.chain(profile.app_containers.iter().filter_map(|app| app.when.as_ref())) {
+        if when.reads().is_from_pod() {
+            findings.warning(when.path(), warning);
+        }
+    }
+}
+
+impl Profile {
+    /// What the profile adds to a pod, counted, for people: `1 native sidecar, 1 volume`.
+    pub fn adds(&self) -> String {
+        use crate::fields::{Map, SpecList};
+        let init = self.template.list(&Place::INIT_CONTAINERS);
+        let sidecars = init.iter().filter(|container| container.is_native_sidecar()).count();
+        let list = |list| self.template.list(&Place::Spec(list)).len();
+        let map = |map| self.template.maps.get(&map).map_or(0, std::collections::BTreeMap::len);
+        let app = |field| self.app_containers.iter().map(|app| app.count(field)).sum::<usize>();
+        let others = [
+            SpecList::ImagePullSecrets,
+            SpecList::HostAliases,
+            SpecList::Tolerations,
+            SpecList::ReadinessGates,
+            SpecList::ResourceClaims,
+        ];
+        let dns = crate::fields::DnsList::ALL.map(|list| self.template.list(&Place::Dns(list)).len());
+        let settings = others.map(list).iter().sum::<usize>()
+            + dns.iter().sum::<usize>()
+            + map(Map::SecurityContext)
+            + map(Map::Spec);
+        let counts = [
+            (sidecars, "native sidecar"),
+            (init.len() - sidecars, "init container"),
+            (list(SpecList::Containers), "container"),
+            (list(SpecList::Volumes), "volume"),
+            (map(Map::Labels), "label"),
+            (map(Map::Annotations), "annotation"),
+            (settings, "pod setting"),
+            (app(ContainerField::Env) + app(ContainerField::EnvFrom), "app env"),
+            (app(ContainerField::VolumeMounts), "app mount"),
+        ];
+        let parts: Vec<String> = counts
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{count} {what}{}", if *count == 1 { "" } else { "s" }))
+            .collect();
+        if parts.is_empty() { "nothing".to_owned() } else { parts.join(", ") }
     }
 }
 

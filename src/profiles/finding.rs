@@ -39,6 +39,10 @@ impl Findings {
         self.0.push(Finding { severity: Severity::Warning, path: path.into(), message: message.into() });
     }
 
+    pub(super) fn push(&mut self, finding: Finding) {
+        self.0.push(finding);
+    }
+
     pub(super) fn has_errors(&self) -> bool {
         self.0.iter().any(|finding| finding.severity == Severity::Error)
     }

@@ -1,18 +1,79 @@
 //! Checks of a profile's parts against Kubernetes' own types.
 
-use k8s_openapi::api::core::v1::{Container, EnvFromSource, EnvVar, Volume, VolumeMount};
+use k8s_openapi::api::core::v1::{
+    Container, EnvFromSource, EnvVar, HostAlias, LocalObjectReference, PodReadinessGate, PodResourceClaim,
+    PodSpec, Toleration, Volume, VolumeMount,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::finding::Findings;
 use crate::fields::lists::is_quantity_map;
+use crate::fields::{ContainerField, SpecList};
 
 /// Fields of an init container that Kubernetes allows only with `restartPolicy: Always`.
 const SIDECAR_ONLY: [&str; 4] = ["livenessProbe", "readinessProbe", "startupProbe", "lifecycle"];
 
-pub(super) fn check_container(path: &str, container: &Value, init: bool, findings: &mut Findings) {
-    check::<Container>(path, container, findings);
+/// Checks an element of one of the lists of a pod's spec.
+pub(super) fn check_element(path: &str, list: SpecList, element: &Value, findings: &mut Findings) {
+    match list {
+        SpecList::InitContainers | SpecList::Containers => {
+            check::<Container>(path, element, findings);
+            check_container(path, element, list == SpecList::InitContainers, findings);
+        }
+        SpecList::Volumes => {
+            check::<Volume>(path, element, findings);
+            check_volume(path, element, findings);
+        }
+        SpecList::ImagePullSecrets => check::<LocalObjectReference>(path, element, findings),
+        SpecList::HostAliases => check::<HostAlias>(path, element, findings),
+        SpecList::Tolerations => check::<Toleration>(path, element, findings),
+        SpecList::ReadinessGates => check::<PodReadinessGate>(path, element, findings),
+        SpecList::ResourceClaims => check::<PodResourceClaim>(path, element, findings),
+    }
+}
+
+/// Checks what a pod's spec has besides its lists.
+pub(super) fn check_spec(path: &str, spec: &Value, findings: &mut Findings) {
+    check::<PodSpec>(path, spec, findings);
+}
+
+/// Checks an element of one of a container's lists, as it stands in `appContainers`.
+pub(super) fn check_container_field(
+    path: &str,
+    field: ContainerField,
+    element: &Value,
+    findings: &mut Findings,
+) {
+    match field {
+        ContainerField::Env => check::<EnvVar>(path, element, findings),
+        ContainerField::EnvFrom => check::<EnvFromSource>(path, element, findings),
+        ContainerField::VolumeMounts => check::<VolumeMount>(path, element, findings),
+    }
+}
+
+/// The first thing that Kubernetes' own types say against a container; its path begins inside it.
+pub fn container_problem(container: &Value) -> Option<(String, String)> {
+    problem::<Container>(container)
+}
+
+/// The first thing that Kubernetes' own types say against a volume.
+pub fn volume_problem(volume: &Value) -> Option<(String, String)> {
+    problem::<Volume>(volume)
+}
+
+fn problem<T: DeserializeOwned + Serialize>(value: &Value) -> Option<(String, String)> {
+    let mut findings = Findings::default();
+    check::<T>("", value, &mut findings);
+    findings
+        .into_vec()
+        .into_iter()
+        .next()
+        .map(|finding| (finding.path.trim_start_matches('.').to_owned(), finding.message))
+}
+
+fn check_container(path: &str, container: &Value, init: bool, findings: &mut Findings) {
     match container.get("image").and_then(Value::as_str) {
         None | Some("") => findings.error(format!("{path}.image"), "a container needs an image"),
         Some(image) if !is_pinned(image) => findings.warning(
@@ -48,8 +109,7 @@ pub(super) fn check_container(path: &str, container: &Value, init: bool, finding
     }
 }
 
-pub(super) fn check_volume(path: &str, volume: &Value, findings: &mut Findings) {
-    check::<Volume>(path, volume, findings);
+fn check_volume(path: &str, volume: &Value, findings: &mut Findings) {
     let sources = volume.as_object().map_or(0, |map| map.len().saturating_sub(1));
     if sources != 1 {
         findings.error(
@@ -57,18 +117,6 @@ pub(super) fn check_volume(path: &str, volume: &Value, findings: &mut Findings) 
             format!("a volume has exactly one source, such as emptyDir: {{}}; this one has {sources}"),
         );
     }
-}
-
-pub(super) fn check_env(path: &str, env: &Value, findings: &mut Findings) {
-    check::<EnvVar>(path, env, findings);
-}
-
-pub(super) fn check_env_from(path: &str, source: &Value, findings: &mut Findings) {
-    check::<EnvFromSource>(path, source, findings);
-}
-
-pub(super) fn check_volume_mount(path: &str, mount: &Value, findings: &mut Findings) {
-    check::<VolumeMount>(path, mount, findings);
 }
 
 fn is_pinned(image: &str) -> bool {

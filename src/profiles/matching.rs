@@ -1,46 +1,116 @@
+//! Which pods get a profile without asking for it.
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::{Selector, SelectorExt as _};
 
+use super::Failed;
+use super::condition::Condition;
 use super::finding::Findings;
 use crate::api::Match;
+use crate::expression::{Budget, Reads, Scope, Variables};
 
 /// The pods that get a profile without asking for it.
 #[derive(Clone, Debug)]
 pub struct Matching {
     namespace: Selector,
     pod: Selector,
+    conditions: Vec<(String, Condition)>,
+    anchor: Option<Anchor>,
+}
+
+/// A label that every matching pod, or its namespace, has with one of these values. It finds the few
+/// profiles among many that can match at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Anchor {
+    pub(super) key: String,
+    pub(super) values: Vec<String>,
 }
 
 impl Matching {
-    /// Whether a pod with these labels, in a namespace with those, gets the profile.
-    pub fn matches(&self, namespace: &BTreeMap<String, String>, pod: &BTreeMap<String, String>) -> bool {
+    /// Whether the selectors select a pod with these labels, in a namespace with those.
+    pub fn selects(&self, namespace: &BTreeMap<String, String>, pod: &BTreeMap<String, String>) -> bool {
         self.namespace.matches(namespace) && self.pod.matches(pod)
     }
 
+    /// Whether all conditions hold. One that is false decides, whatever error another one has.
+    ///
+    /// # Errors
+    /// The first condition that cannot be evaluated, with its name, where none is false.
+    pub fn holds(&self, variables: &Variables<'_>, budget: &mut Budget) -> Result<bool, (String, Failed)> {
+        let mut first_error = None;
+        for (name, condition) in &self.conditions {
+            match condition.holds(variables, budget) {
+                Ok(true) => {}
+                Ok(false) => return Ok(false),
+                Err(failed) => {
+                    first_error.get_or_insert((name.clone(), failed));
+                }
+            }
+        }
+        first_error.map_or(Ok(true), Err)
+    }
+
+    /// Whether there are conditions to evaluate.
+    pub fn has_conditions(&self) -> bool {
+        !self.conditions.is_empty()
+    }
+
+    /// Whether it depends on what the pod's author writes.
+    pub(super) fn reads_pod(&self) -> bool {
+        !self.pod.selects_all() || self.conditions.iter().any(|(_, c)| Reads::is_from_pod(&c.reads()))
+    }
+
+    pub(super) fn anchor(&self) -> Option<&Anchor> {
+        self.anchor.as_ref()
+    }
+
     pub(super) fn read(matching: &Match, findings: &mut Findings) -> Self {
+        let (namespace, pod) = (matching.namespace_selector.as_ref(), matching.pod_selector.as_ref());
+        let mut conditions = Vec::new();
+        for (index, given) in matching.conditions.iter().enumerate() {
+            let path = format!("spec.match.conditions[{index}].expression");
+            let scope = Scope::default();
+            if let Some(condition) = Condition::compile(&given.expression, path, &scope, findings) {
+                conditions.push((given.name.clone(), condition));
+            }
+        }
         Self {
-            namespace: selector(
-                "spec.match.namespaceSelector",
-                matching.namespace_selector.as_ref(),
-                findings,
-            ),
-            pod: selector("spec.match.podSelector", matching.pod_selector.as_ref(), findings),
+            namespace: selector("spec.match.namespaceSelector", namespace, findings),
+            pod: selector("spec.match.podSelector", pod, findings),
+            conditions,
+            anchor: namespace.and_then(anchor).or_else(|| pod.and_then(anchor)),
         }
     }
 }
 
 impl std::fmt::Display for Matching {
-    /// What matched, for people: `namespaceSelector mesh=on, podSelector app`.
+    /// What matched, for people: `namespaceSelector mesh=on, podSelector app, conditions has-containers`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match (self.namespace.selects_all(), self.pod.selects_all()) {
-            (true, true) => f.write_str("every pod"),
-            (false, true) => write!(f, "namespaceSelector {}", self.namespace),
-            (true, false) => write!(f, "podSelector {}", self.pod),
-            (false, false) => write!(f, "namespaceSelector {}, podSelector {}", self.namespace, self.pod),
+        let mut parts = Vec::new();
+        if !self.namespace.selects_all() {
+            parts.push(format!("namespaceSelector {}", self.namespace));
         }
+        if !self.pod.selects_all() {
+            parts.push(format!("podSelector {}", self.pod));
+        }
+        if !self.conditions.is_empty() {
+            let names: Vec<&str> = self.conditions.iter().map(|(name, _)| name.as_str()).collect();
+            parts.push(format!("conditions {}", names.join(", ")));
+        }
+        f.write_str(&if parts.is_empty() { "every pod".to_owned() } else { parts.join(", ") })
     }
+}
+
+fn anchor(selector: &LabelSelector) -> Option<Anchor> {
+    let label = selector.match_labels.iter().flatten().next();
+    let equal = label.map(|(key, value)| Anchor { key: key.clone(), values: vec![value.clone()] });
+    let mut requirements = selector.match_expressions.iter().flatten();
+    equal.or_else(|| {
+        let one_of = requirements.find(|requirement| requirement.operator == "In")?;
+        Some(Anchor { key: one_of.key.clone(), values: one_of.values.clone()? })
+    })
 }
 
 /// An absent selector selects everything, as an empty one does.

@@ -1,7 +1,7 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::{Finding, Profile, Severity};
+use super::{Finding, Matching, Profile, Severity};
 use crate::api::{Failure, ProfileSpec, Scope};
 
 /// A profile as the set holds it.
@@ -16,10 +16,14 @@ pub enum Entry {
 /// A profile that exists and cannot be injected.
 #[derive(Clone, Debug)]
 pub struct InvalidProfile {
+    /// Its name.
+    pub name: String,
     /// Where it is defined.
     pub scope: Scope,
     /// What it says of pods to which it cannot be applied.
     pub on_error: Failure,
+    /// The pods that must have it, if it is Mandatory.
+    pub mandatory: Option<Matching>,
     /// What is wrong with it.
     pub findings: Vec<Finding>,
 }
@@ -30,68 +34,170 @@ impl Entry {
         match super::compile(name, scope, spec) {
             Ok((profile, warnings)) => (Self::Ready(Arc::new(profile)), warnings),
             Err(findings) => {
-                let invalid = InvalidProfile { scope, on_error: spec.on_error, findings: findings.clone() };
+                let invalid = InvalidProfile {
+                    name: name.to_owned(),
+                    scope,
+                    on_error: spec.on_error,
+                    mandatory: super::compile::mandatory_matching(spec),
+                    findings: findings.clone(),
+                };
                 (Self::Invalid(Arc::new(invalid)), findings)
             }
         }
     }
 
     /// A profile whose spec has the wrong shape at `path`.
-    pub fn unreadable(scope: Scope, path: String, message: String) -> (Self, Vec<Finding>) {
+    pub fn unreadable(name: &str, scope: Scope, path: String, message: String) -> (Self, Vec<Finding>) {
         let findings = vec![Finding { severity: Severity::Error, path, message }];
-        let invalid = InvalidProfile { scope, on_error: Failure::Fail, findings: findings.clone() };
+        let invalid = InvalidProfile {
+            name: name.to_owned(),
+            scope,
+            on_error: Failure::Fail,
+            mandatory: None,
+            findings: findings.clone(),
+        };
         (Self::Invalid(Arc::new(invalid)), findings)
+    }
+
+    /// What selects the pods that have the profile without asking.
+    fn matching(&self) -> Option<&Matching> {
+        match self {
+            Self::Ready(profile) => profile.matching.as_ref(),
+            Self::Invalid(invalid) => invalid.mandatory.as_ref(),
+        }
+    }
+
+    fn is_mandatory(&self) -> bool {
+        match self {
+            Self::Ready(profile) => profile.mandatory,
+            Self::Invalid(invalid) => invalid.mandatory.is_some(),
+        }
     }
 }
 
 /// The profiles of a cluster. Which one a name means depends on the namespace: its own `SidecarProfile`
-/// takes the place of a `ClusterSidecarProfile` of the same name.
+/// takes the place of a `ClusterSidecarProfile` of the same name, unless that one is Mandatory.
 #[derive(Clone, Debug, Default)]
 pub struct ProfileSet {
-    cluster: BTreeMap<String, Entry>,
-    namespaced: BTreeMap<String, BTreeMap<String, Entry>>,
+    cluster: Scoped,
+    namespaced: BTreeMap<String, Scoped>,
+}
+
+/// The profiles of one scope, and an index of those that match by themselves: by a label that they require,
+/// so that among thousands only those are tried that can match.
+#[derive(Clone, Debug, Default)]
+struct Scoped {
+    entries: BTreeMap<String, Entry>,
+    by_label: HashMap<String, HashMap<String, Vec<String>>>,
+    by_no_label: Vec<String>,
+}
+
+impl Scoped {
+    fn insert(&mut self, name: &str, entry: Entry) {
+        if let Some(old) = self.entries.remove(name) {
+            self.forget(name, &old);
+        }
+        if let Some(matching) = entry.matching() {
+            match matching.anchor() {
+                None => self.by_no_label.push(name.to_owned()),
+                Some(anchor) => {
+                    let values = self.by_label.entry(anchor.key.clone()).or_default();
+                    for value in &anchor.values {
+                        values.entry(value.clone()).or_default().push(name.to_owned());
+                    }
+                }
+            }
+        }
+        self.entries.insert(name.to_owned(), entry);
+    }
+
+    fn forget(&mut self, name: &str, old: &Entry) {
+        self.by_no_label.retain(|known| known != name);
+        let Some(anchor) = old.matching().and_then(Matching::anchor) else { return };
+        let Some(values) = self.by_label.get_mut(&anchor.key) else { return };
+        for value in &anchor.values {
+            if let Some(names) = values.get_mut(value) {
+                names.retain(|known| known != name);
+            }
+        }
+    }
+
+    /// Those that may match a pod with these labels, in no order.
+    fn candidates<'a>(
+        &'a self,
+        labels: impl Iterator<Item = (&'a String, &'a String)>,
+    ) -> impl Iterator<Item = (&'a str, &'a Entry)> {
+        let labelled = labels.filter_map(|(key, value)| self.by_label.get(key)?.get(value)).flatten();
+        let names = labelled.chain(&self.by_no_label);
+        names.filter_map(|name| self.entries.get_key_value(name)).map(|(name, entry)| (name.as_str(), entry))
+    }
 }
 
 impl ProfileSet {
     /// Puts a profile in, in place of one of the same name. `namespace` is `None` for a cluster's profile.
     pub fn insert(&mut self, namespace: Option<&str>, name: &str, entry: Entry) {
-        match namespace {
-            None => self.cluster.insert(name.to_owned(), entry),
-            Some(namespace) => {
-                self.namespaced.entry(namespace.to_owned()).or_default().insert(name.to_owned(), entry)
-            }
+        let scoped = match namespace {
+            None => &mut self.cluster,
+            Some(namespace) => self.namespaced.entry(namespace.to_owned()).or_default(),
         };
+        scoped.insert(name, entry);
     }
 
     /// The profile that a name means in a namespace.
     pub fn find(&self, namespace: &str, name: &str) -> Option<&Entry> {
-        self.namespaced.get(namespace).and_then(|own| own.get(name)).or_else(|| self.cluster.get(name))
+        let cluster = self.cluster.entries.get(name);
+        if cluster.is_some_and(Entry::is_mandatory) {
+            return cluster;
+        }
+        self.namespaced.get(namespace).and_then(|own| own.entries.get(name)).or(cluster)
     }
 
     /// The profile of a name in one scope alone.
     pub fn find_in(&self, scope: Scope, namespace: &str, name: &str) -> Option<&Entry> {
-        match scope {
-            Scope::Cluster => self.cluster.get(name),
-            Scope::Namespace => self.namespaced.get(namespace).and_then(|own| own.get(name)),
-        }
+        let scoped = match scope {
+            Scope::Cluster => Some(&self.cluster),
+            Scope::Namespace => self.namespaced.get(namespace),
+        };
+        scoped?.entries.get(name)
     }
 
-    /// The profiles that a namespace can have without naming them: those that match by themselves and are
-    /// not shadowed there.
-    pub fn automatic<'a>(&'a self, namespace: &str) -> impl Iterator<Item = &'a Arc<Profile>> {
+    /// The profiles whose selectors select a pod by itself, in the order of their names. Profiles that are
+    /// shadowed in the namespace are not among them.
+    pub fn selecting<'a>(
+        &'a self,
+        namespace: &'a str,
+        namespace_labels: &'a BTreeMap<String, String>,
+        pod_labels: &'a BTreeMap<String, String>,
+    ) -> BTreeMap<&'a str, &'a Entry> {
         let own = self.namespaced.get(namespace);
-        let visible =
-            self.cluster.iter().filter(move |(name, _)| own.is_none_or(|own| !own.contains_key(*name)));
-        let all = visible.map(|(_, entry)| entry).chain(own.into_iter().flat_map(BTreeMap::values));
-        all.filter_map(|entry| match entry {
-            Entry::Ready(profile) => profile.matching.is_some().then_some(profile),
-            Entry::Invalid(_) => None,
-        })
+        let labels = || namespace_labels.iter().chain(pod_labels);
+        let cluster = self.cluster.candidates(labels());
+        let own_candidates = own.into_iter().flat_map(|own| own.candidates(labels()));
+        let shadowed = |name: &str| own.is_some_and(|own| own.entries.contains_key(name));
+        let visible = cluster.filter(|(name, entry)| entry.is_mandatory() || !shadowed(name)).chain(
+            own_candidates.filter(|(name, _)| {
+                self.cluster.entries.get(*name).is_none_or(|cluster| !cluster.is_mandatory())
+            }),
+        );
+        visible
+            .filter(|(_, entry)| {
+                entry.matching().is_some_and(|matching| matching.selects(namespace_labels, pod_labels))
+            })
+            .collect()
     }
 
     /// The names that mean a profile in a namespace; a shadowed one comes twice.
     pub fn names<'a>(&'a self, namespace: &str) -> impl Iterator<Item = &'a str> {
-        let own = self.namespaced.get(namespace).into_iter().flat_map(BTreeMap::keys);
-        self.cluster.keys().chain(own).map(String::as_str)
+        let own = self.namespaced.get(namespace).into_iter().flat_map(|own| own.entries.keys());
+        self.cluster.entries.keys().chain(own).map(String::as_str)
+    }
+
+    /// All profiles, those of the cluster first; the namespace is `None` for them.
+    pub fn all(&self) -> impl Iterator<Item = (Option<&str>, &str, &Entry)> {
+        let cluster = self.cluster.entries.iter().map(|(name, entry)| (None, name.as_str(), entry));
+        let namespaced = self.namespaced.iter().flat_map(|(namespace, own)| {
+            own.entries.iter().map(|(name, entry)| (Some(namespace.as_str()), name.as_str(), entry))
+        });
+        cluster.chain(namespaced)
     }
 }

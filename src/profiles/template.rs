@@ -1,10 +1,15 @@
+//! A profile's partial pod.
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Map, Value};
+use serde_json::{Map as Fields, Value, json};
 
+use super::condition::Condition;
 use super::finding::Findings;
-use super::kubernetes_types::{self as types};
-use crate::api::{is_dns_label, nearest};
+use super::template_value::TemplateValue;
+use crate::api::{Files, is_dns_label, keys, nearest};
+use crate::expression::Scope;
+use crate::fields::{DnsList, Map, Place, SpecList};
 
 /// The operating system of pods that do not say another one.
 const DEFAULT_OS: &str = "linux";
@@ -12,140 +17,285 @@ const DEFAULT_OS: &str = "linux";
 /// A partial pod.
 #[derive(Clone, Debug, Default)]
 pub struct Template {
-    /// Labels, set where the pod does not have the key.
-    pub labels: BTreeMap<String, String>,
-    /// Annotations, set where the pod does not have the key.
-    pub annotations: BTreeMap<String, String>,
-    /// Init containers and native sidecars, in start order.
-    pub init_containers: Vec<Element>,
-    /// Ordinary containers.
-    pub containers: Vec<Element>,
-    /// Volumes.
-    pub volumes: Vec<Element>,
+    /// The keys that are set in the pod's maps.
+    pub(crate) maps: BTreeMap<Map, BTreeMap<String, TemplateValue>>,
+    /// The elements that go into the pod's lists, in their order.
+    pub(crate) lists: BTreeMap<Place, Vec<Element>>,
     /// The operating system of the pods that it is for.
     pub os: String,
 }
 
-/// A named element of one of the pod's lists.
+/// An element of one of the pod's lists.
 #[derive(Clone, Debug)]
 pub struct Element {
-    /// Its name.
+    /// Its name, where elements of the list have one.
     pub name: String,
+    /// The condition under which it is injected.
+    pub when: Option<Condition>,
     /// All of it, the name included.
-    pub value: Value,
+    pub value: TemplateValue,
 }
 
 impl Element {
     /// Whether it is an init container with `restartPolicy: Always`.
     pub fn is_native_sidecar(&self) -> bool {
-        self.value.get("restartPolicy").and_then(Value::as_str) == Some("Always")
+        self.value.literal_field("restartPolicy") == Some("Always")
     }
 }
 
-const ROOT: &str = "spec.template";
+pub(super) const ROOT: &str = "spec.template";
 const ROOT_FIELDS: [&str; 2] = ["metadata", "spec"];
 const METADATA_FIELDS: [&str; 2] = ["labels", "annotations"];
-const SPEC_FIELDS: [&str; 4] = ["initContainers", "containers", "volumes", "os"];
+const SPEC_FIELDS: [&str; 13] = [
+    "initContainers",
+    "containers",
+    "volumes",
+    "imagePullSecrets",
+    "hostAliases",
+    "dnsConfig",
+    "tolerations",
+    "securityContext",
+    "shareProcessNamespace",
+    "terminationGracePeriodSeconds",
+    "readinessGates",
+    "resourceClaims",
+    "os",
+];
+
+/// The fields of the pod's spec that are set as a whole.
+const SCALARS: [&str; 2] = ["shareProcessNamespace", "terminationGracePeriodSeconds"];
+
+/// What a container's own field of a profile is called that keeps the service-account token from it.
+const TOKEN: &str = "serviceAccountToken";
+/// The volume that covers the token's place in such a container.
+const NO_TOKEN: &str = "no-service-account-token";
+/// Where the API server mounts the token, unless something is mounted there.
+const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 impl Template {
-    pub(super) fn read(template: &Map<String, Value>, findings: &mut Findings) -> Self {
+    /// The elements that go into a list.
+    pub(crate) fn list(&self, place: &Place) -> &[Element] {
+        self.lists.get(place).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn read(
+        template: &Fields<String, Value>,
+        files: &[Files],
+        scope: &Scope<'_>,
+        findings: &mut Findings,
+    ) -> Self {
         only_fields(ROOT, template, &ROOT_FIELDS, findings);
         let metadata = object(template, "metadata", ROOT, findings);
         let spec = object(template, "spec", ROOT, findings);
-        let metadata_path = format!("{ROOT}.metadata");
         let spec_path = format!("{ROOT}.spec");
+        let metadata_path = format!("{ROOT}.metadata");
         only_fields(&metadata_path, &metadata, &METADATA_FIELDS, findings);
         only_fields(&spec_path, &spec, &SPEC_FIELDS, findings);
 
-        let read = Self {
-            labels: strings(&metadata, "labels", &metadata_path, findings),
-            annotations: strings(&metadata, "annotations", &metadata_path, findings),
-            init_containers: elements(&spec, "initContainers", &spec_path, findings),
-            containers: elements(&spec, "containers", &spec_path, findings),
-            volumes: elements(&spec, "volumes", &spec_path, findings),
-            os: os(&spec, &spec_path, findings),
-        };
-        read.check_metadata_keys(findings);
-        read.check_containers(findings);
-        read.check_volumes(findings);
-        read
-    }
-
-    fn check_metadata_keys(&self, findings: &mut Findings) {
-        for (field, map) in [("labels", &self.labels), ("annotations", &self.annotations)] {
-            for key in map.keys().filter(|key| is_ours(key)) {
-                findings.error(
-                    format!("{ROOT}.metadata.{field}"),
-                    format!("the key {key:?} is Outrigger's own; a profile cannot set it"),
-                );
-            }
+        let mut reader = Reader { scope, findings, template: Self { os: String::new(), ..Self::default() } };
+        reader.metadata(&metadata, &metadata_path);
+        for list in SpecList::ALL {
+            reader.list(&Place::Spec(list), &spec, &spec_path);
         }
+        let dns = object(&spec, "dnsConfig", &spec_path, reader.findings);
+        let dns_path = format!("{spec_path}.dnsConfig");
+        only_fields(&dns_path, &dns, &DnsList::ALL.map(DnsList::name), reader.findings);
+        for list in DnsList::ALL {
+            reader.list(&Place::Dns(list), &dns, &dns_path);
+        }
+        let security_context = object(&spec, "securityContext", &spec_path, reader.findings);
+        reader.map(Map::SecurityContext, &security_context, &spec_path);
+        let scalars =
+            SCALARS.iter().filter_map(|name| Some(((*name).to_owned(), present(&spec, name)?.clone())));
+        reader.map(Map::Spec, &scalars.collect(), &spec_path);
+        reader.files(files);
+        let os = os(&spec, &spec_path, reader.findings);
+        Self { os, ..reader.template }
     }
 
-    fn check_containers(&self, findings: &mut Findings) {
-        let mut seen = BTreeSet::new();
-        let lists = [("initContainers", &self.init_containers), ("containers", &self.containers)];
-        for (field, list) in lists {
-            for (index, container) in list.iter().enumerate() {
-                let path = format!("{ROOT}.spec.{field}[{index}]");
-                types::check_container(&path, &container.value, field == "initContainers", findings);
-                if !seen.insert(container.name.as_str()) {
-                    findings.error(
-                        format!("{path}.name"),
-                        format!("the name {:?} is used twice; containers and init containers share one set of names", container.name),
+    /// The names of its volumes.
+    pub(super) fn volume_names(&self) -> impl Iterator<Item = &str> {
+        self.list(&Place::VOLUMES).iter().map(|volume| volume.name.as_str())
+    }
+}
+
+struct Reader<'r, 's> {
+    scope: &'r Scope<'s>,
+    findings: &'r mut Findings,
+    template: Template,
+}
+
+impl Reader<'_, '_> {
+    fn metadata(&mut self, metadata: &Fields<String, Value>, path: &str) {
+        for (field, map) in [("labels", Map::Labels), ("annotations", Map::Annotations)] {
+            let given = object(metadata, field, path, self.findings);
+            for (key, value) in &given {
+                if is_ours(key) {
+                    self.findings.error(
+                        format!("{path}.{field}"),
+                        format!("the key {key:?} is Outrigger's own; a profile cannot set it"),
                     );
                 }
-                self.check_mounts(&path, &container.value, findings);
+                if !value.is_string() {
+                    self.findings
+                        .error(format!("{path}.{field}[{key}]"), "must be a string; put it in quotes");
+                }
             }
+            self.map(map, &given, &format!("{path}.{field}"));
         }
     }
 
-    /// Whether every volume that is mounted is one of the template's own.
-    pub(super) fn check_mounts(&self, path: &str, container: &Value, findings: &mut Findings) {
-        let mounts = container.get("volumeMounts").and_then(Value::as_array).into_iter().flatten();
-        let mut paths = BTreeSet::new();
-        for (index, mount) in mounts.enumerate() {
-            let name = mount.get("name").and_then(Value::as_str).unwrap_or_default();
-            if !self.volumes.iter().any(|volume| volume.name == name) {
-                let hint = nearest(name, self.volumes.iter().map(|v| v.name.as_str())).map_or_else(
-                    || "declare it in spec.template.spec.volumes".to_owned(),
-                    |near| format!("did you mean {near:?}?"),
-                );
-                findings.error(
-                    format!("{path}.volumeMounts[{index}].name"),
-                    format!("the volume {name:?} is not one of the profile's volumes; {hint}"),
-                );
-            }
-            if let Some(mount_path) = mount.get("mountPath").and_then(Value::as_str)
-                && !paths.insert(mount_path)
-            {
-                findings.error(
-                    format!("{path}.volumeMounts[{index}].mountPath"),
-                    format!("{mount_path:?} is mounted twice"),
-                );
-            }
+    fn map(&mut self, map: Map, given: &Fields<String, Value>, path: &str) {
+        for (key, value) in given {
+            let path = match map {
+                Map::Labels | Map::Annotations => format!("{path}[{key}]"),
+                Map::SecurityContext => format!("{path}.securityContext.{key}"),
+                Map::Spec => format!("{path}.{key}"),
+            };
+            let value = TemplateValue::compile(value, &path, self.scope, self.findings);
+            self.template.maps.entry(map).or_default().insert(key.clone(), value);
         }
     }
 
-    fn check_volumes(&self, findings: &mut Findings) {
+    fn list(&mut self, place: &Place, parent: &Fields<String, Value>, path: &str) {
+        let path = format!("{path}.{}", place.field());
+        let items = match present(parent, place.field()) {
+            None => return,
+            Some(Value::Array(items)) => items,
+            Some(_) => return self.findings.error(path, "must be a list"),
+        };
         let mut seen = BTreeSet::new();
-        for (index, volume) in self.volumes.iter().enumerate() {
-            let path = format!("{ROOT}.spec.volumes[{index}]");
-            types::check_volume(&path, &volume.value, findings);
-            if !seen.insert(volume.name.as_str()) {
-                findings.error(format!("{path}.name"), format!("the name {:?} is used twice", volume.name));
+        for (index, item) in items.iter().enumerate() {
+            let path = format!("{path}[{index}]");
+            let element = self.element(place, item, &path);
+            if !element.name.is_empty() && !seen.insert(element.name.clone()) {
+                self.findings
+                    .error(format!("{path}.name"), format!("the name {:?} is used twice", element.name));
             }
+            self.template.lists.entry(place.clone()).or_default().push(element);
+        }
+    }
+
+    fn element(&mut self, place: &Place, item: &Value, path: &str) -> Element {
+        let is_container = matches!(place, Place::Spec(SpecList::InitContainers | SpecList::Containers));
+        let is_named =
+            is_container || matches!(place, Place::Spec(SpecList::Volumes | SpecList::ResourceClaims));
+        let mut item = item.clone();
+        let mut when = None;
+        if is_container || *place == Place::VOLUMES {
+            when = Condition::take_when(&mut item, path, self.scope, self.findings);
+        }
+        if is_container {
+            self.service_account_token(&mut item, path);
+        }
+        let name = item.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+        if is_named {
+            self.is_name(&name, path);
+        }
+        let value = TemplateValue::compile(&item, path, self.scope, self.findings);
+        Element { name: if is_named { name } else { String::new() }, when, value }
+    }
+
+    /// Whether it is a name that order, status and conflicts can go by.
+    fn is_name(&mut self, name: &str, path: &str) -> bool {
+        let problem = match name {
+            "" => "every element needs a name".to_owned(),
+            name if name.contains("$[[") => {
+                "a name must be written out: order, status and conflicts go by it".to_owned()
+            }
+            name if !is_dns_label(name) => {
+                format!("{name:?} is not a DNS label (at most 63 small letters, digits and hyphens)")
+            }
+            _ => return true,
+        };
+        self.findings.error(format!("{path}.name"), problem);
+        false
+    }
+
+    /// Covers the place of the token with an empty volume: the API server then mounts none.
+    fn service_account_token(&mut self, container: &mut Value, path: &str) {
+        let Some(token) = container.as_object_mut().and_then(|fields| fields.remove(TOKEN)) else { return };
+        if token != "None" {
+            let problem = "write None to keep the app's token from the container, or leave it out";
+            return self.findings.error(format!("{path}.{TOKEN}"), problem);
+        }
+        let mounts = container
+            .as_object_mut()
+            .map(|fields| fields.entry("volumeMounts").or_insert_with(|| Value::Array(Vec::new())));
+        if let Some(Value::Array(mounts)) = mounts {
+            mounts.push(json!({ "name": NO_TOKEN, "mountPath": TOKEN_PATH, "readOnly": true }));
+        }
+        let volumes = self.template.lists.entry(Place::VOLUMES).or_default();
+        if volumes.iter().all(|volume| volume.name != NO_TOKEN) {
+            let value = TemplateValue::literal(json!({ "name": NO_TOKEN, "emptyDir": {} }));
+            volumes.push(Element { name: NO_TOKEN.to_owned(), when: None, value });
+        }
+    }
+
+    /// Files are annotations of the pod, and a volume that shows them.
+    fn files(&mut self, files: &[Files]) {
+        for (index, group) in files.iter().enumerate() {
+            let path = format!("spec.files[{index}]");
+            if !self.is_name(&group.volume, &format!("{path}.volume")) {
+                continue;
+            }
+            if self.template.volume_names().any(|name| name == group.volume) {
+                self.findings.error(
+                    format!("{path}.volume"),
+                    format!(
+                        "the volume {:?} is there already; files make a volume of their own",
+                        group.volume
+                    ),
+                );
+                continue;
+            }
+            let mut items = Vec::new();
+            for (file, text) in &group.items {
+                let path = format!("{path}.items[{file}]");
+                let name = format!("{}.{file}", group.volume);
+                if !is_qualified_name(&name) {
+                    self.findings.error(
+                        &path,
+                        format!("{name:?} is not a name of at most 63 letters, digits, '-', '_' and '.', which the annotation needs that holds the file"),
+                    );
+                    continue;
+                }
+                let key = format!("{}/{name}", keys::FILES);
+                let value =
+                    TemplateValue::compile(&Value::String(text.clone()), &path, self.scope, self.findings);
+                let field = format!("metadata.annotations['{key}']");
+                items.push(json!({ "path": file, "fieldRef": { "fieldPath": field } }));
+                self.template.maps.entry(Map::Annotations).or_default().insert(key, value);
+            }
+            if items.is_empty() {
+                self.findings.error(format!("{path}.items"), "there is no file in it");
+            }
+            let volume = json!({ "name": group.volume, "downwardAPI": { "items": items } });
+            let element =
+                Element { name: group.volume.clone(), when: None, value: TemplateValue::literal(volume) };
+            self.template.lists.entry(Place::VOLUMES).or_default().push(element);
         }
     }
 }
 
-fn is_ours(key: &str) -> bool {
+/// Whether a key of a label or annotation is one of ours.
+pub(super) fn is_ours(key: &str) -> bool {
     key.split_once('/').is_some_and(|(domain, _)| {
-        domain == crate::api::keys::GROUP || domain.ends_with(&format!(".{}", crate::api::keys::GROUP))
+        domain == keys::GROUP || domain.strip_suffix(keys::GROUP).is_some_and(|rest| rest.ends_with('.'))
     })
 }
 
-fn os(spec: &Map<String, Value>, path: &str, findings: &mut Findings) -> String {
+/// Whether a text can stand behind the slash of an annotation's key.
+/// <https://kubernetes.io/docs/concepts/overview/working-with-objects/annotations/#syntax-and-character-set>
+fn is_qualified_name(text: &str) -> bool {
+    let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    text.len() <= 63
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+        && edge(text.chars().next())
+        && edge(text.chars().last())
+}
+
+fn os(spec: &Fields<String, Value>, path: &str, findings: &mut Findings) -> String {
     let Some(os) = present(spec, "os") else { return DEFAULT_OS.to_owned() };
     if let Some(name @ ("linux" | "windows")) = os.get("name").and_then(Value::as_str) {
         return name.to_owned();
@@ -155,7 +305,7 @@ fn os(spec: &Map<String, Value>, path: &str, findings: &mut Findings) -> String 
 }
 
 /// Reports every field that is not one of `known`.
-pub(super) fn only_fields(path: &str, map: &Map<String, Value>, known: &[&str], findings: &mut Findings) {
+pub(super) fn only_fields(path: &str, map: &Fields<String, Value>, known: &[&str], findings: &mut Findings) {
     for field in map.keys().filter(|field| !known.contains(&field.as_str())) {
         let hint = nearest(field, known.iter().copied())
             .map_or_else(String::new, |near| format!("did you mean {near:?}? "));
@@ -166,60 +316,22 @@ pub(super) fn only_fields(path: &str, map: &Map<String, Value>, known: &[&str], 
     }
 }
 
-fn present<'a>(map: &'a Map<String, Value>, field: &str) -> Option<&'a Value> {
+fn present<'a>(map: &'a Fields<String, Value>, field: &str) -> Option<&'a Value> {
     map.get(field).filter(|value| !value.is_null())
 }
 
-fn object(map: &Map<String, Value>, field: &str, path: &str, findings: &mut Findings) -> Map<String, Value> {
-    match present(map, field) {
-        None => Map::new(),
-        Some(Value::Object(object)) => object.clone(),
-        Some(_) => {
-            findings.error(format!("{path}.{field}"), "must be an object");
-            Map::new()
-        }
-    }
-}
-
-fn strings(
-    map: &Map<String, Value>,
+fn object(
+    map: &Fields<String, Value>,
     field: &str,
     path: &str,
     findings: &mut Findings,
-) -> BTreeMap<String, String> {
-    let mut read = BTreeMap::new();
-    for (key, value) in object(map, field, path, findings) {
-        match value {
-            Value::String(value) => {
-                read.insert(key, value);
-            }
-            _ => findings.error(format!("{path}.{field}[{key}]"), "must be a string; put it in quotes"),
-        }
-    }
-    read
-}
-
-fn elements(spec: &Map<String, Value>, field: &str, path: &str, findings: &mut Findings) -> Vec<Element> {
-    let items = match present(spec, field) {
-        None => return Vec::new(),
-        Some(Value::Array(items)) => items,
+) -> Fields<String, Value> {
+    match present(map, field) {
+        None => Fields::new(),
+        Some(Value::Object(object)) => object.clone(),
         Some(_) => {
-            findings.error(format!("{path}.{field}"), "must be a list");
-            return Vec::new();
-        }
-    };
-    let mut read = Vec::new();
-    for (index, value) in items.iter().enumerate() {
-        match value.get("name").and_then(Value::as_str) {
-            Some(name) if is_dns_label(name) => {
-                read.push(Element { name: name.to_owned(), value: value.clone() });
-            }
-            Some(name) => findings.error(
-                format!("{path}.{field}[{index}].name"),
-                format!("{name:?} is not a DNS label (at most 63 small letters, digits and hyphens)"),
-            ),
-            None => findings.error(format!("{path}.{field}[{index}].name"), "every element needs a name"),
+            findings.error(format!("{path}.{field}"), "must be an object");
+            Fields::new()
         }
     }
-    read
 }

@@ -5,21 +5,25 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use super::super::Reason;
+use super::super::pod::Seen;
 use super::super::reason::Owner;
-use super::{At, Context, Plan};
+use super::{At, Context, Plan, containers};
 use crate::fields::lists::key_of;
 use crate::fields::{ContainerField, ContainerKind, Place};
 use crate::profiles::AppContainers;
 
-pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a>) -> Result<(), Reason> {
+pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Result<(), Reason> {
     for app in &context.profile.app_containers {
         for kind in ContainerKind::ALL {
             if kind == ContainerKind::Init && !app.init_containers {
                 continue;
             }
-            for container in context.pod().container_names(kind) {
-                if app.selects(container) && is_own(context, kind, container) {
-                    plan_container(context, plan, app, kind, container)?;
+            let place = Place::Spec(kind.list());
+            for seen in context.pod().elements(&place) {
+                let Some(name) = seen.name() else { continue };
+                let is_own = context.merged.owner(&place, name) == Owner::Pod && !containers::is_auto(seen);
+                if is_own && app.selects(name) {
+                    plan_container(context, plan, app, kind, seen)?;
                 }
             }
         }
@@ -27,52 +31,68 @@ pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a>) -> Result
     Ok(())
 }
 
-/// Whether the container is the pod's own, and not an earlier profile's.
-fn is_own(context: &Context<'_, '_>, kind: ContainerKind, container: &str) -> bool {
-    context.merged.owner(&Place::Spec(kind.list()), container) == Owner::Pod
-}
-
 fn plan_container<'a>(
     context: &Context<'a, '_>,
-    plan: &mut Plan<'a>,
+    plan: &mut Plan<'a, '_>,
     app: &'a AppContainers,
     kind: ContainerKind,
-    container: &str,
+    container: Seen<'_>,
 ) -> Result<(), Reason> {
-    let place = |field| Place::Container { kind, name: container.to_owned(), field };
-    for item in &app.env {
-        let place = place(ContainerField::Env);
-        context.add_unless_set(plan, place, At::End, &key_of("env", item), Cow::Borrowed(item))?;
+    let name = container.name().unwrap_or_default();
+    let as_written = context.author_container(kind, name);
+    let json = as_written.map_or_else(|| Cow::Owned(container.json()), Cow::Borrowed);
+    if !context.when(plan, app.when.as_ref(), Some(&json))? {
+        let what = format!("what is for container {name}");
+        plan.notes.push(Reason::NotWhen { profile: context.name(), what });
+        return Ok(());
     }
-    for item in app.env_from.iter().rev() {
-        // A later source beats an earlier one, so ours go before the pod's.
-        let place = place(ContainerField::EnvFrom);
-        context.add_unless_set(plan, place, At::Start, &key_of("envFrom", item), Cow::Borrowed(item))?;
-    }
-    for item in &app.volume_mounts {
-        plan_mount(context, plan, place(ContainerField::VolumeMounts), container, item)?;
+    for (field, items) in &app.lists {
+        let place = Place::Container { kind, name: name.to_owned(), field: *field };
+        let mut rendered = Vec::with_capacity(items.len());
+        for item in items {
+            rendered.push(context.render(plan, item, Some(&json))?);
+        }
+        rendered.retain(|item| !item.is_null());
+        match field {
+            ContainerField::Env => {
+                for item in rendered {
+                    let key = key_of("env", item.as_ref()).into_owned();
+                    context.add_unless_set(plan, place.clone(), At::End, &key, item)?;
+                }
+            }
+            // A later source beats an earlier one, so ours go before the pod's.
+            ContainerField::EnvFrom => {
+                for item in rendered.into_iter().rev() {
+                    let key = key_of("envFrom", item.as_ref()).into_owned();
+                    context.add_unless_set(plan, place.clone(), At::Start, &key, item)?;
+                }
+            }
+            ContainerField::VolumeMounts => {
+                for item in rendered {
+                    plan_mount(context, plan, place.clone(), name, item)?;
+                }
+            }
+        }
     }
     Ok(())
 }
 
 fn plan_mount<'a>(
     context: &Context<'a, '_>,
-    plan: &mut Plan<'a>,
+    plan: &mut Plan<'a, '_>,
     place: Place,
     container: &str,
-    item: &'a Value,
+    item: Cow<'a, Value>,
 ) -> Result<(), Reason> {
-    let path = key_of("volumeMounts", item);
+    let path = key_of("volumeMounts", item.as_ref()).into_owned();
     match context.pod().get(&place, &path) {
-        None => plan.add(place, At::End, &path, Cow::Borrowed(item)),
-        Some(live) if live.holds(item) => plan.notes.push(Reason::Shared {
-            profile: context.name(),
-            what: path.into_owned(),
-            place: place.to_string(),
-        }),
+        None => plan.add(place, At::End, &path, item),
+        Some(live) if live.holds(&item) => {
+            plan.notes.push(Reason::Shared { profile: context.name(), what: path, place: place.to_string() });
+        }
         Some(_) => {
             let owner = context.merged.owner(&place, &path);
-            let (profile, container, path) = (context.name(), container.to_owned(), path.into_owned());
+            let (profile, container) = (context.name(), container.to_owned());
             context.conflict(plan, Reason::MountConflict { profile, container, path, owner })?;
         }
     }

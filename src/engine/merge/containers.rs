@@ -2,27 +2,136 @@
 
 use std::borrow::Cow;
 
-use super::super::Reason;
-use super::super::reason::Owner;
-use super::{At, Context, Plan};
-use crate::fields::Place;
+use serde_json::Value;
 
-pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a>) -> Result<(), Reason> {
+use super::super::Reason;
+use super::super::pod::Seen;
+use super::super::reason::Owner;
+use super::{At, Change, Context, Plan, overlay};
+use crate::api::keys;
+use crate::fields::{Map, Place};
+use crate::json::text;
+use crate::profiles::Element;
+
+pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Result<(), Reason> {
     let template = &context.profile.template;
-    let init =
-        template.init_containers.iter().map(|element| (Place::INIT_CONTAINERS, context.position(), element));
-    let app = template.containers.iter().map(|element| (Place::CONTAINERS, At::End, element));
-    for (place, at, element) in init.chain(app) {
-        match context.pod().container_of_name(&element.name) {
-            None => plan.add(place, at, &element.name, Cow::Borrowed(&element.value)),
-            Some(list) => {
-                let owner = owner(context, &element.name);
-                let (profile, container) = (context.name(), element.name.clone());
-                context.conflict(plan, Reason::ContainerNameTaken { profile, container, owner, list })?;
-            }
+    for element in template.list(&Place::INIT_CONTAINERS) {
+        if context.profile.classic && element.is_native_sidecar() {
+            plan_classic(context, plan, element)?;
+        } else {
+            plan_container(context, plan, Place::INIT_CONTAINERS, context.position(), element)?;
+        }
+    }
+    for element in template.list(&Place::CONTAINERS) {
+        plan_container(context, plan, Place::CONTAINERS, At::End, element)?;
+    }
+    Ok(())
+}
+
+/// A native sidecar as an ordinary container before the pod's own, so that the kubelet starts it first.
+fn plan_classic<'a>(
+    context: &Context<'a, '_>,
+    plan: &mut Plan<'a, '_>,
+    element: &'a Element,
+) -> Result<(), Reason> {
+    let restart_policy = context.pod().spec("restartPolicy").and_then(|policy| policy.as_str());
+    if let Some(restart_policy) = restart_policy.filter(|policy| *policy != "Always") {
+        let (profile, restart_policy) = (context.name(), restart_policy.to_owned());
+        return Err(Reason::ClassicRefused { profile, restart_policy });
+    }
+    plan_container(context, plan, Place::CONTAINERS, At::BeforeOwn, element)?;
+    let own = context.pod().list(&Place::CONTAINERS).iter().filter_map(|own| text(own, "name"));
+    let default = own
+        .into_iter()
+        .find(|name| context.merged.owner(&Place::CONTAINERS, name) == Owner::Pod && *name != element.name);
+    if let Some(default) = default
+        && !plan.sets(Map::Annotations, keys::DEFAULT_CONTAINER)
+        && context.pod().get(&Place::ANNOTATIONS, keys::DEFAULT_CONTAINER).is_none()
+    {
+        let value = Cow::Owned(Value::String(default.to_owned()));
+        plan.add(Place::ANNOTATIONS, At::End, keys::DEFAULT_CONTAINER, value);
+    }
+    Ok(())
+}
+
+fn plan_container<'a>(
+    context: &Context<'a, '_>,
+    plan: &mut Plan<'a, '_>,
+    place: Place,
+    at: At,
+    element: &'a Element,
+) -> Result<(), Reason> {
+    let name = &element.name;
+    if !context.when(plan, element.when.as_ref(), None)? {
+        plan.notes.push(Reason::NotWhen { profile: context.name(), what: format!("container {name}") });
+        return Ok(());
+    }
+    let mut value = context.render(plan, &element.value, None)?;
+    if context.profile.classic && element.is_native_sidecar() {
+        value = Cow::Owned(without_restart_policy(value.into_owned()));
+    }
+    let live = context.pod().get(&place, name);
+    if let Some(live) = live.filter(|live| is_auto(*live)) {
+        return plan_overlay(context, plan, &place, live, element, &value);
+    }
+    match context.pod().container_of_name(name) {
+        None => plan.add(place, at, name, value),
+        Some(list) => {
+            let owner = owner(context, name);
+            let (profile, container) = (context.name(), name.clone());
+            let elsewhere = [Place::INIT_CONTAINERS, Place::CONTAINERS]
+                .iter()
+                .any(|other| context.pod().get(other, name).is_some_and(is_auto));
+            let cause = if elsewhere {
+                let problem = if place == Place::CONTAINERS {
+                    "has it among the containers; move it there"
+                } else {
+                    "has it among the initContainers; move it there"
+                };
+                Reason::OverlayRefused { profile, container, problem }
+            } else {
+                Reason::ContainerNameTaken { profile, container, owner, list }
+            };
+            context.conflict(plan, cause)?;
         }
     }
     Ok(())
+}
+
+fn plan_overlay<'a>(
+    context: &Context<'a, '_>,
+    plan: &mut Plan<'a, '_>,
+    place: &Place,
+    live: Seen<'_>,
+    element: &Element,
+    value: &Value,
+) -> Result<(), Reason> {
+    let (profile, container) = (context.name(), element.name.clone());
+    if context.profile.mandatory {
+        let problem = "is mandatory: its containers are not to be changed; remove the container";
+        return context.conflict(plan, Reason::OverlayRefused { profile, container, problem });
+    }
+    let Some(index) = context.pod().index_of(place, &element.name) else { return Ok(()) };
+    let author = Value::from(&live.json());
+    let value = overlay::of(value, &author);
+    plan.notes.push(Reason::Overlaid { profile, container: container.clone() });
+    plan.changes.push(Change::Overlay { place: place.clone(), index, key: container, author, value });
+    Ok(())
+}
+
+/// Whether the pod's author left the image of a container to a profile.
+pub(in super::super) fn is_auto(container: Seen<'_>) -> bool {
+    match container {
+        Seen::Came(value) => text(value, "image") == Some(overlay::AUTO),
+        Seen::Put(value) => value.get("image").and_then(Value::as_str) == Some(overlay::AUTO),
+    }
+}
+
+fn without_restart_policy(mut container: Value) -> Value {
+    if let Some(fields) = container.as_object_mut() {
+        fields.remove("restartPolicy");
+    }
+    container
 }
 
 fn owner(context: &Context<'_, '_>, container: &str) -> Owner {

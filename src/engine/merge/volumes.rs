@@ -1,17 +1,20 @@
 //! Volumes: an identical one of the same name is shared, another one is a conflict.
 
-use std::borrow::Cow;
-
 use super::super::Reason;
 use super::{At, Context, Plan};
 use crate::fields::Place;
 
-pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a>) -> Result<(), Reason> {
-    for volume in &context.profile.template.volumes {
+pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Result<(), Reason> {
+    for volume in context.profile.template.list(&Place::VOLUMES) {
         let (profile, name) = (context.name(), volume.name.clone());
+        if !context.when(plan, volume.when.as_ref(), None)? {
+            plan.notes.push(Reason::NotWhen { profile, what: format!("volume {name}") });
+            continue;
+        }
+        let value = context.render(plan, &volume.value, None)?;
         match context.pod().get(&Place::VOLUMES, &name) {
-            None => plan.add(Place::VOLUMES, At::End, &name, Cow::Borrowed(&volume.value)),
-            Some(live) if live.holds(&volume.value) => {
+            None => plan.add(Place::VOLUMES, At::End, &name, value),
+            Some(live) if live.holds(&value) => {
                 plan.notes.push(Reason::Shared { profile, what: name, place: Place::VOLUMES.to_string() });
             }
             Some(_) => {

@@ -1,0 +1,194 @@
+//! What is looked at once all profiles are in the pod: what nobody took up, what clashes, what it costs.
+
+use std::collections::BTreeSet;
+
+use super::merge::{Merged, is_auto};
+use super::pod::Seen;
+use super::reason::Owner;
+use super::validity::injected_containers;
+use super::{Reason, Trace, cost};
+use crate::api::{ProfileName, nearest};
+use crate::fields::{ContainerKind, Place};
+use crate::json::{Json, field, items, text};
+use crate::profiles::Profile;
+use crate::resources::Qos;
+
+/// A grace period in which a sidecar that stops after the app has hardly time to.
+const SHORT_GRACE_PERIOD: i64 = 5;
+
+/// Looks at the whole.
+///
+/// # Errors
+/// [`Reason::ImageAuto`] where a container waits for a profile that is not there.
+pub(super) fn look(
+    merged: &Merged<'_>,
+    profiles: &[std::sync::Arc<Profile>],
+    trace: &mut Trace,
+) -> Result<(), Reason> {
+    image_auto(merged, profiles)?;
+    overlay_order(merged, profiles, trace);
+    ports(merged, trace);
+    let cost = cost::of_injection(&merged.pod);
+    if cost.qos_before == Qos::Guaranteed
+        && cost.qos_after != Qos::Guaranteed
+        && let Some(container) = not_guaranteed(merged)
+    {
+        trace.add(Reason::QosLost { to: cost.qos_after.to_string(), container });
+    }
+    grace_period(merged, trace);
+    if has_containers(merged) {
+        trace.add(Reason::Costs { cost });
+    }
+    Ok(())
+}
+
+fn has_containers(merged: &Merged<'_>) -> bool {
+    merged.profiles.iter().any(|injected| !injected_containers(&merged.pod, injected).is_empty())
+}
+
+fn image_auto(merged: &Merged<'_>, profiles: &[std::sync::Arc<Profile>]) -> Result<(), Reason> {
+    for kind in ContainerKind::ALL {
+        let waiting = merged.pod.elements(&Place::Spec(kind.list())).find(|seen| is_auto(*seen));
+        if let Some(container) = waiting.and_then(Seen::name) {
+            let names = profiles.iter().flat_map(|profile| {
+                let template = &profile.template;
+                [Place::INIT_CONTAINERS, Place::CONTAINERS]
+                    .into_iter()
+                    .flat_map(|place| template.list(&place))
+                    .map(|element| element.name.as_str())
+            });
+            let probably = nearest(container, names).map(str::to_owned);
+            return Err(Reason::ImageAuto { container: container.to_owned(), probably });
+        }
+    }
+    Ok(())
+}
+
+/// An overlay in the init containers stays where the pod put it; that may be too early.
+fn overlay_order(merged: &Merged<'_>, profiles: &[std::sync::Arc<Profile>], trace: &mut Trace) {
+    let overlaid: Vec<(&str, &str)> = merged
+        .profiles
+        .iter()
+        .flat_map(|injected| {
+            let containers = injected.overlays.get("initContainers").into_iter().flatten();
+            containers.filter_map(|c| Some((injected.name.as_str(), c.get("name")?.as_str()?)))
+        })
+        .collect();
+    if overlaid.is_empty() {
+        return;
+    }
+    let order = merged.pod.container_names(ContainerKind::Init);
+    let owner = |container: &str| match merged.owner(&Place::INIT_CONTAINERS, container) {
+        Owner::Profile(profile) => Some(profile),
+        Owner::Pod => None,
+    };
+    let find = |name: &str| profiles.iter().find(|profile| profile.name.as_str() == name);
+    for (profile, container) in overlaid {
+        let later = order.iter().skip_while(|name| **name != container).skip(1);
+        for other in later {
+            let Some((other_profile, this)) = owner(other).and_then(|other| find(&other)).zip(find(profile))
+            else {
+                continue;
+            };
+            if starts_before(other_profile, &this.name, this) {
+                trace.add(Reason::OverlayOrder {
+                    profile: profile.to_owned(),
+                    container: container.to_owned(),
+                    other: (*other).to_owned(),
+                });
+                break;
+            }
+        }
+    }
+}
+
+/// Whether `first` asks to start before `name`, or that one to start after it.
+fn starts_before(first: &Profile, name: &ProfileName, this: &Profile) -> bool {
+    let is = |list: &[String], name: &ProfileName| list.iter().any(|other| other == name.as_str());
+    is(&first.order.before, name) || is(&this.order.after, &first.name) || is(&this.requires, &first.name)
+}
+
+/// Warns of injected containers that listen where another container of the pod does.
+fn ports(merged: &Merged<'_>, trace: &mut Trace) {
+    let pod = &merged.pod;
+    let mut seen_clashes = BTreeSet::new();
+    for injected in &merged.profiles {
+        for (place, container) in injected_containers(pod, injected) {
+            if !stays(&place, container) {
+                continue;
+            }
+            let name = container.name().unwrap_or_default();
+            let ours = listens(&container.json());
+            if ours.is_empty() {
+                continue;
+            }
+            for place in [Place::INIT_CONTAINERS, Place::CONTAINERS] {
+                for other in pod.elements(&place).filter(|other| stays(&place, *other)) {
+                    let other_name = other.name().unwrap_or_default();
+                    let pair = BTreeSet::from([name.to_owned(), other_name.to_owned()]);
+                    if other_name == name || seen_clashes.contains(&pair) {
+                        continue;
+                    }
+                    let taken = listens(&other.json());
+                    if let Some(port) = ours.iter().find(|port| taken.contains(port)) {
+                        trace.add(Reason::PortClash {
+                            profile: injected.name.clone(),
+                            container: name.to_owned(),
+                            port: port.clone(),
+                            other: other_name.to_owned(),
+                        });
+                        seen_clashes.insert(pair);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Whether a container runs beside the app, and not before it.
+fn stays(place: &Place, container: Seen<'_>) -> bool {
+    *place == Place::CONTAINERS || container.text("restartPolicy") == Some("Always")
+}
+
+fn listens(container: &Json<'_>) -> Vec<String> {
+    let port = |port: &Json<'_>| {
+        let number = field(port, "containerPort").and_then(Json::as_i64)?;
+        Some(match text(port, "protocol") {
+            None | Some("TCP") => number.to_string(),
+            Some(protocol) => format!("{number}/{protocol}"),
+        })
+    };
+    items(field(container, "ports")).iter().filter_map(port).collect()
+}
+
+/// The first injected container whose cpu and memory are not limited to what it requests.
+fn not_guaranteed(merged: &Merged<'_>) -> Option<String> {
+    let containers = merged.profiles.iter().flat_map(|injected| injected_containers(&merged.pod, injected));
+    containers.into_iter().find_map(|(_, seen)| {
+        let container = seen.json();
+        let resources = field(&container, "resources");
+        let is_limited = |name: &str| {
+            resources.and_then(|r| field(r, "limits")).and_then(|limits| field(limits, name)).is_some_and(
+                |limit| {
+                    let request = resources.and_then(|r| field(r, "requests")).and_then(|r| field(r, name));
+                    request.is_none_or(|request| request == limit)
+                },
+            )
+        };
+        (!is_limited("cpu") || !is_limited("memory")).then(|| seen.name().unwrap_or_default().to_owned())
+    })
+}
+
+fn grace_period(merged: &Merged<'_>, trace: &mut Trace) {
+    let live = merged.pod.get(&Place::Map(crate::fields::Map::Spec), "terminationGracePeriodSeconds");
+    let Some(seconds) = live.and_then(|live| live.integer()).filter(|s| *s <= SHORT_GRACE_PERIOD) else {
+        return;
+    };
+    let has_sidecar = merged.profiles.iter().any(|injected| {
+        let containers = injected_containers(&merged.pod, injected);
+        containers.iter().any(|(place, seen)| *place == Place::INIT_CONTAINERS && stays(place, *seen))
+    });
+    if has_sidecar {
+        trace.add(Reason::GracePeriodShort { seconds });
+    }
+}

@@ -1,0 +1,29 @@
+//! The pod's other lists: image pull secrets, tolerations, host aliases and the like.
+
+use super::super::Reason;
+use super::{At, Context, Plan};
+use crate::fields::lists::key_of;
+use crate::fields::{DnsList, Place, SpecList};
+
+pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Result<(), Reason> {
+    for (place, elements) in &context.profile.template.lists {
+        if matches!(place, Place::Spec(SpecList::InitContainers | SpecList::Containers | SpecList::Volumes)) {
+            continue;
+        }
+        for element in elements {
+            let value = context.render(plan, &element.value, None)?;
+            if value.is_null() {
+                continue;
+            }
+            let key = key_of(place.field(), value.as_ref()).into_owned();
+            match place {
+                // What the pod's author says of name resolution wins, as a label does.
+                Place::Dns(DnsList::Options) => {
+                    context.add_unless_set(plan, place.clone(), At::End, &key, value)?;
+                }
+                _ => context.add_or_share(plan, place.clone(), &key, value)?,
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,52 @@
+//! Labels, annotations, the security context and a few scalars: only where the pod does not say.
+
+use serde_json::Value;
+
+use super::super::Reason;
+use super::{At, Change, Context, Plan};
+use crate::api::keys;
+use crate::fields::{Map, Place};
+
+/// Kubernetes' default.
+/// <https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#lifecycle>
+pub(super) const DEFAULT_GRACE_PERIOD: i64 = 30;
+
+pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Result<(), Reason> {
+    for (map, values) in &context.profile.template.maps {
+        for (key, value) in values {
+            let value = context.render(plan, value, None)?;
+            let place = Place::Map(*map);
+            match (map, key.as_str()) {
+                (_, _) if value.is_null() => {}
+                (Map::Spec, "terminationGracePeriodSeconds") => raise(context, plan, &value),
+                // A file that the pod's author wrote is not the one that the sidecar was meant to read, and
+                // without a shared process namespace it cannot do its work.
+                (Map::Spec, _) => context.add_or_share(plan, place, key, value)?,
+                (Map::Annotations, key) if key.split('/').next() == Some(keys::FILES) => {
+                    context.add_or_share(plan, place, key, value)?;
+                }
+                (_, key) => context.add_unless_set(plan, place, At::End, key, value)?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Raises the grace period, and never lowers it.
+fn raise<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>, value: &Value) {
+    const KEY: &str = "terminationGracePeriodSeconds";
+    let Some(to) = value.as_i64() else { return };
+    let live = context.pod().get(&Place::Map(Map::Spec), KEY);
+    let from = live.and_then(|live| live.integer());
+    if from.unwrap_or(DEFAULT_GRACE_PERIOD) >= to {
+        return;
+    }
+    plan.notes.push(Reason::Raised {
+        profile: context.name(),
+        what: KEY,
+        from: from.unwrap_or(DEFAULT_GRACE_PERIOD),
+        to,
+    });
+    let (before, value) = (from.map_or(Value::Null, Value::from), value.clone());
+    plan.changes.push(Change::Replace { map: Map::Spec, key: KEY.to_owned(), before, value });
+}

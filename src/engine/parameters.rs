@@ -1,0 +1,177 @@
+//! The values of parameters: step 6 of a decision. The pod's annotation beats the namespace's, that the
+//! default.
+
+use std::collections::BTreeMap;
+
+use super::pod::Pod;
+use super::reason::SetBy;
+use super::select::Selection;
+use super::{Namespace, Reason, Trace};
+use crate::api::{ProfileName, Source, keys, nearest};
+use crate::expression::ParameterValue;
+use crate::profiles::{Entry, Parameter, Profile, ProfileSet, Refusal, shown};
+
+/// The parameters of one profile.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Parameters {
+    pub(super) values: BTreeMap<String, ParameterValue>,
+    /// Those that somebody set, as text.
+    pub(super) set: BTreeMap<String, String>,
+}
+
+/// Finds every parameter's value. A profile without one that it needs is left out.
+///
+/// # Errors
+/// A value that is wrong where pod or namespace set it, or a missing one where `onError` is Fail.
+pub(super) fn resolve(
+    pod: &Pod<'_>,
+    namespace: &Namespace,
+    selection: &mut Selection,
+    trace: &mut Trace,
+) -> Result<BTreeMap<ProfileName, Parameters>, Reason> {
+    let mut resolved = BTreeMap::new();
+    let profiles: Vec<_> = selection.profiles.values().cloned().collect();
+    for profile in profiles {
+        let mut parameters = Parameters::default();
+        let mut missing = None;
+        for parameter in &profile.parameters {
+            match value(pod, namespace, &profile, parameter)? {
+                Some((value, place)) => {
+                    let text = shown(&value);
+                    if place != SetBy::Default {
+                        parameters.set.insert(parameter.name.clone(), text.clone());
+                    }
+                    let (name, of) = (parameter.name.clone(), profile.name.to_string());
+                    trace.add(Reason::ParameterSet {
+                        profile: of,
+                        parameter: name.clone(),
+                        value: text,
+                        place,
+                    });
+                    parameters.values.insert(name, value);
+                }
+                None if parameter.required => missing = missing.or(Some(parameter)),
+                None => {}
+            }
+        }
+        match missing {
+            Some(parameter) => {
+                let cause = Reason::ParameterMissing {
+                    profile: profile.name.to_string(),
+                    parameter: parameter.name.clone(),
+                    key: key(&profile, parameter),
+                    by: parameter.settable_by(),
+                };
+                selection.leave_out(&profile, cause, trace)?;
+            }
+            None => {
+                resolved.insert(profile.name.clone(), parameters);
+            }
+        }
+    }
+    Ok(resolved)
+}
+
+fn key(profile: &Profile, parameter: &Parameter) -> String {
+    format!("{}.{}/{}", profile.name, keys::GROUP, parameter.name)
+}
+
+fn value(
+    pod: &Pod<'_>,
+    namespace: &Namespace,
+    profile: &Profile,
+    parameter: &Parameter,
+) -> Result<Option<(ParameterValue, SetBy)>, Reason> {
+    let key = key(profile, parameter);
+    let by_pod = pod.annotation(&key).map(|text| (text, Source::Pod, SetBy::Pod));
+    let by_namespace = namespace
+        .annotations
+        .get(&key)
+        .map(|text| (text.as_str(), Source::Namespace, SetBy::Namespace(namespace.name.clone())));
+    let Some((text, source, place)) = by_pod.or(by_namespace) else {
+        return Ok(parameter.default.clone().map(|value| (value, SetBy::Default)));
+    };
+    if !parameter.is_settable_by(source) {
+        return Err(Reason::ParameterNotSettable { key, by: parameter.settable_by(), place });
+    }
+    match parameter.read(text) {
+        Ok(value) => Ok(Some((value, place))),
+        Err(Refusal::Type(problem)) => Err(Reason::ParameterInvalid { key, problem, place }),
+        Err(Refusal::Value(problem)) => Err(Reason::ParameterNotAllowed { key, problem, place }),
+        Err(Refusal::Bounds(problem)) => {
+            Err(Reason::ParameterOutOfBounds { key, parameter: parameter.name.clone(), problem, place })
+        }
+    }
+}
+
+const KNOWN_ANNOTATIONS: [&str; 2] = [keys::PROFILES, keys::STATUS];
+const KNOWN_LABELS: [&str; 2] = [keys::INJECT, keys::INJECTED];
+
+/// Warns of keys under our domain that mean nothing.
+pub(super) fn warn_of_unknown_keys(
+    pod: &Pod<'_>,
+    namespace: &Namespace,
+    profiles: &ProfileSet,
+    trace: &mut Trace,
+) {
+    let mut check = |what, key: &str, place: &dyn Fn() -> String| {
+        if let Meaning::None { probably } = meaning(what, key, &namespace.name, profiles) {
+            trace.add(Reason::UnknownKey { what, key: key.to_owned(), place: place(), probably });
+        }
+    };
+    let on_pod = || "the pod".to_owned();
+    let on_namespace = || format!("namespace {:?}", namespace.name);
+    for (key, _) in pod.annotations() {
+        check("annotation", key, &on_pod);
+    }
+    for key in pod.label_keys() {
+        check("label", key, &on_pod);
+    }
+    for key in namespace.annotations.keys() {
+        check("annotation", key, &on_namespace);
+    }
+    for key in namespace.labels.keys() {
+        check("label", key, &on_namespace);
+    }
+}
+
+/// What a key of a label or annotation means to us.
+enum Meaning {
+    /// Something, or it is not ours.
+    Some,
+    /// It is under our domain, and nothing of ours is called so.
+    None { probably: Option<String> },
+}
+
+fn meaning(what: &str, key: &str, namespace: &str, profiles: &ProfileSet) -> Meaning {
+    let Some((domain, rest)) = key.split_once('/') else { return Meaning::Some };
+    let Some(before) = domain.strip_suffix(keys::GROUP) else { return Meaning::Some };
+    if before.is_empty() {
+        let known = if what == "label" { KNOWN_LABELS } else { KNOWN_ANNOTATIONS };
+        if known.contains(&key) {
+            return Meaning::Some;
+        }
+        let all = KNOWN_ANNOTATIONS.into_iter().chain(KNOWN_LABELS);
+        return Meaning::None { probably: nearest(key, all).map(str::to_owned) };
+    }
+    let Some(profile) = before.strip_suffix('.').filter(|_| domain != keys::FILES) else {
+        return Meaning::Some;
+    };
+    if what == "label" {
+        return Meaning::None { probably: None };
+    }
+    match profiles.find(namespace, profile) {
+        Some(Entry::Ready(found)) => {
+            let names = || found.parameters.iter().map(|parameter| parameter.name.as_str());
+            if names().any(|name| name == rest) {
+                return Meaning::Some;
+            }
+            Meaning::None { probably: nearest(rest, names()).map(|name| format!("{domain}/{name}")) }
+        }
+        Some(Entry::Invalid(_)) => Meaning::Some,
+        None => {
+            let near = nearest(profile, profiles.names(namespace));
+            Meaning::None { probably: near.map(|name| format!("{name}.{}/{rest}", keys::GROUP)) }
+        }
+    }
+}

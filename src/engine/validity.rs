@@ -1,0 +1,205 @@
+//! What the API server would say against a pod after a profile was put into it. Only what the profile touched
+//! is looked at: what was invalid before is left to the API server.
+//!
+//! `failurePolicy: Ignore` does not cover a pod that is found invalid after a webhook, so it is found here.
+
+use std::collections::BTreeSet;
+
+use super::cost;
+use super::pod::{Pod, Seen};
+use crate::api::InjectedProfile;
+use crate::fields::{DnsList, Map, Place, SpecList};
+use crate::json::{Json, field, items, text};
+use crate::profiles::{Profile, container_problem, volume_problem};
+use crate::resources;
+
+/// The most that all annotations of an object may have, in bytes of keys and values.
+/// <https://kubernetes.io/docs/concepts/overview/working-with-objects/annotations/>
+const ANNOTATIONS_SIZE: usize = 256 * 1024;
+/// <https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/#pod-dns-config>
+const MOST_NAMESERVERS: usize = 3;
+const MOST_SEARCHES: usize = 32;
+
+/// The first thing that is wrong.
+pub(super) fn problem(pod: &Pod<'_>, profile: &Profile, injected: &InjectedProfile) -> Option<String> {
+    annotations(pod, injected)
+        .or_else(|| labels(pod, injected))
+        .or_else(|| containers(pod, profile, injected))
+        .or_else(|| volumes(pod, profile, injected))
+        .or_else(|| dns(pod, injected))
+        .or_else(|| resources(pod))
+}
+
+fn annotations(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {
+    injected.added.get("metadata.annotations")?;
+    let size = |seen: Option<Seen<'_>>, key: &str| {
+        seen.and_then(|seen| seen.as_text().map(str::len)).unwrap_or_default() + key.len()
+    };
+    let came: usize = pod
+        .annotations()
+        .filter(|(key, _)| {
+            pod.get(&Place::ANNOTATIONS, key).is_some_and(|seen| matches!(seen, Seen::Came(_)))
+        })
+        .map(|(key, value)| key.len() + value.len())
+        .sum();
+    let put: usize = pod
+        .changed_keys(Map::Annotations)
+        .filter(|(_, value)| value.is_some())
+        .map(|(key, _)| size(pod.get(&Place::ANNOTATIONS, key), key))
+        .sum();
+    (came <= ANNOTATIONS_SIZE && came + put > ANNOTATIONS_SIZE).then(|| {
+        format!("its annotations have {} bytes, and all together may have {ANNOTATIONS_SIZE}", came + put)
+    })
+}
+
+fn labels(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {
+    injected.added.get("metadata.labels")?.iter().find_map(|key| {
+        let seen = pod.get(&Place::LABELS, key)?;
+        let value = seen.as_text()?;
+        (!is_label_value(value)).then(|| {
+            format!(
+                "the label {key}={value:?} is not at most 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends"
+            )
+        })
+    })
+}
+
+/// <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set>
+fn is_label_value(value: &str) -> bool {
+    let edge = |c: Option<char>| c.is_none_or(|c| c.is_ascii_alphanumeric());
+    value.len() <= 63
+        && value.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+        && edge(value.chars().next())
+        && edge(value.chars().last())
+}
+
+/// The containers that a profile put into the pod, or under one of the pod's own.
+pub(super) fn injected_containers<'s>(
+    pod: &'s Pod<'_>,
+    injected: &InjectedProfile,
+) -> Vec<(Place, Seen<'s>)> {
+    [Place::INIT_CONTAINERS, Place::CONTAINERS]
+        .into_iter()
+        .flat_map(|place| {
+            let text = place.to_string();
+            let added = injected.added.get(&text).into_iter().flatten().map(String::as_str);
+            let overlaid = injected.overlays.get(&text).into_iter().flatten();
+            let names: Vec<String> = added
+                .chain(overlaid.filter_map(|container| container.get("name")?.as_str()))
+                .map(str::to_owned)
+                .collect();
+            names.into_iter().filter_map(move |name| Some((place.clone(), pod.get(&place, &name)?)))
+        })
+        .collect()
+}
+
+fn containers(pod: &Pod<'_>, profile: &Profile, injected: &InjectedProfile) -> Option<String> {
+    for (place, seen) in injected_containers(pod, injected) {
+        let name = seen.name().unwrap_or_default();
+        let element = profile.template.lists.values().flatten().find(|element| element.name == name);
+        let is_literal = element.is_some_and(|element| element.value.as_literal().is_some());
+        // What was checked when the profile was loaded need not be checked again.
+        if let Seen::Put(value) = seen
+            && !(is_literal && injected.overlays.is_empty())
+            && let Some((path, message)) = container_problem(value)
+        {
+            return Some(format!("{place}[{name}].{path}: {message}"));
+        }
+        if let Some(problem) = mounts(pod, &place, name, &seen.json()) {
+            return Some(problem);
+        }
+        if let Some(problem) = host_ports(pod, &place, seen) {
+            return Some(problem);
+        }
+    }
+    None
+}
+
+fn mounts(pod: &Pod<'_>, place: &Place, name: &str, container: &Json<'_>) -> Option<String> {
+    let mut paths = BTreeSet::new();
+    for mount in items(field(container, "volumeMounts")) {
+        let path = text(mount, "mountPath").unwrap_or_default();
+        if !paths.insert(path) {
+            return Some(format!("{place}[{name}]: {path:?} is mounted twice"));
+        }
+        let volume = text(mount, "name").unwrap_or_default();
+        if path.is_empty() || path.contains(':') {
+            return Some(format!("{place}[{name}]: {path:?} cannot be a mountPath"));
+        }
+        if pod.get(&Place::VOLUMES, volume).is_none() {
+            return Some(format!(
+                "{place}[{name}]: it mounts volume {volume:?}, which the pod does not have"
+            ));
+        }
+    }
+    None
+}
+
+/// Host ports must be unique over the ordinary containers; on the node's network every port is one.
+fn host_ports(pod: &Pod<'_>, place: &Place, seen: Seen<'_>) -> Option<String> {
+    if *place != Place::CONTAINERS {
+        return None;
+    }
+    let name = seen.name()?;
+    let ours = ports(&seen.json(), pod.host_network());
+    let others = pod.elements(&Place::CONTAINERS).filter(|other| other.name() != Some(name));
+    for other in others {
+        let taken = ports(&other.json(), pod.host_network());
+        if let Some((port, protocol, _)) = ours.iter().find(|port| taken.contains(port)) {
+            let other = other.name().unwrap_or_default();
+            return Some(format!(
+                "containers {name:?} and {other:?} both want the node's port {port}/{protocol}"
+            ));
+        }
+    }
+    None
+}
+
+fn ports(container: &Json<'_>, host_network: bool) -> Vec<(i64, String, String)> {
+    let port = |port: &Json<'_>| {
+        let fallback = if host_network { "containerPort" } else { "hostPort" };
+        let number = field(port, "hostPort").or_else(|| field(port, fallback)).and_then(Json::as_i64)?;
+        let protocol = text(port, "protocol").unwrap_or("TCP").to_owned();
+        (number != 0).then(|| (number, protocol, text(port, "hostIP").unwrap_or_default().to_owned()))
+    };
+    items(field(container, "ports")).iter().filter_map(port).collect()
+}
+
+fn volumes(pod: &Pod<'_>, profile: &Profile, injected: &InjectedProfile) -> Option<String> {
+    let added = injected.added.get(SpecList::Volumes.name())?;
+    for element in profile.template.list(&Place::VOLUMES) {
+        if element.value.as_literal().is_some() || !added.contains(&element.name) {
+            continue;
+        }
+        if let Some(Seen::Put(value)) = pod.get(&Place::VOLUMES, &element.name)
+            && let Some((path, message)) = volume_problem(value)
+        {
+            return Some(format!("volumes[{}].{path}: {message}", element.name));
+        }
+    }
+    None
+}
+
+fn dns(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {
+    for (list, most) in [(DnsList::Nameservers, MOST_NAMESERVERS), (DnsList::Searches, MOST_SEARCHES)] {
+        let place = Place::Dns(list);
+        if injected.added.contains_key(&place.to_string()) {
+            let count = pod.elements(&place).count();
+            if count > most {
+                return Some(format!("{place} has {count} entries, and may have {most}"));
+            }
+        }
+    }
+    None
+}
+
+/// Whether requests and limits fit one another, and what the pod as a whole may have.
+fn resources(pod: &Pod<'_>) -> Option<String> {
+    let before = cost::came(pod);
+    let known = resources::problems(&before.containers, before.pod_level.as_ref());
+    let after = cost::now(pod);
+    resources::problems(&after.containers, after.pod_level.as_ref())
+        .into_iter()
+        .find(|problem| !known.contains(problem))
+        .map(|problem| problem.to_string())
+}

@@ -1,0 +1,69 @@
+use serde_json::Value;
+
+use super::Failed;
+use super::finding::Findings;
+use crate::expression::{Budget, Expression, Reads, Scope, Variables};
+
+/// A condition in CEL, and where it stands.
+#[derive(Clone, Debug)]
+pub struct Condition {
+    expression: Expression,
+    path: String,
+}
+
+const WHEN: &str = "when";
+
+impl Condition {
+    pub(super) fn compile(
+        source: &str,
+        path: String,
+        scope: &Scope<'_>,
+        findings: &mut Findings,
+    ) -> Option<Self> {
+        match Expression::compile(source, scope) {
+            Ok(expression) => Some(Self { expression, path }),
+            Err(error) => {
+                findings.error(path, format!("column {}: {}", error.column, error.message));
+                None
+            }
+        }
+    }
+
+    /// Takes the field `when` out of an element.
+    pub(super) fn take_when(
+        element: &mut Value,
+        path: &str,
+        scope: &Scope<'_>,
+        findings: &mut Findings,
+    ) -> Option<Self> {
+        let path = format!("{path}.{WHEN}");
+        match element.as_object_mut()?.remove(WHEN)? {
+            Value::String(source) => Self::compile(&source, path, scope, findings),
+            Value::Null => None,
+            _ => {
+                findings.error(path, "a condition is a CEL expression; put it in quotes");
+                None
+            }
+        }
+    }
+
+    /// Whether it holds.
+    ///
+    /// # Errors
+    /// It cannot be evaluated, or gives neither true nor false.
+    pub fn holds(&self, variables: &Variables<'_>, budget: &mut Budget) -> Result<bool, Failed> {
+        self.expression.holds(variables, budget).map_err(|error| Failed {
+            path: self.path.clone(),
+            column: error.column,
+            message: error.message,
+        })
+    }
+
+    pub(super) fn reads(&self) -> Reads {
+        self.expression.reads().clone()
+    }
+
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+}

@@ -1,0 +1,390 @@
+//! The parameters of a profile: what values they take, and where from.
+
+use std::cmp::Ordering;
+
+use regex::{Regex, RegexBuilder};
+use serde_json::Value;
+
+use super::finding::Findings;
+use crate::api::{self, ParameterType, Source};
+use crate::duration::Duration;
+use crate::expression::ParameterValue;
+use crate::quantity::Quantity;
+
+/// A parameter, compiled.
+#[derive(Clone, Debug)]
+pub struct Parameter {
+    /// Its name.
+    pub name: String,
+    /// The value where nobody sets one.
+    pub default: Option<ParameterValue>,
+    /// Whether somebody must set one.
+    pub required: bool,
+    kind: ParameterType,
+    values: Vec<String>,
+    pattern: Option<Regex>,
+    minimum: Option<ParameterValue>,
+    maximum: Option<ParameterValue>,
+    settable_by: Vec<Source>,
+    allow_expansion: bool,
+}
+
+/// Why a text is no value of a parameter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is not of the type.
+    Type(String),
+    /// It is outside the bounds.
+    Bounds(String),
+    /// It is of the type, and not one of the values that are taken.
+    Value(String),
+}
+
+/// The compiled size of a pattern; a pattern within it is matched in linear time.
+const PATTERN_SIZE: usize = 1 << 18;
+
+impl Parameter {
+    /// Whether pods, or namespaces, may set it.
+    pub fn is_settable_by(&self, source: Source) -> bool {
+        self.settable_by.contains(&source)
+    }
+
+    /// Those who may set it, for messages.
+    pub fn settable_by(&self) -> &'static str {
+        match (self.is_settable_by(Source::Pod), self.is_settable_by(Source::Namespace)) {
+            (true, true) => "pods and namespaces",
+            (true, false) => "pods only",
+            (false, true) => "namespaces only",
+            (false, false) => "nobody but the profile",
+        }
+    }
+
+    /// Reads a value that somebody set.
+    ///
+    /// # Errors
+    /// The value is none that the parameter takes.
+    pub fn read(&self, text: &str) -> Result<ParameterValue, Refusal> {
+        let value = self.of_type(text)?;
+        self.check(&value).map(|()| value)
+    }
+
+    /// Values that show what the parameter can be: the default, the bounds, each value of an enum.
+    pub(super) fn samples(&self) -> Vec<ParameterValue> {
+        let mut samples: Vec<ParameterValue> = self.default.iter().cloned().collect();
+        samples.extend(self.minimum.iter().chain(&self.maximum).cloned());
+        samples.extend(self.values.iter().cloned().map(ParameterValue::String));
+        if samples.is_empty() {
+            samples.push(match self.kind {
+                ParameterType::String | ParameterType::Enum => ParameterValue::String("x".to_owned()),
+                ParameterType::Integer => ParameterValue::Integer(1),
+                ParameterType::Boolean => ParameterValue::Boolean(false),
+                ParameterType::Quantity => ParameterValue::Quantity(Quantity::from_integer(1)),
+                ParameterType::Duration => ParameterValue::Duration(Duration::from_nanos(1_000_000_000)),
+                ParameterType::StringList => ParameterValue::List(vec!["x".to_owned()]),
+            });
+        }
+        if self.kind == ParameterType::Boolean {
+            samples.extend([true, false].map(ParameterValue::Boolean));
+        }
+        samples
+    }
+
+    pub(super) fn compile(
+        given: &api::Parameter,
+        mandatory: bool,
+        path: &str,
+        findings: &mut Findings,
+    ) -> Self {
+        let settable_by = match given.settable_by.as_slice() {
+            [] if mandatory => Vec::new(),
+            [] => vec![Source::Pod, Source::Namespace],
+            some => some.to_vec(),
+        };
+        let mut parameter = Self {
+            name: given.name.clone(),
+            default: None,
+            required: given.required,
+            kind: given.kind,
+            values: given.values.clone(),
+            pattern: pattern(given.pattern.as_deref(), path, findings),
+            minimum: None,
+            maximum: None,
+            settable_by,
+            allow_expansion: given.allow_expansion,
+        };
+        parameter.check_rules(given, path, findings);
+        let bound = |field: &str, value: &Option<Value>, findings: &mut Findings| {
+            let read = parameter.of_type(&text_of(value.as_ref()?));
+            read.map_err(|refusal| findings.error(format!("{path}.{field}"), refusal.message())).ok()
+        };
+        let minimum = bound("minimum", &given.minimum, findings);
+        let maximum = bound("maximum", &given.maximum, findings);
+        if let (Some(low), Some(high)) = (&minimum, &maximum)
+            && compare(low, high) == Some(Ordering::Greater)
+        {
+            findings.error(format!("{path}.minimum"), "the minimum is above the maximum");
+        }
+        (parameter.minimum, parameter.maximum) = (minimum, maximum);
+        if let Some(default) = &given.default {
+            match parameter.read(&text_of(default)) {
+                Ok(value) => parameter.default = Some(value),
+                Err(refusal) => findings.error(format!("{path}.default"), refusal.message()),
+            }
+        }
+        parameter
+    }
+
+    /// Rules that do not fit the type, or one another.
+    fn check_rules(&self, given: &api::Parameter, path: &str, findings: &mut Findings) {
+        let ordered =
+            matches!(self.kind, ParameterType::Integer | ParameterType::Quantity | ParameterType::Duration);
+        for (field, bound) in [("minimum", &given.minimum), ("maximum", &given.maximum)] {
+            if bound.is_some() && !ordered {
+                findings
+                    .error(format!("{path}.{field}"), "only an integer, a quantity or a duration has bounds");
+            }
+        }
+        if given.pattern.is_some() && !matches!(self.kind, ParameterType::String | ParameterType::StringList)
+        {
+            findings
+                .error(format!("{path}.pattern"), "only a string, or each string of a list, has a pattern");
+        }
+        match (self.kind, given.values.is_empty()) {
+            (ParameterType::Enum, true) => {
+                findings.error(format!("{path}.values"), "a parameter of type enum lists its values");
+            }
+            (ParameterType::Enum, false) | (_, true) => {}
+            (_, false) => {
+                findings.error(format!("{path}.values"), "only a parameter of type enum has values");
+            }
+        }
+        if given.required && given.default.is_some() {
+            findings.warning(format!("{path}.required"), "with a default nobody has to set it");
+        }
+        if given.required && self.settable_by.is_empty() {
+            findings.error(
+                format!("{path}.settableBy"),
+                "a required parameter of a Mandatory profile says who sets it: Pod or Namespace",
+            );
+        }
+    }
+
+    fn of_type(&self, text: &str) -> Result<ParameterValue, Refusal> {
+        let refuse = |what: &str| Refusal::Type(format!("{} is not {what}", quoted(text)));
+        Ok(match self.kind {
+            ParameterType::String | ParameterType::Enum => ParameterValue::String(text.to_owned()),
+            ParameterType::Integer => ParameterValue::Integer(
+                text.parse().map_err(|_| refuse("a whole number between -2^63 and 2^63-1"))?,
+            ),
+            ParameterType::Boolean => ParameterValue::Boolean(match text {
+                "true" => true,
+                "false" => false,
+                _ => return Err(refuse("true or false")),
+            }),
+            ParameterType::Quantity => {
+                ParameterValue::Quantity(text.parse().map_err(|error| Refusal::Type(format!("{error}")))?)
+            }
+            ParameterType::Duration => {
+                ParameterValue::Duration(text.parse().map_err(|error| Refusal::Type(format!("{error}")))?)
+            }
+            ParameterType::StringList => ParameterValue::List(list(text).ok_or_else(|| {
+                refuse("a list: write strings with commas between, or a JSON array of strings")
+            })?),
+        })
+    }
+
+    fn check(&self, value: &ParameterValue) -> Result<(), Refusal> {
+        let texts: &[String] = match value {
+            ParameterValue::String(text) => std::slice::from_ref(text),
+            ParameterValue::List(texts) => texts,
+            _ => &[],
+        };
+        for text in texts {
+            if !self.allow_expansion && text.contains("$(") {
+                return Err(Refusal::Value(format!(
+                    "{} contains $(, which the kubelet would expand from the container's environment",
+                    quoted(text)
+                )));
+            }
+            if self.kind == ParameterType::Enum && !self.values.contains(text) {
+                return Err(Refusal::Value(format!(
+                    "{} is not one of {}",
+                    quoted(text),
+                    self.values.join(", ")
+                )));
+            }
+            if let Some(pattern) = self.pattern.as_ref().filter(|pattern| !pattern.is_match(text)) {
+                return Err(Refusal::Value(format!(
+                    "{} does not match the pattern {:?}",
+                    quoted(text),
+                    pattern.as_str()
+                )));
+            }
+        }
+        let beyond = |bound: &Option<ParameterValue>, side: Ordering, words: &str| {
+            let bound = bound.as_ref().filter(|bound| compare(value, bound) == Some(side))?;
+            Some(Refusal::Bounds(format!("\"{}\" is {words} {}", shown(value), shown(bound))))
+        };
+        beyond(&self.minimum, Ordering::Less, "below the minimum")
+            .or_else(|| beyond(&self.maximum, Ordering::Greater, "above the maximum"))
+            .map_or(Ok(()), Err)
+    }
+}
+
+impl Refusal {
+    /// What is wrong with the value.
+    pub fn message(&self) -> &str {
+        match self {
+            Self::Type(message) | Self::Bounds(message) | Self::Value(message) => message,
+        }
+    }
+}
+
+/// A value as a person would write it.
+pub fn shown(value: &ParameterValue) -> String {
+    match value {
+        ParameterValue::String(text) => text.clone(),
+        ParameterValue::Integer(integer) => integer.to_string(),
+        ParameterValue::Boolean(flag) => flag.to_string(),
+        ParameterValue::Quantity(quantity) => quantity.to_string(),
+        ParameterValue::Duration(duration) => duration.to_string(),
+        ParameterValue::List(texts) => texts.join(","),
+    }
+}
+
+/// A text in quotes, cut where it is long: it stands in a message of one line.
+fn quoted(text: &str) -> String {
+    const MOST: usize = 80;
+    if text.chars().count() <= MOST {
+        return format!("{text:?}");
+    }
+    let start: String = text.chars().take(MOST).collect();
+    format!("{:?}", start + "…")
+}
+
+/// Strings with commas between, or a JSON array of strings; an empty text is an empty list.
+fn list(text: &str) -> Option<Vec<String>> {
+    if text.trim_start().starts_with('[') {
+        return serde_json::from_str(text).ok();
+    }
+    if text.trim().is_empty() {
+        return Some(Vec::new());
+    }
+    Some(text.split(',').map(|part| part.trim().to_owned()).collect())
+}
+
+fn compare(one: &ParameterValue, other: &ParameterValue) -> Option<Ordering> {
+    match (one, other) {
+        (ParameterValue::Integer(one), ParameterValue::Integer(other)) => Some(one.cmp(other)),
+        (ParameterValue::Quantity(one), ParameterValue::Quantity(other)) => Some(one.cmp(other)),
+        (ParameterValue::Duration(one), ParameterValue::Duration(other)) => Some(one.cmp(other)),
+        _ => None,
+    }
+}
+
+fn text_of(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn pattern(given: Option<&str>, path: &str, findings: &mut Findings) -> Option<Regex> {
+    match RegexBuilder::new(given?).size_limit(PATTERN_SIZE).build() {
+        Ok(pattern) => Some(pattern),
+        Err(error) => {
+            let message = error.to_string();
+            let last = message.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            findings.error(format!("{path}.pattern"), format!("the pattern cannot be used: {last}"));
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn parameter(spec: Value) -> Parameter {
+        let mut findings = Findings::default();
+        let compiled = Parameter::compile(&serde_json::from_value(spec).unwrap(), false, "p", &mut findings);
+        assert!(!findings.has_errors(), "{:?}", findings.into_vec());
+        compiled
+    }
+
+    fn errors(spec: Value) -> Vec<String> {
+        let mut findings = Findings::default();
+        Parameter::compile(&serde_json::from_value(spec).unwrap(), false, "p", &mut findings);
+        findings.into_vec().iter().map(ToString::to_string).collect()
+    }
+
+    fn refusal(parameter: &Parameter, text: &str) -> String {
+        parameter.read(text).unwrap_err().message().to_owned()
+    }
+
+    #[test]
+    fn every_type_takes_its_values_and_no_others() {
+        for (kind, good, bad, why) in [
+            ("integer", "-7", "7.0", "\"7.0\" is not a whole number"),
+            ("boolean", "true", "yes", "\"yes\" is not true or false"),
+            ("quantity", "64Mi", "64MB", "is not a quantity"),
+            ("duration", "1m30s", "90", "is not a duration"),
+            ("stringList", "[\"a,b\"]", "[1]", "is not a list"),
+        ] {
+            let parameter = parameter(json!({ "name": "p", "type": kind }));
+            parameter.read(good).unwrap();
+            let message = refusal(&parameter, bad);
+            assert!(message.contains(why), "{kind}: {message}");
+        }
+    }
+
+    #[test]
+    fn bounds_compare_quantities_and_durations_exactly() {
+        let memory = parameter(json!({ "name": "m", "type": "quantity", "maximum": "512Mi" }));
+        memory.read("0.5Gi").unwrap();
+        assert_eq!(refusal(&memory, "2Gi"), "\"2Gi\" is above the maximum 512Mi");
+        let wait = parameter(json!({ "name": "w", "type": "duration", "minimum": "1s" }));
+        wait.read("1000ms").unwrap();
+        assert_eq!(refusal(&wait, "999ms"), "\"999ms\" is below the minimum 1s");
+        let count = parameter(json!({ "name": "c", "type": "integer", "minimum": 1, "maximum": 3 }));
+        assert_eq!(refusal(&count, "4"), "\"4\" is above the maximum 3");
+    }
+
+    #[test]
+    fn strings_have_patterns_and_are_not_expanded() {
+        let path = parameter(json!({ "name": "d", "type": "string", "pattern": "^/" }));
+        path.read("/srv").unwrap();
+        assert_eq!(refusal(&path, "srv"), "\"srv\" does not match the pattern \"^/\"");
+        assert!(refusal(&path, "/$(HOME)").contains("the kubelet would expand"));
+        let free = parameter(json!({ "name": "d", "type": "string", "allowExpansion": true }));
+        free.read("$(HOME)").unwrap();
+        let level = parameter(json!({ "name": "l", "type": "enum", "values": ["debug", "info"] }));
+        assert_eq!(refusal(&level, "warn"), "\"warn\" is not one of debug, info");
+    }
+
+    #[test]
+    fn lists_are_written_in_two_ways() {
+        let ports = parameter(json!({ "name": "p", "type": "stringList" }));
+        let words = |words: &[&str]| ParameterValue::List(words.iter().map(|w| (*w).to_owned()).collect());
+        assert_eq!(ports.read("a, b").unwrap(), words(&["a", "b"]));
+        assert_eq!(ports.read("[\"a,b\"]").unwrap(), words(&["a,b"]));
+        assert_eq!(ports.read("").unwrap(), words(&[]));
+    }
+
+    #[test]
+    fn rules_that_cannot_hold_are_findings() {
+        for (spec, part) in [
+            (json!({ "name": "p", "type": "string", "maximum": 3 }), "has bounds"),
+            (json!({ "name": "p", "type": "integer", "pattern": "^1" }), "has a pattern"),
+            (json!({ "name": "p", "type": "string", "values": ["a"] }), "has values"),
+            (
+                json!({ "name": "p", "type": "enum", "values": ["a"], "default": "b" }),
+                "p.default: \"b\" is not one of a",
+            ),
+            (json!({ "name": "p", "type": "integer", "minimum": 3, "maximum": 1 }), "above the maximum"),
+            (json!({ "name": "p", "type": "string", "pattern": "(" }), "cannot be used"),
+            (json!({ "name": "p", "type": "quantity", "maximum": "x" }), "p.maximum"),
+        ] {
+            let errors = errors(spec);
+            assert!(errors.iter().any(|error| error.contains(part)), "{errors:?}");
+        }
+    }
+}

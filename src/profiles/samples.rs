@@ -1,0 +1,199 @@
+//! What a profile would inject into a sample pod: with every parameter at its default and at its bounds, the
+//! result must be valid against Kubernetes' own types.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map as Fields, Value, json};
+
+use super::finding::Findings;
+use super::kubernetes_types as types;
+use super::template::ROOT;
+use super::{AppContainers, Failed, Parameter, Template, TemplateValue};
+use crate::api::nearest;
+use crate::expression::{Budget, NamespaceView, ParameterValue, Reads, Variables};
+use crate::fields::{DnsList, Map, Place, SpecList};
+use crate::json::Json;
+
+/// How many combinations of parameters are tried.
+const MOST_SAMPLES: usize = 64;
+
+type Parameters = BTreeMap<String, ParameterValue>;
+
+/// Checks what is rendered. What an expression gives that reads the pod, its namespace or the cluster's
+/// settings cannot be known here; what depends on it is checked when a pod comes.
+pub(super) fn check(
+    name: &str,
+    template: &Template,
+    app_containers: &[AppContainers],
+    parameters: &[Parameter],
+    findings: &mut Findings,
+) {
+    let pod = json!({
+        "metadata": { "name": "sample", "namespace": "sample", "labels": {}, "annotations": {} },
+        "spec": { "containers": [{ "name": "app", "image": "app:1" }] },
+    });
+    let pod = Json::from(&pod);
+    let container = json!({ "name": "app", "image": "app:1" });
+    let container = Json::from(&container);
+    let (none, cluster) = (BTreeMap::new(), json!({}));
+    let mut seen = BTreeSet::new();
+    for params in samples(parameters) {
+        let variables = Variables {
+            pod: &pod,
+            container: Some(&container),
+            namespace: NamespaceView { name: "sample", labels: &none, annotations: &none },
+            params: &params,
+            profile: name,
+            cluster: &cluster,
+        };
+        let mut here = Findings::default();
+        let mut sample = Sample { variables, budget: Budget::new(), findings: &mut here };
+        sample.template(template);
+        for (index, app) in app_containers.iter().enumerate() {
+            sample.app_containers(&format!("spec.appContainers[{index}]"), app, template);
+        }
+        for finding in here.into_vec() {
+            if seen.insert((finding.path.clone(), finding.message.clone())) {
+                findings.push(finding);
+            }
+        }
+    }
+}
+
+/// All parameters at their default; then each in turn at each of its other samples.
+fn samples(parameters: &[Parameter]) -> Vec<Parameters> {
+    let first =
+        |parameter: &Parameter| Some((parameter.name.clone(), parameter.samples().into_iter().next()?));
+    let base: Parameters = parameters.iter().filter_map(first).collect();
+    let mut all = vec![base.clone()];
+    for parameter in parameters {
+        for value in parameter.samples().into_iter().skip(1) {
+            let mut other = base.clone();
+            other.insert(parameter.name.clone(), value);
+            all.push(other);
+        }
+    }
+    all.truncate(MOST_SAMPLES);
+    all
+}
+
+struct Sample<'v, 'f> {
+    variables: Variables<'v>,
+    budget: Budget,
+    findings: &'f mut Findings,
+}
+
+impl Sample<'_, '_> {
+    fn template(&mut self, template: &Template) {
+        for list in SpecList::ALL {
+            for (index, element) in template.list(&Place::Spec(list)).iter().enumerate() {
+                let path = format!("{ROOT}.spec.{}[{index}]", list.name());
+                // What is not known here leaves a hole that only looks like an error.
+                let (value, complete) = self.render(&element.value);
+                if complete {
+                    types::check_element(&path, list, &value, self.findings);
+                }
+                if matches!(list, SpecList::InitContainers | SpecList::Containers) {
+                    self.mounts(&path, &value, template);
+                }
+            }
+        }
+        let mut spec = Fields::new();
+        let mut dns = Fields::new();
+        for list in DnsList::ALL {
+            let elements = template.list(&Place::Dns(list));
+            let known =
+                elements.iter().map(|element| self.render(&element.value)).filter(|(_, known)| *known);
+            let items: Vec<Value> = known.map(|(value, _)| value).collect();
+            if !items.is_empty() {
+                dns.insert(list.name().to_owned(), Value::Array(items));
+            }
+        }
+        if !dns.is_empty() {
+            spec.insert("dnsConfig".to_owned(), Value::Object(dns));
+        }
+        for (map, values) in &template.maps {
+            let rendered = values.iter().map(|(key, value)| (key.clone(), self.render(value)));
+            let rendered: Fields<String, Value> =
+                rendered.filter(|(_, (_, known))| *known).map(|(key, (value, _))| (key, value)).collect();
+            match map {
+                Map::Spec => spec.extend(rendered),
+                Map::SecurityContext => {
+                    spec.insert("securityContext".to_owned(), Value::Object(rendered));
+                }
+                Map::Labels | Map::Annotations => self.texts(*map, &rendered),
+            }
+        }
+        types::check_spec(&format!("{ROOT}.spec"), &Value::Object(spec), self.findings);
+    }
+
+    fn app_containers(&mut self, path: &str, app: &AppContainers, template: &Template) {
+        for (field, values) in &app.lists {
+            let mut items = Vec::new();
+            for (index, value) in values.iter().enumerate() {
+                let (value, complete) = self.render(value);
+                if complete {
+                    let path = format!("{path}.{}[{index}]", field.name());
+                    types::check_container_field(&path, *field, &value, self.findings);
+                }
+                items.push(value);
+            }
+            let container = json!({ field.name(): items });
+            self.mounts(path, &container, template);
+        }
+    }
+
+    /// The value, and whether all of it is known.
+    fn render(&mut self, value: &TemplateValue) -> (Value, bool) {
+        let mut complete = true;
+        let mut errors = Vec::new();
+        let rendered = value.render_what_can_be(&self.variables, &mut self.budget, &mut |failed| {
+            complete = false;
+            errors.extend(failed.filter(|(_, reads)| is_known(reads)).map(|(failed, _)| failed));
+        });
+        for Failed { path, column, message } in errors {
+            self.findings.error(path, format!("column {column}: {message}"));
+        }
+        (rendered, complete)
+    }
+
+    fn texts(&mut self, map: Map, rendered: &Fields<String, Value>) {
+        for (key, value) in rendered.iter().filter(|(_, value)| !value.is_string() && !value.is_null()) {
+            self.findings.error(
+                format!("{ROOT}.{map}[{key}]"),
+                format!("must be a string, and this gives {value}; write string(…) around it"),
+            );
+        }
+    }
+
+    /// Whether every volume that is mounted is one of the template's own.
+    fn mounts(&mut self, path: &str, container: &Value, template: &Template) {
+        let mounts = container.get("volumeMounts").and_then(Value::as_array).into_iter().flatten();
+        let mut paths = BTreeSet::new();
+        for (index, mount) in mounts.enumerate() {
+            // A name that is not known here, or is missing, is looked at elsewhere.
+            let Some(name) = mount.get("name").and_then(Value::as_str) else { continue };
+            if !template.volume_names().any(|volume| volume == name) {
+                let hint = nearest(name, template.volume_names()).map_or_else(
+                    || "declare it in spec.template.spec.volumes or spec.files".to_owned(),
+                    |near| format!("did you mean {near:?}?"),
+                );
+                self.findings.error(
+                    format!("{path}.volumeMounts[{index}].name"),
+                    format!("the volume {name:?} is not one of the profile's volumes; {hint}"),
+                );
+            }
+            if let Some(mount_path) = mount.get("mountPath").and_then(Value::as_str)
+                && !paths.insert(mount_path)
+            {
+                let what = format!("{mount_path:?} is mounted twice");
+                self.findings.error(format!("{path}.volumeMounts[{index}].mountPath"), what);
+            }
+        }
+    }
+}
+
+/// Whether what an expression reads is known without a pod.
+fn is_known(reads: &Reads) -> bool {
+    !reads.is_from_pod() && !reads.namespace_object && !reads.cluster
+}

@@ -1,0 +1,256 @@
+//! A value of a template: JSON with expressions in some of its strings.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value};
+
+use super::finding::Findings;
+use crate::expression::{Budget, Reads, Scope, Text, Variables};
+
+/// A value of a template, compiled. What has no expression in it is not looked at again on a request.
+#[derive(Clone, Debug)]
+pub struct TemplateValue(Node);
+
+#[derive(Clone, Debug)]
+enum Node {
+    Literal(Value),
+    /// A text whose expression does not compile.
+    Broken,
+    Text(Box<Leaf>),
+    List(Vec<Node>),
+    Map(Vec<(String, Node)>),
+}
+
+/// A string with an expression in it.
+#[derive(Clone, Debug)]
+struct Leaf {
+    text: Text,
+    /// Where it stands, from the profile's root.
+    path: String,
+}
+
+/// What becomes of an expression that fails: it, and what it reads; nothing for one that does not compile.
+pub(super) type OnFailure<'f> = dyn FnMut(Option<(Failed, &Reads)>) + 'f;
+
+/// An expression that could not be evaluated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// The field that holds it, from the profile's root.
+    pub path: String,
+    /// Where in the field's text, counted in characters from 1.
+    pub column: usize,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}, column {}: {}", self.path, self.column, self.message)
+    }
+}
+
+impl TemplateValue {
+    /// Compiles a value; expressions that are wrong become findings.
+    pub(super) fn compile(value: &Value, path: &str, scope: &Scope<'_>, findings: &mut Findings) -> Self {
+        Self(compile(value, path, scope, findings))
+    }
+
+    /// A value without expressions.
+    pub(super) fn literal(value: Value) -> Self {
+        Self(Node::Literal(value))
+    }
+
+    /// The value, if it has no expression in it.
+    pub fn as_literal(&self) -> Option<&Value> {
+        match &self.0 {
+            Node::Literal(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The value for one pod. A part that gives null is left out.
+    ///
+    /// # Errors
+    /// An expression that fails.
+    pub fn render(&self, variables: &Variables<'_>, budget: &mut Budget) -> Result<Cow<'_, Value>, Failed> {
+        match &self.0 {
+            Node::Literal(value) => Ok(Cow::Borrowed(value)),
+            node => {
+                let mut tolerate = |failed| Err(failed);
+                Ok(Cow::Owned(render(node, variables, budget, &mut tolerate)?.unwrap_or_default()))
+            }
+        }
+    }
+
+    /// The value as far as it can be known: a part whose expression fails is left out and told to `failed`;
+    /// so is one that does not compile, without words.
+    pub(super) fn render_what_can_be(
+        &self,
+        variables: &Variables<'_>,
+        budget: &mut Budget,
+        failed: &mut OnFailure<'_>,
+    ) -> Value {
+        let mut tolerate = |failure: Failed| {
+            failed(self.leaf_at(&failure.path).map(|leaf| (failure, leaf.reads())));
+            Ok(())
+        };
+        render(&self.0, variables, budget, &mut tolerate).ok().flatten().unwrap_or_default()
+    }
+
+    /// Whether some values make `actual` of it.
+    pub fn could_be(&self, actual: &Value) -> bool {
+        could_be(&self.0, actual)
+    }
+
+    /// Whether some values make a field of it this text.
+    pub fn field_could_be(&self, name: &str, text: &str) -> bool {
+        match &self.0 {
+            Node::Literal(value) => value.get(name).and_then(Value::as_str) == Some(text),
+            Node::Map(fields) => match fields.iter().find(|(field, _)| field == name) {
+                Some((_, Node::Literal(value))) => value.as_str() == Some(text),
+                Some((_, Node::Text(leaf))) => leaf.text.could_be(text),
+                _ => false,
+            },
+            Node::Text(_) | Node::List(_) | Node::Broken => false,
+        }
+    }
+
+    /// The text in a field of it, where no expression stands there.
+    pub fn literal_field(&self, name: &str) -> Option<&str> {
+        match &self.0 {
+            Node::Literal(value) => value.get(name)?.as_str(),
+            Node::Map(fields) => match fields.iter().find(|(field, _)| field == name) {
+                Some((_, Node::Literal(value))) => value.as_str(),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    fn leaf_at(&self, path: &str) -> Option<&Text> {
+        let mut all = Vec::new();
+        collect(&self.0, &mut all);
+        all.into_iter().find(|leaf| leaf.path == path).map(|leaf| &leaf.text)
+    }
+}
+
+fn could_be(node: &Node, actual: &Value) -> bool {
+    match (node, actual) {
+        (Node::Literal(value), actual) => value == actual,
+        (Node::Text(leaf), Value::String(text)) => leaf.text.could_be(text),
+        (Node::Text(leaf), actual) => leaf.text.could_be(&actual.to_string()),
+        (Node::List(items), Value::Array(actual)) => {
+            // An item that gives null is left out.
+            actual.len() <= items.len()
+                && items.iter().zip(actual).all(|(item, actual)| could_be(item, actual))
+        }
+        (Node::Map(fields), Value::Object(actual)) => actual
+            .iter()
+            .all(|(name, value)| fields.iter().any(|(field, node)| field == name && could_be(node, value))),
+        _ => false,
+    }
+}
+
+fn collect<'n>(node: &'n Node, leaves: &mut Vec<&'n Leaf>) {
+    match node {
+        Node::Literal(_) | Node::Broken => {}
+        Node::Text(leaf) => leaves.push(leaf),
+        Node::List(items) => items.iter().for_each(|item| collect(item, leaves)),
+        Node::Map(fields) => fields.iter().for_each(|(_, inner)| collect(inner, leaves)),
+    }
+}
+
+fn compile(value: &Value, path: &str, scope: &Scope<'_>, findings: &mut Findings) -> Node {
+    match value {
+        Value::String(text) => match Text::parse(text, scope) {
+            Ok(parsed) => match parsed.is_literal() {
+                Some(literal) => Node::Literal(Value::String(literal.to_owned())),
+                None => Node::Text(Box::new(Leaf { text: parsed, path: path.to_owned() })),
+            },
+            Err(error) => {
+                findings.error(path, format!("column {}: {}", error.column, error.message));
+                Node::Broken
+            }
+        },
+        Value::Array(items) => {
+            let nodes: Vec<Node> = items
+                .iter()
+                .enumerate()
+                .map(|(index, item)| compile(item, &format!("{path}[{index}]"), scope, findings))
+                .collect();
+            match literals(nodes.iter()) {
+                Some(values) => Node::Literal(Value::Array(values)),
+                None => Node::List(nodes),
+            }
+        }
+        Value::Object(fields) => {
+            let mut nodes = Vec::with_capacity(fields.len());
+            for (name, inner) in fields {
+                if name.contains("$[[") {
+                    findings.error(
+                        format!("{path}.{name}"),
+                        "an expression cannot stand in a key; only values are rendered",
+                    );
+                }
+                nodes.push((name.clone(), compile(inner, &format!("{path}.{name}"), scope, findings)));
+            }
+            match literals(nodes.iter().map(|(_, node)| node)) {
+                Some(values) => {
+                    let names = nodes.into_iter().map(|(name, _)| name);
+                    Node::Literal(Value::Object(names.zip(values).collect::<Map<_, _>>()))
+                }
+                None => Node::Map(nodes),
+            }
+        }
+        scalar => Node::Literal(scalar.clone()),
+    }
+}
+
+fn literals<'n>(nodes: impl Iterator<Item = &'n Node>) -> Option<Vec<Value>> {
+    nodes
+        .map(|node| match node {
+            Node::Literal(value) => Some(value.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// `None` for what is left out: null, or a part that failed and was tolerated.
+fn render(
+    node: &Node,
+    variables: &Variables<'_>,
+    budget: &mut Budget,
+    tolerate: &mut dyn FnMut(Failed) -> Result<(), Failed>,
+) -> Result<Option<Value>, Failed> {
+    Ok(match node {
+        Node::Literal(value) => Some(value.clone()),
+        Node::Broken => {
+            tolerate(Failed { path: String::new(), column: 1, message: String::new() })?;
+            None
+        }
+        Node::Text(leaf) => match leaf.text.render(variables, budget) {
+            Ok(value) => (!value.is_null()).then_some(value),
+            Err(error) => {
+                let (path, column, message) = (leaf.path.clone(), error.column, error.message);
+                tolerate(Failed { path, column, message })?;
+                None
+            }
+        },
+        Node::List(items) => {
+            let mut list = Vec::with_capacity(items.len());
+            for item in items {
+                list.extend(render(item, variables, budget, tolerate)?);
+            }
+            Some(Value::Array(list))
+        }
+        Node::Map(fields) => {
+            let mut map = Map::new();
+            for (name, inner) in fields {
+                if let Some(value) = render(inner, variables, budget, tolerate)? {
+                    map.insert(name.clone(), value);
+                }
+            }
+            Some(Value::Object(map))
+        }
+    })
+}
