@@ -24,7 +24,8 @@
 //!   `optional.ofNonZeroValue`, `hasValue`, `value`, `or`, `orValue`, `optMap`, `optFlatMap`.
 //!
 //! Left out: timestamps, messages, `cel.bind`, comprehensions of two variables, `url`, `ip`, `cidr`, `semver`,
-//! and escaped names of fields (write `map["a.b/c"]`). Patterns are those of the `regex` crate.
+//! and escaped names of fields (write `map["a.b/c"]`). Patterns are those of the `regex` crate,
+//! with `\d`, `\s`, `\w` and `\b` of ASCII only, as in CEL.
 //!
 //! # How it is evaluated
 //!

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::budget::{Budget, Problem};
 use super::functions::{lists, patterns};
-use super::node::{Constant, Kind, Loop, LoopKind, Node, Variable};
+use super::node::{Kind, Loop, LoopKind, Node, Variable};
 use super::operators;
 use super::parse::Program;
 use super::value::{Key, Map, Value};
@@ -50,7 +50,7 @@ impl<'v, 'b> Machine<'v, 'b> {
     fn value(&mut self, node: &'v Node) -> Evaluated<Value<'v>> {
         self.budget.step(1).at(node)?;
         match &node.kind {
-            Kind::Constant(constant) => Ok(literal(constant)),
+            Kind::Constant(constant) => Ok(Value::constant(constant)),
             Kind::Variable(variable) => self.variable(node, *variable),
             Kind::Local { slot, .. } => Ok(self.locals.get(*slot).cloned().unwrap_or(Value::Null)),
             Kind::Select { of, field, optional } => self.select(node, of, field, *optional),
@@ -133,8 +133,9 @@ impl<'v, 'b> Machine<'v, 'b> {
         }
         match (first, self.truth(right)) {
             (_, Ok(value)) if value == by => Ok(Value::Bool(by)),
-            (_, Err(failure @ Failure { problem: Problem::Exhausted(_), .. })) => Err(failure),
-            (Err(failure), _) => Err(failure),
+            (_, Err(failure @ Failure { problem: Problem::Exhausted(_), .. })) | (Err(failure), _) => {
+                Err(failure)
+            }
             (Ok(_), right) => right.map(Value::Bool),
         }
     }
@@ -248,6 +249,11 @@ impl<'v, 'b> Machine<'v, 'b> {
         }
     }
 
+    /// Charges an element of a new list before it is there.
+    fn charge_element(&mut self, node: &Node) -> Evaluated<()> {
+        self.budget.produce(size_of::<Value<'_>>()).at(node)
+    }
+
     fn set_local(&mut self, slot: usize, value: Value<'v>) {
         if let Some(local) = self.locals.get_mut(slot) {
             *local = value;
@@ -287,23 +293,26 @@ impl<'v, 'b> Machine<'v, 'b> {
                     {
                         continue;
                     }
+                    self.charge_element(node)?;
                     mapped.push(self.value(&around.body)?);
                 }
-                Value::new_list(self.budget, mapped).at(node)
+                Ok(lists::list_of(mapped))
             }
             LoopKind::Filter => {
                 let mut kept = Vec::new();
                 for item in items.iter() {
                     self.set_local(around.slot, item.clone());
                     if self.truth(&around.body)? {
+                        self.charge_element(node)?;
                         kept.push(item);
                     }
                 }
-                Value::new_list(self.budget, kept).at(node)
+                Ok(lists::list_of(kept))
             }
             LoopKind::SortBy => {
                 let mut keyed = Vec::new();
                 for item in items.iter() {
+                    self.charge_element(node)?;
                     self.set_local(around.slot, item.clone());
                     keyed.push((self.value(&around.body)?, item));
                 }
@@ -332,19 +341,6 @@ impl<'v, 'b> Machine<'v, 'b> {
             }
         }
         failed.map_or(Ok(Value::Bool(!by)), Err)
-    }
-}
-
-fn literal(constant: &Constant) -> Value<'_> {
-    match constant {
-        Constant::Null => Value::Null,
-        Constant::Bool(value) => Value::Bool(*value),
-        Constant::Int(number) => Value::Int(*number),
-        Constant::Uint(number) => Value::Uint(*number),
-        Constant::Double(number) => Value::Double(*number),
-        Constant::Text(text) => Value::text(text),
-        Constant::Bytes(bytes) => Value::Bytes(Rc::from(&**bytes)),
-        Constant::Type(name) => Value::Type(name),
     }
 }
 

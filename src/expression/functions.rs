@@ -16,9 +16,10 @@ use super::operators::{described, hint};
 use super::value::Value;
 use crate::api::nearest;
 
-/// What calls a function; the one a method is called on comes first.
-pub(super) type Outcome<'v> = Result<Value<'v>, Problem>;
+/// What a function gives.
+type Outcome<'v> = Result<Value<'v>, Problem>;
 
+/// The implementation of a function; what a method is called on comes first.
 type Native = for<'v> fn(&mut Budget, &[Value<'v>]) -> Outcome<'v>;
 
 /// A function or a method.
@@ -61,6 +62,9 @@ impl Function {
     }
 }
 
+/// What looks like a method but takes a name.
+const LOOPS: [&str; 6] = ["all", "exists", "exists_one", "filter", "map", "sortBy"];
+
 fn all() -> impl Iterator<Item = &'static Function> {
     [
         convert::FUNCTIONS,
@@ -88,7 +92,6 @@ pub(super) fn find(name: &str, is_method: bool) -> Result<&'static Function, Str
         let how = if is_method { format!("{name}(…)") } else { format!("x.{name}(…)") };
         return Err(format!("{name} is called as {how}"));
     }
-    const LOOPS: [&str; 6] = ["all", "exists", "exists_one", "filter", "map", "sortBy"];
     let names = all().filter(|function| function.is_method == is_method).map(|function| function.name);
     let names = names.chain(LOOPS.into_iter().filter(|_| is_method));
     Err(match nearest(name, names) {

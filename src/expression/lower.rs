@@ -94,7 +94,7 @@ impl<'s> Lower<'s> {
                 let elements = list.elements.iter().enumerate();
                 let lowered = elements
                     .map(|(at, element)| Ok((self.node(element)?, list.optional_indices.contains(&at))));
-                lowered.collect::<Lowered<_>>().map(Kind::List)
+                lowered.collect::<Lowered<_>>().map(list_kind)
             }
             Expr::Map(map) => {
                 let entries = map.entries.iter().map(|entry| match &entry.expr {
@@ -360,6 +360,18 @@ fn constant(literal: &LiteralValue) -> Constant {
         LiteralValue::Null => Constant::Null,
         LiteralValue::String(text) => Constant::Text(text.inner().into()),
         LiteralValue::UInt(number) => Constant::Uint(*number.inner()),
+    }
+}
+
+/// A list of constants is one itself: nothing is built when it is evaluated.
+fn list_kind(elements: Vec<(Node, bool)>) -> Kind {
+    let constant = |(element, is_optional): &(Node, bool)| match &element.kind {
+        Kind::Constant(constant) if !is_optional => Some(constant.clone()),
+        _ => None,
+    };
+    match elements.iter().map(constant).collect::<Option<Box<[_]>>>() {
+        Some(constants) => Kind::Constant(Constant::List(constants)),
+        None => Kind::List(elements),
     }
 }
 

@@ -1,8 +1,7 @@
 //! A compiled expression: names resolved, functions found, constant patterns compiled.
 
-use regex::Regex;
-
 use super::functions::Function;
+use super::functions::patterns::Pattern;
 
 /// One operation, and where it stands.
 #[derive(Clone, Debug)]
@@ -52,7 +51,7 @@ pub(super) enum Kind {
     /// `matches` with a pattern that is known.
     Matches {
         of: Box<Node>,
-        pattern: Box<Regex>,
+        pattern: Box<Pattern>,
     },
     Loop(Box<Loop>),
     /// `of.optMap(name, body)`, or with `flat` `of.optFlatMap(name, body)`.
@@ -74,6 +73,8 @@ pub(super) enum Constant {
     Text(Box<str>),
     Bytes(Box<[u8]>),
     Type(&'static str),
+    /// A list of nothing but constants.
+    List(Box<[Constant]>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

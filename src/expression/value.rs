@@ -5,6 +5,7 @@ use std::ops::{Deref, Range};
 use std::rc::Rc;
 
 use super::budget::{Budget, Problem};
+use super::node::Constant;
 use super::variables::{Json, NamespaceView, ParameterValue};
 use crate::duration::Duration;
 use crate::quantity::Quantity;
@@ -40,6 +41,7 @@ pub(super) enum List<'v> {
     Json(&'v [Json<'v>]),
     Tree(&'v [serde_json::Value]),
     Texts(&'v [String]),
+    Constants(&'v [Constant]),
     Built(Rc<Vec<Value<'v>>>),
 }
 
@@ -111,6 +113,20 @@ impl<'v> Value<'v> {
             serde_json::Value::String(text) => Self::text(text),
             serde_json::Value::Array(items) => Self::List(List::Tree(items)),
             serde_json::Value::Object(fields) => Self::Map(Map::Tree(fields)),
+        }
+    }
+
+    pub(super) fn constant(constant: &'v Constant) -> Self {
+        match constant {
+            Constant::Null => Self::Null,
+            Constant::Bool(value) => Self::Bool(*value),
+            Constant::Int(number) => Self::Int(*number),
+            Constant::Uint(number) => Self::Uint(*number),
+            Constant::Double(number) => Self::Double(*number),
+            Constant::Text(text) => Self::text(text),
+            Constant::Bytes(bytes) => Self::Bytes(Rc::from(&**bytes)),
+            Constant::Type(name) => Self::Type(name),
+            Constant::List(items) => Self::List(List::Constants(items)),
         }
     }
 
@@ -192,6 +208,7 @@ impl<'v> List<'v> {
             Self::Json(items) => items.len(),
             Self::Tree(items) => items.len(),
             Self::Texts(items) => items.len(),
+            Self::Constants(items) => items.len(),
             Self::Built(items) => items.len(),
         }
     }
@@ -201,6 +218,7 @@ impl<'v> List<'v> {
             Self::Json(items) => items.get(index).map(Value::json),
             Self::Tree(items) => items.get(index).map(Value::tree),
             Self::Texts(items) => items.get(index).map(|text| Value::text(text)),
+            Self::Constants(items) => items.get(index).map(Value::constant),
             Self::Built(items) => items.get(index).cloned(),
         }
     }

@@ -64,6 +64,7 @@ pub struct Scope<'a> {
 
 /// The variables that an expression reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each says the same of another variable")]
 pub struct Reads {
     /// It reads `pod`.
     pub pod: bool,

@@ -28,10 +28,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::global("base64.decode", 1, 1, decode),
 ];
 
+#[expect(clippy::unnecessary_wraps, reason = "functions have one type")]
 fn same<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     Ok(arguments.first().cloned().unwrap_or(Value::Null))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "functions have one type")]
 fn type_of<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     Ok(Value::Type(arguments.first().map_or("null_type", Value::type_name)))
 }

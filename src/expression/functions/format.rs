@@ -150,5 +150,6 @@ fn scientific(number: f64, digits: usize) -> String {
 
 fn hex(budget: &mut Budget, bytes: &[u8]) -> Result<String, Problem> {
     budget.produce(bytes.len().saturating_mul(2))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or('0');
+    Ok(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect())
 }

@@ -34,7 +34,7 @@ pub(super) fn count(size: usize) -> i64 {
 }
 
 /// A list whose elements are charged already.
-pub(super) fn list_of(items: Vec<Value<'_>>) -> Value<'_> {
+pub(in crate::expression) fn list_of(items: Vec<Value<'_>>) -> Value<'_> {
     Value::List(List::Built(Rc::new(items)))
 }
 
@@ -124,7 +124,7 @@ fn slice<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
 
 fn sort<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     let [Value::List(list)] = arguments else { return misfit("sort", arguments) };
-    budget.produce(list.len().saturating_mul(2 * size_of::<Value<'_>>()))?;
+    budget.produce(list.len().saturating_mul(size_of::<Value<'_>>()))?;
     sort_by_key(budget, list.iter().map(|item| (item.clone(), item)).collect())
 }
 
@@ -232,13 +232,13 @@ pub(super) fn index_of_item<'v>(
     budget: &mut Budget,
     list: &List<'v>,
     item: &Value<'v>,
-    last: bool,
+    is_last: bool,
 ) -> Outcome<'v> {
     let mut found = -1;
     for (index, other) in list.iter().enumerate() {
         if equal(budget, &other, item)? {
             found = count(index);
-            if !last {
+            if !is_last {
                 break;
             }
         }

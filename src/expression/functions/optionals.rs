@@ -16,14 +16,17 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::method("value", 1, 1, value),
 ];
 
+#[expect(clippy::unnecessary_wraps, reason = "functions have one type")]
 fn none<'v>(_: &mut Budget, _: &[Value<'v>]) -> Outcome<'v> {
     Ok(Value::Optional(None))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "functions have one type")]
 fn of<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     Ok(Value::Optional(arguments.first().cloned().map(Rc::new)))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "functions have one type")]
 fn of_non_zero_value<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     let is_zero = match arguments.first() {
         None | Some(Value::Null | Value::Optional(None)) => true,

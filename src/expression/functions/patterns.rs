@@ -15,8 +15,16 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::method("matches", 2, 2, matches),
 ];
 
-/// The most memory that a compiled pattern takes, in bytes.
-const LARGEST: usize = 256 << 10;
+/// A compiled pattern.
+#[derive(Clone, Debug)]
+pub(in crate::expression) struct Pattern {
+    regex: Regex,
+    /// The memory that its program takes, rounded up to a power of two, in KiB.
+    size: usize,
+}
+
+/// The most memory that the program of a pattern takes, in KiB.
+const LARGEST: usize = 64;
 
 /// The steps that compiling a pattern costs during a request.
 const STEPS_TO_COMPILE: usize = 20_000;
@@ -25,37 +33,68 @@ const STEPS_TO_COMPILE: usize = 20_000;
 ///
 /// # Errors
 /// It is not one of <https://docs.rs/regex/latest/regex/#syntax>, or it would take too much memory.
-pub(in crate::expression) fn compile(pattern: &str) -> Result<Regex, String> {
-    RegexBuilder::new(pattern).size_limit(LARGEST).build().map_err(|error| match error {
-        regex::Error::CompiledTooBig(_) => "this pattern is too large; repeat less in it".to_owned(),
-        error => {
-            let message = error.to_string();
-            let reason = message.lines().last().unwrap_or_default().trim_start_matches("error: ");
-            format!("this is not a pattern: {reason}")
+pub(in crate::expression) fn compile(pattern: &str) -> Result<Pattern, String> {
+    let pattern = with_ascii_classes(pattern);
+    let mut size = 1;
+    loop {
+        match RegexBuilder::new(&pattern).size_limit(size << 10).build() {
+            Ok(regex) => return Ok(Pattern { regex, size }),
+            Err(regex::Error::CompiledTooBig(_)) if size < LARGEST => size *= 2,
+            Err(regex::Error::CompiledTooBig(_)) => {
+                return Err("this pattern is too large; repeat less in it".to_owned());
+            }
+            Err(error) => {
+                let message = error.to_string();
+                let reason = message.lines().last().unwrap_or_default().trim_start_matches("error: ");
+                return Err(format!("this is not a pattern: {reason}"));
+            }
         }
-    })
+    }
 }
 
-fn compile_now(budget: &mut Budget, pattern: &str) -> Result<Regex, Problem> {
+/// The pattern with `\d`, `\s`, `\w` and `\b` as RE2 has them, and so CEL: of ASCII. It is also much smaller so.
+fn with_ascii_classes(pattern: &str) -> String {
+    let mut ascii = String::with_capacity(pattern.len());
+    let mut characters = pattern.chars();
+    while let Some(c) = characters.next() {
+        if c != '\\' {
+            ascii.push(c);
+            continue;
+        }
+        match characters.next() {
+            Some('d') => ascii.push_str("[0-9]"),
+            Some('D') => ascii.push_str("[^0-9]"),
+            Some('s') => ascii.push_str("[\\t\\n\\f\\r ]"),
+            Some('S') => ascii.push_str("[^\\t\\n\\f\\r ]"),
+            Some('w') => ascii.push_str("[0-9A-Za-z_]"),
+            Some('W') => ascii.push_str("[^0-9A-Za-z_]"),
+            Some(edge @ ('b' | 'B')) => ascii.extend(['(', '?', '-', 'u', ':', '\\', edge, ')']),
+            other => ascii.extend(std::iter::once(c).chain(other)),
+        }
+    }
+    ascii
+}
+
+fn compile_now(budget: &mut Budget, pattern: &str) -> Result<Pattern, Problem> {
     budget.step(STEPS_TO_COMPILE)?;
     Ok(compile(pattern)?)
 }
 
-/// The time of a match grows only with the text, but faster than that of other reading.
-fn read(budget: &mut Budget, text: &str) -> Result<(), Problem> {
-    budget.step(text.len() / 2)
+/// The time of a match grows with the text and with the program, but with nothing else.
+fn read(budget: &mut Budget, text: &str, pattern: &Pattern) -> Result<(), Problem> {
+    budget.step(text.len().saturating_mul(2 * pattern.size))
 }
 
 /// Whether the pattern matches anywhere in the text.
 pub(in crate::expression) fn is_match<'v>(
     budget: &mut Budget,
     text: &Value<'v>,
-    pattern: &Regex,
+    pattern: &Pattern,
 ) -> Outcome<'v> {
     match text {
         Value::Text(text) => {
-            read(budget, text)?;
-            Ok(Value::Bool(pattern.is_match(text)))
+            read(budget, text, pattern)?;
+            Ok(Value::Bool(pattern.regex.is_match(text)))
         }
         other => misfit("matches", std::slice::from_ref(other)),
     }
@@ -75,8 +114,8 @@ fn matches<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
 fn find<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     let [Value::Text(text), Value::Text(pattern)] = arguments else { return misfit("find", arguments) };
     let pattern = compile_now(budget, pattern)?;
-    read(budget, text)?;
-    text.slice(budget, pattern.find(text).map_or(0..0, |found| found.range()))
+    read(budget, text, &pattern)?;
+    text.slice(budget, pattern.regex.find(text).map_or(0..0, |found| found.range()))
 }
 
 /// All parts that match, or the first so many.
@@ -90,13 +129,12 @@ fn find_all<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     };
     let pattern = compile_now(budget, pattern)?;
     let mut found = Vec::new();
-    let mut searched = 0;
-    for part in pattern.find_iter(text).take(most) {
+    read(budget, text, &pattern)?;
+    for part in pattern.regex.find_iter(text).take(most) {
         budget.produce(size_of::<Value<'_>>())?;
-        read(budget, text.get(searched..part.end()).unwrap_or_default())?;
-        searched = part.end();
+        // To find the end of a match, the whole rest of the text may have to be read.
+        read(budget, text.get(part.start()..).unwrap_or_default(), &pattern)?;
         found.push(text.slice(budget, part.range())?);
     }
-    read(budget, text.get(searched..).unwrap_or_default())?;
     Ok(list_of(found))
 }

@@ -48,6 +48,8 @@ fn patterns() {
     all_hold(&[
         "'abc'.matches('^a.c$') && !'abc'.matches('^b') && matches('abc', 'b')",
         "params.directory.matches('^' + '/var')",
+        "'a1_ 2'.matches(r'^\\w+\\s\\d$') && !'ä'.matches(r'\\w') && 'ä'.matches(r'^[^\\w]$') && 'x\\\\d'.matches(r'\\\\d')",
+        "'ä-b'.matches(r'\\bb$') && '.5'.matches(r'^\\.[\\d]$') && 'a.b'.find(r'[^\\W]+') == 'a'",
         "'abc 123 def 456'.find('[0-9]+') == '123' && 'abc'.find('x') == ''",
         "'abc 123 def 456'.findAll('[0-9]+') == ['123', '456'] && 'a b c'.findAll('[a-z]', 2) == ['a', 'b']",
     ]);

@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 use super::*;
 
-/// Nothing here may take longer; the slowest takes a tenth of it in a debug build.
-const SLOW: Duration = Duration::from_secs(1);
+/// Nothing here may take longer. In a debug build the slowest takes a fifth of it, but the machine may be busy.
+const SLOW: Duration = Duration::from_secs(3);
 
 fn within_time<T>(what: &str, run: impl FnOnce() -> T) -> T {
     let start = Instant::now();
     let result = run();
     let taken = start.elapsed();
-    assert!(taken < SLOW * 3, "{} took {taken:?}", what.chars().take(60).collect::<String>());
+    assert!(taken < SLOW, "{} took {taken:?}", what.chars().take(60).collect::<String>());
     result
 }
 
@@ -22,6 +22,11 @@ fn survives(source: &str) -> Result<JsonValue, String> {
         with_pod(POD, |variables| expression.evaluate(variables, &mut Budget::new()))
             .map_err(|error| error.message)
     })
+}
+
+/// `all` in `all`.
+fn nested(over: &str, loops: usize) -> String {
+    (0..loops).fold("true".to_owned(), |body, n| format!("{over}.all(x{n}, {body})"))
 }
 
 #[test]
@@ -37,11 +42,10 @@ fn what_is_too_long_or_too_deep_does_not_compile() {
         ("pod".to_owned() + &".size()".repeat(500), "nested more than 64 deep"),
         ("1".to_owned() + &"+1".repeat(2000), "nested more than 64 deep"),
         ("1".to_owned() + &"==1".repeat(1000), "nested more than 64 deep"),
-        ("!(".repeat(40) + "true" + &")".repeat(40), "deep"),
         ("true?".repeat(700) + "1" + &":1".repeat(700), ""),
         ("true".to_owned() + &"&&true".repeat(600), "at most 1000 operations"),
         ("[".to_owned() + &"1,".repeat(1500) + "1]", "at most 1000 operations"),
-        ("1".to_owned() + &"(".repeat(48), "ends too early"),
+        ("(".repeat(48), "ends too early"),
     ] {
         let message = within_time(&source, || survives(&source)).expect_err(&source);
         assert!(message.contains(part), "{message}");
@@ -59,7 +63,7 @@ fn the_deepest_expression_that_compiles_runs_on_a_small_stack() {
     let deep = "size(".repeat(30) + "[1]" + &")".repeat(30);
     let lists = "[".repeat(47) + "1" + &"]".repeat(47);
     let sums = "1".to_owned() + &"+1".repeat(62);
-    let loops = (0..8).map(|n| format!("[1].all(x{n}, ")).collect::<String>() + "true" + &")".repeat(8);
+    let loops = nested("[1]", 8);
     std::thread::Builder::new()
         .stack_size(1 << 20)
         .spawn(move || {
@@ -76,12 +80,10 @@ fn the_deepest_expression_that_compiles_runs_on_a_small_stack() {
 #[test]
 fn nested_loops_run_out_of_steps() {
     let ten = "[0,1,2,3,4,5,6,7,8,9]";
-    let nested = |loops: usize| {
-        (0..loops).map(|n| format!("{ten}.all(x{n}, ")).collect::<String>() + "true" + &")".repeat(loops)
-    };
-    assert_eq!(survives(&nested(4)), Ok(json!(true)));
-    assert!(survives(&nested(7)).unwrap_err().contains("1000000 steps"));
-    assert!(survives(&nested(9)).unwrap_err().contains("loops are nested more than 8 deep"));
+    assert_eq!(survives(&nested(ten, 4)), Ok(json!(true)));
+    assert!(survives(&nested(ten, 7)).unwrap_err().contains("1000000 steps"));
+    assert!(survives(&nested(&ten.replace('0', "params.port"), 7)).unwrap_err().contains("a request has"));
+    assert!(survives(&nested(ten, 9)).unwrap_err().contains("loops are nested more than 8 deep"));
     let ranges = "lists.range(10000).all(a, lists.range(10000).all(b, a + b >= 0))";
     assert!(survives(ranges).unwrap_err().contains("a request has"));
 }
@@ -175,10 +177,24 @@ fn patterns_are_bounded() {
 
 #[test]
 fn a_pattern_that_is_slow_on_a_large_pod_is_stopped() {
-    let text = "01".repeat(100_000);
+    let mut seed = 1_u32;
+    let mut digit = || {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        if seed >> 31 == 0 { '0' } else { '1' }
+    };
+    let text: String = (0..50_000).map(|_| digit()).collect();
     let pod = format!(r#"{{"metadata": {{"name": "{text}"}}, "spec": {{"containers": [{{}}]}}}}"#);
-    for pattern in ["[01]*1[01]{12}x", "(?:0?){40}0{40}x", "(.*)(.*)(.*)(.*)x", "(0|1|01|10)*x", "\\\\w{60}x"]
-    {
+    for pattern in [
+        "[01]*1[01]{12}[^01]",
+        "1[01]{60}[^01]",
+        "1[01]{500}[^01]",
+        "(?:0?){200}0{200}[^01]",
+        "(.*)(.*)(.*)(.*)[^01]",
+        "(0|1|01|10)*[^01]",
+        r"\\w{600}[^01]",
+        "(?:.?){40}[^01]",
+        "[^a-y]{60}[^01]",
+    ] {
         let source = format!("lists.range(1000).all(x, !pod.metadata.name.matches('{pattern}'))");
         let expression = Expression::compile(&source, &scope()).unwrap();
         let result = within_time(&source, || {
@@ -187,6 +203,99 @@ fn a_pattern_that_is_slow_on_a_large_pod_is_stopped() {
         assert!(result.is_err_and(|error| error.is_exhausted), "{source}");
     }
 }
+
+proptest::proptest! {
+    #[test]
+    fn any_text_is_compiled_or_refused(source in ".{0,60}") {
+        let _ = survives(&source);
+        let _ = Text::parse(&format!("$[[{source}]]"), &scope());
+    }
+
+    #[test]
+    fn any_words_of_cel_are_evaluated_or_refused(words in proptest::collection::vec(proptest::sample::select(WORDS), 1..14)) {
+        let _ = survives(&words.concat());
+    }
+}
+
+const WORDS: &[&str] = &[
+    "pod",
+    ".spec",
+    ".containers",
+    "params",
+    ".memory",
+    ".wait",
+    "cluster",
+    "[0]",
+    "[1]",
+    "(",
+    ")",
+    "[",
+    "]",
+    "{",
+    "}",
+    ":",
+    ",",
+    "1",
+    "-1",
+    "9223372036854775807",
+    "0",
+    "1.5",
+    "1e300",
+    "2u",
+    "'a'",
+    "'ä'",
+    "'%s'",
+    "b'x'",
+    "null",
+    "true",
+    " + ",
+    " - ",
+    " * ",
+    " / ",
+    " % ",
+    " == ",
+    " < ",
+    " in ",
+    " && ",
+    " || ",
+    " ? ",
+    "!",
+    "-",
+    ".map(x, x)",
+    ".filter(x, true)",
+    ".all(x, x == 1)",
+    "x",
+    "?",
+    ".?spec",
+    ".size()",
+    "size(",
+    "string(",
+    "int(",
+    "double(",
+    "quantity(",
+    "duration(",
+    "max(",
+    ".join('-')",
+    ".format([1])",
+    ".split('')",
+    ".substring(1)",
+    ".lastIndexOf('a', 1)",
+    ".replace('', 'ä')",
+    ".sort()",
+    ".flatten(3)",
+    ".sum()",
+    ".reverse()",
+    ".distinct()",
+    "math.abs(",
+    "math.bitShiftLeft(1, 64)",
+    "optional.of(",
+    ".orValue(1)",
+    ".mul(0.1)",
+    ".asInteger()",
+    ".find('a*')",
+    "type(",
+    "has(pod.x)",
+];
 
 #[test]
 fn internal_names_cannot_be_written() {
