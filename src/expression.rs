@@ -37,6 +37,8 @@
 //! compiled, work and memory of all the expressions of a request together by one [`Budget`].
 
 mod budget;
+mod containers;
+mod describe;
 mod evaluate;
 mod functions;
 mod leaf;
@@ -61,6 +63,9 @@ pub use leaf::Text;
 use parse::Program;
 use value::Value;
 pub use variables::{Json, NamespaceView, ParameterValue, Reads, Scope, Variables};
+
+/// The longest message of an [`EvaluationError`], in characters: it may name what a pod's author wrote.
+const LONGEST_MESSAGE: usize = 600;
 
 /// A compiled expression. A copy of it is cheap.
 #[derive(Clone, Debug)]
@@ -118,7 +123,7 @@ impl Expression {
         self.with_value(variables, budget, |_, value| match value {
             Value::Bool(value) => Ok(*value),
             other => {
-                Err(format!("a condition is true or false; this is {}", operators::described(other)).into())
+                Err(format!("a condition is true or false; this is {}", describe::described(other)).into())
             }
         })
     }
@@ -138,7 +143,13 @@ impl Expression {
             take(budget, &value).map_err(|problem| Failure { column: self.0.root.column, problem })
         });
         taken.map_err(|Failure { column, problem }| match problem {
-            Problem::Operands(message) => EvaluationError { column, message, is_exhausted: false },
+            Problem::Operands(mut message) => {
+                if let Some((end, _)) = message.char_indices().nth(LONGEST_MESSAGE) {
+                    message.truncate(end);
+                    message.push('…');
+                }
+                EvaluationError { column, message, is_exhausted: false }
+            }
             Problem::Exhausted(why) => EvaluationError {
                 column,
                 message: format!("the expression is stopped here: {why}"),

@@ -1,11 +1,14 @@
 //! Evaluating a compiled expression.
 
+mod loops;
+
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::budget::{Budget, Problem};
-use super::functions::{lists, patterns};
-use super::node::{Kind, Loop, LoopKind, Node, Variable};
+use super::describe::{described, missing_element, missing_field, named, no_fields};
+use super::functions::patterns;
+use super::node::{Kind, Node, Variable};
 use super::operators;
 use super::parse::Program;
 use super::value::{Key, Map, Value};
@@ -117,7 +120,7 @@ impl<'v, 'b> Machine<'v, 'b> {
         match self.value(node)? {
             Value::Bool(value) => Ok(value),
             other => {
-                let what = operators::described(&other);
+                let what = described(&other);
                 Err(Problem::from(format!("here stands {what}, not a bool"))).at(node)
             }
         }
@@ -125,18 +128,24 @@ impl<'v, 'b> Machine<'v, 'b> {
 
     /// `&&` and `||`: one side that decides wins over an error of the other.
     fn decide(&mut self, left: &'v Node, right: &'v Node, by: bool) -> Evaluated<Value<'v>> {
-        let first = self.truth(left);
-        match first {
+        let failed = match self.truth(left) {
             Ok(value) if value == by => return Ok(Value::Bool(by)),
-            Err(Failure { problem: Problem::Exhausted(_), .. }) => return first.map(Value::Bool),
-            _ => {}
+            Ok(_) => return self.truth(right).map(Value::Bool),
+            Err(failure) => self.absorbed(failure)?,
+        };
+        match self.truth(right) {
+            Ok(value) if value == by => Ok(Value::Bool(by)),
+            Err(failure @ Failure { problem: Problem::Exhausted(_), .. }) => Err(failure),
+            _ => Err(failed),
         }
-        match (first, self.truth(right)) {
-            (_, Ok(value)) if value == by => Ok(Value::Bool(by)),
-            (_, Err(failure @ Failure { problem: Problem::Exhausted(_), .. })) | (Err(failure), _) => {
-                Err(failure)
-            }
-            (Ok(_), right) => right.map(Value::Bool),
+    }
+
+    /// A failure that something else may win over: unless the budget is used up. Its message had its price.
+    fn absorbed(&mut self, failure: Failure) -> Evaluated<Failure> {
+        let Problem::Operands(message) = &failure.problem else { return Err(failure) };
+        match self.budget.step(message.len() / 8) {
+            Ok(()) => Ok(failure),
+            Err(problem) => Err(Failure { column: failure.column, problem }),
         }
     }
 
@@ -172,12 +181,12 @@ impl<'v, 'b> Machine<'v, 'b> {
             (Value::List(list), Some(index)) => usize::try_from(index).ok().and_then(|index| list.get(index)),
             _ if optional => None,
             (Value::List(_), None) => {
-                let what = operators::described(&key_value);
+                let what = described(&key_value);
                 return Err(Problem::from(format!("a list is indexed with an int, not with {what}")))
                     .at(node);
             }
             (other, _) => {
-                let what = operators::described(other);
+                let what = described(other);
                 return Err(Problem::from(format!("{} is {what}: it has no elements", named(of)))).at(node);
             }
         };
@@ -216,7 +225,7 @@ impl<'v, 'b> Machine<'v, 'b> {
         for (key, value, optional) in entries {
             let key_value = self.value(key)?;
             let Some(entry) = Key::from_value(&key_value) else {
-                let what = operators::described(&key_value);
+                let what = described(&key_value);
                 return Err(Problem::from(format!("the key of a map cannot be {what}"))).at(key);
             };
             let Some(value) = self.element(value, *optional)? else { continue };
@@ -226,150 +235,4 @@ impl<'v, 'b> Machine<'v, 'b> {
         }
         Ok(Value::Map(Map::Built(Rc::new(map.into_iter().collect()))))
     }
-
-    fn optional_map(
-        &mut self,
-        node: &Node,
-        of: &'v Node,
-        slot: usize,
-        body: &'v Node,
-        flat: bool,
-    ) -> Evaluated<Value<'v>> {
-        match self.value(of)? {
-            Value::Optional(None) => Ok(Value::Optional(None)),
-            Value::Optional(Some(value)) => {
-                self.set_local(slot, (*value).clone());
-                let mapped = self.value(body)?;
-                Ok(if flat { mapped } else { Value::Optional(Some(Rc::new(mapped))) })
-            }
-            other => {
-                let what = operators::described(&other);
-                Err(Problem::from(format!("optMap works on an optional, not on {what}"))).at(node)
-            }
-        }
-    }
-
-    /// Charges an element of a new list before it is there.
-    fn charge_element(&mut self, node: &Node) -> Evaluated<()> {
-        self.budget.produce(size_of::<Value<'_>>()).at(node)
-    }
-
-    fn set_local(&mut self, slot: usize, value: Value<'v>) {
-        if let Some(local) = self.locals.get_mut(slot) {
-            *local = value;
-        }
-    }
-
-    fn run_loop(&mut self, node: &Node, around: &'v Loop) -> Evaluated<Value<'v>> {
-        let items = match self.value(&around.over)? {
-            Value::List(list) => list,
-            Value::Map(map) => {
-                self.budget.step(map.len()).at(node)?;
-                super::value::List::Built(Rc::new(map.keys()))
-            }
-            other => {
-                let what = operators::described(&other);
-                let problem = format!("{} is {what}: only lists and maps have elements", named(&around.over));
-                return Err(Problem::from(problem)).at(node);
-            }
-        };
-        match around.kind {
-            LoopKind::All => self.quantify(around, items.iter(), false),
-            LoopKind::Exists => self.quantify(around, items.iter(), true),
-            LoopKind::ExistsOne => {
-                let mut count = 0_usize;
-                for item in items.iter() {
-                    self.set_local(around.slot, item);
-                    count += usize::from(self.truth(&around.body)?);
-                }
-                Ok(Value::Bool(count == 1))
-            }
-            LoopKind::Map => {
-                let mut mapped = Vec::new();
-                for item in items.iter() {
-                    self.set_local(around.slot, item);
-                    if let Some(condition) = &around.condition
-                        && !self.truth(condition)?
-                    {
-                        continue;
-                    }
-                    self.charge_element(node)?;
-                    mapped.push(self.value(&around.body)?);
-                }
-                Ok(lists::list_of(mapped))
-            }
-            LoopKind::Filter => {
-                let mut kept = Vec::new();
-                for item in items.iter() {
-                    self.set_local(around.slot, item.clone());
-                    if self.truth(&around.body)? {
-                        self.charge_element(node)?;
-                        kept.push(item);
-                    }
-                }
-                Ok(lists::list_of(kept))
-            }
-            LoopKind::SortBy => {
-                let mut keyed = Vec::new();
-                for item in items.iter() {
-                    self.charge_element(node)?;
-                    self.set_local(around.slot, item.clone());
-                    keyed.push((self.value(&around.body)?, item));
-                }
-                lists::sort_by_key(self.budget, keyed).at(node)
-            }
-        }
-    }
-
-    /// `all` and `exists`: one element that decides wins over the errors of others.
-    fn quantify(
-        &mut self,
-        around: &'v Loop,
-        items: impl Iterator<Item = Value<'v>>,
-        by: bool,
-    ) -> Evaluated<Value<'v>> {
-        let mut failed = None;
-        for item in items {
-            self.set_local(around.slot, item);
-            match self.truth(&around.body) {
-                Ok(value) if value == by => return Ok(Value::Bool(by)),
-                Ok(_) => {}
-                Err(failure) if matches!(failure.problem, Problem::Exhausted(_)) => return Err(failure),
-                Err(failure) => {
-                    failed.get_or_insert(failure);
-                }
-            }
-        }
-        failed.map_or(Ok(Value::Bool(!by)), Err)
-    }
-}
-
-fn named(node: &Node) -> String {
-    node.path().unwrap_or_else(|| "this".to_owned())
-}
-
-fn no_fields(of: &Node, name: &str, value: &Value<'_>) -> Problem {
-    format!("{} is {}: it has no field {name}", named(of), operators::described(value)).into()
-}
-
-fn missing_field(of: &Node, name: &str) -> Problem {
-    let path = named(of);
-    match of.path() {
-        Some(path) => format!(
-            "{path} has no {name}; test it with has({path}.{name}), or give a default with {path}.?{name}.orValue(…)"
-        ),
-        None => format!("{path} has no {name}"),
-    }
-    .into()
-}
-
-fn missing_element(of: &Node, holder: &Value<'_>, key: &Value<'_>) -> Problem {
-    let path = named(of);
-    match (holder, key) {
-        (Value::List(list), _) => {
-            format!("{path} has {} elements, none at {}", list.len(), operators::shown(key))
-        }
-        _ => format!("{path} has no key {}; test it with {0} in {path}", operators::shown(key)),
-    }
-    .into()
 }

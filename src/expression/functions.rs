@@ -12,7 +12,7 @@ mod format;
 pub(super) mod patterns;
 
 use super::budget::{Budget, Problem};
-use super::operators::{described, hint};
+use super::describe::{described, hint};
 use super::value::Value;
 use crate::api::nearest;
 
@@ -61,6 +61,9 @@ impl Function {
         format!("{} takes {takes} arguments, not {}", self.name, count - itself)
     }
 }
+
+/// The longest text that is read as a number, in bytes.
+const LONGEST_NUMBER: usize = 1000;
 
 /// What looks like a method but takes a name.
 const LOOPS: [&str; 6] = ["all", "exists", "exists_one", "filter", "map", "sortBy"];

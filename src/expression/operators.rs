@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::rc::Rc;
 
 use super::budget::{Budget, Problem};
+use super::describe::{described, hint, shown};
 use super::functions::quantities;
 use super::node::Operator;
 use super::value::{Key, List, Map, Str, Value};
@@ -253,54 +254,7 @@ pub(super) fn as_index(value: &Value<'_>) -> Option<i64> {
     }
 }
 
-/// A value for a message: short, and nothing of what a list or map holds.
-pub(super) fn shown(value: &Value<'_>) -> String {
-    match value {
-        Value::Bool(value) => value.to_string(),
-        Value::Int(number) => number.to_string(),
-        Value::Uint(number) => number.to_string(),
-        Value::Double(number) => number.to_string(),
-        Value::Quantity(quantity) => quantity.to_string(),
-        Value::Duration(duration) => duration.to_string(),
-        Value::Text(text) if text.chars().nth(60).is_some() => {
-            format!("\"{}…\"", text.chars().take(60).collect::<String>().escape_debug())
-        }
-        Value::Text(text) => format!("{:?}", &**text),
-        other => described(other),
-    }
-}
-
-/// What a value is, with its article.
-pub(super) fn described(value: &Value<'_>) -> String {
-    match value {
-        Value::Null => "null".to_owned(),
-        Value::Int(_) => "an int".to_owned(),
-        Value::Optional(_) => "an optional".to_owned(),
-        Value::Bytes(_) => "bytes".to_owned(),
-        other => format!("a {}", other.type_name()),
-    }
-}
-
 fn unfit(operator: Operator, left: &Value<'_>, right: &Value<'_>) -> Problem {
     let hint = hint(left, right);
     format!("there is no {} {} {}{hint}", described(left), operator.sign(), described(right)).into()
-}
-
-/// What probably is to be written instead.
-pub(super) fn hint(left: &Value<'_>, right: &Value<'_>) -> &'static str {
-    match (left, right) {
-        (Value::Quantity(_), Value::Text(_)) | (Value::Text(_), Value::Quantity(_)) => {
-            "; write quantity(…) around the string, or string(…) around the quantity"
-        }
-        (Value::Duration(_), Value::Text(_)) | (Value::Text(_), Value::Duration(_)) => {
-            "; write duration(…) around the string, or string(…) around the duration"
-        }
-        (Value::Quantity(_), _) | (_, Value::Quantity(_)) => "; write quantity(…) around the number",
-        (Value::Optional(_), _) | (_, Value::Optional(_)) => "; end an optional with .orValue(…)",
-        (Value::Text(_), _) | (_, Value::Text(_)) => "; string(…) makes text of a value, int(…) a number",
-        (Value::Int(_), Value::Double(_)) | (Value::Double(_), Value::Int(_)) => {
-            "; write double(…) around the int, or int(…) around the double"
-        }
-        _ => "",
-    }
 }

@@ -1,8 +1,8 @@
 //! From a value of an expression to JSON or text.
 
 use super::budget::{Budget, Problem};
+use super::describe::described;
 use super::functions::convert::plain_text;
-use super::operators::described;
 use super::value::{Key, Map, Value};
 
 /// A value as JSON. Quantities and durations become their text.

@@ -1,12 +1,12 @@
 //! The values that expressions compute with. A copy of one is cheap: what is large is borrowed or counted.
 
-use std::collections::BTreeMap;
 use std::ops::{Deref, Range};
 use std::rc::Rc;
 
 use super::budget::{Budget, Problem};
+pub(super) use super::containers::{Key, List, Map};
 use super::node::Constant;
-use super::variables::{Json, NamespaceView, ParameterValue};
+use super::variables::{Json, ParameterValue};
 use crate::duration::Duration;
 use crate::quantity::Quantity;
 
@@ -33,38 +33,6 @@ pub(super) enum Value<'v> {
 pub(super) enum Str<'v> {
     Borrowed(&'v str),
     Shared(Rc<str>),
-}
-
-/// A list: a view of one that was given, or a new one.
-#[derive(Clone, Debug)]
-pub(super) enum List<'v> {
-    Json(&'v [Json<'v>]),
-    Tree(&'v [serde_json::Value]),
-    Texts(&'v [String]),
-    Constants(&'v [Constant]),
-    Built(Rc<Vec<Value<'v>>>),
-}
-
-/// A map: a view of one that was given, or a new one.
-#[derive(Clone, Debug)]
-pub(super) enum Map<'v> {
-    Json(&'v serde_json_borrow::ObjectAsVec<'v>),
-    Tree(&'v serde_json::Map<String, serde_json::Value>),
-    Texts(&'v BTreeMap<String, String>),
-    Params(&'v BTreeMap<String, ParameterValue>),
-    Namespace(&'v NamespaceView<'v>),
-    NamespaceMetadata(&'v NamespaceView<'v>),
-    Profile(&'v str),
-    /// In the order of the keys.
-    Built(Rc<Vec<(Key<'v>, Value<'v>)>>),
-}
-
-/// The key of a map. Whole numbers are one kind of key, as CEL compares them.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Key<'v> {
-    Bool(bool),
-    Number(i128),
-    Text(Str<'v>),
 }
 
 impl<'v> Value<'v> {
@@ -199,133 +167,5 @@ impl PartialOrd for Str<'_> {
 impl Ord for Str<'_> {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         (**self).cmp(&**other)
-    }
-}
-
-impl<'v> List<'v> {
-    pub(super) fn len(&self) -> usize {
-        match self {
-            Self::Json(items) => items.len(),
-            Self::Tree(items) => items.len(),
-            Self::Texts(items) => items.len(),
-            Self::Constants(items) => items.len(),
-            Self::Built(items) => items.len(),
-        }
-    }
-
-    pub(super) fn get(&self, index: usize) -> Option<Value<'v>> {
-        match self {
-            Self::Json(items) => items.get(index).map(Value::json),
-            Self::Tree(items) => items.get(index).map(Value::tree),
-            Self::Texts(items) => items.get(index).map(|text| Value::text(text)),
-            Self::Constants(items) => items.get(index).map(Value::constant),
-            Self::Built(items) => items.get(index).cloned(),
-        }
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = Value<'v>> {
-        (0..self.len()).filter_map(|index| self.get(index))
-    }
-}
-
-impl<'v> Map<'v> {
-    pub(super) fn len(&self) -> usize {
-        match self {
-            Self::Json(fields) => fields.len(),
-            Self::Tree(fields) => fields.len(),
-            Self::Texts(fields) => fields.len(),
-            Self::Params(fields) => fields.len(),
-            Self::Namespace(_) | Self::Profile(_) => 1,
-            Self::NamespaceMetadata(_) => 3,
-            Self::Built(entries) => entries.len(),
-        }
-    }
-
-    /// The value of a field. Objects of the pod are searched from their start, so that costs steps.
-    pub(super) fn field(&self, budget: &mut Budget, name: &str) -> Result<Option<Value<'v>>, Problem> {
-        Ok(match self {
-            Self::Json(fields) => {
-                budget.step(fields.len() / 16)?;
-                fields.get(name).map(Value::json)
-            }
-            Self::Tree(fields) => fields.get(name).map(Value::tree),
-            Self::Texts(fields) => fields.get(name).map(|text| Value::text(text)),
-            Self::Params(fields) => fields.get(name).map(Value::param),
-            Self::Namespace(view) => {
-                (name == "metadata").then_some(Value::Map(Self::NamespaceMetadata(view)))
-            }
-            Self::NamespaceMetadata(view) => match name {
-                "name" => Some(Value::text(view.name)),
-                "labels" => Some(Value::Map(Self::Texts(view.labels))),
-                "annotations" => Some(Value::Map(Self::Texts(view.annotations))),
-                _ => None,
-            },
-            Self::Profile(profile) => (name == "name").then_some(Value::text(profile)),
-            Self::Built(entries) => built_field(entries, &Key::Text(Str::Borrowed(name))),
-        })
-    }
-
-    /// The value of a key of any type.
-    pub(super) fn get(&self, budget: &mut Budget, key: &Value<'_>) -> Result<Option<Value<'v>>, Problem> {
-        match (self, key) {
-            (Self::Built(entries), key) => Ok(Key::to_find(key).and_then(|key| built_field(entries, &key))),
-            (map, Value::Text(name)) => map.field(budget, name),
-            _ => Ok(None),
-        }
-    }
-
-    pub(super) fn keys(&self) -> Vec<Value<'v>> {
-        match self {
-            Self::Json(fields) => {
-                let key = |index| fields.get_key_value_at(index).map(|(key, _)| Value::text(key));
-                (0..fields.len()).filter_map(key).collect()
-            }
-            Self::Tree(fields) => fields.keys().map(|key| Value::text(key)).collect(),
-            Self::Texts(fields) => fields.keys().map(|key| Value::text(key)).collect(),
-            Self::Params(fields) => fields.keys().map(|key| Value::text(key)).collect(),
-            Self::Namespace(_) => vec![Value::text("metadata")],
-            Self::NamespaceMetadata(_) => ["name", "labels", "annotations"].map(Value::text).into(),
-            Self::Profile(_) => vec![Value::text("name")],
-            Self::Built(entries) => entries.iter().map(|(key, _)| key.to_value()).collect(),
-        }
-    }
-}
-
-fn built_field<'v>(entries: &[(Key<'v>, Value<'v>)], key: &Key<'_>) -> Option<Value<'v>> {
-    let at = entries.binary_search_by(|(other, _)| Ord::cmp(other, key)).ok()?;
-    entries.get(at).map(|(_, value)| value.clone())
-}
-
-impl<'v> Key<'v> {
-    /// A value as a key to look for: also a whole double.
-    pub(super) fn to_find(value: &Value<'v>) -> Option<Self> {
-        match value {
-            Value::Double(_) => {
-                super::operators::as_index(value).map(|number| Self::Number(i128::from(number)))
-            }
-            value => Self::from_value(value),
-        }
-    }
-
-    /// A value as a key; `None` if it is of a type that CEL has no keys of.
-    pub(super) fn from_value(value: &Value<'v>) -> Option<Self> {
-        match value {
-            Value::Bool(value) => Some(Self::Bool(*value)),
-            Value::Int(number) => Some(Self::Number(i128::from(*number))),
-            Value::Uint(number) => Some(Self::Number(i128::from(*number))),
-            Value::Text(text) => Some(Self::Text(text.clone())),
-            _ => None,
-        }
-    }
-
-    fn to_value(&self) -> Value<'v> {
-        match self {
-            Self::Bool(value) => Value::Bool(*value),
-            Self::Number(number) => i64::try_from(*number)
-                .map(Value::Int)
-                .or_else(|_| u64::try_from(*number).map(Value::Uint))
-                .unwrap_or(Value::Null),
-            Self::Text(text) => Value::Text(text.clone()),
-        }
     }
 }

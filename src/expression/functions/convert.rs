@@ -6,10 +6,10 @@ use base64::Engine;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 
-use super::{Function, Outcome, misfit};
+use super::{Function, LONGEST_NUMBER, Outcome, misfit};
 use crate::duration::Duration;
 use crate::expression::budget::{Budget, Problem};
-use crate::expression::operators::shown;
+use crate::expression::describe::shown;
 use crate::expression::value::Value;
 
 pub(super) const FUNCTIONS: &[Function] = &[
@@ -68,7 +68,9 @@ fn double<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
         [Value::Int(number)] => Ok(Value::Double(*number as f64)),
         [Value::Uint(number)] => Ok(Value::Double(*number as f64)),
         [value @ Value::Text(text)] => {
-            text.parse().map(Value::Double).map_err(|_| format!("{} is not a number", shown(value)).into())
+            let short = Some(text).filter(|text| text.len() <= LONGEST_NUMBER);
+            let number = short.and_then(|text| text.parse().ok());
+            number.map(Value::Double).ok_or_else(|| format!("{} is not a number", shown(value)).into())
         }
         _ => misfit("double", arguments),
     }
@@ -166,7 +168,10 @@ pub(super) fn double_text(number: f64) -> String {
 fn duration<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     match arguments {
         [Value::Duration(duration)] => Ok(Value::Duration(*duration)),
-        [Value::Text(text)] => {
+        [value @ Value::Text(text)] => {
+            if text.len() > LONGEST_NUMBER {
+                return Err(format!("{} is not a duration", shown(value)).into());
+            }
             text.parse::<Duration>().map(Value::Duration).map_err(|error| error.to_string().into())
         }
         _ => misfit("duration", arguments),

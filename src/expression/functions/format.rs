@@ -3,7 +3,7 @@
 use super::convert::{double_text, plain_text};
 use super::{Outcome, misfit};
 use crate::expression::budget::{Budget, Problem};
-use crate::expression::operators::described;
+use crate::expression::describe::described;
 use crate::expression::value::{List, Map, Str, Value};
 
 /// The most digits that `%.9f` may ask for.

@@ -6,8 +6,9 @@ use std::rc::Rc;
 
 use super::{Function, Outcome, misfit};
 use crate::expression::budget::{Budget, Problem};
+use crate::expression::describe::described;
 use crate::expression::node::Operator;
-use crate::expression::operators::{binary, compare, described, equal};
+use crate::expression::operators::{binary, compare, equal};
 use crate::expression::value::{List, Value};
 
 pub(super) const FUNCTIONS: &[Function] = &[

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use super::lists::extreme;
 use super::{Function, Outcome, misfit};
 use crate::expression::budget::Budget;
-use crate::expression::operators::shown;
+use crate::expression::describe::shown;
 use crate::expression::value::Value;
 
 pub(super) const FUNCTIONS: &[Function] = &[

@@ -3,10 +3,10 @@
 
 use std::cmp::Ordering;
 
-use super::{Function, Outcome, misfit};
+use super::{Function, LONGEST_NUMBER, Outcome, misfit};
 use crate::expression::budget::{Budget, Problem};
+use crate::expression::describe::shown;
 use crate::expression::node::Operator;
-use crate::expression::operators::shown;
 use crate::expression::value::Value;
 use crate::quantity::Quantity;
 
@@ -34,9 +34,10 @@ fn quantity<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     match arguments {
         [Value::Quantity(quantity)] => Ok(Value::Quantity(*quantity)),
         [Value::Int(number)] => Ok(Value::Quantity(Quantity::from_integer(*number))),
-        [Value::Text(text)] => {
-            text.parse::<Quantity>().map(Value::Quantity).map_err(|error| error.to_string().into())
-        }
+        [value @ Value::Text(text)] => match parsed(text) {
+            Some(result) => result.map(Value::Quantity).map_err(Problem::from),
+            None => Err(format!("{} is not a quantity", shown(value)).into()),
+        },
         _ => misfit("quantity", arguments),
     }
 }
@@ -44,9 +45,14 @@ fn quantity<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
 fn is_quantity<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     match arguments {
         [Value::Quantity(_)] => Ok(Value::Bool(true)),
-        [Value::Text(text)] => Ok(Value::Bool(text.parse::<Quantity>().is_ok())),
+        [Value::Text(text)] => Ok(Value::Bool(parsed(text).is_some_and(|result| result.is_ok()))),
         _ => misfit("isQuantity", arguments),
     }
+}
+
+/// Reads a quantity; `None` for a text so long that it is not worth looking at.
+fn parsed(text: &str) -> Option<Result<Quantity, String>> {
+    (text.len() <= LONGEST_NUMBER).then(|| text.parse::<Quantity>().map_err(|error| error.to_string()))
 }
 
 fn by_name<'v>(name: &str, operator: Operator, arguments: &[Value<'v>]) -> Outcome<'v> {

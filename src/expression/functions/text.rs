@@ -3,7 +3,7 @@
 use super::lists::{count, index_of_item, list_of};
 use super::{Function, Outcome, misfit};
 use crate::expression::budget::{Budget, Problem};
-use crate::expression::operators::described;
+use crate::expression::describe::described;
 use crate::expression::value::{Str, Value};
 
 pub(super) const FUNCTIONS: &[Function] = &[

@@ -159,6 +159,33 @@ fn comparing_large_pods_costs_steps() {
 }
 
 #[test]
+fn a_large_text_is_no_number_and_is_not_repeated_in_messages() {
+    let pod =
+        format!(r#"{{"metadata": {{"name": "{}"}}, "spec": {{"containers": [{{}}]}}}}"#, "9".repeat(500_000));
+    for source in [
+        "quantity(NAME)",
+        "duration(NAME)",
+        "int(NAME)",
+        "double(NAME)",
+        "bool(NAME)",
+        "NAME.x",
+        "{'a': 1}[NAME]",
+    ] {
+        let source = source.replace("NAME", "pod.metadata.name");
+        let looped = format!("lists.range(10000).exists(x, {source} == 0) || isQuantity(pod.metadata.name)");
+        for source in [source, looped] {
+            let expression = Expression::compile(&source, &scope()).unwrap();
+            let result = within_time(&source, || {
+                with_pod(&pod, |variables| expression.evaluate(variables, &mut Budget::new()))
+            });
+            assert!(result.is_err_and(|error| error.message.len() < 1000), "{source}");
+        }
+    }
+    let error = evaluate(&format!("pod.{}", "a".repeat(4000))).unwrap_err();
+    assert!(error.message.chars().count() < 700, "{error}");
+}
+
+#[test]
 fn patterns_are_bounded() {
     for (source, part) in [
         ("'a'.matches('(a{1000}){1000}')", "too large"),

@@ -1,0 +1,86 @@
+//! Values and operations in the words of messages.
+
+use super::budget::Problem;
+use super::node::Node;
+use super::value::Value;
+
+/// A value for a message: short, and nothing of what a list or map holds.
+pub(super) fn shown(value: &Value<'_>) -> String {
+    match value {
+        Value::Bool(value) => value.to_string(),
+        Value::Int(number) => number.to_string(),
+        Value::Uint(number) => number.to_string(),
+        Value::Double(number) => number.to_string(),
+        Value::Quantity(quantity) => quantity.to_string(),
+        Value::Duration(duration) => duration.to_string(),
+        Value::Text(text) if text.chars().nth(60).is_some() => {
+            format!("\"{}…\"", text.chars().take(60).collect::<String>().escape_debug())
+        }
+        Value::Text(text) => format!("{:?}", &**text),
+        other => described(other),
+    }
+}
+
+/// What a value is, with its article.
+pub(super) fn described(value: &Value<'_>) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::Int(_) => "an int".to_owned(),
+        Value::Optional(_) => "an optional".to_owned(),
+        Value::Bytes(_) => "bytes".to_owned(),
+        other => format!("a {}", other.type_name()),
+    }
+}
+
+/// What probably is to be written instead.
+pub(super) fn hint(left: &Value<'_>, right: &Value<'_>) -> &'static str {
+    match (left, right) {
+        (Value::Quantity(_), Value::Text(_)) | (Value::Text(_), Value::Quantity(_)) => {
+            "; write quantity(…) around the string, or string(…) around the quantity"
+        }
+        (Value::Duration(_), Value::Text(_)) | (Value::Text(_), Value::Duration(_)) => {
+            "; write duration(…) around the string, or string(…) around the duration"
+        }
+        (Value::Quantity(_), _) | (_, Value::Quantity(_)) => "; write quantity(…) around the number",
+        (Value::Optional(_), _) | (_, Value::Optional(_)) => "; end an optional with .orValue(…)",
+        (Value::Text(_), _) | (_, Value::Text(_)) => "; string(…) makes text of a value, int(…) a number",
+        (Value::Int(_), Value::Double(_)) | (Value::Double(_), Value::Int(_)) => {
+            "; write double(…) around the int, or int(…) around the double"
+        }
+        _ => "",
+    }
+}
+
+/// The node as its author wrote it, or "this".
+pub(super) fn named(node: &Node) -> String {
+    node.path().unwrap_or_else(|| "this".to_owned())
+}
+
+/// A field of what has none.
+pub(super) fn no_fields(of: &Node, name: &str, value: &Value<'_>) -> Problem {
+    format!("{} is {}: it has no field {name}", named(of), described(value)).into()
+}
+
+/// A field that is not there.
+pub(super) fn missing_field(of: &Node, name: &str) -> Problem {
+    let path = named(of);
+    match of.path() {
+        Some(path) => format!(
+            "{path} has no {name}; test it with has({path}.{name}), or give a default with {path}.?{name}.orValue(…)"
+        ),
+        None => format!("{path} has no {name}"),
+    }
+    .into()
+}
+
+/// An element that is not there.
+pub(super) fn missing_element(of: &Node, holder: &Value<'_>, key: &Value<'_>) -> Problem {
+    let path = named(of);
+    match (holder, key) {
+        (Value::List(list), _) => {
+            format!("{path} has {} elements, none at {}", list.len(), shown(key))
+        }
+        _ => format!("{path} has no key {}; test it with {0} in {path}", shown(key)),
+    }
+    .into()
+}
