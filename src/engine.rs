@@ -240,7 +240,9 @@ fn finish<'a>(merged: Merged<'a>, came: &'a Json<'a>, previous: &Previous) -> Do
     let text = serde_json::to_string(&status).unwrap_or_default();
     pod.set(Map::Annotations, Cow::Borrowed(keys::STATUS), Cow::Owned(Value::String(text)));
     pod.set(Map::Labels, Cow::Borrowed(keys::INJECTED), Cow::Owned(Value::String("true".to_owned())));
-    Done { reason, profiles: status.profiles, patch: patch::of(&pod) }
+    let patch = patch::of(&pod);
+    debug_assert!(patch::makes(&patch, came, &author::whole(&pod)), "the patch does not make the merged pod");
+    Done { reason, profiles: status.profiles, patch }
 }
 
 fn names(profiles: &[InjectedProfile]) -> Vec<String> {

@@ -47,6 +47,34 @@ pub(super) fn of(pod: &Pod<'_>) -> Patch {
     Patch(writer.operations)
 }
 
+/// Whether the operations, applied by a library of others, make what was merged. Tests run with it; what is
+/// empty or null is as good as absent.
+pub(super) fn makes(patch: &Patch, came: &Json<'_>, merged: &Json<'_>) -> bool {
+    let mut patched = Value::from(came);
+    let mut merged = Value::from(merged);
+    let applies = json_patch::patch(&mut patched, patch).is_ok();
+    drop_empty(&mut patched);
+    drop_empty(&mut merged);
+    applies && patched == merged
+}
+
+fn drop_empty(value: &mut Value) {
+    let is_empty = |value: &Value| match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        _ => false,
+    };
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(drop_empty),
+        Value::Object(fields) => {
+            fields.values_mut().for_each(drop_empty);
+            fields.retain(|_, value| !is_empty(value));
+        }
+        _ => {}
+    }
+}
+
 /// A container as it came, and its index in the finished list.
 fn container<'a>(pod: &Pod<'a>, kind: ContainerKind, name: &str) -> Option<(usize, &'a Json<'a>)> {
     let place = Place::Spec(kind.list());

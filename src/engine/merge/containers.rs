@@ -10,7 +10,7 @@ use super::super::reason::Owner;
 use super::{At, Change, Context, Plan, overlay};
 use crate::api::keys;
 use crate::fields::{Map, Place};
-use crate::json::text;
+use crate::json::{field, items, text};
 use crate::profiles::Element;
 
 pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Result<(), Reason> {
@@ -40,10 +40,11 @@ fn plan_classic<'a>(
         return Err(Reason::ClassicRefused { profile, restart_policy });
     }
     plan_container(context, plan, Place::CONTAINERS, At::BeforeOwn, element)?;
-    let own = context.pod().list(&Place::CONTAINERS).iter().filter_map(|own| text(own, "name"));
-    let default = own
-        .into_iter()
-        .find(|name| context.merged.owner(&Place::CONTAINERS, name) == Owner::Pod && *name != element.name);
+    let authored = field(context.pod().author(), "spec").and_then(|spec| field(spec, "containers"));
+    let default = items(authored)
+        .iter()
+        .filter(|container| text(container, "image") != Some(overlay::AUTO))
+        .find_map(|container| text(container, "name"));
     if let Some(default) = default
         && !plan.sets(Map::Annotations, keys::DEFAULT_CONTAINER)
         && context.pod().get(&Place::ANNOTATIONS, keys::DEFAULT_CONTAINER).is_none()
