@@ -134,9 +134,7 @@ fn row(reason: &Reason) -> Option<Row> {
             Some(("enabled", reason.to_string().trim_start_matches("enabled ").to_owned()))
         }
         Reason::InjectedBefore { .. } => Some(("before", reason.to_string())),
-        Reason::Chosen { profile, place } => {
-            of("chosen", profile, format!("annotation outrigger.dev/profiles {place}"))
-        }
+        Reason::Chosen { profile, place } => of("chosen", profile, place.to_string()),
         Reason::Matched { profile, selectors, mandatory } => {
             let mandatory = if *mandatory { "  (mandatory)" } else { "" };
             of("chosen", profile, format!("matches by itself: {selectors}{mandatory}"))

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::merge::is_auto;
 use super::pod::Pod;
 use crate::fields::{ContainerKind, Place};
 use crate::json::{Json, field, text};
@@ -93,7 +94,8 @@ pub(super) fn of_injection(pod: &Pod<'_>) -> Cost {
 fn of(pod: &Pod<'_>, author: &Json<'_>) -> Demand {
     let mut containers = Vec::new();
     for kind in ContainerKind::ALL {
-        for seen in pod.elements(&Place::Spec(kind.list())) {
+        // A container that is left to a profile asks for nothing before it is taken up.
+        for seen in pod.elements(&Place::Spec(kind.list())).filter(|seen| !is_auto(*seen)) {
             containers.push(container(kind, &seen.json()));
         }
     }

@@ -62,7 +62,7 @@ pub enum Reason {
         value: String,
     },
     /// The annotation `outrigger.dev/profiles` cannot be read.
-    #[error("annotation outrigger.dev/profiles {place}: {problem}")]
+    #[error("{place}: {problem}")]
     InvalidChoice {
         /// Whose annotation.
         place: ChoicePlace,
@@ -70,7 +70,7 @@ pub enum Reason {
         problem: String,
     },
     /// A chosen name means no profile here.
-    #[error("profile {name:?} (annotation outrigger.dev/profiles {place}) does not exist in namespace {namespace:?}{}", hint(probably.as_deref()))]
+    #[error("profile {name:?} ({place}) does not exist in namespace {namespace:?}{}", hint(probably.as_deref()))]
     ProfileNotFound {
         /// The name.
         name: String,
@@ -82,7 +82,7 @@ pub enum Reason {
         probably: Option<String>,
     },
     /// A chosen profile exists and cannot be injected.
-    #[error("profile {name:?} (annotation outrigger.dev/profiles {place}) cannot be injected: {finding}")]
+    #[error("profile {name:?} ({place}) cannot be injected: {finding}")]
     ProfileInvalid {
         /// The profile.
         name: String,
@@ -401,8 +401,8 @@ pub enum Reason {
         "the annotation outrigger.dev/status on the pod cannot be read and is written anew; remove it from the manifest"
     )]
     StatusMalformed,
-    /// A profile was left out, as its `onError` says.
-    #[error("profile {profile:?} was left out (onError: Ignore): {cause}")]
+    /// A profile was left out: as its `onError` says, or because it matches by itself and is wrong.
+    #[error("profile {profile:?} was left out: {cause}")]
     ProfileLeftOut {
         /// The profile.
         profile: String,
@@ -491,7 +491,7 @@ pub enum Reason {
         mandatory: bool,
     },
     /// A profile was chosen.
-    #[error("profile {profile:?} is chosen by the annotation outrigger.dev/profiles {place}")]
+    #[error("profile {profile:?} is chosen by the {place}")]
     Chosen {
         /// The profile.
         profile: String,
@@ -587,20 +587,23 @@ pub enum Reason {
     NothingLeft,
 }
 
-/// Whose annotation made a choice.
+/// What made a choice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChoicePlace {
-    /// The pod's.
+    /// The pod's annotation.
     Pod,
-    /// The namespace's.
+    /// The namespace's annotation.
     Namespace(String),
+    /// The profile's own `match`.
+    Match,
 }
 
 impl std::fmt::Display for ChoicePlace {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Pod => f.write_str("on the pod"),
-            Self::Namespace(name) => write!(f, "on namespace {name:?}"),
+            Self::Pod => f.write_str("annotation outrigger.dev/profiles on the pod"),
+            Self::Namespace(name) => write!(f, "annotation outrigger.dev/profiles on namespace {name:?}"),
+            Self::Match => f.write_str("which matches by itself"),
         }
     }
 }

@@ -78,11 +78,13 @@ impl Selection {
         cause: Reason,
         trace: &mut Trace,
     ) -> Result<(), Reason> {
-        let on_error = if self.along.contains(&profile.name) { Failure::Ignore } else { profile.on_error };
-        self.absent.insert(profile.name.to_string(), cause.clone());
-        left_out(profile.name.as_str(), on_error, cause, trace)?;
         self.profiles.remove(&profile.name);
-        Ok(())
+        self.absent.insert(profile.name.to_string(), cause.clone());
+        // One that only came along is missed, and said, by the profile that requires it.
+        if self.along.contains(&profile.name) {
+            return Ok(());
+        }
+        left_out(profile.name.as_str(), profile.on_error, cause, trace)
     }
 
     /// The first profile that this one requires and that was left out.
@@ -105,7 +107,7 @@ pub(super) fn mandatory(matching: &mut Matches<'_>) -> Result<Vec<Arc<Profile>>,
     let mut kept = Vec::new();
     for (name, entry) in matching.selected.clone() {
         match entry {
-            Entry::Invalid(invalid) if invalid.mandatory.is_some() => {
+            Entry::Invalid(invalid) if invalid.mandatory => {
                 let finding = invalid.findings.first().map(ToString::to_string).unwrap_or_default();
                 return Err(Reason::MandatoryInvalid { name: name.to_owned(), finding });
             }
@@ -184,12 +186,23 @@ pub(super) fn choose(
         }
     }
     for entry in matching.selected.clone().into_values() {
-        let Entry::Ready(profile) = entry else { continue };
-        let name = &profile.name;
-        let is_named = choice.names.iter().any(|(known, _)| known == name);
-        if choice.removed.contains(name) || is_named || selection.profiles.contains_key(name) {
+        let is = |known: &ProfileName| known.as_str() == entry.name();
+        let is_named = choice.names.iter().any(|(known, _)| is(known));
+        if choice.removed.iter().any(is) || is_named || selection.profiles.keys().any(is) {
             continue;
         }
+        let profile = match entry {
+            Entry::Ready(profile) => profile,
+            Entry::Invalid(invalid) => {
+                any = true;
+                let finding = invalid.findings.first().map(ToString::to_string).unwrap_or_default();
+                let name = invalid.name.clone();
+                let cause = Reason::ProfileInvalid { name, place: ChoicePlace::Match, finding };
+                // Whatever its onError says: it cannot hold up pods that did not ask for it.
+                left_out(&invalid.name, Failure::Ignore, cause, trace)?;
+                continue;
+            }
+        };
         match matching.holds(profile) {
             Ok(false) => continue,
             Err(failed) => {
@@ -201,7 +214,7 @@ pub(super) fn choose(
         any = true;
         if choosing.suits(profile, trace)? {
             trace.add(matched(profile));
-            selection.profiles.insert(name.clone(), Arc::clone(profile));
+            selection.profiles.insert(profile.name.clone(), Arc::clone(profile));
         }
     }
     choosing.bring_required(&mut selection, &choice.removed, trace)?;
@@ -270,8 +283,9 @@ impl Choosing<'_> {
             }
             Choice::Changes { add, remove } => {
                 for profile in &remove {
-                    self.find(profile, &ChoicePlace::Pod)?;
-                    trace.add(Reason::TakenAway { profile: profile.to_string() });
+                    if !self.find(profile, &ChoicePlace::Pod)?.is_mandatory() {
+                        trace.add(Reason::TakenAway { profile: profile.to_string() });
+                    }
                 }
                 let kept = default.into_iter().filter(|(name, _)| !remove.contains(name));
                 let names = kept.chain(add.into_iter().map(of_pod)).collect();

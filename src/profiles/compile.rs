@@ -79,10 +79,12 @@ pub fn compile(
     }
 }
 
-/// What selects the pods of a Mandatory profile, whatever else is wrong with it.
-pub(super) fn mandatory_matching(spec: &ProfileSpec) -> Option<Matching> {
-    let matching = spec.matching.as_ref().filter(|_| spec.enforcement == Enforcement::Mandatory)?;
-    Some(Matching::read(matching, &mut Findings::default()))
+/// What selects the pods that get a profile without asking, whatever else is wrong with it. Where it cannot
+/// be read itself, no pod is selected.
+pub(super) fn matching(spec: &ProfileSpec) -> Option<Matching> {
+    let mut findings = Findings::default();
+    let matching = Matching::read(spec.matching.as_ref()?, &mut findings);
+    (!findings.has_errors()).then_some(matching)
 }
 
 fn errors_first(mut findings: Vec<Finding>) -> Vec<Finding> {

@@ -15,6 +15,14 @@ use crate::fields::{ContainerField, SpecList};
 /// Fields of an init container that Kubernetes allows only with `restartPolicy: Always`.
 const SIDECAR_ONLY: [&str; 4] = ["livenessProbe", "readinessProbe", "startupProbe", "lifecycle"];
 
+/// What is said of a field that Kubernetes does not have.
+pub(super) const NO_SUCH_FIELD: &str = "Kubernetes has no such field here";
+
+/// Whether a message says that something is not there.
+pub(super) fn says_missing(message: &str) -> bool {
+    ["missing field", "needs an image", "has exactly one source"].iter().any(|part| message.contains(part))
+}
+
 /// Checks an element of one of the lists of a pod's spec.
 pub(super) fn check_element(path: &str, list: SpecList, element: &Value, findings: &mut Findings) {
     match list {
@@ -150,7 +158,7 @@ fn report_unknown(path: &str, given: &Value, known: &Value, findings: &mut Findi
                 match known.get(field) {
                     Some(inner) => report_unknown(&format!("{path}.{field}"), value, inner, findings),
                     None if value.is_null() => {}
-                    None => findings.error(format!("{path}.{field}"), "Kubernetes has no such field here"),
+                    None => findings.error(format!("{path}.{field}"), NO_SUCH_FIELD),
                 }
             }
         }

@@ -88,11 +88,8 @@ impl Sample<'_, '_> {
         for list in SpecList::ALL {
             for (index, element) in template.list(&Place::Spec(list)).iter().enumerate() {
                 let path = format!("{ROOT}.spec.{}[{index}]", list.name());
-                // What is not known here leaves a hole that only looks like an error.
-                let (value, complete) = self.render(&element.value);
-                if complete {
-                    types::check_element(&path, list, &value, self.findings);
-                }
+                let value = self.render(&element.value);
+                self.check(&element.value, |findings| types::check_element(&path, list, &value, findings));
                 if matches!(list, SpecList::InitContainers | SpecList::Containers) {
                     self.mounts(&path, &value, template);
                 }
@@ -102,9 +99,8 @@ impl Sample<'_, '_> {
         let mut dns = Fields::new();
         for list in DnsList::ALL {
             let elements = template.list(&Place::Dns(list));
-            let known =
-                elements.iter().map(|element| self.render(&element.value)).filter(|(_, known)| *known);
-            let items: Vec<Value> = known.map(|(value, _)| value).collect();
+            let known = elements.iter().filter(|element| is_all_known(&element.value));
+            let items: Vec<Value> = known.map(|element| self.render(&element.value)).collect();
             if !items.is_empty() {
                 dns.insert(list.name().to_owned(), Value::Array(items));
             }
@@ -113,9 +109,9 @@ impl Sample<'_, '_> {
             spec.insert("dnsConfig".to_owned(), Value::Object(dns));
         }
         for (map, values) in &template.maps {
-            let rendered = values.iter().map(|(key, value)| (key.clone(), self.render(value)));
+            let known = values.iter().filter(|(_, value)| is_all_known(value));
             let rendered: Fields<String, Value> =
-                rendered.filter(|(_, (_, known))| *known).map(|(key, (value, _))| (key, value)).collect();
+                known.map(|(key, value)| (key.clone(), self.render(value))).collect();
             match map {
                 Map::Spec => spec.extend(rendered),
                 Map::SecurityContext => {
@@ -131,30 +127,44 @@ impl Sample<'_, '_> {
         for (field, values) in &app.lists {
             let mut items = Vec::new();
             for (index, value) in values.iter().enumerate() {
-                let (value, complete) = self.render(value);
-                if complete {
-                    let path = format!("{path}.{}[{index}]", field.name());
-                    types::check_container_field(&path, *field, &value, self.findings);
-                }
-                items.push(value);
+                let path = format!("{path}.{}[{index}]", field.name());
+                let rendered = self.render(value);
+                self.check(value, |findings| {
+                    types::check_container_field(&path, *field, &rendered, findings)
+                });
+                items.push(rendered);
             }
             let container = json!({ field.name(): items });
             self.mounts(path, &container, template);
         }
     }
 
-    /// The value, and whether all of it is known.
-    fn render(&mut self, value: &TemplateValue) -> (Value, bool) {
-        let mut complete = true;
+    /// Checks what was rendered of a value. Where a part of it is not known here, nothing is said that may
+    /// come from that: a wrong type there, or something that is missing.
+    fn check(&mut self, value: &TemplateValue, check: impl FnOnce(&mut Findings)) {
+        let mut found = Findings::default();
+        check(&mut found);
+        let unknown: Vec<&str> =
+            value.leaves().filter(|(_, reads)| !is_known(reads)).map(|(path, _)| path).collect();
+        for finding in found.into_vec() {
+            let is_certain = finding.message == types::NO_SUCH_FIELD
+                || !(unknown.contains(&finding.path.as_str()) || types::says_missing(&finding.message));
+            if unknown.is_empty() || is_certain {
+                self.findings.push(finding);
+            }
+        }
+    }
+
+    /// The value, as far as it is known; an expression that reads nothing unknown and fails is a finding.
+    fn render(&mut self, value: &TemplateValue) -> Value {
         let mut errors = Vec::new();
         let rendered = value.render_what_can_be(&self.variables, &mut self.budget, &mut |failed| {
-            complete = false;
             errors.extend(failed.filter(|(_, reads)| is_known(reads)).map(|(failed, _)| failed));
         });
         for Failed { path, column, message } in errors {
             self.findings.error(path, format!("column {column}: {message}"));
         }
-        (rendered, complete)
+        rendered
     }
 
     fn texts(&mut self, map: Map, rendered: &Fields<String, Value>) {
@@ -191,6 +201,10 @@ impl Sample<'_, '_> {
             }
         }
     }
+}
+
+fn is_all_known(value: &TemplateValue) -> bool {
+    value.leaves().all(|(_, reads)| is_known(reads))
 }
 
 /// Whether what an expression reads is known without a pod.

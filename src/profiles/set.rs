@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::{Finding, Matching, Profile, Severity};
-use crate::api::{Failure, ProfileSpec, Scope};
+use crate::api::{Enforcement, Failure, ProfileSpec, Scope};
 
 /// A profile as the set holds it.
 #[derive(Clone, Debug)]
@@ -22,8 +22,10 @@ pub struct InvalidProfile {
     pub scope: Scope,
     /// What it says of pods to which it cannot be applied.
     pub on_error: Failure,
-    /// The pods that must have it, if it is Mandatory.
-    pub mandatory: Option<Matching>,
+    /// The pods that get it without asking.
+    pub matching: Option<Matching>,
+    /// Whether no pod that it matches can do without it.
+    pub mandatory: bool,
     /// What is wrong with it.
     pub findings: Vec<Finding>,
 }
@@ -38,7 +40,8 @@ impl Entry {
                     name: name.to_owned(),
                     scope,
                     on_error: spec.on_error,
-                    mandatory: super::compile::mandatory_matching(spec),
+                    matching: super::compile::matching(spec),
+                    mandatory: spec.enforcement == Enforcement::Mandatory,
                     findings: findings.clone(),
                 };
                 (Self::Invalid(Arc::new(invalid)), findings)
@@ -53,7 +56,8 @@ impl Entry {
             name: name.to_owned(),
             scope,
             on_error: Failure::Fail,
-            mandatory: None,
+            matching: None,
+            mandatory: false,
             findings: findings.clone(),
         };
         (Self::Invalid(Arc::new(invalid)), findings)
@@ -63,14 +67,23 @@ impl Entry {
     fn matching(&self) -> Option<&Matching> {
         match self {
             Self::Ready(profile) => profile.matching.as_ref(),
-            Self::Invalid(invalid) => invalid.mandatory.as_ref(),
+            Self::Invalid(invalid) => invalid.matching.as_ref(),
         }
     }
 
-    fn is_mandatory(&self) -> bool {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Ready(profile) => profile.name.as_str(),
+            Self::Invalid(invalid) => &invalid.name,
+        }
+    }
+
+    /// Whether no pod that it matches can do without it.
+    pub fn is_mandatory(&self) -> bool {
         match self {
             Self::Ready(profile) => profile.mandatory,
-            Self::Invalid(invalid) => invalid.mandatory.is_some(),
+            Self::Invalid(invalid) => invalid.mandatory,
         }
     }
 }

@@ -136,6 +136,12 @@ impl Reader<'_, '_> {
                         format!("the key {key:?} is Outrigger's own; a profile cannot set it"),
                     );
                 }
+                if !is_key(key) {
+                    self.findings.error(
+                        format!("{path}.{field}"),
+                        format!("{key:?} cannot be a key: it is a name of at most 63 letters, digits, '-', '_' and '.', after a domain and a slash if there is one"),
+                    );
+                }
                 if !value.is_string() {
                     self.findings
                         .error(format!("{path}.{field}[{key}]"), "must be a string; put it in quotes");
@@ -283,6 +289,16 @@ pub(super) fn is_ours(key: &str) -> bool {
     key.split_once('/').is_some_and(|(domain, _)| {
         domain == keys::GROUP || domain.strip_suffix(keys::GROUP).is_some_and(|rest| rest.ends_with('.'))
     })
+}
+
+/// Whether a text can be the key of a label or annotation.
+fn is_key(text: &str) -> bool {
+    match text.split_once('/') {
+        None => is_qualified_name(text),
+        Some((domain, name)) => {
+            domain.len() <= 253 && domain.split('.').all(is_dns_label) && is_qualified_name(name)
+        }
+    }
 }
 
 /// Whether a text can stand behind the slash of an annotation's key.

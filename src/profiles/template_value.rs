@@ -127,6 +127,13 @@ impl TemplateValue {
         }
     }
 
+    /// Its leaves with expressions: where they stand, and what they read.
+    pub(super) fn leaves(&self) -> impl Iterator<Item = (&str, &Reads)> {
+        let mut all = Vec::new();
+        collect(&self.0, &mut all);
+        all.into_iter().map(|leaf| (leaf.path.as_str(), leaf.text.reads()))
+    }
+
     fn leaf_at(&self, path: &str) -> Option<&Text> {
         let mut all = Vec::new();
         collect(&self.0, &mut all);

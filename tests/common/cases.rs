@@ -1,0 +1,118 @@
+//! The cases of `tests/fixtures`, read: for the fixtures' own test, and for the one against a real API server.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use outrigger::api::{ClusterSidecarProfile, Scope, SidecarProfile};
+use outrigger::engine::{Decision, Namespace, Settings};
+use outrigger::json::Json;
+use outrigger::profiles::{Entry, ProfileSet};
+use serde_json::{Value, json};
+
+/// A case: a pod, and what holds for it.
+pub(crate) struct Case {
+    pub(crate) folder: PathBuf,
+    pub(crate) pod: Value,
+    pub(crate) namespace: Namespace,
+    pub(crate) profiles: Vec<Value>,
+}
+
+impl Case {
+    /// Reads a case; what it does not say is common to all.
+    pub(crate) fn read(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            pod: documents(&folder.join("pod.yaml")).remove(0),
+            namespace: namespace(&or_common(folder, "namespace.yaml")[0]),
+            profiles: or_common(folder, "profiles.yaml"),
+        }
+    }
+
+    pub(crate) fn name(&self) -> String {
+        self.folder.file_name().unwrap().to_string_lossy().into_owned()
+    }
+
+    /// Decides about a pod as about the case's own.
+    pub(crate) fn decide(&self, pod: &Value) -> Decision {
+        decide(pod, &self.namespace, &profile_set(self.profiles.iter()))
+    }
+
+    /// The same with the profiles loaded in the other order.
+    pub(crate) fn decide_backwards(&self, pod: &Value) -> Decision {
+        decide(pod, &self.namespace, &profile_set(self.profiles.iter().rev()))
+    }
+}
+
+/// The folders of all cases.
+pub(crate) fn folders() -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> = fs::read_dir(root())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir() && path.file_name().unwrap() != "_common")
+        .collect();
+    folders.sort();
+    assert!(folders.len() > 120, "the fixtures are not where the test looks: {}", folders.len());
+    folders
+}
+
+/// The YAML documents of a file.
+pub(crate) fn documents(path: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_saphyr::from_multiple(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The pod with the decision's patch in it.
+pub(crate) fn apply(pod: &Value, decision: &Decision) -> Value {
+    let mut patched = pod.clone();
+    json_patch::patch(&mut patched, &decision.patch).expect("the patch applies");
+    patched
+}
+
+fn root() -> PathBuf {
+    // Both the package itself and the one of the end-to-end tests come here.
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let workspace = if package.join("tests/fixtures").exists() { package } else { package.parent().unwrap() };
+    workspace.join("tests/fixtures")
+}
+
+fn or_common(case: &Path, file: &str) -> Vec<Value> {
+    let own = case.join(file);
+    documents(&if own.exists() { own } else { root().join("_common").join(file) })
+}
+
+fn namespace(document: &Value) -> Namespace {
+    let map = |field: &str| serde_json::from_value(document["metadata"][field].clone()).unwrap_or_default();
+    Namespace {
+        name: document["metadata"]["name"].as_str().unwrap().to_owned(),
+        labels: map("labels"),
+        annotations: map("annotations"),
+    }
+}
+
+fn profile_set<'a>(documents: impl Iterator<Item = &'a Value>) -> ProfileSet {
+    let mut set = ProfileSet::default();
+    for document in documents {
+        let name = document["metadata"]["name"].as_str().unwrap();
+        match document["kind"].as_str().unwrap() {
+            "ClusterSidecarProfile" => {
+                let object: ClusterSidecarProfile = serde_json::from_value(document.clone()).unwrap();
+                set.insert(None, name, Entry::new(name, Scope::Cluster, &object.spec.profile).0);
+            }
+            "SidecarProfile" => {
+                let object: SidecarProfile = serde_json::from_value(document.clone()).unwrap();
+                let entry = Entry::new(name, Scope::Namespace, &object.spec.profile).0;
+                set.insert(document["metadata"]["namespace"].as_str(), name, entry);
+            }
+            other => panic!("no profile: {other}"),
+        }
+    }
+    set
+}
+
+fn decide(pod: &Value, namespace: &Namespace, profiles: &ProfileSet) -> Decision {
+    let settings = Settings {
+        excluded_namespaces: ["outrigger-system".to_owned()].into(),
+        cluster: json!({ "registry": "registry.example" }),
+    };
+    outrigger::engine::inject(&Json::from(pod), namespace, profiles, &settings)
+}
