@@ -81,7 +81,7 @@ async fn dry_run(cluster: &Cluster, namespace: &str, pod: &Value) -> Result<Valu
     }
     let api: Api<DynamicObject> =
         Api::namespaced_with(cluster.client.clone(), namespace, &ApiResource::erase::<Pod>(&()));
-    let object: DynamicObject = serde_json::from_value(object).unwrap();
+    let object: DynamicObject = serde_json::from_value(object).map_err(|error| error.to_string())?;
     let parameters = PostParams { dry_run: true, ..PostParams::default() };
     let stored = api.create(&parameters, &object).await.map_err(|error| match error {
         kube::Error::Api(status) => status.message.clone(),

@@ -237,10 +237,18 @@ impl<'a> Pod<'a> {
         }
     }
 
-    /// Puts a slot into a list; `at` is a position in it, its end if too large.
+    /// Puts a slot into a list; `at` is a position in it, its end if too large. An element that stays as it
+    /// came also stays where it came, except among containers, whose order says when they start.
     pub(super) fn insert(&mut self, place: &Place, at: usize, slot: Slot<'a>) {
+        let is_ordered = matches!(place, Place::Spec(SpecList::InitContainers | SpecList::Containers));
         let slots = self.slots(place);
-        slots.insert(at.min(slots.len()), slot);
+        let came = match slot {
+            Slot::Kept(index) if !is_ordered => slots.iter().position(
+                |other| matches!(other, Slot::Kept(later) | Slot::Changed(later, _) if *later > index),
+            ),
+            _ => Some(at),
+        };
+        slots.insert(came.unwrap_or(usize::MAX).min(slots.len()), slot);
     }
 
     /// Takes the element of a key out, and says at which index it came.
