@@ -114,12 +114,12 @@ impl Decision {
         self.trace.lines().iter().map(|line| &line.reason).filter(|reason| reason.level() == Level::Warning)
     }
 
-    /// The names that the pod or its namespace chose and that mean no profile here.
+    /// The names that pod, namespace or a chosen profile ask for and that mean no profile here.
     pub fn unknown_profiles(&self) -> Vec<&str> {
-        match &self.reason {
-            Reason::ProfileNotFound { name, .. } => vec![name],
-            _ => Vec::new(),
-        }
+        let lines = self.trace.lines().iter().map(|line| &line.reason);
+        let mut names: Vec<&str> = lines.filter_map(Reason::unknown_profile).collect();
+        names.dedup();
+        names
     }
 }
 

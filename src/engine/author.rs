@@ -20,15 +20,17 @@ pub(super) fn whole<'s>(pod: &'s Pod<'_>) -> Json<'s> {
     in_spec.extend(keys(pod, Map::SecurityContext, spec, "securityContext"));
     for list in SpecList::ALL {
         let place = Place::Spec(list);
+        let is_changed = pod.changed_lists().contains_key(&place);
         let kind = ContainerKind::ALL.into_iter().find(|kind| kind.list() == list);
         let elements: Vec<Json<'s>> = match kind {
-            Some(kind) => pod.elements(&place).map(|seen| container(pod, kind, seen)).collect(),
-            None if pod.changed_lists().contains_key(&place) => {
-                pod.elements(&place).map(Seen::json).collect()
+            Some(kind) if is_changed || !pod.list(&place).is_empty() => {
+                pod.elements(&place).map(|seen| container(pod, kind, seen)).collect()
             }
-            None => continue,
+            None if is_changed => pod.elements(&place).map(Seen::json).collect(),
+            _ => continue,
         };
-        in_spec.push((list.name(), filled(elements)));
+        let is_required = list == SpecList::Containers;
+        in_spec.push((list.name(), if is_required { Some(Json::Array(elements)) } else { filled(elements) }));
     }
     let mut in_dns = Changes::new();
     for list in DnsList::ALL {

@@ -14,7 +14,7 @@ use serde_json::{Map as Fields, Value};
 use super::holds::same;
 use super::pod::{Pod, Slot};
 use crate::fields::lists::{is_keyed, key_of};
-use crate::fields::{ContainerKind, DnsList, Map, Place};
+use crate::fields::{ContainerKind, DnsList, Map, Place, SpecList};
 use crate::json::{Json, field, text};
 
 /// The operations that make the changes to a pod.
@@ -99,6 +99,8 @@ impl Writer {
     fn list_field(&mut self, name: &'static str, came: Option<&Json<'_>>, slots: &[Slot<'_>]) {
         let before = came.and_then(Json::as_array).unwrap_or_default();
         self.within(name, |writer| match (came, slots) {
+            // A pod always has containers, if only an empty list of them.
+            (Some(_), []) if name == SpecList::Containers.name() => writer.list(before, slots),
             (Some(_), []) if !before.is_empty() => writer.remove(),
             (_, []) => {}
             (Some(Json::Array(_)), slots) => writer.list(before, slots),
@@ -145,15 +147,8 @@ impl Writer {
     fn dns(&mut self, pod: &Pod<'_>) {
         let changed = DnsList::ALL.map(|list| (list, pod.changed_lists().get(&Place::Dns(list))));
         let came = pod.spec("dnsConfig");
-        if came.is_some() {
-            for (list, slots) in changed {
-                let came = came.and_then(|dns| field(dns, list.name()));
-                if let Some(slots) = slots {
-                    self.within("spec", |writer| {
-                        writer.within("dnsConfig", |writer| writer.list_field(list.name(), came, slots));
-                    });
-                }
-            }
+        if let Some(dns) = came {
+            self.dns_lists(dns, &changed);
             return;
         }
         let lists: Fields<String, Value> = changed
@@ -167,6 +162,26 @@ impl Writer {
                 writer.within("dnsConfig", |writer| writer.add(&Value::Object(lists)));
             });
         }
+    }
+
+    fn dns_lists(&mut self, dns: &Json<'_>, changed: &[(DnsList, Option<&Vec<Slot<'_>>>)]) {
+        let is_emptied = |name: &str| {
+            changed.iter().any(|(list, slots)| list.name() == name && slots.is_some_and(Vec::is_empty))
+        };
+        let is_all_gone =
+            dns.as_object().is_some_and(|fields| !fields.is_empty() && fields.keys().all(is_emptied));
+        self.within("spec", |writer| {
+            writer.within("dnsConfig", |writer| {
+                if is_all_gone {
+                    return writer.remove();
+                }
+                for (list, slots) in changed {
+                    if let Some(slots) = slots {
+                        writer.list_field(list.name(), field(dns, list.name()), slots);
+                    }
+                }
+            });
+        });
     }
 
     /// The keys of a map, which may have to be made first, with what it stands in.

@@ -671,6 +671,16 @@ impl Reason {
         self.facts().1
     }
 
+    /// The name that means no profile, where that is the reason.
+    pub(super) fn unknown_profile(&self) -> Option<&str> {
+        match self {
+            Self::ProfileNotFound { name, .. } => Some(name),
+            Self::RequiredNotFound { required, .. } => Some(required),
+            Self::ProfileLeftOut { cause, .. } => cause.unknown_profile(),
+            _ => None,
+        }
+    }
+
     /// The step of the decision that it belongs to.
     pub fn step(&self) -> Step {
         match self {
