@@ -38,7 +38,7 @@ async fn the_api_server_takes_every_pod_that_we_make_and_it_comes_back_unchanged
         for namespace in [&plain, &limited] {
             // What a webhook sees has been through the API server's own admission: defaulted, with a token.
             let Ok(seen) = dry_run(&cluster, &namespace.name, &case.pod).await else {
-                refused.push(case.name());
+                refused.push(case.name.clone());
                 continue;
             };
             let decision = case.decide(&seen);
@@ -46,7 +46,7 @@ async fn the_api_server_takes_every_pod_that_we_make_and_it_comes_back_unchanged
                 continue;
             }
             tried += 1;
-            let of = format!("{} in {}", case.name(), namespace.name);
+            let of = format!("{} in {}", case.name, namespace.name);
             match dry_run(&cluster, &namespace.name, &apply(&seen, &decision)).await {
                 Err(error) => failures.push(format!("{of}: {error}")),
                 Ok(stored) => {

@@ -130,7 +130,7 @@ impl Sample<'_, '_> {
                 let path = format!("{path}.{}[{index}]", field.name());
                 let rendered = self.render(value);
                 self.check(value, |findings| {
-                    types::check_container_field(&path, *field, &rendered, findings)
+                    types::check_container_field(&path, *field, &rendered, findings);
                 });
                 items.push(rendered);
             }

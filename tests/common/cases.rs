@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 /// A case: a pod, and what holds for it.
 pub(crate) struct Case {
-    pub(crate) folder: PathBuf,
+    pub(crate) name: String,
     pub(crate) pod: Value,
     pub(crate) namespace: Namespace,
     pub(crate) profiles: Vec<Value>,
@@ -21,25 +21,21 @@ impl Case {
     /// Reads a case; what it does not say is common to all.
     pub(crate) fn read(folder: &Path) -> Self {
         Self {
-            folder: folder.to_owned(),
+            name: folder.file_name().unwrap().to_string_lossy().into_owned(),
             pod: documents(&folder.join("pod.yaml")).remove(0),
             namespace: namespace(&or_common(folder, "namespace.yaml")[0]),
             profiles: or_common(folder, "profiles.yaml"),
         }
     }
 
-    pub(crate) fn name(&self) -> String {
-        self.folder.file_name().unwrap().to_string_lossy().into_owned()
-    }
-
     /// Decides about a pod as about the case's own.
     pub(crate) fn decide(&self, pod: &Value) -> Decision {
-        decide(pod, &self.namespace, &profile_set(self.profiles.iter()))
-    }
-
-    /// The same with the profiles loaded in the other order.
-    pub(crate) fn decide_backwards(&self, pod: &Value) -> Decision {
-        decide(pod, &self.namespace, &profile_set(self.profiles.iter().rev()))
+        let settings = Settings {
+            excluded_namespaces: ["outrigger-system".to_owned()].into(),
+            cluster: json!({ "registry": "registry.example" }),
+        };
+        let profiles = profile_set(&self.profiles);
+        outrigger::engine::inject(&Json::from(pod), &self.namespace, &profiles, &settings)
     }
 }
 
@@ -89,7 +85,7 @@ fn namespace(document: &Value) -> Namespace {
     }
 }
 
-fn profile_set<'a>(documents: impl Iterator<Item = &'a Value>) -> ProfileSet {
+fn profile_set(documents: &[Value]) -> ProfileSet {
     let mut set = ProfileSet::default();
     for document in documents {
         let name = document["metadata"]["name"].as_str().unwrap();
@@ -107,12 +103,4 @@ fn profile_set<'a>(documents: impl Iterator<Item = &'a Value>) -> ProfileSet {
         }
     }
     set
-}
-
-fn decide(pod: &Value, namespace: &Namespace, profiles: &ProfileSet) -> Decision {
-    let settings = Settings {
-        excluded_namespaces: ["outrigger-system".to_owned()].into(),
-        cluster: json!({ "registry": "registry.example" }),
-    };
-    outrigger::engine::inject(&Json::from(pod), namespace, profiles, &settings)
 }
