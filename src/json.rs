@@ -21,6 +21,16 @@ pub fn text<'a>(value: &'a Json<'_>, name: &str) -> Option<&'a str> {
     field(value, name)?.as_str()
 }
 
+/// Whether a value is null, or an empty list or object.
+pub fn is_empty(value: &Json<'_>) -> bool {
+    match value {
+        Json::Null => true,
+        Json::Array(items) => items.is_empty(),
+        Json::Object(fields) => fields.is_empty(),
+        _ => false,
+    }
+}
+
 /// The elements of a list; none where the value is no list.
 pub fn items<'a, 'b>(value: Option<&'a Json<'b>>) -> &'a [Json<'b>] {
     value.and_then(Json::as_array).unwrap_or_default()

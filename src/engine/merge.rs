@@ -170,12 +170,12 @@ impl<'a> Merged<'a> {
             replaced: BTreeMap::new(),
             overlays: BTreeMap::new(),
         };
-        let is_same = previous.is_same(&injected);
+        let trust = previous.trust(&injected, profile.mandatory);
         for change in changes {
             let (place, key) = match change {
                 Change::Add { place, at, key, value } => {
                     let index = self.index(&place, at);
-                    let slot = previous.slot(&self.pod, &place, &key, value, is_same);
+                    let slot = previous.slot(&self.pod, &place, &key, value, trust);
                     self.pod.insert(&place, index, slot);
                     injected.added.entry(place.to_string()).or_default().push(key.clone());
                     (place, key)
@@ -192,7 +192,7 @@ impl<'a> Merged<'a> {
                     (Place::Map(map), key)
                 }
                 Change::Overlay { place, index, key, author, value } => {
-                    let slot = previous.overlay_slot(&self.pod, &place, &key, index, value, is_same);
+                    let slot = previous.overlay_slot(&self.pod, &place, &key, index, value, trust);
                     self.pod.replace(&place, index, slot);
                     injected.overlays.entry(place.to_string()).or_default().push(author);
                     (place, key)

@@ -10,13 +10,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::holds::holds;
+use super::holds::{holds, is_exactly};
 use super::merge::AUTO;
 use super::pod::{Pod, Slot};
 use super::{Reason, Trace};
 use crate::api::{InjectedProfile, InjectionStatus, Replaced, keys};
 use crate::fields::lists::merge_key;
 use crate::fields::{ContainerField, ContainerKind, Map, Place, SpecList};
+use crate::json::Json;
 use crate::profiles::{Element, Entry, Profile, ProfileSet};
 
 /// What an earlier injection left in the pod.
@@ -27,6 +28,28 @@ pub(super) struct Previous {
     elements: BTreeMap<(Place, String), Option<usize>>,
     /// Containers that were taken up, and the index at which they came.
     overlays: BTreeMap<(Place, String), usize>,
+}
+
+/// How far an element that came with the pod is taken for what a profile put there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// The profile, its revision or its parameters are others now: it is replaced.
+    Never,
+    /// It has everything that the profile says; what others added to it stays.
+    IfItHolds,
+    /// The profile is Mandatory, and whoever wrote the pod may have written this, too: nothing may have been
+    /// added but by the API server.
+    IfItIsExactly,
+}
+
+impl Trust {
+    fn takes(self, rendered: &Value, live: &Json<'_>) -> bool {
+        match self {
+            Self::Never => false,
+            Self::IfItHolds => holds(rendered, live),
+            Self::IfItIsExactly => is_exactly(rendered, live),
+        }
+    }
 }
 
 /// The status that a pod came with.
@@ -175,8 +198,17 @@ impl Previous {
         }
     }
 
+    /// How far an element is taken for a profile's own that came with the pod.
+    pub(super) fn trust(&self, injected: &InjectedProfile, mandatory: bool) -> Trust {
+        match (self.is_same(injected), mandatory) {
+            (false, _) => Trust::Never,
+            (true, false) => Trust::IfItHolds,
+            (true, true) => Trust::IfItIsExactly,
+        }
+    }
+
     /// Whether the pod had the profile before, at the same revision and with the same parameters.
-    pub(super) fn is_same(&self, injected: &InjectedProfile) -> bool {
+    fn is_same(&self, injected: &InjectedProfile) -> bool {
         self.profiles.iter().any(|before| {
             before.name == injected.name
                 && before.scope == injected.scope
@@ -193,14 +225,14 @@ impl Previous {
         place: &Place,
         key: &str,
         rendered: Cow<'a, Value>,
-        is_same: bool,
+        trust: Trust,
     ) -> Slot<'a> {
         if self.elements.is_empty() {
             return Slot::Added(rendered);
         }
         let index = self.elements.get(&(place.clone(), key.to_owned())).copied().flatten();
         match index.and_then(|index| Some((index, pod.came_at(place, index)?))) {
-            Some((index, live)) if is_same && holds(&rendered, live) => Slot::Kept(index),
+            Some((index, live)) if trust.takes(&rendered, live) => Slot::Kept(index),
             _ => Slot::Added(rendered),
         }
     }
@@ -213,11 +245,11 @@ impl Previous {
         key: &str,
         index: usize,
         rendered: Value,
-        is_same: bool,
+        trust: Trust,
     ) -> Slot<'a> {
         let was_taken = self.overlays.get(&(place.clone(), key.to_owned())) == Some(&index);
         let live = pod.came_at(place, index);
-        if was_taken && is_same && live.is_some_and(|live| holds(&rendered, live)) {
+        if was_taken && live.is_some_and(|live| trust.takes(&rendered, live)) {
             return Slot::Kept(index);
         }
         Slot::Changed(index, Cow::Owned(rendered))
