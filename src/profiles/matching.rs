@@ -1,9 +1,9 @@
 //! Which pods get a profile without asking for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use kube::core::{Selector, SelectorExt as _};
+use kube::core::{Expression, Selector, SelectorExt as _};
 
 use super::Failed;
 use super::condition::Condition;
@@ -57,6 +57,11 @@ impl Matching {
         !self.conditions.is_empty()
     }
 
+    /// Whether a pod may exist that both select; conditions are not looked at.
+    pub(super) fn may_meet(&self, other: &Self) -> bool {
+        !are_apart(&self.namespace, &other.namespace) && !are_apart(&self.pod, &other.pod)
+    }
+
     /// Whether it depends on what the pod's author writes.
     pub(super) fn reads_pod(&self) -> bool {
         !self.pod.selects_all() || self.conditions.iter().any(|(_, c)| Reads::is_from_pod(&c.reads()))
@@ -101,6 +106,22 @@ impl std::fmt::Display for Matching {
         }
         f.write_str(&if parts.is_empty() { "every pod".to_owned() } else { parts.join(", ") })
     }
+}
+
+/// Whether two selectors want different values of the same label.
+fn are_apart(one: &Selector, other: &Selector) -> bool {
+    let wanted = |selector: &Selector| -> Vec<(String, BTreeSet<String>)> {
+        let labels = selector.clone().into_iter().filter_map(|expression| match expression {
+            Expression::Equal(key, value) => Some((key, [value].into())),
+            Expression::In(key, values) => Some((key, values)),
+            _ => None,
+        });
+        labels.collect()
+    };
+    let others = wanted(other);
+    wanted(one).iter().any(|(key, values)| {
+        others.iter().any(|(other, allowed)| other == key && allowed.is_disjoint(values))
+    })
 }
 
 fn anchor(selector: &LabelSelector) -> Option<Anchor> {
