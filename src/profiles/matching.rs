@@ -34,22 +34,27 @@ impl Matching {
         self.namespace.matches(namespace) && self.pod.matches(pod)
     }
 
-    /// Whether all conditions hold. One that is false decides, whatever error another one has.
+    /// The name of a condition that is false; `None` where all hold. One that is false decides, whatever error
+    /// another one has.
     ///
     /// # Errors
     /// The first condition that cannot be evaluated, with its name, where none is false.
-    pub fn holds(&self, variables: &Variables<'_>, budget: &mut Budget) -> Result<bool, (String, Failed)> {
+    pub fn false_condition(
+        &self,
+        variables: &Variables<'_>,
+        budget: &mut Budget,
+    ) -> Result<Option<&str>, (String, Failed)> {
         let mut first_error = None;
         for (name, condition) in &self.conditions {
             match condition.holds(variables, budget) {
                 Ok(true) => {}
-                Ok(false) => return Ok(false),
+                Ok(false) => return Ok(Some(name)),
                 Err(failed) => {
                     first_error.get_or_insert((name.clone(), failed));
                 }
             }
         }
-        first_error.map_or(Ok(true), Err)
+        first_error.map_or(Ok(None), Err)
     }
 
     /// Whether there are conditions to evaluate.
