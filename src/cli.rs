@@ -1,15 +1,19 @@
 //! The command line: a file a command.
 //!
-//! Data goes to stdout; what is said to a person goes to stderr. Exit codes: 0 done, 1 a denied injection or
-//! a failure of the server, 2 wrong usage or input that cannot be read.
+//! Data goes to stdout; what is said to a person goes to stderr. Exit codes: 0 done, 1 a denied injection,
+//! a profile with errors or a failure of the server, 2 wrong usage or input that cannot be read.
 
+mod autoscaling;
+mod containers;
 mod crds;
 mod explain;
 mod inject;
+mod live;
 mod manifests;
 mod offline;
 mod serve;
 mod workload;
+mod world;
 
 use std::process::ExitCode;
 
@@ -29,7 +33,7 @@ enum Command {
     Serve(Box<serve::Serve>),
     /// Write manifests as the cluster would have their pods.
     Inject(inject::Inject),
-    /// Say what would be injected into the pods of manifests, and why.
+    /// Say what would be injected into pods, and why: of manifests, or of live objects.
     Explain(explain::Explain),
     /// Print the CustomResourceDefinitions of the profile kinds, as YAML.
     Crds(crds::Crds),
