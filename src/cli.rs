@@ -8,6 +8,8 @@ mod containers;
 mod crds;
 mod explain;
 mod inject;
+mod lines;
+mod lint;
 mod live;
 mod manifests;
 mod offline;
@@ -35,6 +37,8 @@ enum Command {
     Inject(inject::Inject),
     /// Say what would be injected into pods, and why: of manifests, or of live objects.
     Explain(explain::Explain),
+    /// Say what is wrong with profiles, and between them, before a pod comes.
+    Lint(lint::Lint),
     /// Print the CustomResourceDefinitions of the profile kinds, as YAML.
     Crds(crds::Crds),
 }
@@ -46,6 +50,7 @@ impl Cli {
             Command::Serve(serve) => (serve.run().map(|()| ExitCode::SUCCESS), ExitCode::FAILURE),
             Command::Inject(inject) => (inject.run(), ExitCode::from(UNREADABLE)),
             Command::Explain(explain) => (explain.run(), ExitCode::from(UNREADABLE)),
+            Command::Lint(lint) => (lint.run(), ExitCode::from(UNREADABLE)),
             Command::Crds(crds) => (crds.run().map(|()| ExitCode::SUCCESS), ExitCode::FAILURE),
         };
         done.unwrap_or_else(|error| {

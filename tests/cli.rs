@@ -282,6 +282,67 @@ fn an_autoscaler_that_would_go_blind_is_a_warning() {
 }
 
 #[test]
+fn lint_says_what_is_wrong_in_a_profile_with_its_line() {
+    let said = outrigger(&["lint", "tests/cli/lint/wrong.yaml"], "");
+    assert_eq!(
+        said.out,
+        "\
+error: tests/cli/lint/wrong.yaml:5: ClusterSidecarProfile/proxy: spec.onErorr: a profile has no such field; did you mean \"onError\"?
+error: tests/cli/lint/wrong.yaml:16: ClusterSidecarProfile/proxy: spec.template.spec.initContainers[0].imagePulPolicy: Kubernetes has no such field here; did you mean \"imagePullPolicy\"?
+error: tests/cli/lint/wrong.yaml:23: ClusterSidecarProfile/tracer: metadata.lables: a profile has no such field; did you mean \"labels\"?
+error: tests/cli/lint/wrong.yaml:30: ClusterSidecarProfile/tracer: spec.template.spec.initContainers[0].ports[0].containerport: Kubernetes has no such field here; did you mean \"containerPort\"?
+warning: tests/cli/lint/wrong.yaml:30: ClusterSidecarProfile/tracer: spec.template.spec.initContainers[0].image: \"trace/proxy\" has no tag, so it means whatever is the latest; pin a version
+2 profiles: 4 errors, 1 warning
+"
+    );
+    assert_eq!((said.code, said.err.as_str()), (1, ""));
+}
+
+#[test]
+fn lint_says_what_is_wrong_between_profiles() {
+    let said = outrigger(&["lint", "tests/cli/lint/between.yaml", "tests/cli/lint/again.yaml"], "");
+    assert_eq!(
+        said.out,
+        "\
+error: tests/cli/lint/between.yaml:10: ClusterSidecarProfile/mesh: spec.order.before[0]: the start order is a cycle: mesh → tracing → mesh
+warning: tests/cli/lint/between.yaml:11: ClusterSidecarProfile/mesh: spec.order.after[0]: there is no profile \"valt\" here, so this orders nothing; did you mean \"vault\"?
+warning: tests/cli/lint/between.yaml:15: ClusterSidecarProfile/mesh: spec.template.spec.initContainers[0].name: profile \"tracing\" has a container \"proxy\", too, and both match by themselves; a pod that both match can have only one of them
+error: tests/cli/lint/between.yaml:21: ClusterSidecarProfile/tracing: spec.order.before[0]: the start order is a cycle: tracing → mesh → tracing
+warning: tests/cli/lint/between.yaml:22: ClusterSidecarProfile/tracing: spec.requires[1]: there is no profile \"secrets\" here, and without it this one cannot be injected
+warning: tests/cli/lint/between.yaml:26: ClusterSidecarProfile/tracing: spec.template.spec.initContainers[0].name: profile \"mesh\" has a container \"proxy\", too, and both match by themselves; a pod that both match can have only one of them
+error: tests/cli/lint/again.yaml:3: ClusterSidecarProfile/vault: metadata.name: the same profile is also in tests/cli/lint/between.yaml; only one of them can be applied
+4 profiles: 3 errors, 4 warnings
+"
+    );
+    assert_eq!(said.code, 1);
+}
+
+#[test]
+fn lint_is_content_with_warnings_and_counts_them_for_machines() {
+    let warned = "{apiVersion: outrigger.dev/v1alpha1, kind: SidecarProfile, metadata: {name: a, namespace: shop}, \
+                  spec: {order: {after: [nobody]}, template: {metadata: {labels: {a: b}}}}}";
+    let said = outrigger(&["lint", "-", "-o", "json"], warned);
+    assert_eq!(said.code, 0, "{}", said.out);
+    let report: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(
+        (&report["profiles"], &report["errors"], &report["warnings"]),
+        (&json!(1), &json!(0), &json!(1))
+    );
+    let wanted = json!({
+        "severity": "warning", "file": "standard input", "line": 1, "kind": "SidecarProfile", "namespace": "shop",
+        "name": "a", "path": "spec.order.after[0]",
+        "message": "there is no profile \"nobody\" here, so this orders nothing",
+    });
+    assert_eq!(report["findings"], json!([wanted]));
+}
+
+#[test]
+fn the_profiles_of_the_catalogue_pass() {
+    let said = outrigger(&["lint", "profiles"], "");
+    assert_eq!((said.code, said.out.as_str()), (0, "2 profiles: 0 errors, 0 warnings\n"));
+}
+
+#[test]
 fn a_diff_shows_what_changes_and_nothing_else() {
     let said =
         in_shop(&["inject", "-f", "e2e/demo/pods/chosen.yaml", "e2e/demo/pods/opted-out.yaml", "--diff"]);
@@ -329,6 +390,8 @@ fn what_cannot_be_read_is_2_and_says_what_to_do() {
         (&["explain", "--offline", "-f", "-"], "a: 1", "not a Kubernetes object"),
         (&["explain", "-f", "-"], "", "--profiles PATH, or do without by --offline"),
         (&["explain"], "", "--filename"),
+        (&["lint"], "", "<PATH>"),
+        (&["lint", "no-such-file"], "", "cannot read no-such-file"),
         (&["injct"], "", "similar subcommand"),
         (&["inject", "--offline", "-f", "-", "--template", "Rollout"], "", "Rollout=/spec/template"),
     ] {
