@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
@@ -523,4 +524,24 @@ fn live_objects_are_explained_with_what_holds_in_their_cluster() {
     assert_eq!(said.code, 2);
     let part = "cannot read StatefulSet shop/checkout from context \"test\": ";
     assert!(said.err.contains(part), "{}", said.err);
+}
+
+/// With `OUTRIGGER_BLESS=1` in the environment the test writes what the commands say.
+#[test]
+fn the_examples_of_the_documentation_are_what_is_printed() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cli.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let mut parts = page.split("```console\n$ outrigger ");
+    let mut written = parts.next().unwrap().to_owned();
+    for part in parts {
+        let (example, rest) = part.split_once("```").unwrap();
+        let (words, _) = example.split_once('\n').unwrap();
+        let said = outrigger(&words.split(' ').collect::<Vec<_>>(), "");
+        let _ = write!(written, "```console\n$ outrigger {words}\n{}{}```{rest}", said.out, said.err);
+    }
+    if std::env::var_os("OUTRIGGER_BLESS").is_some() {
+        std::fs::write(&path, &written).unwrap();
+    } else {
+        assert!(page == written, "docs/cli.md shows something else than\n{written}");
+    }
 }

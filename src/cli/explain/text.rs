@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::{Decided, additions};
 use crate::cli::containers::{Role, containers};
-use crate::engine::{Level, Outcome, Reason, SetBy};
+use crate::engine::{ChoicePlace, Level, Outcome, Reason, SetBy};
 
 /// The labels, in the order in which they are shown.
 const LABELS: [&str; 14] = [
@@ -194,6 +194,9 @@ fn left_out(reason: &Reason) -> Option<(&str, String)> {
             (profile, format!("it requires {required}, which is not for pods like this one"))
         }
         Reason::ProfileLeftOut { profile, cause } => {
+            if let Reason::ProfileInvalid { place: ChoicePlace::Match, finding, .. } = cause.as_ref() {
+                return Some((profile, format!("would match by itself, but cannot be injected: {finding}")));
+            }
             let text = cause.to_string();
             let why = text.strip_prefix(&format!("profile {profile:?}")).unwrap_or(&text);
             let why = why.trim_start_matches([':', ' ']);
