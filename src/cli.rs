@@ -1,15 +1,21 @@
 //! The command line: a file a command.
 //!
-//! Data goes to stdout; what is said to a person goes to stderr. Exit codes: 0 done, 1 a denied injection or
-//! a failure of the server, 2 wrong usage or input that cannot be read.
+//! Data goes to stdout; what is said to a person goes to stderr. Exit codes: 0 done, 1 a denied injection,
+//! a profile with errors or a failure of the server, 2 wrong usage or input that cannot be read.
 
+mod autoscaling;
+mod containers;
 mod crds;
 mod explain;
 mod inject;
+mod lines;
+mod lint;
+mod live;
 mod manifests;
 mod offline;
 mod serve;
 mod workload;
+mod world;
 
 use std::process::ExitCode;
 
@@ -29,8 +35,10 @@ enum Command {
     Serve(Box<serve::Serve>),
     /// Write manifests as the cluster would have their pods.
     Inject(inject::Inject),
-    /// Say what would be injected into the pods of manifests, and why.
+    /// Say what would be injected into pods, and why: of manifests, or of live objects.
     Explain(explain::Explain),
+    /// Say what is wrong with profiles, and between them, before a pod comes.
+    Lint(lint::Lint),
     /// Print the CustomResourceDefinitions of the profile kinds, as YAML.
     Crds(crds::Crds),
 }
@@ -42,6 +50,7 @@ impl Cli {
             Command::Serve(serve) => (serve.run().map(|()| ExitCode::SUCCESS), ExitCode::FAILURE),
             Command::Inject(inject) => (inject.run(), ExitCode::from(UNREADABLE)),
             Command::Explain(explain) => (explain.run(), ExitCode::from(UNREADABLE)),
+            Command::Lint(lint) => (lint.run(), ExitCode::from(UNREADABLE)),
             Command::Crds(crds) => (crds.run().map(|()| ExitCode::SUCCESS), ExitCode::FAILURE),
         };
         done.unwrap_or_else(|error| {

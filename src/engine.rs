@@ -33,7 +33,7 @@ pub use json_patch::Patch;
 use serde_json::Value;
 
 pub use self::cost::Cost;
-pub use self::reason::{Level, Reason};
+pub use self::reason::{ChoicePlace, Level, Owner, Reason, SetBy};
 pub use self::trace::{Line, Step, Trace};
 use crate::api::{InjectedProfile, InjectionStatus, keys};
 use crate::expression::{Budget, NamespaceView, Variables};

@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use std::io::Write as _;
+use std::fmt::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 struct Said {
     code: i32,
@@ -45,13 +47,140 @@ fn explain_gives_the_answer_first_then_why() {
         "shop/cache: 1 profile would be injected
 
   enabled    by the label outrigger.dev/inject=enabled on namespace \"shop\"
-  chosen     redis-metrics annotation outrigger.dev/profiles on the pod
-  left out   log-shipper   namespace default, replaced by the pod's own choice
+  chosen     redis-metrics  annotation outrigger.dev/profiles on the pod
+  left out   log-shipper  namespace default, replaced by the pod's own choice
+  set        redis-metrics.redisPort  = 6379  default
+             redis-metrics.memory     = 64Mi  default
   order      redis-exporter* → (the pod's own) redis       * native sidecar
-  adds       redis-metrics initContainers: redis-exporter; metadata.annotations: prometheus.io/port, prometheus.io/scrape
+  adds       1 native sidecar, 2 annotations
+             redis-metrics  native sidecar redis-exporter; annotations prometheus.io/port, prometheus.io/scrape
+  costs      +10m CPU, +16Mi memory requested a pod; QoS BestEffort becomes Burstable
+  notes      the pod's terminationGracePeriodSeconds is 5: sidecars stop after the app and have what is left of it, at least 2 s
 "
     );
     assert_eq!((said.code, said.err.as_str()), (0, ""));
+}
+
+const CHECKOUT: [&str; 3] = ["-f", "tests/cli/shop", "--offline"];
+
+#[test]
+fn every_row_of_an_explanation() {
+    let said = outrigger(&[&["explain"], &CHECKOUT[..]].concat(), "");
+    assert_eq!(
+        said.out,
+        "shop/checkout: 3 profiles would be injected
+
+  enabled    by the label outrigger.dev/inject=enabled on namespace \"shop\"
+  chosen     mesh-proxy   matches by itself: namespaceSelector mesh=on  (mandatory)
+             log-shipper  annotation outrigger.dev/profiles on the pod
+             vault        comes along: required by log-shipper
+  left out   statsd       namespace default, replaced by the pod's own choice
+             nightly      would match by itself, but its condition \"is-a-job\" is false
+             fragile      onError: Ignore; needs the parameter \"version\": set the annotation fragile.outrigger.dev/version (pods and namespaces may) [ParameterMissing]
+             log-shipper  container log-debugger: its condition (when) is false
+  set        log-shipper.directory  = /srv/log          annotation on the pod
+             log-shipper.endpoint   = logs.example:514  annotation on namespace \"shop\"
+             log-shipper.memory     = 64Mi              default
+             log-shipper.debug      = false             default
+  order      mesh-init → mesh-proxy* → log-shipper* → (the pod's own) migrate → (injected) vault → (the pod's own) app       * native sidecar
+  adds       2 native sidecars, 1 init container, 1 volume, 1 label; app: +1 env, +1 mount
+             mesh-proxy   native sidecar mesh-proxy; init container mesh-init
+             log-shipper  native sidecar log-shipper; volume app-logs; label logging; app: env LOG_DIR, mount /srv/log
+  changes    vault        takes up the pod's container vault, with the pod's fields on top
+             log-shipper  terminationGracePeriodSeconds raised from 5 to 30
+  keeps      log-shipper  app: env LOG_LEVEL, as the pod sets it
+  costs      +10m CPU, +128Mi memory requested a pod; QoS Burstable, as before
+  warns      \"mesh-proxy\" of profile \"mesh-proxy\" listens on 15001, as does container \"app\" [PortClash]
+             HorizontalPodAutoscaler \"checkout\" scales by cpu utilization, and container \"mesh-proxy\" of profile \"mesh-proxy\" requests no cpu, so it could not scale any more; add resources.requests.cpu to the profile [HpaWithoutRequest]
+"
+    );
+    assert_eq!((said.code, said.err.as_str()), (0, ""));
+}
+
+#[test]
+fn the_trace_is_printed_whole_and_in_order() {
+    let said = outrigger(&[&["explain", "--trace"], &CHECKOUT[..]].concat(), "");
+    let trace: Vec<&str> = said.out.lines().skip_while(|line| !line.starts_with("  trace ")).collect();
+    let first = "  trace      Enable      EnabledByNamespace           enabled by the label";
+    assert!(trace[0].starts_with(first), "{}", trace[0]);
+    let left_out = trace.iter().find(|line| line.contains(" ProfileLeftOut ")).unwrap();
+    assert!(left_out.contains(" warning  profile \"fragile\" was left out"), "{left_out}");
+    assert!(trace.last().unwrap().contains("Patch       Injected"), "{trace:?}");
+    let json = outrigger(&[&["explain", "-o", "json"], &CHECKOUT[..]].concat(), "");
+    let all: Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(all[0]["trace"].as_array().unwrap().len(), trace.len());
+}
+
+#[test]
+fn what_machines_read_has_its_own_fields() {
+    let said = outrigger(&[&["explain", "-o", "json"], &CHECKOUT[..]].concat(), "");
+    let all: Value = serde_json::from_str(&said.out).unwrap();
+    let checkout = &all[0];
+    assert_eq!(checkout["kind"], "Deployment");
+    let parameter = json!({ "profile": "log-shipper", "name": "endpoint", "value": "logs.example:514", "setBy": "Namespace" });
+    assert!(checkout["parameters"].as_array().unwrap().contains(&parameter), "{}", checkout["parameters"]);
+    let cost = json!({ "requests": { "cpu": "10m", "memory": "128Mi" }, "qosBefore": "Burstable", "qosAfter": "Burstable" });
+    assert_eq!(checkout["cost"], cost);
+    assert_eq!(
+        checkout["containers"][1],
+        json!({ "name": "mesh-proxy", "role": "native sidecar", "profile": "mesh-proxy" })
+    );
+    let line = &checkout["trace"][0];
+    assert_eq!((&line["step"], &line["level"]), (&json!("Enable"), &json!("Info")));
+    let codes: Vec<&Value> = checkout["warnings"].as_array().unwrap().iter().map(|w| &w["code"]).collect();
+    assert_eq!(codes, ["ProfileLeftOut", "PortClash", "HpaWithoutRequest"]);
+}
+
+#[test]
+fn what_was_injected_before_is_explained_from_what_its_author_wrote() {
+    let once = outrigger(&[&["inject"], &CHECKOUT[..]].concat(), "");
+    let said = outrigger(&["explain", "-f", "-", "--offline"], &once.out);
+    let head = "shop/checkout: 3 profiles injected already; nothing would change
+
+  before     injected with mesh-proxy, vault, log-shipper; explained from what its author wrote
+  enabled ";
+    assert!(said.out.starts_with(head), "{}", said.out);
+    assert!(
+        said.out.contains("log-shipper  terminationGracePeriodSeconds raised from 5 to 30"),
+        "{}",
+        said.out
+    );
+}
+
+#[test]
+fn a_denial_shows_how_far_it_came_and_nothing_that_would_not_happen() {
+    let pod = "{kind: Pod, apiVersion: v1, metadata: {name: bad, annotations: {
+        outrigger.dev/profiles: log-shipper, log-shipper.outrigger.dev/memory: 2Gx}},
+        spec: {containers: [{name: app, image: 'a:1'}]}}";
+    let said =
+        outrigger(&["explain", "-f", "-", "--profiles", "tests/cli/shop", "-n", "shop", "--offline"], pod);
+    assert_eq!(said.code, 1);
+    assert!(
+        said.out.starts_with("shop/bad: the pod would be denied: log-shipper.outrigger.dev/memory: \"2Gx\""),
+        "{}",
+        said.out
+    );
+    assert!(said.out.contains("\n  set  ") && !said.out.contains("\n  adds "), "{}", said.out);
+}
+
+#[test]
+fn live_objects_are_named_as_in_kubectl() {
+    for (words, part) in [
+        (
+            &["explain", "service/web"][..],
+            "\"service\" is no kind with pods; the kinds are pod (po), deployment (deploy)",
+        ),
+        (&["explain", "web"], "write the kind and the name, as deployment/checkout"),
+        (&["explain", "deploy/web", "--offline"], "cannot be used with '--offline'"),
+        (
+            &["explain", "deploy/web"],
+            "cannot find the cluster of these objects; manifests from files go with -f",
+        ),
+    ] {
+        let said = outrigger(words, "");
+        assert_eq!(said.code, 2, "{words:?}: {}", said.err);
+        assert!(said.err.contains(part), "{words:?}: {part}\nis missing in\n{}", said.err);
+    }
 }
 
 #[test]
@@ -106,6 +235,117 @@ fn inject_writes_every_object_and_injects_those_with_pods() {
 }
 
 #[test]
+fn every_kind_with_a_pod_template_is_injected() {
+    let pod = json!({ "metadata": { "labels": { "app": "x" } }, "spec": { "containers": [{ "name": "app", "image": "a:1" }] } });
+    let in_spec = json!({ "template": pod });
+    let objects: Vec<Value> = [
+        ("apps/v1", "StatefulSet", json!({ "spec": in_spec })),
+        ("apps/v1", "DaemonSet", json!({ "spec": in_spec })),
+        ("apps/v1", "ReplicaSet", json!({ "spec": in_spec })),
+        ("v1", "ReplicationController", json!({ "spec": in_spec })),
+        ("v1", "PodTemplate", json!({ "template": pod })),
+        (
+            "batch/v1",
+            "CronJob",
+            json!({ "spec": { "schedule": "* * * * *", "jobTemplate": { "spec": in_spec } } }),
+        ),
+    ]
+    .into_iter()
+    .map(|(version, kind, mut object)| {
+        object["apiVersion"] = version.into();
+        object["kind"] = kind.into();
+        object["metadata"] = json!({ "name": "x" });
+        object
+    })
+    .collect();
+    let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects }).to_string();
+    let said = outrigger(&[&["inject", "-f", "-", "-o", "json"][..], &SHOP].concat(), &list);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let injected: Value = serde_json::from_str(&said.out).unwrap();
+    for (index, object) in objects.iter().enumerate() {
+        let pointer = match object["kind"].as_str().unwrap() {
+            "CronJob" => "/spec/jobTemplate/spec/template",
+            "PodTemplate" => "/template",
+            _ => "/spec/template",
+        };
+        let template = injected["items"][index].pointer(pointer).unwrap();
+        assert_eq!(template["spec"]["initContainers"][0]["name"], "log-shipper", "{object}");
+        assert_eq!(template["metadata"]["labels"]["app"], "x", "{object}");
+        assert!(template.get("kind").is_none(), "a template is no Pod: {object}");
+    }
+}
+
+#[test]
+fn an_autoscaler_that_would_go_blind_is_a_warning() {
+    let said = outrigger(&[&["inject"], &CHECKOUT[..]].concat(), "");
+    let warning =
+        "warning: Deployment shop/checkout: HorizontalPodAutoscaler \"checkout\" scales by cpu utilization";
+    assert!(said.err.contains(warning) && said.err.contains("[HpaWithoutRequest]"), "{}", said.err);
+    assert_eq!(said.code, 0);
+}
+
+#[test]
+fn lint_says_what_is_wrong_in_a_profile_with_its_line() {
+    let said = outrigger(&["lint", "tests/cli/lint/wrong.yaml"], "");
+    assert_eq!(
+        said.out,
+        "\
+error: tests/cli/lint/wrong.yaml:5: ClusterSidecarProfile/proxy: spec.onErorr: a profile has no such field; did you mean \"onError\"?
+error: tests/cli/lint/wrong.yaml:16: ClusterSidecarProfile/proxy: spec.template.spec.initContainers[0].imagePulPolicy: Kubernetes has no such field here; did you mean \"imagePullPolicy\"?
+error: tests/cli/lint/wrong.yaml:23: ClusterSidecarProfile/tracer: metadata.lables: a profile has no such field; did you mean \"labels\"?
+error: tests/cli/lint/wrong.yaml:30: ClusterSidecarProfile/tracer: spec.template.spec.initContainers[0].ports[0].containerport: Kubernetes has no such field here; did you mean \"containerPort\"?
+warning: tests/cli/lint/wrong.yaml:30: ClusterSidecarProfile/tracer: spec.template.spec.initContainers[0].image: \"trace/proxy\" has no tag, so it means whatever is the latest; pin a version
+2 profiles: 4 errors, 1 warning
+"
+    );
+    assert_eq!((said.code, said.err.as_str()), (1, ""));
+}
+
+#[test]
+fn lint_says_what_is_wrong_between_profiles() {
+    let said = outrigger(&["lint", "tests/cli/lint/between.yaml", "tests/cli/lint/again.yaml"], "");
+    assert_eq!(
+        said.out,
+        "\
+error: tests/cli/lint/between.yaml:10: ClusterSidecarProfile/mesh: spec.order.before[0]: the start order is a cycle: mesh → tracing → mesh
+warning: tests/cli/lint/between.yaml:11: ClusterSidecarProfile/mesh: spec.order.after[0]: there is no profile \"valt\" here, so this orders nothing; did you mean \"vault\"?
+warning: tests/cli/lint/between.yaml:15: ClusterSidecarProfile/mesh: spec.template.spec.initContainers[0].name: profile \"tracing\" has a container \"proxy\", too, and both match by themselves; a pod that both match can have only one of them
+error: tests/cli/lint/between.yaml:21: ClusterSidecarProfile/tracing: spec.order.before[0]: the start order is a cycle: tracing → mesh → tracing
+warning: tests/cli/lint/between.yaml:22: ClusterSidecarProfile/tracing: spec.requires[1]: there is no profile \"secrets\" here, and without it this one cannot be injected
+warning: tests/cli/lint/between.yaml:26: ClusterSidecarProfile/tracing: spec.template.spec.initContainers[0].name: profile \"mesh\" has a container \"proxy\", too, and both match by themselves; a pod that both match can have only one of them
+error: tests/cli/lint/again.yaml:3: ClusterSidecarProfile/vault: metadata.name: the same profile is also in tests/cli/lint/between.yaml; only one of them can be applied
+4 profiles: 3 errors, 4 warnings
+"
+    );
+    assert_eq!(said.code, 1);
+}
+
+#[test]
+fn lint_is_content_with_warnings_and_counts_them_for_machines() {
+    let warned = "{apiVersion: outrigger.dev/v1alpha1, kind: SidecarProfile, metadata: {name: a, namespace: shop}, \
+                  spec: {order: {after: [nobody]}, template: {metadata: {labels: {a: b}}}}}";
+    let said = outrigger(&["lint", "-", "-o", "json"], warned);
+    assert_eq!(said.code, 0, "{}", said.out);
+    let report: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(
+        (&report["profiles"], &report["errors"], &report["warnings"]),
+        (&json!(1), &json!(0), &json!(1))
+    );
+    let wanted = json!({
+        "severity": "warning", "file": "standard input", "line": 1, "kind": "SidecarProfile", "namespace": "shop",
+        "name": "a", "path": "spec.order.after[0]",
+        "message": "there is no profile \"nobody\" here, so this orders nothing",
+    });
+    assert_eq!(report["findings"], json!([wanted]));
+}
+
+#[test]
+fn the_profiles_of_the_catalogue_pass() {
+    let said = outrigger(&["lint", "profiles"], "");
+    assert_eq!((said.code, said.out.as_str()), (0, "2 profiles: 0 errors, 0 warnings\n"));
+}
+
+#[test]
 fn a_diff_shows_what_changes_and_nothing_else() {
     let said =
         in_shop(&["inject", "-f", "e2e/demo/pods/chosen.yaml", "e2e/demo/pods/opted-out.yaml", "--diff"]);
@@ -153,6 +393,8 @@ fn what_cannot_be_read_is_2_and_says_what_to_do() {
         (&["explain", "--offline", "-f", "-"], "a: 1", "not a Kubernetes object"),
         (&["explain", "-f", "-"], "", "--profiles PATH, or do without by --offline"),
         (&["explain"], "", "--filename"),
+        (&["lint"], "", "<PATH>"),
+        (&["lint", "no-such-file"], "", "cannot read no-such-file"),
         (&["injct"], "", "similar subcommand"),
         (&["inject", "--offline", "-f", "-", "--template", "Rollout"], "", "Rollout=/spec/template"),
     ] {
@@ -168,4 +410,140 @@ fn the_kinds_are_printed_as_yaml() {
     let kinds: Vec<Value> = serde_saphyr::from_multiple(&said.out).unwrap();
     let names: Vec<&str> = kinds.iter().map(|kind| kind["metadata"]["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["clustersidecarprofiles.outrigger.dev", "sidecarprofiles.outrigger.dev"]);
+}
+
+/// An API server of a few fixed answers, by path; everything else is not there.
+struct FixedServer {
+    kubeconfig: std::path::PathBuf,
+}
+
+impl FixedServer {
+    fn start(name: &str, answers: &[(&str, Value)]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let answers: Vec<(String, Value)> =
+            answers.iter().map(|(path, answer)| ((*path).to_owned(), answer.clone())).collect();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut head = String::new();
+                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                while let Some(Ok(line)) = lines.next() {
+                    if line.is_empty() {
+                        break;
+                    }
+                    head.push_str(&line);
+                    head.push('\n');
+                }
+                let path = head.split([' ', '?']).nth(1).unwrap_or_default();
+                let found = answers.iter().find(|(known, _)| known == path).map(|(_, answer)| answer);
+                let (code, body) = found.map_or_else(
+                    || {
+                        let missing = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure",
+                            "code": 404, "reason": "NotFound", "message": format!("{path} is not here") });
+                        ("404 Not Found", missing)
+                    },
+                    |answer| ("200 OK", answer.clone()),
+                );
+                let body = body.to_string();
+                let answer = format!(
+                    "HTTP/1.1 {code}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                    body.len()
+                );
+                let _ = stream.write_all(answer.as_bytes());
+            }
+        });
+        let kubeconfig = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.kubeconfig"));
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "test",
+            "clusters": [{ "name": "test", "cluster": { "server": format!("http://{address}") } }],
+            "contexts": [{ "name": "test", "context": { "cluster": "test", "namespace": "shop", "user": "" } }],
+        });
+        std::fs::write(&kubeconfig, config.to_string()).unwrap();
+        Self { kubeconfig }
+    }
+
+    fn explain(&self, words: &[&str]) -> Said {
+        let kubeconfig = self.kubeconfig.to_str().unwrap();
+        outrigger(&[&["explain", "--kubeconfig", kubeconfig], words].concat(), "")
+    }
+}
+
+fn list(kind: &str, items: &[&Value]) -> Value {
+    json!({ "apiVersion": "v1", "kind": format!("{kind}List"), "metadata": {}, "items": items })
+}
+
+#[test]
+fn live_objects_are_explained_with_what_holds_in_their_cluster() {
+    let documents: Vec<Value> = ["tests/cli/shop/checkout.yaml", "tests/cli/shop/profiles.yaml"]
+        .iter()
+        .flat_map(|path| {
+            let text = std::fs::read_to_string(path).unwrap();
+            serde_saphyr::from_multiple::<Value>(&text).unwrap()
+        })
+        .collect();
+    let of = |kind: &str| documents.iter().filter(|object| object["kind"] == kind).collect::<Vec<_>>();
+    let (namespaces, autoscalers) = (of("Namespace"), of("HorizontalPodAutoscaler"));
+    let deployment = of("Deployment")[0].clone();
+    // The pod as the cluster has it, injected.
+    let once = outrigger(&[&["inject", "-o", "json"], &CHECKOUT[..]].concat(), "");
+    let written: Value = serde_json::from_str(&once.out).unwrap();
+    let injected =
+        written["items"].as_array().unwrap().iter().find(|item| item["kind"] == "Deployment").unwrap();
+    let mut pod = injected["spec"]["template"].clone();
+    pod["metadata"]["name"] = "checkout-1".into();
+    pod["metadata"]["namespace"] = "shop".into();
+    pod["apiVersion"] = "v1".into();
+    pod["kind"] = "Pod".into();
+    let profiles = "/apis/outrigger.dev/v1alpha1";
+    let server = FixedServer::start(
+        "explain",
+        &[
+            ("/api/v1/namespaces", list("PartialObjectMetadata", &namespaces)),
+            (&format!("{profiles}/clustersidecarprofiles"), list("P", &of("ClusterSidecarProfile"))),
+            (&format!("{profiles}/sidecarprofiles"), list("P", &of("SidecarProfile"))),
+            ("/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers", list("H", &autoscalers)),
+            ("/apis/apps/v1/namespaces/shop/deployments/checkout", deployment),
+            ("/api/v1/namespaces/shop/pods/checkout-1", pod),
+        ],
+    );
+    let said = server.explain(&["deploy/checkout", "pods/checkout-1"]);
+    assert_eq!(
+        (said.code, said.err.as_str()),
+        (0, "using the profiles and namespaces of context \"test\"\n")
+    );
+    let offline = outrigger(&[&["explain"], &CHECKOUT[..]].concat(), "");
+    let (first, second) = said.out.split_at(said.out.find("\nshop/checkout-1: ").unwrap());
+    assert_eq!(first, offline.out, "a live object is explained as its manifest is");
+    let head = "\nshop/checkout-1: 3 profiles injected already; nothing would change\n\n  before     injected with mesh-proxy";
+    assert!(second.starts_with(head), "{second}");
+
+    let said = server.explain(&["deploy/checkout", "--profiles", "profiles"]);
+    assert_eq!(said.err, "using the namespaces of context \"test\"\n");
+    assert!(said.out.starts_with("shop/checkout: the pod would be denied: "), "{}", said.out);
+
+    let said = server.explain(&["sts/checkout"]);
+    assert_eq!(said.code, 2);
+    let part = "cannot read StatefulSet shop/checkout from context \"test\": ";
+    assert!(said.err.contains(part), "{}", said.err);
+}
+
+/// With `OUTRIGGER_BLESS=1` in the environment the test writes what the commands say.
+#[test]
+fn the_examples_of_the_documentation_are_what_is_printed() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cli.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let mut parts = page.split("```console\n$ outrigger ");
+    let mut written = parts.next().unwrap().to_owned();
+    for part in parts {
+        let (example, rest) = part.split_once("```").unwrap();
+        let (words, _) = example.split_once('\n').unwrap();
+        let said = outrigger(&words.split(' ').collect::<Vec<_>>(), "");
+        let _ = write!(written, "```console\n$ outrigger {words}\n{}{}```{rest}", said.out, said.err);
+    }
+    if std::env::var_os("OUTRIGGER_BLESS").is_some() {
+        std::fs::write(&path, &written).unwrap();
+    } else {
+        assert!(page == written, "docs/cli.md shows something else than\n{written}");
+    }
 }

@@ -346,7 +346,7 @@ async fn a_profile_is_judged_with_all_its_findings_at_once() {
     let message = response["status"]["message"].as_str().unwrap();
     for part in [
         "spec.template.spec.affinity: this field cannot be injected",
-        "initContainers[0].imagePulPolicy: Kubernetes has no such field here",
+        "initContainers[0].imagePulPolicy: Kubernetes has no such field here; did you mean \"imagePullPolicy\"?",
         "initContainers[0].volumeMounts[0].name: the volume \"log\" is not one of the profile's volumes; did you mean \"logs\"?",
         "initContainers[1].name: the name \"a\" is used twice",
         "initContainers[1].readinessProbe: an init container has this only as a native sidecar",
@@ -380,6 +380,30 @@ async fn a_good_profile_is_accepted_with_its_warnings() {
     assert_eq!(response["allowed"], true, "finalizers must come off");
     let response = answer(&router, "/validate", &review("shop", &pod(&json!({})))).await;
     assert_eq!(response["status"]["code"], 400);
+}
+
+#[tokio::test]
+async fn what_is_wrong_between_profiles_is_a_warning() {
+    let router = router(state());
+    let spec = json!({
+        "template": { "metadata": { "labels": { "a": "b" } } },
+        "order": { "before": ["log-shipper"] }, "requires": ["log-shipper", "log-shiper"],
+    });
+    let response = answer(
+        &router,
+        "/validate",
+        &profile_review("ClusterSidecarProfile", &json!({ "name": "a" }), &spec),
+    )
+    .await;
+    assert_eq!(response["allowed"], true, "{response}");
+    let warnings = response["warnings"].as_array().unwrap();
+    assert_eq!(
+        warnings.iter().map(|warning| warning.as_str().unwrap()).collect::<Vec<_>>(),
+        [
+            "spec.requires[1]: there is no profile \"log-shiper\" here, and without it this one cannot be injected; did you mean \"log-shipper\"?",
+            "spec.order.before[0]: the start order is a cycle: a → log-shipper → a",
+        ]
+    );
 }
 
 #[tokio::test]

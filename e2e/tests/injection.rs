@@ -437,3 +437,40 @@ async fn explain_and_inject_look_at_the_cluster() {
     assert_eq!(names(&pods[0]["spec"]["initContainers"]), ["e2e-explain"]);
     gone(&cluster, "e2e-explain");
 }
+
+#[tokio::test]
+async fn live_objects_are_explained() {
+    let cluster = Cluster::installed().await;
+    let space = scene(&cluster, "e2e-live").await;
+    cluster.apply(&space.name, &deployment("web", 1).to_string()).expect();
+    let pods = cluster.ready_pods(&space.name, "app=web", 1).await;
+    let pod = pods[0]["metadata"]["name"].as_str().unwrap();
+    let words = ["explain", "deploy/web", &format!("pod/{pod}"), "--namespace", &space.name];
+    let explained = cluster.outrigger(&words, "").expect();
+    let would = format!("{}/web: 1 profile would be injected", space.name);
+    // The API server has defaulted the pod and mounted its token, and still it is as it would be made now.
+    let is = format!("{}/{pod}: 1 profile injected already; nothing would change", space.name);
+    assert!(explained.contains(&would) && explained.contains(&is), "{explained}");
+    assert!(explained.contains("before     injected with e2e-live"), "{explained}");
+    gone(&cluster, "e2e-live");
+}
+
+#[tokio::test]
+async fn an_order_that_cannot_be_is_a_warning_when_it_is_applied() {
+    let cluster = Cluster::installed().await;
+    let mut first = companion("e2e-cycle-a");
+    first["spec"]["order"] = json!({ "before": ["e2e-cycle-b"] });
+    let mut second = companion("e2e-cycle-b");
+    second["spec"]["order"] = json!({ "before": ["e2e-cycle-a"] });
+    cluster.apply("default", &first.to_string()).expect();
+    eventually("the first profile being seen", || async {
+        // An object that is applied unchanged is not sent again.
+        cluster.kubectl(&["delete", "--ignore-not-found", "clustersidecarprofile", "e2e-cycle-b"]).expect();
+        let said = cluster.apply("default", &second.to_string()).expect();
+        let cycle = "the start order is a cycle: e2e-cycle-b → e2e-cycle-a → e2e-cycle-b";
+        if said.contains(cycle) { Ok(()) } else { Err(said) }
+    })
+    .await;
+    gone(&cluster, "e2e-cycle-a");
+    gone(&cluster, "e2e-cycle-b");
+}

@@ -62,6 +62,45 @@ pub struct Parameter {
     pub allow_expansion: bool,
 }
 
+/// Words that CEL keeps for itself.
+/// <https://github.com/google/cel-spec/blob/master/doc/langdef.md#syntax>
+const RESERVED: [&str; 21] = [
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "false",
+    "for",
+    "function",
+    "if",
+    "import",
+    "in",
+    "let",
+    "loop",
+    "namespace",
+    "null",
+    "package",
+    "return",
+    "true",
+    "var",
+    "void",
+    "while",
+];
+
+impl Parameter {
+    /// Why the name cannot be one. The schema above says the same, but a file on a disk has not met it.
+    pub fn name_problem(&self) -> Option<&'static str> {
+        let is_identifier = self.name.starts_with(|first: char| first.is_ascii_lowercase())
+            && self.name.chars().all(|other| other.is_ascii_alphanumeric());
+        match (is_identifier, RESERVED.contains(&self.name.as_str())) {
+            (false, _) => Some("is no camelCase identifier: a small letter, then letters and digits"),
+            (_, true) => Some("is a reserved word of CEL"),
+            _ => None,
+        }
+    }
+}
+
 /// The type of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]

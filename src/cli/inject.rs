@@ -1,4 +1,5 @@
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -6,13 +7,16 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use similar::TextDiff;
 
-use super::offline::{Decided, Inputs, Subject};
+use super::offline::{Inputs, Subject};
 use super::workload::with_pod;
 use crate::engine::Outcome;
 
 /// Arguments of `outrigger inject`.
 #[derive(Debug, Args)]
 pub(super) struct Inject {
+    /// Manifests: files, folders, or - for standard input. Profiles and Namespaces in them count, too.
+    #[arg(short = 'f', long, required = true, value_name = "PATH", num_args = 1..)]
+    filename: Vec<PathBuf>,
     #[command(flatten)]
     inputs: Inputs,
     /// Show what changes instead of the whole objects.
@@ -39,14 +43,14 @@ impl Inject {
         let mut denied = false;
         let mut written = Vec::new();
         let mut diffs = String::new();
-        for Subject { manifest, decided } in self.inputs.decide()? {
+        for Subject { manifest, decided } in self.inputs.decide(&self.filename, &[])? {
             let Some(decided) = decided else {
                 written.push(manifest.object);
                 continue;
             };
             let what = format!("{} {}/{}", manifest.kind(), decided.namespace, manifest.name());
-            for warning in decided.decision.warnings() {
-                super::say(format_args!("warning: {what}: {warning} [{}]", warning.code()));
+            for (code, warning) in decided.warnings() {
+                super::say(format_args!("warning: {what}: {warning} [{code}]"));
             }
             if decided.decision.outcome == Outcome::Denied {
                 let reason = &decided.decision.reason;
@@ -58,7 +62,7 @@ impl Inject {
                 denied = true;
                 continue;
             }
-            let after = injected(&manifest.object, &decided)?;
+            let after = with_pod(manifest.object.clone(), &decided.pointer, decided.after);
             if self.diff {
                 diffs.push_str(&diff(&what, &manifest.object, &after)?);
             }
@@ -68,12 +72,6 @@ impl Inject {
         std::io::stdout().lock().write_all(text.as_bytes()).context("cannot write to stdout")?;
         Ok(if denied { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
-}
-
-fn injected(object: &Value, decided: &Decided) -> anyhow::Result<Value> {
-    let mut pod = decided.pod.clone();
-    json_patch::patch(&mut pod, &decided.decision.patch).context("the patch does not apply")?;
-    Ok(with_pod(object.clone(), &decided.pointer, pod))
 }
 
 fn diff(what: &str, before: &Value, after: &Value) -> anyhow::Result<String> {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use serde_json::Value;
@@ -13,6 +14,21 @@ pub(super) struct Manifest {
     /// The file that it stands in, for messages.
     pub(super) source: String,
     pub(super) object: Value,
+    pub(super) origin: Origin,
+}
+
+/// Where in a text an object stands.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    pub(super) text: Arc<str>,
+    /// The document, then the index in each List around the object.
+    pub(super) way: Vec<usize>,
+}
+
+impl Default for Origin {
+    fn default() -> Self {
+        Self { text: Arc::from(""), way: Vec::new() }
+    }
 }
 
 impl Manifest {
@@ -80,22 +96,27 @@ fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
 fn parse(source: &str, text: &str, manifests: &mut Vec<Manifest>) -> anyhow::Result<()> {
     let documents: Vec<Value> = serde_saphyr::from_multiple(text)
         .map_err(|error| anyhow::anyhow!("{source} is not YAML: {error}"))?;
-    for object in documents {
-        take(source, object, manifests)?;
+    let text: Arc<str> = Arc::from(text);
+    for (index, object) in documents.into_iter().enumerate() {
+        take(source, object, Origin { text: Arc::clone(&text), way: vec![index] }, manifests)?;
     }
     Ok(())
 }
 
-fn take(source: &str, object: Value, manifests: &mut Vec<Manifest>) -> anyhow::Result<()> {
+fn take(source: &str, object: Value, origin: Origin, manifests: &mut Vec<Manifest>) -> anyhow::Result<()> {
     match object {
         Value::Null => {}
         Value::Object(mut map) if map.get("items").is_some_and(Value::is_array) => {
             if let Some(Value::Array(items)) = map.remove("items") {
-                items.into_iter().try_for_each(|item| take(source, item, manifests))?;
+                for (index, item) in items.into_iter().enumerate() {
+                    let mut inner = origin.clone();
+                    inner.way.push(index);
+                    take(source, item, inner, manifests)?;
+                }
             }
         }
         Value::Object(map) if map.get("kind").is_some_and(Value::is_string) => {
-            manifests.push(Manifest { source: source.to_owned(), object: Value::Object(map) });
+            manifests.push(Manifest { source: source.to_owned(), object: Value::Object(map), origin });
         }
         _ => bail!("{source} holds something that is not a Kubernetes object: it has no kind"),
     }

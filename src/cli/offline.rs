@@ -1,29 +1,23 @@
 //! What `inject` and `explain` share: their inputs, and the engine run over each of the pods in them.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::core::{DynamicObject, ObjectMeta};
-use kube::{Api, Client, Config};
 use serde_json::Value;
 
+use super::autoscaling::{self, HpaWithoutRequest};
+use super::live::{Live, ObjectName};
 use super::manifests::{self, Manifest};
 use super::workload::{TemplatePath, pod_of, pod_pointer};
-use crate::api::{Scope, keys};
-use crate::cluster::{entry_of, namespace_of, profile_resources};
+use super::world::World;
+use crate::api::keys;
 use crate::engine::{Decision, Namespace, Settings, inject};
 use crate::json::Json;
-use crate::profiles::ProfileSet;
 
-/// Manifests, and the profiles and namespaces that hold for them.
+/// The profiles and namespaces that hold for manifests, and how the manifests are read.
 #[derive(Debug, Args)]
 pub(super) struct Inputs {
-    /// Manifests: files, folders, or - for standard input. Profiles and Namespaces in them count, too.
-    #[arg(short = 'f', long, required = true, value_name = "PATH", num_args = 1..)]
-    filename: Vec<PathBuf>,
     /// Profiles and Namespaces: files or folders. Without it, those of the current context.
     #[arg(long, value_name = "PATH", num_args = 1..)]
     profiles: Vec<PathBuf>,
@@ -61,38 +55,86 @@ pub(super) struct Decided {
     pub(super) namespace: String,
     /// Where in the object the pod stands.
     pub(super) pointer: String,
-    pub(super) pod: Value,
+    /// The pod with the decision's patch.
+    pub(super) after: Value,
     pub(super) decision: Decision,
+    /// What the engine cannot know, since it sees nothing but the pod.
+    pub(super) autoscaling: Vec<HpaWithoutRequest>,
+}
+
+impl Decided {
+    /// What the person should hear, each with its code.
+    pub(super) fn warnings(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let decision = self.decision.warnings().map(|reason| (reason.code(), reason.to_string()));
+        decision.chain(self.autoscaling.iter().map(|found| (HpaWithoutRequest::CODE, found.to_string())))
+    }
 }
 
 impl Inputs {
-    /// Reads everything and decides about each pod, in the order of the manifests.
+    /// Reads everything and decides about each pod: the manifests in their order, then the live objects.
     ///
     /// # Errors
     /// What cannot be read, or a cluster that does not answer.
-    pub(super) fn decide(&self) -> anyhow::Result<Vec<Subject>> {
-        let manifests = manifests::read(&self.filename)?;
-        let mut world =
-            if self.profiles.is_empty() && !self.offline { self.look()? } else { World::default() };
-        for manifest in manifests::read(&self.profiles)?.iter().chain(&manifests) {
+    pub(super) fn decide(
+        &self,
+        filename: &[PathBuf],
+        objects: &[ObjectName],
+    ) -> anyhow::Result<Vec<Subject>> {
+        let mut manifests = manifests::read(filename)?;
+        let given = manifests::read(&self.profiles)?;
+        let mut world = World::default();
+        let mut autoscalers = Vec::new();
+        if !self.offline && (self.profiles.is_empty() || !objects.is_empty()) {
+            let live = Live::connect(self.context.as_deref(), self.kubeconfig.as_deref());
+            let live = live.context(if objects.is_empty() {
+                "cannot find a cluster; give profiles and namespaces with --profiles PATH, or do without by --offline"
+            } else {
+                "cannot find the cluster of these objects; manifests from files go with -f"
+            })?;
+            world = live.world(self.profiles.is_empty())?;
+            let namespace = self.namespace.as_deref().unwrap_or(&world.default_namespace);
+            for object in objects {
+                manifests.push(live.get(object, namespace)?);
+            }
+            if !objects.is_empty() {
+                autoscalers = live.autoscalers(namespace);
+            }
+        }
+        for manifest in given.iter().chain(&manifests) {
             world
                 .take(&manifest.object, self.namespace.as_deref())
                 .with_context(|| manifest.source.clone())?;
         }
-        Ok(manifests.into_iter().map(|manifest| self.subject(manifest, &world)).collect())
+        autoscalers.extend(manifests.iter().filter(|manifest| autoscaling::is_autoscaler(manifest)).cloned());
+        manifests.into_iter().map(|manifest| self.subject(manifest, &world, &autoscalers)).collect()
     }
 
-    fn subject(&self, manifest: Manifest, world: &World) -> Subject {
+    fn subject(
+        &self,
+        manifest: Manifest,
+        world: &World,
+        autoscalers: &[Manifest],
+    ) -> anyhow::Result<Subject> {
         let found = pod_pointer(&manifest, &self.templates)
             .and_then(|pointer| Some((pointer.to_owned(), pod_of(&manifest, pointer)?)));
-        let decided = found.map(|(pointer, pod)| {
-            let name = manifest.namespace().or(self.namespace.as_deref()).unwrap_or(&world.default_namespace);
-            let namespace = world.namespaces.get(name).cloned().unwrap_or_else(|| self.unknown(name));
-            let settings = Settings { cluster: self.cluster_values.clone(), ..Settings::default() };
-            let decision = inject(&Json::from(&pod), &namespace, &world.profiles, &settings);
-            Decided { namespace: namespace.name, pointer, pod, decision }
-        });
-        Subject { manifest, decided }
+        let Some((pointer, pod)) = found else { return Ok(Subject { manifest, decided: None }) };
+        let in_namespace = |manifest: &Manifest| {
+            let name = manifest.namespace().or(self.namespace.as_deref());
+            name.unwrap_or(&world.default_namespace).to_owned()
+        };
+        let name = in_namespace(&manifest);
+        let namespace = world.namespaces.get(&name).cloned().unwrap_or_else(|| self.unknown(&name));
+        let settings = Settings { cluster: self.cluster_values.clone(), ..Settings::default() };
+        let decision = inject(&Json::from(&pod), &namespace, &world.profiles, &settings);
+        let mut after = pod;
+        json_patch::patch(&mut after, &decision.patch).context("the patch does not apply")?;
+        let autoscaling = autoscalers
+            .iter()
+            .filter(|autoscaler| in_namespace(autoscaler) == name)
+            .flat_map(|autoscaler| autoscaling::check(autoscaler, &manifest, &decision.profiles, &after))
+            .collect();
+        let decided = Decided { namespace: namespace.name, pointer, after, decision, autoscaling };
+        Ok(Subject { manifest, decided: Some(decided) })
     }
 
     fn unknown(&self, name: &str) -> Namespace {
@@ -102,96 +144,4 @@ impl Inputs {
         }
         namespace
     }
-
-    /// Takes profiles and namespaces from the cluster, and says so.
-    fn look(&self) -> anyhow::Result<World> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(self.look_at_cluster()).context(
-            "cannot read profiles and namespaces from the cluster; give them with --profiles PATH, or do without by --offline",
-        )
-    }
-
-    async fn look_at_cluster(&self) -> anyhow::Result<World> {
-        // A second command of one process would find it installed, which is as good.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let kubeconfig = match &self.kubeconfig {
-            Some(file) => Kubeconfig::read_from(file)?,
-            None => Kubeconfig::read()?,
-        };
-        let context = self.context.clone().or_else(|| kubeconfig.current_context.clone()).unwrap_or_default();
-        let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
-        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
-        let default_namespace = config.default_namespace.clone();
-        let client = Client::try_from(config)?;
-        let mut world = World { default_namespace, ..World::default() };
-        let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client.clone());
-        for found in namespaces.list_metadata(&kube::api::ListParams::default()).await?.items {
-            world.add_namespace(&found.metadata);
-        }
-        for (scope, resource) in profile_resources() {
-            let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
-            for object in api.list(&kube::api::ListParams::default()).await?.items {
-                world.add_profile(&object, scope, None);
-            }
-        }
-        super::say(format_args!("using the profiles and namespaces of context {context:?}"));
-        Ok(world)
-    }
-}
-
-/// The profiles and namespaces that hold.
-struct World {
-    profiles: ProfileSet,
-    namespaces: HashMap<String, Namespace>,
-    default_namespace: String,
-}
-
-impl Default for World {
-    fn default() -> Self {
-        let default_namespace = "default".to_owned();
-        Self { profiles: ProfileSet::default(), namespaces: HashMap::new(), default_namespace }
-    }
-}
-
-impl World {
-    /// Takes the object in if it is a profile or a namespace.
-    fn take(&mut self, object: &Value, namespace: Option<&str>) -> anyhow::Result<()> {
-        let group = object.get("apiVersion").and_then(Value::as_str).unwrap_or_default().split('/').next();
-        match (group, object.get("kind").and_then(Value::as_str)) {
-            (Some("v1"), Some("Namespace")) => {
-                let metadata = object.get("metadata").cloned().unwrap_or_default();
-                let metadata: ObjectMeta =
-                    serde_json::from_value(metadata).context("the Namespace's metadata")?;
-                self.add_namespace(&metadata);
-            }
-            (Some(keys::GROUP), Some("ClusterSidecarProfile")) => {
-                self.add_profile(&read(object)?, Scope::Cluster, namespace);
-            }
-            (Some(keys::GROUP), Some("SidecarProfile")) => {
-                self.add_profile(&read(object)?, Scope::Namespace, namespace);
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn add_namespace(&mut self, metadata: &ObjectMeta) {
-        let namespace = namespace_of(metadata);
-        self.namespaces.insert(namespace.name.clone(), namespace);
-    }
-
-    fn add_profile(&mut self, object: &DynamicObject, scope: Scope, namespace: Option<&str>) {
-        let name = object.metadata.name.clone().unwrap_or_default();
-        let own = object.metadata.namespace.as_deref().or(namespace).unwrap_or(&self.default_namespace);
-        let owner = (scope == Scope::Namespace).then(|| own.to_owned());
-        let (entry, findings) = entry_of(object, scope);
-        for finding in findings {
-            super::say(format_args!("profile {name:?}: {finding}"));
-        }
-        self.profiles.insert(owner.as_deref(), &name, entry);
-    }
-}
-
-fn read(object: &Value) -> anyhow::Result<DynamicObject> {
-    serde_json::from_value(object.clone()).context("the profile cannot be read")
 }

@@ -74,9 +74,10 @@ pub(super) fn with_pod(mut object: Value, pointer: &str, pod: Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::manifests::Origin;
 
     fn manifest(object: Value) -> Manifest {
-        Manifest { source: "test".to_owned(), object }
+        Manifest { source: "test".to_owned(), object, origin: Origin::default() }
     }
 
     #[test]

@@ -490,6 +490,14 @@ pub enum Reason {
         /// Whether it is Mandatory.
         mandatory: bool,
     },
+    /// The selectors of a profile select the pod, and one of its conditions is false.
+    #[error("profile {profile:?} does not match: its condition {condition:?} is false")]
+    ConditionFalse {
+        /// The profile.
+        profile: String,
+        /// The condition's name.
+        condition: String,
+    },
     /// A profile was chosen.
     #[error("profile {profile:?} is chosen by the {place}")]
     Chosen {

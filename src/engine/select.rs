@@ -111,7 +111,7 @@ pub(super) fn mandatory(matching: &mut Matches<'_>) -> Result<Vec<Arc<Profile>>,
                 let finding = invalid.findings.first().map(ToString::to_string).unwrap_or_default();
                 return Err(Reason::MandatoryInvalid { name: name.to_owned(), finding });
             }
-            Entry::Ready(profile) if profile.mandatory && matching.holds(profile)? => {
+            Entry::Ready(profile) if profile.mandatory && matching.false_condition(profile)?.is_none() => {
                 kept.push(Arc::clone(profile));
             }
             _ => {}
@@ -139,18 +139,20 @@ impl<'a> Matches<'a> {
         Self { selected, variables, budget }
     }
 
-    /// Whether a profile's conditions hold.
-    fn holds(&mut self, profile: &Profile) -> Result<bool, Reason> {
-        let Some(matching) = &profile.matching else { return Ok(true) };
+    /// The name of a profile's condition that is false.
+    fn false_condition<'p>(&mut self, profile: &'p Profile) -> Result<Option<&'p str>, Reason> {
+        let Some(matching) = &profile.matching else { return Ok(None) };
         if !matching.has_conditions() {
-            return Ok(true);
+            return Ok(None);
         }
         let variables = Variables { profile: profile.name.as_str(), ..self.variables };
-        matching.holds(&variables, self.budget).map_err(|(condition, failed)| Reason::ConditionFailed {
-            profile: profile.name.to_string(),
-            condition,
-            failed,
-            mandatory: profile.mandatory,
+        matching.false_condition(&variables, self.budget).map_err(|(condition, failed)| {
+            Reason::ConditionFailed {
+                profile: profile.name.to_string(),
+                condition,
+                failed,
+                mandatory: profile.mandatory,
+            }
         })
     }
 }
@@ -203,13 +205,17 @@ pub(super) fn choose(
                 continue;
             }
         };
-        match matching.holds(profile) {
-            Ok(false) => continue,
+        match matching.false_condition(profile) {
+            Ok(Some(condition)) => {
+                let (profile, condition) = (profile.name.to_string(), condition.to_owned());
+                trace.add(Reason::ConditionFalse { profile, condition });
+                continue;
+            }
             Err(failed) => {
                 trace.add(failed);
                 continue;
             }
-            Ok(true) => {}
+            Ok(None) => {}
         }
         any = true;
         if choosing.suits(profile, trace)? {

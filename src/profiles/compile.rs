@@ -109,6 +109,9 @@ fn parameters(spec: &ProfileSpec, mandatory: bool, findings: &mut Findings) -> V
     let mut parameters = Vec::new();
     for (index, given) in spec.parameters.iter().enumerate() {
         let path = format!("spec.parameters[{index}]");
+        if let Some(problem) = given.name_problem() {
+            findings.error(format!("{path}.name"), format!("{:?} {problem}", given.name));
+        }
         if !seen.insert(given.name.as_str()) {
             findings.error(format!("{path}.name"), format!("the parameter {:?} is there twice", given.name));
         }

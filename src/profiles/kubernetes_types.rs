@@ -4,11 +4,11 @@ use k8s_openapi::api::core::v1::{
     Container, EnvFromSource, EnvVar, HostAlias, LocalObjectReference, PodReadinessGate, PodResourceClaim,
     PodSpec, Toleration, Volume, VolumeMount,
 };
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::finding::Findings;
+use super::known_fields::unknown_fields;
 use crate::fields::lists::is_quantity_map;
 use crate::fields::{ContainerField, SpecList};
 
@@ -71,7 +71,7 @@ pub fn volume_problem(volume: &Value) -> Option<(String, String)> {
     problem::<Volume>(volume)
 }
 
-fn problem<T: DeserializeOwned + Serialize>(value: &Value) -> Option<(String, String)> {
+fn problem<T: DeserializeOwned>(value: &Value) -> Option<(String, String)> {
     let mut findings = Findings::default();
     check::<T>("", value, &mut findings);
     findings
@@ -132,43 +132,19 @@ fn is_pinned(image: &str) -> bool {
     last.contains(':') || last.contains('@')
 }
 
-/// Reports a wrong type, or the fields that `T` does not have.
-fn check<T: DeserializeOwned + Serialize>(path: &str, value: &Value, findings: &mut Findings) {
+/// Reports a wrong type, and the fields that `T` does not have.
+fn check<T: DeserializeOwned>(path: &str, value: &Value, findings: &mut Findings) {
     let mut normal = value.clone();
     quantities_as_text(&mut normal);
-    match serde_path_to_error::deserialize::<_, T>(&normal) {
-        Err(error) => {
-            let field = error.path().to_string();
-            let at = if field == "." { path.to_owned() } else { format!("{path}.{field}") };
-            findings.error(at, error.inner().to_string());
-        }
-        Ok(typed) => {
-            if let Ok(known) = serde_json::to_value(typed) {
-                report_unknown(path, &normal, &known, findings);
-            }
-        }
+    if let Err(error) = serde_path_to_error::deserialize::<_, T>(&normal) {
+        let field = error.path().to_string();
+        let at = if field == "." { path.to_owned() } else { format!("{path}.{field}") };
+        findings.error(at, error.inner().to_string());
     }
-}
-
-/// What a typed round trip lost is what the type does not have.
-fn report_unknown(path: &str, given: &Value, known: &Value, findings: &mut Findings) {
-    match (given, known) {
-        (Value::Object(given), Value::Object(known)) => {
-            for (field, value) in given {
-                match known.get(field) {
-                    Some(inner) => report_unknown(&format!("{path}.{field}"), value, inner, findings),
-                    None if value.is_null() => {}
-                    None => findings.error(format!("{path}.{field}"), NO_SUCH_FIELD),
-                }
-            }
-        }
-        (Value::Array(given), Value::Array(known)) => {
-            for (index, (value, inner)) in given.iter().zip(known).enumerate() {
-                report_unknown(&format!("{path}[{index}]"), value, inner, findings);
-            }
-        }
-        _ => {}
-    }
+    unknown_fields::<T>(path, &normal, &mut |path, probably| {
+        let hint = probably.map_or_else(String::new, |name| format!("; did you mean {name:?}?"));
+        findings.error(path, format!("{NO_SUCH_FIELD}{hint}"));
+    });
 }
 
 /// The API server takes a number where it wants a quantity; Kubernetes' types in Rust take only text.

@@ -1,9 +1,9 @@
 //! Which pods get a profile without asking for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use kube::core::{Selector, SelectorExt as _};
+use kube::core::{Expression, Selector, SelectorExt as _};
 
 use super::Failed;
 use super::condition::Condition;
@@ -34,27 +34,37 @@ impl Matching {
         self.namespace.matches(namespace) && self.pod.matches(pod)
     }
 
-    /// Whether all conditions hold. One that is false decides, whatever error another one has.
+    /// The name of a condition that is false; `None` where all hold. One that is false decides, whatever error
+    /// another one has.
     ///
     /// # Errors
     /// The first condition that cannot be evaluated, with its name, where none is false.
-    pub fn holds(&self, variables: &Variables<'_>, budget: &mut Budget) -> Result<bool, (String, Failed)> {
+    pub fn false_condition(
+        &self,
+        variables: &Variables<'_>,
+        budget: &mut Budget,
+    ) -> Result<Option<&str>, (String, Failed)> {
         let mut first_error = None;
         for (name, condition) in &self.conditions {
             match condition.holds(variables, budget) {
                 Ok(true) => {}
-                Ok(false) => return Ok(false),
+                Ok(false) => return Ok(Some(name)),
                 Err(failed) => {
                     first_error.get_or_insert((name.clone(), failed));
                 }
             }
         }
-        first_error.map_or(Ok(true), Err)
+        first_error.map_or(Ok(None), Err)
     }
 
     /// Whether there are conditions to evaluate.
     pub fn has_conditions(&self) -> bool {
         !self.conditions.is_empty()
+    }
+
+    /// Whether a pod may exist that both select; conditions are not looked at.
+    pub(super) fn may_meet(&self, other: &Self) -> bool {
+        !are_apart(&self.namespace, &other.namespace) && !are_apart(&self.pod, &other.pod)
     }
 
     /// Whether it depends on what the pod's author writes.
@@ -101,6 +111,22 @@ impl std::fmt::Display for Matching {
         }
         f.write_str(&if parts.is_empty() { "every pod".to_owned() } else { parts.join(", ") })
     }
+}
+
+/// Whether two selectors want different values of the same label.
+fn are_apart(one: &Selector, other: &Selector) -> bool {
+    let wanted = |selector: &Selector| -> Vec<(String, BTreeSet<String>)> {
+        let labels = selector.clone().into_iter().filter_map(|expression| match expression {
+            Expression::Equal(key, value) => Some((key, [value].into())),
+            Expression::In(key, values) => Some((key, values)),
+            _ => None,
+        });
+        labels.collect()
+    };
+    let others = wanted(other);
+    wanted(one).iter().any(|(key, values)| {
+        others.iter().any(|(other, allowed)| other == key && allowed.is_disjoint(values))
+    })
 }
 
 fn anchor(selector: &LabelSelector) -> Option<Anchor> {

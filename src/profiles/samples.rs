@@ -147,7 +147,7 @@ impl Sample<'_, '_> {
         let unknown: Vec<&str> =
             value.leaves().filter(|(_, reads)| !is_known(reads)).map(|(path, _)| path).collect();
         for finding in found.into_vec() {
-            let is_certain = finding.message == types::NO_SUCH_FIELD
+            let is_certain = finding.message.starts_with(types::NO_SUCH_FIELD)
                 || !(unknown.contains(&finding.path.as_str()) || types::says_missing(&finding.message));
             if unknown.is_empty() || is_certain {
                 self.findings.push(finding);

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use super::review::{self, Answer, Request};
 use super::router::{State, json};
 use crate::api::{ProfileSpec, Scope, keys};
-use crate::profiles::{Finding, Severity, compile};
+use crate::profiles::{Entry, Finding, ProfileSet, Relations, Severity};
 use crate::telemetry::Verdict;
 
 type Review<'a> = Request<'a, &'a RawValue>;
@@ -40,7 +40,7 @@ pub(super) fn validate(state: &State, body: &Bytes) -> Response {
             return (StatusCode::BAD_REQUEST, bad.to_string()).into_response();
         }
     };
-    let (answer, verdict) = match check(&request) {
+    let (answer, verdict) = match check(state, &request) {
         Ok(findings) => judge(&request, &findings),
         Err(message) => (
             Answer::denied(&request.uid, StatusCode::BAD_REQUEST, message),
@@ -78,7 +78,7 @@ fn judge(request: &Review<'_>, findings: &[Finding]) -> (Answer, Verdict) {
     )
 }
 
-fn check(request: &Review<'_>) -> Result<Vec<Finding>, String> {
+fn check(state: &State, request: &Review<'_>) -> Result<Vec<Finding>, String> {
     let kind = &request.kind;
     let scope = match (kind.group.as_ref(), kind.kind.as_ref()) {
         (keys::GROUP, "ClusterSidecarProfile") => Scope::Cluster,
@@ -107,10 +107,19 @@ fn check(request: &Review<'_>) -> Result<Vec<Finding>, String> {
     };
     let name =
         if object.metadata.name.is_empty() { generated(&object.metadata) } else { object.metadata.name };
-    Ok(match compile(&name, scope, &spec) {
-        Ok((_, warnings)) => warnings,
-        Err(findings) => findings,
-    })
+    let (entry, mut findings) = Entry::new(&name, scope, &spec);
+    let namespace = (scope == Scope::Namespace).then_some(request.namespace.as_ref());
+    findings.extend(relations(&state.snapshot.load().profiles, namespace, &name, entry));
+    Ok(findings)
+}
+
+/// What is wrong between the profile and those that are there. The next object that is applied may put it
+/// right, so it is no error here.
+fn relations(known: &ProfileSet, namespace: Option<&str>, name: &str, entry: Entry) -> Vec<Finding> {
+    let mut profiles = known.clone();
+    profiles.insert(namespace, name, entry);
+    let findings = Relations::new(&profiles, namespace).of(name);
+    findings.into_iter().map(|finding| Finding { severity: Severity::Warning, ..finding }).collect()
 }
 
 /// With `generateName` the name comes after admission; the API server adds five characters.

@@ -61,6 +61,7 @@ impl Reason {
             Self::EnabledByPod => ("EnabledByPod", Info, Enable),
             Self::EnabledByNamespace { .. } => ("EnabledByNamespace", Info, Enable),
             Self::Matched { .. } => ("Matched", Info, Choose),
+            Self::ConditionFalse { .. } => ("ConditionFalse", Info, Choose),
             Self::Chosen { .. } => ("Chosen", Info, Choose),
             Self::TakenAway { .. } => ("TakenAway", Info, Choose),
             Self::ReplacedByPod { .. } => ("ReplacedByPod", Info, Choose),

@@ -1,0 +1,178 @@
+//! Horizontal pod autoscalers that an injection would blind: a utilization is a share of what is requested, so
+//! the controller gives up where a container of the pod requests nothing.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use super::containers::{Role, containers};
+use super::manifests::Manifest;
+use crate::api::InjectedProfile;
+
+/// A horizontal pod autoscaler whose metric fails with an injected container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct HpaWithoutRequest {
+    pub(super) autoscaler: String,
+    /// `cpu` or `memory`.
+    pub(super) resource: String,
+    pub(super) profile: String,
+    pub(super) container: String,
+}
+
+impl HpaWithoutRequest {
+    /// It stays, as the codes of the engine's reasons do.
+    pub(super) const CODE: &str = "HpaWithoutRequest";
+}
+
+impl fmt::Display for HpaWithoutRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { autoscaler, resource, profile, container } = self;
+        write!(
+            f,
+            "HorizontalPodAutoscaler {autoscaler:?} scales by {resource} utilization, and container {container:?} of profile {profile:?} requests no {resource}, so it could not scale any more; add resources.requests.{resource} to the profile"
+        )
+    }
+}
+
+pub(super) fn is_autoscaler(manifest: &Manifest) -> bool {
+    let version = manifest.object.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
+    manifest.kind() == "HorizontalPodAutoscaler" && version.starts_with("autoscaling/")
+}
+
+/// What an autoscaler of the same namespace could not do any more with the workload's pods.
+pub(super) fn check(
+    autoscaler: &Manifest,
+    workload: &Manifest,
+    profiles: &[InjectedProfile],
+    after: &Value,
+) -> Vec<HpaWithoutRequest> {
+    let spec = autoscaler.object.get("spec").unwrap_or(&Value::Null);
+    let target =
+        |field| spec.get("scaleTargetRef").and_then(|target| target.get(field)).and_then(Value::as_str);
+    if target("kind") != Some(workload.kind()) || target("name") != Some(workload.name()) {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    for Metric { resource, container: only } in metrics(spec) {
+        // What the pod as a whole requests counts instead of what its containers do.
+        let pod_level = after.pointer("/spec/resources");
+        if only.is_none() && ["cpu", "memory"].iter().any(|resource| requests(pod_level, resource)) {
+            continue;
+        }
+        for container in containers(profiles, after) {
+            let counts = only.as_deref().is_none_or(|only| only == container.name);
+            if let Some(profile) = container.profile
+                && counts
+                && container.role != Role::Init
+                && !requests(container.object.get("resources"), &resource)
+            {
+                found.push(HpaWithoutRequest {
+                    autoscaler: autoscaler.name().to_owned(),
+                    resource: resource.clone(),
+                    profile: profile.to_owned(),
+                    container: container.name.to_owned(),
+                });
+            }
+        }
+    }
+    found
+}
+
+struct Metric {
+    resource: String,
+    /// The one container that counts; all of them without it.
+    container: Option<String>,
+}
+
+/// The metrics by utilization. An autoscaler that names none scales by cpu.
+/// <https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/horizontal-pod-autoscaler-v2/>
+fn metrics(spec: &Value) -> Vec<Metric> {
+    let given = spec.get("metrics").and_then(Value::as_array).filter(|metrics| !metrics.is_empty());
+    let Some(given) = given else {
+        return vec![Metric { resource: "cpu".to_owned(), container: None }];
+    };
+    let read = |metric: &Value| {
+        let source = metric.get("resource").or_else(|| metric.get("containerResource"))?;
+        let text = |field: &str| source.get(field).and_then(Value::as_str).map(str::to_owned);
+        let resource = text("name").filter(|name| name == "cpu" || name == "memory")?;
+        let is_share = source.pointer("/target/type").and_then(Value::as_str) == Some("Utilization");
+        is_share.then(|| Metric { resource, container: text("container") })
+    };
+    given.iter().filter_map(read).collect()
+}
+
+/// Whether resources request something: a limit alone becomes a request, too.
+fn requests(resources: Option<&Value>, resource: &str) -> bool {
+    let has = |list: &str| {
+        resources.is_some_and(|resources| resources.get(list).is_some_and(|l| l.get(resource).is_some()))
+    };
+    has("requests") || has("limits")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::Scope;
+    use crate::cli::manifests::Origin;
+
+    fn manifest(object: Value) -> Manifest {
+        Manifest { source: "test".to_owned(), object, origin: Origin::default() }
+    }
+
+    fn said(metrics: &Value, resources: &Value, pod_level: &Value) -> Vec<String> {
+        let autoscaler = manifest(json!({
+            "kind": "HorizontalPodAutoscaler", "metadata": { "name": "web" },
+            "spec": { "scaleTargetRef": { "kind": "Deployment", "name": "web" }, "metrics": metrics },
+        }));
+        let workload = manifest(json!({ "kind": "Deployment", "metadata": { "name": "web" } }));
+        let profile = InjectedProfile {
+            name: "proxy".to_owned(),
+            scope: Scope::Cluster,
+            revision: String::new(),
+            parameters: BTreeMap::new(),
+            added: [("initContainers".to_owned(), vec!["setup".to_owned(), "proxy".to_owned()])].into(),
+            replaced: BTreeMap::new(),
+            overlays: BTreeMap::new(),
+        };
+        let after = json!({ "spec": {
+            "resources": pod_level,
+            "initContainers": [{ "name": "setup" }, { "name": "proxy", "restartPolicy": "Always", "resources": resources }],
+            "containers": [{ "name": "app" }],
+        } });
+        let found = check(&autoscaler, &workload, &[profile], &after);
+        found.iter().map(|found| format!("{} {}", found.container, found.resource)).collect()
+    }
+
+    #[test]
+    fn a_sidecar_without_a_request_blinds_a_utilization() {
+        let of = |name: &str| json!({ "name": name, "target": { "type": "Utilization", "averageUtilization": 80 } });
+        let cpu = json!([{ "type": "Resource", "resource": of("cpu") }]);
+        let (none, some) = (json!({}), json!({ "requests": { "cpu": "1m" } }));
+        assert_eq!(said(&cpu, &none, &Value::Null), ["proxy cpu"]);
+        assert_eq!(said(&Value::Null, &none, &Value::Null), ["proxy cpu"], "cpu is the default");
+        assert!(said(&cpu, &some, &Value::Null).is_empty());
+        assert!(
+            said(&cpu, &json!({ "limits": { "cpu": 1 } }), &Value::Null).is_empty(),
+            "a limit is a request"
+        );
+        assert!(said(&cpu, &none, &some).is_empty(), "the pod as a whole requests it");
+        let memory = json!([{ "type": "Resource", "resource": of("memory") }]);
+        assert_eq!(said(&memory, &some, &Value::Null), ["proxy memory"]);
+        let value = json!([{ "type": "Resource", "resource": { "name": "cpu", "target": { "type": "AverageValue" } } }]);
+        assert!(said(&value, &none, &Value::Null).is_empty(), "an absolute value needs no request");
+    }
+
+    #[test]
+    fn a_metric_of_one_container_looks_at_that_one() {
+        let of = |container: &str| {
+            json!([{ "type": "ContainerResource", "containerResource": {
+            "name": "cpu", "container": container, "target": { "type": "Utilization" } } }])
+        };
+        assert!(said(&of("app"), &json!({}), &Value::Null).is_empty());
+        assert_eq!(said(&of("proxy"), &json!({}), &Value::Null), ["proxy cpu"]);
+    }
+}

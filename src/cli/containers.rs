@@ -1,0 +1,63 @@
+//! The containers of a pod after a decision, and whose they are.
+
+use serde_json::Value;
+
+use crate::api::InjectedProfile;
+
+/// A container, in its place in the start order.
+pub(super) struct Container<'a> {
+    pub(super) name: &'a str,
+    pub(super) role: Role,
+    /// The profile that added it or took it up; `None` for the pod's own.
+    pub(super) profile: Option<&'a str>,
+    pub(super) object: &'a Value,
+}
+
+/// What a container is there for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// It ends before the next one starts.
+    Init,
+    /// An init container that goes on running.
+    NativeSidecar,
+    /// An ordinary container.
+    App,
+}
+
+impl Role {
+    /// The word for it, for people and machines.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Init => "init container",
+            Self::NativeSidecar => "native sidecar",
+            Self::App => "container",
+        }
+    }
+}
+
+/// All containers of the pod that a decision made, in the order in which they start.
+pub(super) fn containers<'a>(profiles: &'a [InjectedProfile], after: &'a Value) -> Vec<Container<'a>> {
+    let mut all = Vec::new();
+    for list in ["initContainers", "containers"] {
+        let objects = after.get("spec").and_then(|spec| spec.get(list)).and_then(Value::as_array);
+        for object in objects.into_iter().flatten() {
+            let text = |field: &str| object.get(field).and_then(Value::as_str);
+            let name = text("name").unwrap_or_default();
+            let role = match (list, text("restartPolicy")) {
+                ("containers", _) => Role::App,
+                (_, Some("Always")) => Role::NativeSidecar,
+                _ => Role::Init,
+            };
+            let profile = profiles.iter().find(|profile| has(profile, list, name));
+            let profile = profile.map(|profile| profile.name.as_str());
+            all.push(Container { name, role, profile, object });
+        }
+    }
+    all
+}
+
+fn has(profile: &InjectedProfile, list: &str, name: &str) -> bool {
+    let added = profile.added.get(list).is_some_and(|names| names.iter().any(|added| added == name));
+    let overlays = profile.overlays.get(list);
+    added || overlays.into_iter().flatten().any(|own| own.get("name").and_then(Value::as_str) == Some(name))
+}

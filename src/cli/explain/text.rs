@@ -1,0 +1,253 @@
+//! The explanation for people: one screen, labelled rows.
+
+use std::fmt::Write as _;
+
+use anstyle::{AnsiColor, Style};
+
+use super::{Decided, additions};
+use crate::cli::containers::{Role, containers};
+use crate::engine::{ChoicePlace, Level, Outcome, Reason, SetBy};
+
+/// The labels, in the order in which they are shown.
+const LABELS: [&str; 14] = [
+    "before", "enabled", "chosen", "left out", "set", "order", "adds", "changes", "keeps", "shares", "costs",
+    "notes", "warns", "trace",
+];
+
+const BOLD: Style = Style::new().bold();
+const DIMMED: Style = Style::new().dimmed();
+
+/// A labelled row; its cells stand below those of the other rows of the same label.
+struct Row {
+    label: &'static str,
+    cells: Vec<String>,
+}
+
+impl Row {
+    fn new<const N: usize>(label: &'static str, cells: [&str; N]) -> Self {
+        Self { label, cells: cells.map(str::to_owned).into() }
+    }
+}
+
+/// Explains one pod; with `trace`, every line of the trace as well.
+pub(super) fn of(name: &str, decided: &Decided, trace: bool) -> String {
+    let decision = &decided.decision;
+    let lines = decision.trace.lines();
+    let mut rows: Vec<Row> = lines.iter().filter_map(|line| row(&line.reason)).collect();
+    if decision.outcome == Outcome::Injected {
+        // What was left out after all stands there, and not here.
+        let stays = |row: &Row| {
+            let name = row.cells.first();
+            decision.profiles.iter().any(|profile| name.is_some_and(|name| *name == profile.name))
+        };
+        rows.retain(|row| row.label != "chosen" || stays(row));
+        rows.push(Row::new("order", [&order(decided)]));
+        rows.extend(adds(decided));
+    } else {
+        // What was planned before a decision ended otherwise is no news.
+        rows.retain(|row| !matches!(row.label, "keeps" | "shares" | "changes" | "costs" | "notes"));
+    }
+    let shown_elsewhere =
+        |code: &str| lines.iter().any(|line| line.reason.code() == code && is_left_out(&line.reason));
+    for (code, message) in decided.warnings().filter(|(code, _)| !shown_elsewhere(code)) {
+        rows.push(Row::new("warns", [&format!("{message} [{code}]")]));
+    }
+    if trace {
+        rows.extend(lines.iter().map(|line| {
+            let level = match line.reason.level() {
+                Level::Info => "",
+                Level::Warning => "warning",
+                Level::Skip => "skip",
+                Level::Denial => "denial",
+            };
+            let (step, message) = (format!("{:?}", line.step), line.reason.to_string());
+            Row::new("trace", [&step, line.reason.code(), level, &message])
+        }));
+    }
+    rows.sort_by_key(|row| LABELS.iter().position(|label| *label == row.label));
+    let mut text = format!("{BOLD}{}/{name}: {}{BOLD:#}\n", decided.namespace, headline(decided));
+    if !rows.is_empty() {
+        text.push('\n');
+    }
+    for group in rows.chunk_by(|one, next| one.label == next.label) {
+        write(group, &mut text);
+    }
+    text
+}
+
+fn write(group: &[Row], text: &mut String) {
+    let columns = group.iter().map(|row| row.cells.len()).max().unwrap_or_default();
+    let width = |column: usize| {
+        let widths = group.iter().filter(|row| row.cells.len() > column + 1);
+        widths.filter_map(|row| row.cells.get(column)).map(|cell| cell.chars().count()).max()
+    };
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or_default()).collect();
+    for (index, row) in group.iter().enumerate() {
+        let label = if index == 0 { row.label } else { "" };
+        let style = if row.label == "warns" { AnsiColor::Yellow.on_default() } else { DIMMED };
+        let _ = write!(text, "  {style}{label:<10}{style:#}");
+        let last = row.cells.len().saturating_sub(1);
+        for (column, cell) in row.cells.iter().enumerate() {
+            let width = widths.get(column).copied().filter(|_| column < last).unwrap_or_default();
+            let gap = if column == 0 {
+                " "
+            } else if width == 0 && column < last {
+                ""
+            } else {
+                "  "
+            };
+            let _ = write!(text, "{gap}{cell:<width$}");
+        }
+        text.push('\n');
+    }
+}
+
+fn headline(decided: &Decided) -> String {
+    let decision = &decided.decision;
+    let reason = &decision.reason;
+    let profiles = match decision.profiles.len() {
+        1 => "1 profile".to_owned(),
+        count => format!("{count} profiles"),
+    };
+    match (decision.outcome, reason) {
+        (Outcome::Denied, _) => format!("the pod would be denied: {reason} [{}]", reason.code()),
+        (Outcome::Skipped, _) => format!("nothing would be injected: {reason} [{}]", reason.code()),
+        (Outcome::Injected, Reason::AlreadyInjected { .. }) => {
+            format!("{profiles} injected already; nothing would change")
+        }
+        (Outcome::Injected, _) => format!("{profiles} would be injected"),
+    }
+}
+
+/// What a line of the trace says to a person. What is added is summed up elsewhere.
+fn row(reason: &Reason) -> Option<Row> {
+    let text = reason.to_string();
+    Some(match reason {
+        Reason::InjectedBefore { profiles } => {
+            let what = format!("injected with {}; explained from what its author wrote", profiles.join(", "));
+            Row::new("before", [&what])
+        }
+        Reason::EnabledByPod | Reason::EnabledByNamespace { .. } => {
+            Row::new("enabled", [text.trim_start_matches("enabled ")])
+        }
+        Reason::Chosen { profile, place } => Row::new("chosen", [profile, &place.to_string()]),
+        Reason::Matched { profile, selectors, mandatory } => {
+            let mandatory = if *mandatory { "  (mandatory)" } else { "" };
+            Row::new("chosen", [profile, &format!("matches by itself: {selectors}{mandatory}")])
+        }
+        Reason::Required { profile, by } => {
+            Row::new("chosen", [profile, &format!("comes along: required by {by}")])
+        }
+        Reason::ParameterSet { profile, parameter, value, place } => {
+            let place = match place {
+                SetBy::Pod => "annotation on the pod".to_owned(),
+                SetBy::Namespace(name) => format!("annotation on namespace {name:?}"),
+                SetBy::Default => "default".to_owned(),
+            };
+            Row::new("set", [&format!("{profile}.{parameter}"), &format!("= {}", cut(value)), &place])
+        }
+        Reason::Raised { profile, what, from, to } => {
+            Row::new("changes", [profile, &format!("{what} raised from {from} to {to}")])
+        }
+        Reason::Overlaid { profile, container } => {
+            let what = format!("takes up the pod's container {container}, with the pod's fields on top");
+            Row::new("changes", [profile, &what])
+        }
+        Reason::Kept { profile, what, place, owner } => {
+            let element = additions::element(place, what);
+            Row::new("keeps", [profile, &format!("{element}, as {owner} sets it")])
+        }
+        Reason::Shared { profile, what, place } => {
+            let element = additions::element(place, what);
+            Row::new("shares", [profile, &format!("{element}, which is there already")])
+        }
+        Reason::Costs { cost } => Row::new("costs", [&cost.to_string()]),
+        Reason::GracePeriodShort { .. } => Row::new("notes", [&text]),
+        _ => {
+            let (profile, why) = left_out(reason)?;
+            Row::new("left out", [profile, &why])
+        }
+    })
+}
+
+fn is_left_out(reason: &Reason) -> bool {
+    left_out(reason).is_some()
+}
+
+/// The profile of which something, or all, is left out, and why.
+fn left_out(reason: &Reason) -> Option<(&str, String)> {
+    Some(match reason {
+        Reason::ReplacedByPod { profile } => {
+            (profile, "namespace default, replaced by the pod's own choice".to_owned())
+        }
+        Reason::TakenAway { profile } => (profile, "taken away by the pod".to_owned()),
+        Reason::ConditionFalse { profile, condition } => {
+            (profile, format!("would match by itself, but its condition {condition:?} is false"))
+        }
+        Reason::OsMismatch { profile, wanted, os } => {
+            (profile, format!("it is for {wanted} pods, and this one is for {os}"))
+        }
+        Reason::HostNetworkSkipped { profile } => {
+            (profile, "the pod has hostNetwork: true, and the profile passes over such pods".to_owned())
+        }
+        Reason::RequiredSkipped { profile, required } => {
+            (profile, format!("it requires {required}, which is not for pods like this one"))
+        }
+        Reason::ProfileLeftOut { profile, cause } => {
+            if let Reason::ProfileInvalid { place: ChoicePlace::Match, finding, .. } = cause.as_ref() {
+                return Some((profile, format!("would match by itself, but cannot be injected: {finding}")));
+            }
+            let text = cause.to_string();
+            let why = text.strip_prefix(&format!("profile {profile:?}")).unwrap_or(&text);
+            let why = why.trim_start_matches([':', ' ']);
+            (profile, format!("onError: Ignore; {why} [{}]", cause.code()))
+        }
+        Reason::NotWhen { profile, what } => (profile, format!("{what}: its condition (when) is false")),
+        _ => return None,
+    })
+}
+
+/// The start order of all containers, ours and the pod's own.
+fn order(decided: &Decided) -> String {
+    let mut names = Vec::new();
+    let (mut any_sidecar, mut own_before) = (false, false);
+    for container in containers(&decided.decision.profiles, &decided.after) {
+        let is_sidecar = container.role == Role::NativeSidecar;
+        let is_own = container.profile.is_none();
+        let owner = match (own_before, is_own) {
+            (false, true) => "(the pod's own) ",
+            (true, false) => "(injected) ",
+            _ => "",
+        };
+        names.push(format!("{owner}{}{}", container.name, if is_sidecar { "*" } else { "" }));
+        any_sidecar |= is_sidecar;
+        own_before = is_own;
+    }
+    let legend = if any_sidecar { "       * native sidecar" } else { "" };
+    format!("{}{legend}", names.join(" → "))
+}
+
+fn adds(decided: &Decided) -> Vec<Row> {
+    let profiles = &decided.decision.profiles;
+    let counted = additions::counted(profiles, &decided.after);
+    if counted.is_empty() {
+        return Vec::new();
+    }
+    let mut rows = vec![Row::new("adds", [&counted])];
+    for profile in profiles.iter().filter(|profile| !profile.added.is_empty()) {
+        rows.push(Row::new("adds", [&profile.name, &additions::named(profile, &decided.after)]));
+    }
+    rows
+}
+
+/// How much of a value is shown, in characters.
+const LONGEST: usize = 60;
+
+/// A value on one line, cut where it is long.
+pub(super) fn cut(value: &str) -> String {
+    let line = value.replace('\n', "\\n");
+    if line.chars().count() <= LONGEST {
+        return line;
+    }
+    line.chars().take(LONGEST - 1).chain(['…']).collect()
+}

@@ -1,0 +1,160 @@
+//! `outrigger lint`: everything that can be known of profiles before a pod comes.
+
+mod checks;
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anstyle::{AnsiColor, Style};
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+
+use self::checks::Checked;
+use super::lines::Lines;
+use super::manifests;
+use crate::profiles::{Finding, Severity};
+
+/// Arguments of `outrigger lint`.
+#[derive(Debug, Args)]
+pub(super) struct Lint {
+    /// Profiles: files, folders, or - for standard input. Other kinds in them are passed over.
+    #[arg(value_name = "PATH", required = true)]
+    paths: Vec<PathBuf>,
+    /// Form of the findings.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// The form of findings.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Output {
+    /// For people: a line for each finding; in colour on a terminal.
+    #[default]
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// All that was found, with the number of profiles.
+struct Report {
+    profiles: usize,
+    findings: Vec<Found>,
+}
+
+/// A finding, and where it stands.
+struct Found {
+    file: String,
+    line: Option<u64>,
+    kind: String,
+    namespace: Option<String>,
+    name: String,
+    finding: Finding,
+}
+
+impl Lint {
+    /// Writes what is wrong with the profiles, and between them.
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let checked = checks::check(manifests::read(&self.paths)?);
+        if checked.is_empty() {
+            super::say("there is no profile in the given manifests (ClusterSidecarProfile, SidecarProfile)");
+        }
+        let report = Report::new(checked);
+        let text = match self.output {
+            Output::Text => report.text(),
+            Output::Json => serde_json::to_string_pretty(&report.json())? + "\n",
+        };
+        std::io::Write::write_all(&mut anstream::stdout(), text.as_bytes())
+            .context("cannot write to stdout")?;
+        Ok(if report.count(Severity::Error) > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+}
+
+impl Report {
+    fn new(checked: Vec<Checked>) -> Self {
+        let profiles = checked.len();
+        let mut findings = Vec::new();
+        // The profiles of one file follow each other, so it is read once.
+        let mut read: Option<(Arc<str>, Lines)> = None;
+        for Checked { manifest, findings: found } in checked {
+            let (text, way) = (&manifest.origin.text, &manifest.origin.way);
+            if !found.is_empty() && !read.as_ref().is_some_and(|(known, _)| Arc::ptr_eq(known, text)) {
+                read = Some((Arc::clone(text), Lines::read(text)));
+            }
+            let first = findings.len();
+            for finding in found {
+                findings.push(Found {
+                    file: manifest.source.clone(),
+                    line: read.as_ref().and_then(|(_, lines)| lines.find(way, &finding.path)),
+                    kind: manifest.kind().to_owned(),
+                    namespace: manifest.namespace().map(str::to_owned),
+                    name: manifest.name().to_owned(),
+                    finding,
+                });
+            }
+            if let Some(own) = findings.get_mut(first..) {
+                own.sort_by_key(|found| (found.finding.severity != Severity::Error, found.line));
+            }
+        }
+        Self { profiles, findings }
+    }
+
+    fn count(&self, severity: Severity) -> usize {
+        self.findings.iter().filter(|found| found.finding.severity == severity).count()
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for Found { file, line, kind, name, finding, .. } in &self.findings {
+            let style = match finding.severity {
+                Severity::Error => ERROR,
+                Severity::Warning => WARNING,
+            };
+            let word = word(finding.severity);
+            let line = line.map_or_else(String::new, |line| format!(":{line}"));
+            let _ = writeln!(text, "{style}{word}{style:#}: {file}{line}: {kind}/{name}: {finding}");
+        }
+        let parts = [
+            (self.profiles, "profile"),
+            (self.count(Severity::Error), "error"),
+            (self.count(Severity::Warning), "warning"),
+        ];
+        let [profiles, errors, warnings] =
+            parts.map(|(count, noun)| format!("{count} {noun}{}", if count == 1 { "" } else { "s" }));
+        let _ = writeln!(text, "{profiles}: {errors}, {warnings}");
+        text
+    }
+
+    fn json(&self) -> Value {
+        let finding = |found: &Found| {
+            json!({
+                "severity": word(found.finding.severity),
+                "file": found.file,
+                "line": found.line,
+                "kind": found.kind,
+                "namespace": found.namespace,
+                "name": found.name,
+                "path": found.finding.path,
+                "message": found.finding.message,
+            })
+        };
+        json!({
+            "profiles": self.profiles,
+            "errors": self.count(Severity::Error),
+            "warnings": self.count(Severity::Warning),
+            "findings": self.findings.iter().map(finding).collect::<Vec<_>>(),
+        })
+    }
+}
+
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+
+fn word(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    }
+}

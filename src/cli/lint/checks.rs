@@ -1,0 +1,113 @@
+//! The checks, over all profiles of the given files.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::DynamicObject;
+use serde_json::Value;
+
+use crate::api::{ProfileSpec, Scope, keys, nearest};
+use crate::cli::manifests::Manifest;
+use crate::cluster::entry_of;
+use crate::profiles::{Entry, Finding, ProfileSet, Relations, Severity, unknown_fields};
+
+/// A profile, and what is wrong with it.
+pub(super) struct Checked {
+    pub(super) manifest: Manifest,
+    pub(super) findings: Vec<Finding>,
+}
+
+/// Checks each profile for itself, and then all of them together.
+pub(super) fn check(manifests: Vec<Manifest>) -> Vec<Checked> {
+    let mut set = ProfileSet::default();
+    let mut checked = Vec::new();
+    let mut known: BTreeMap<(Option<String>, String), String> = BTreeMap::new();
+    for manifest in manifests {
+        let Some(scope) = scope(&manifest) else { continue };
+        let (namespace, name) = identity(&manifest, scope);
+        let mut findings = Vec::new();
+        outside_spec(&manifest.object, &mut findings);
+        let compiled = compile(&manifest.object, &name, scope, &mut findings);
+        let twin = known.insert((namespace.clone(), name.clone()), manifest.source.clone());
+        if let Some(other) = twin {
+            findings.push(error(
+                "metadata.name",
+                format!("the same profile is also in {other}; only one of them can be applied"),
+            ));
+        }
+        if let Some(entry) = compiled {
+            set.insert(namespace.as_deref(), &name, entry);
+        }
+        checked.push((scope, Checked { manifest, findings }));
+    }
+    let mut relations: BTreeMap<Option<String>, Relations<'_>> = BTreeMap::new();
+    for (scope, Checked { manifest, findings }) in &mut checked {
+        let (namespace, name) = identity(manifest, *scope);
+        if !relations.contains_key(&namespace) {
+            let owner = set.all().map(|(owner, ..)| owner).find(|owner| *owner == namespace.as_deref());
+            relations.insert(namespace.clone(), Relations::new(&set, owner.flatten()));
+        }
+        findings.extend(relations.get(&namespace).map(|relations| relations.of(&name)).unwrap_or_default());
+    }
+    checked.into_iter().map(|(_, checked)| checked).collect()
+}
+
+fn scope(manifest: &Manifest) -> Option<Scope> {
+    let version = manifest.object.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
+    match (version.split('/').next(), manifest.kind()) {
+        (Some(keys::GROUP), "ClusterSidecarProfile") => Some(Scope::Cluster),
+        (Some(keys::GROUP), "SidecarProfile") => Some(Scope::Namespace),
+        _ => None,
+    }
+}
+
+/// The namespace, if it has one, and the name. With `generateName`, the API server adds five characters.
+fn identity(manifest: &Manifest, scope: Scope) -> (Option<String>, String) {
+    let generated = manifest.object.pointer("/metadata/name").is_none()
+        && manifest.object.pointer("/metadata/generateName").is_some();
+    let name = format!("{}{}", manifest.name(), if generated { "xxxxx" } else { "" });
+    let namespace = manifest.namespace().unwrap_or("default").to_owned();
+    ((scope == Scope::Namespace).then_some(namespace), name)
+}
+
+/// Compiles it, as the webhook does.
+fn compile(object: &Value, name: &str, scope: Scope, findings: &mut Vec<Finding>) -> Option<Entry> {
+    let mut read: DynamicObject = match serde_path_to_error::deserialize(object) {
+        Ok(read) => read,
+        Err(wrong) => {
+            findings.push(error(wrong.path().to_string(), wrong.inner().to_string()));
+            return None;
+        }
+    };
+    read.metadata.name = Some(name.to_owned());
+    let (entry, found) = entry_of(&read, scope);
+    findings.extend(found);
+    Some(entry)
+}
+
+/// What the API server's schema refuses before the webhook is asked.
+fn outside_spec(object: &Value, findings: &mut Vec<Finding>) {
+    const FIELDS: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
+    let version = object.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
+    if version != "outrigger.dev/v1alpha1" {
+        findings.push(error("apiVersion", format!("there is no {version:?}; write outrigger.dev/v1alpha1")));
+    }
+    let mut unknown = |path: String, probably: Option<&str>| {
+        let hint = probably.map_or_else(String::new, |name| format!("; did you mean {name:?}?"));
+        findings.push(error(path, format!("a profile has no such field{hint}")));
+    };
+    let fields = object.as_object().into_iter().flat_map(|fields| fields.keys());
+    for field in fields.filter(|field| !FIELDS.contains(&field.as_str())) {
+        unknown(field.clone(), nearest(field, FIELDS));
+    }
+    if let Some(metadata) = object.get("metadata") {
+        unknown_fields::<ObjectMeta>("metadata", metadata, &mut unknown);
+    }
+    if let Some(spec) = object.get("spec") {
+        unknown_fields::<ProfileSpec>("spec", spec, &mut unknown);
+    }
+}
+
+fn error(path: impl Into<String>, message: String) -> Finding {
+    Finding { severity: Severity::Error, path: path.into(), message }
+}

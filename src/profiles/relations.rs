@@ -1,0 +1,327 @@
+//! What can be known of several profiles before a pod comes: orders that cannot be, names that mean nothing,
+//! containers of the same name.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::finding::Findings;
+use super::{Entry, Finding, Profile, ProfileSet};
+use crate::api::{Position, nearest};
+use crate::fields::Place;
+
+/// The profiles that a pod of one namespace may have together, and what they say of each other.
+pub struct Relations<'a> {
+    set: &'a ProfileSet,
+    namespace: Option<&'a str>,
+    visible: BTreeMap<&'a str, &'a Entry>,
+    /// For every profile those that start after it.
+    next: BTreeMap<&'a str, Vec<Edge<'a>>>,
+    /// The profiles that match by themselves, by the names of their containers.
+    matching: BTreeMap<&'a str, Vec<&'a Profile>>,
+}
+
+/// That one profile starts before another one.
+#[derive(Clone, Copy)]
+struct Edge<'a> {
+    from: &'a str,
+    to: &'a str,
+    /// The profile that says so, and where.
+    by: &'a str,
+    field: Field,
+    index: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Field {
+    Before,
+    After,
+    Requires,
+}
+
+impl Field {
+    fn path(self, index: usize) -> String {
+        let field = match self {
+            Self::Before => "order.before",
+            Self::After => "order.after",
+            Self::Requires => "requires",
+        };
+        format!("spec.{field}[{index}]")
+    }
+}
+
+impl<'a> Relations<'a> {
+    /// Reads the profiles that hold in a namespace; without one, those of the cluster.
+    pub fn new(set: &'a ProfileSet, namespace: Option<&'a str>) -> Self {
+        let own = namespace.unwrap_or_default();
+        let visible: BTreeMap<&str, &Entry> =
+            set.names(own).filter_map(|name| Some((name, set.find(own, name)?))).collect();
+        let mut next: BTreeMap<&str, Vec<Edge<'_>>> = BTreeMap::new();
+        let mut matching: BTreeMap<&str, Vec<&Profile>> = BTreeMap::new();
+        for profile in visible.values().filter_map(|entry| ready(entry)) {
+            for edge in edges(profile) {
+                next.entry(edge.from).or_default().push(edge);
+            }
+            for (_, container) in containers(profile).filter(|_| profile.matching.is_some()) {
+                matching.entry(container).or_default().push(profile);
+            }
+        }
+        Self { set, namespace, visible, next, matching }
+    }
+
+    /// What is wrong between one of them and the others. An order that cannot be is an error; all else is a
+    /// warning. Nothing is said of a profile that cannot be injected anyway.
+    pub fn of(&self, name: &str) -> Vec<Finding> {
+        let mut findings = Findings::default();
+        if let Some(profile) = self.visible.get(name).and_then(|entry| ready(entry)) {
+            self.absent(profile, &mut findings);
+            self.against_sides(profile, &mut findings);
+            self.cycle(profile, &mut findings);
+            self.same_containers(profile, &mut findings);
+        }
+        findings.into_vec()
+    }
+
+    fn absent(&self, profile: &Profile, findings: &mut Findings) {
+        for edge in edges(profile) {
+            let other = edge.other();
+            if self.visible.contains_key(other) || self.is_somewhere(other) {
+                continue;
+            }
+            let hint = nearest(other, self.visible.keys().copied().filter(|near| *near != edge.by))
+                .map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
+            let effect = match edge.field {
+                Field::Requires => "and without it this one cannot be injected",
+                Field::Before | Field::After => "so this orders nothing",
+            };
+            let message = format!("there is no profile {other:?} here, {effect}{hint}");
+            findings.warning(edge.field.path(edge.index), message);
+        }
+    }
+
+    /// What a cluster's profile names may be a profile of the pod's namespace.
+    fn is_somewhere(&self, name: &str) -> bool {
+        self.namespace.is_none() && self.set.all().any(|(_, known, _)| known == name)
+    }
+
+    fn against_sides(&self, profile: &Profile, findings: &mut Findings) {
+        let position = |name| Some(ready(self.visible.get(name)?)?.order.position);
+        for edge in edges(profile) {
+            let Edge { from, to, .. } = edge;
+            if (position(from), position(to)) == (Some(Position::Last), Some(Position::First)) {
+                findings.error(
+                    edge.field.path(edge.index),
+                    format!(
+                        "the start order is a cycle: {from} → {to} → {from}; {from} has position Last and {to} First, which starts earlier"
+                    ),
+                );
+            }
+        }
+    }
+
+    /// Says it where the profile itself asks for a part of the cycle; the others in it ask for the rest.
+    fn cycle(&self, profile: &Profile, findings: &mut Findings) {
+        let cycle = self.shortest_cycle(profile.name.as_str());
+        let Some(mine) = cycle.iter().find(|edge| edge.by == profile.name.as_str()) else { return };
+        let mut names: Vec<&str> = cycle.iter().map(|edge| edge.from).collect();
+        names.push(profile.name.as_str());
+        let what = if cycle.iter().all(|edge| edge.field == Field::Requires) {
+            names.reverse();
+            "the profiles require each other in a circle"
+        } else {
+            "the start order is a cycle"
+        };
+        findings.error(mine.field.path(mine.index), format!("{what}: {}", names.join(" → ")));
+    }
+
+    /// The edges of a shortest way from a profile back to itself; none where there is no such way.
+    fn shortest_cycle(&self, start: &str) -> Vec<Edge<'a>> {
+        let mut reached: BTreeMap<&str, Edge<'a>> = BTreeMap::new();
+        let mut waiting = VecDeque::from([start]);
+        while let Some(name) = waiting.pop_front() {
+            for edge in self.next.get(name).into_iter().flatten() {
+                if !reached.contains_key(edge.to) {
+                    reached.insert(edge.to, *edge);
+                    waiting.push_back(edge.to);
+                }
+            }
+        }
+        let mut cycle = Vec::new();
+        let mut at = start;
+        while let Some(edge) = reached.get(at) {
+            cycle.push(*edge);
+            at = edge.from;
+            if at == start {
+                break;
+            }
+        }
+        cycle.reverse();
+        cycle
+    }
+
+    fn same_containers(&self, profile: &Profile, findings: &mut Findings) {
+        let Some(own) = &profile.matching else { return };
+        for (path, container) in containers(profile) {
+            for other in self.matching.get(container).into_iter().flatten() {
+                let meets = other.matching.as_ref().is_some_and(|other| own.may_meet(other));
+                if other.name != profile.name && meets {
+                    findings.warning(
+                        path.clone(),
+                        format!(
+                            "profile \"{}\" has a container {container:?}, too, and both match by themselves; a pod that both match can have only one of them",
+                            other.name
+                        ),
+                    );
+                }
+            }
+        }
+    }
+}
+
+impl<'a> Edge<'a> {
+    /// The profile that is named.
+    fn other(&self) -> &'a str {
+        if self.from == self.by { self.to } else { self.from }
+    }
+}
+
+fn ready(entry: &Entry) -> Option<&Profile> {
+    match entry {
+        Entry::Ready(profile) => Some(profile),
+        Entry::Invalid(_) => None,
+    }
+}
+
+fn edges(profile: &Profile) -> impl Iterator<Item = Edge<'_>> {
+    let by = profile.name.as_str();
+    let before = profile.order.before.iter().enumerate().map(move |(index, to)| Edge {
+        from: by,
+        to,
+        by,
+        field: Field::Before,
+        index,
+    });
+    let earlier = [(Field::After, &profile.order.after), (Field::Requires, &profile.requires)]
+        .into_iter()
+        .flat_map(move |(field, names)| {
+            names.iter().enumerate().map(move |(index, from)| Edge { from, to: by, by, field, index })
+        });
+    before.chain(earlier)
+}
+
+/// The names of a profile's containers, and where they stand.
+fn containers(profile: &Profile) -> impl Iterator<Item = (String, &str)> {
+    [Place::INIT_CONTAINERS, Place::CONTAINERS].into_iter().flat_map(|place| {
+        let list = profile.template.list(&place).iter().enumerate();
+        list.map(move |(index, element)| {
+            (format!("spec.template.spec.{}[{index}].name", place.field()), element.name.as_str())
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::api::Scope;
+    use crate::profiles::Severity;
+
+    fn set(profiles: &[(Option<&str>, &str, Value)]) -> ProfileSet {
+        let mut set = ProfileSet::default();
+        for (namespace, name, spec) in profiles {
+            let scope = if namespace.is_some() { Scope::Namespace } else { Scope::Cluster };
+            let spec = serde_json::from_value(spec.clone()).unwrap();
+            set.insert(*namespace, name, Entry::new(name, scope, &spec).0);
+        }
+        set
+    }
+
+    fn said(profiles: &[(Option<&str>, &str, Value)], namespace: Option<&str>, name: &str) -> Vec<String> {
+        let set = set(profiles);
+        let findings = Relations::new(&set, namespace).of(name);
+        let word = |severity| if severity == Severity::Error { "error" } else { "warning" };
+        findings.iter().map(|finding| format!("{}: {finding}", word(finding.severity))).collect()
+    }
+
+    #[test]
+    fn a_cycle_is_said_where_each_profile_asks_for_it() {
+        let three = [
+            (None, "a", json!({ "order": { "before": ["b"] } })),
+            (None, "b", json!({ "order": { "before": ["c"] } })),
+            (None, "c", json!({ "requires": ["d"], "order": { "before": ["a"] } })),
+            (None, "d", json!({})),
+        ];
+        for (name, wanted) in [
+            ("a", "error: spec.order.before[0]: the start order is a cycle: a → b → c → a"),
+            ("b", "error: spec.order.before[0]: the start order is a cycle: b → c → a → b"),
+            ("c", "error: spec.order.before[0]: the start order is a cycle: c → a → b → c"),
+        ] {
+            assert_eq!(said(&three, None, name), [wanted]);
+        }
+        assert!(said(&three, None, "d").is_empty());
+    }
+
+    #[test]
+    fn profiles_that_require_each_other() {
+        let two = [(None, "a", json!({ "requires": ["b"] })), (None, "b", json!({ "requires": ["a"] }))];
+        assert_eq!(
+            said(&two, None, "a"),
+            ["error: spec.requires[0]: the profiles require each other in a circle: a → b → a"]
+        );
+        let asked_by_one =
+            [(None, "a", json!({ "requires": ["b"], "order": { "before": ["b"] } })), (None, "b", json!({}))];
+        assert_eq!(
+            said(&asked_by_one, None, "a"),
+            ["error: spec.order.before[0]: the start order is a cycle: a → b → a"]
+        );
+        assert!(said(&asked_by_one, None, "b").is_empty(), "it asks for nothing");
+    }
+
+    #[test]
+    fn an_order_against_the_sides_is_a_cycle() {
+        let two = [
+            (None, "a", json!({ "order": { "after": ["b"] } })),
+            (None, "b", json!({ "order": { "position": "Last" } })),
+        ];
+        let said = said(&two, None, "a");
+        assert!(said[0].starts_with("error: spec.order.after[0]: the start order is a cycle: b → a → b;"));
+    }
+
+    #[test]
+    fn a_name_that_means_nothing_is_a_warning_with_what_was_meant() {
+        let some = [
+            (None, "a", json!({ "order": { "after": ["valt"] }, "requires": ["other", "local"] })),
+            (None, "vault", json!({})),
+            (Some("shop"), "local", json!({ "order": { "before": ["nothing"] } })),
+        ];
+        assert_eq!(
+            said(&some, None, "a"),
+            [
+                "warning: spec.order.after[0]: there is no profile \"valt\" here, so this orders nothing; did you mean \"vault\"?",
+                "warning: spec.requires[0]: there is no profile \"other\" here, and without it this one cannot be injected",
+            ]
+        );
+        let own = said(&some, Some("shop"), "local");
+        assert_eq!(own.len(), 1, "{own:?}");
+        assert!(own[0].contains("no profile \"nothing\""), "{own:?}");
+    }
+
+    #[test]
+    fn containers_of_one_name_in_two_profiles_that_match_by_themselves() {
+        let proxy = |matching: Value| {
+            json!({ "match": matching, "template": { "spec": { "initContainers": [
+            { "name": "proxy", "image": "p:1", "restartPolicy": "Always" } ] } } })
+        };
+        let selects = |value: &str| json!({ "podSelector": { "matchLabels": { "mesh": value } } });
+        let two = [(None, "a", proxy(json!({}))), (None, "b", proxy(selects("on")))];
+        assert_eq!(
+            said(&two, None, "a"),
+            [
+                "warning: spec.template.spec.initContainers[0].name: profile \"b\" has a container \"proxy\", too, and both match by themselves; a pod that both match can have only one of them"
+            ]
+        );
+        let apart = [(None, "a", proxy(selects("off"))), (None, "b", proxy(selects("on")))];
+        assert!(said(&apart, None, "a").is_empty(), "no pod has both labels");
+        let one_is_asked_for = [(None, "a", proxy(json!({}))), (None, "b", proxy(Value::Null))];
+        assert!(said(&one_is_asked_for, None, "a").is_empty());
+    }
+}
