@@ -19,6 +19,13 @@ pub struct ParseError {
     problem: &'static str,
 }
 
+impl ParseError {
+    /// What is wrong, without the text itself, which may be none that a log should hold.
+    pub fn problem(&self) -> &'static str {
+        self.problem
+    }
+}
+
 const TOO_LARGE: &str = "it is longer than 2562047h, the most that fits";
 
 const MICROSECOND: u64 = 1_000;

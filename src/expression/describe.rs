@@ -4,7 +4,8 @@ use super::budget::Problem;
 use super::node::Node;
 use super::value::Value;
 
-/// A value for a message: short, and nothing of what a list or map holds.
+/// A value for a message: short, and nothing of what a text, list or map holds. The message reaches logs, and
+/// a pod's texts may be secret.
 pub(super) fn shown(value: &Value<'_>) -> String {
     match value {
         Value::Bool(value) => value.to_string(),
@@ -13,13 +14,12 @@ pub(super) fn shown(value: &Value<'_>) -> String {
         Value::Double(number) => number.to_string(),
         Value::Quantity(quantity) => quantity.to_string(),
         Value::Duration(duration) => duration.to_string(),
-        Value::Text(text) if text.chars().nth(60).is_some() => {
-            format!("\"{}…\"", text.chars().take(60).collect::<String>().escape_debug())
-        }
-        Value::Text(text) => format!("{:?}", &**text),
         other => described(other),
     }
 }
+
+/// The longest key that a message repeats, in characters.
+const MOST_OF_A_KEY: usize = 60;
 
 /// What a value is, with its article.
 pub(super) fn described(value: &Value<'_>) -> String {
@@ -80,7 +80,10 @@ pub(super) fn missing_element(of: &Node, holder: &Value<'_>, key: &Value<'_>) ->
         (Value::List(list), _) => {
             format!("{path} has {} elements, none at {}", list.len(), shown(key))
         }
-        _ => format!("{path} has no key {}; test it with {0} in {path}", shown(key)),
+        (_, Value::Text(text)) if text.chars().nth(MOST_OF_A_KEY).is_none() => {
+            format!("{path} has no key {text:?}; test it with {text:?} in {path}")
+        }
+        _ => format!("{path} has no such key; test it with … in {path}"),
     }
     .into()
 }

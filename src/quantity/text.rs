@@ -16,6 +16,13 @@ pub struct ParseError {
     problem: &'static str,
 }
 
+impl ParseError {
+    /// What is wrong, without the text itself, which may be none that a log should hold.
+    pub fn problem(&self) -> &'static str {
+        self.problem
+    }
+}
+
 const DECIMAL: [(&str, i32); 10] =
     [("n", -9), ("u", -6), ("m", -3), ("", 0), ("k", 3), ("M", 6), ("G", 9), ("T", 12), ("P", 15), ("E", 18)];
 

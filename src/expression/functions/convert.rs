@@ -172,7 +172,9 @@ fn duration<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
             if text.len() > LONGEST_NUMBER {
                 return Err(format!("{} is not a duration", shown(value)).into());
             }
-            text.parse::<Duration>().map(Value::Duration).map_err(|error| error.to_string().into())
+            text.parse::<Duration>()
+                .map(Value::Duration)
+                .map_err(|error| format!("this string is not a duration: {}", error.problem()).into())
         }
         _ => misfit("duration", arguments),
     }

@@ -52,7 +52,10 @@ fn is_quantity<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
 
 /// Reads a quantity; `None` for a text so long that it is not worth looking at.
 fn parsed(text: &str) -> Option<Result<Quantity, String>> {
-    (text.len() <= LONGEST_NUMBER).then(|| text.parse::<Quantity>().map_err(|error| error.to_string()))
+    (text.len() <= LONGEST_NUMBER).then(|| {
+        text.parse::<Quantity>()
+            .map_err(|error| format!("this string is not a quantity: {}", error.problem()))
+    })
 }
 
 fn by_name<'v>(name: &str, operator: Operator, arguments: &[Value<'v>]) -> Outcome<'v> {
