@@ -209,7 +209,11 @@ fn decide(
             Err(reason) if mandatory.is_empty() || reason.level() == Level::Denial => Err(reason),
             Err(reason) => select::insist(&pod, namespace, profiles, mandatory, &reason, trace),
         }
-        .map_err(leaving)?
+        .map_err(|reason| match (reason, afterwards::image_auto(&pod, &[])) {
+            // Injection is asked for, and nothing that could be injected is the image.
+            (Reason::NoProfileChosen { .. } | Reason::NothingLeft, Err(auto)) => auto.into(),
+            (reason, _) => leaving(reason),
+        })?
     };
     parameters::warn_of_unknown_keys(&pod, namespace, profiles, trace);
     let resolved = parameters::resolve(&pod, namespace, &mut selection, trace)?;
@@ -220,6 +224,7 @@ fn decide(
     let inputs = merge::Inputs { variables, parameters: &resolved, previous: &previous };
     let merged = merge::merge(pod, &ordered, &inputs, &mut selection, &mut budget, trace)?;
     if merged.profiles.is_empty() {
+        afterwards::image_auto(&merged.pod, &ordered)?;
         return Err(leaving(Reason::NothingLeft));
     }
     afterwards::look(&merged, &ordered, trace)?;

@@ -22,7 +22,7 @@ pub use compile::compile;
 pub use condition::Condition;
 pub use finding::{Finding, Severity};
 pub use known_fields::unknown_fields;
-pub use kubernetes_types::{container_problem, volume_problem};
+pub(crate) use kubernetes_types::{container_problem, problem_in};
 pub use matching::Matching;
 pub use parameters::{Parameter, Refusal, shown};
 pub use relations::Relations;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::merge::{Merged, is_auto};
-use super::pod::Seen;
+use super::pod::{Pod, Seen};
 use super::reason::Owner;
 use super::validity::injected_containers;
 use super::{Reason, Trace, cost};
@@ -25,7 +25,7 @@ pub(super) fn look(
     profiles: &[std::sync::Arc<Profile>],
     trace: &mut Trace,
 ) -> Result<(), Reason> {
-    image_auto(merged, profiles)?;
+    image_auto(&merged.pod, profiles)?;
     overlay_order(merged, profiles, trace);
     ports(merged, trace);
     let cost = cost::of_injection(&merged.pod);
@@ -46,9 +46,11 @@ fn has_containers(merged: &Merged<'_>) -> bool {
     merged.profiles.iter().any(|injected| !injected_containers(&merged.pod, injected).is_empty())
 }
 
-fn image_auto(merged: &Merged<'_>, profiles: &[std::sync::Arc<Profile>]) -> Result<(), Reason> {
+/// # Errors
+/// [`Reason::ImageAuto`] where a container waits for a profile that is not there.
+pub(super) fn image_auto(pod: &Pod<'_>, profiles: &[std::sync::Arc<Profile>]) -> Result<(), Reason> {
     for kind in ContainerKind::ALL {
-        let waiting = merged.pod.elements(&Place::Spec(kind.list())).find(|seen| is_auto(*seen));
+        let waiting = pod.elements(&Place::Spec(kind.list())).find(|seen| is_auto(*seen));
         if let Some(container) = waiting.and_then(Seen::name) {
             let names = profiles.iter().flat_map(|profile| {
                 let template = &profile.template;
@@ -57,7 +59,8 @@ fn image_auto(merged: &Merged<'_>, profiles: &[std::sync::Arc<Profile>]) -> Resu
                     .flat_map(|place| template.list(&place))
                     .map(|element| element.name.as_str())
             });
-            let probably = nearest(container, names).map(str::to_owned);
+            let others = names.filter(|name| *name != container);
+            let probably = nearest(container, others).map(str::to_owned);
             return Err(Reason::ImageAuto { container: container.to_owned(), probably });
         }
     }

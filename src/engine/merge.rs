@@ -23,7 +23,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::parameters::Parameters;
-use super::pod::Pod;
+use super::pod::{Pod, Seen};
 use super::reason::Owner;
 use super::second_pass::Previous;
 use super::select::Selection;
@@ -32,7 +32,7 @@ use crate::api::{Failure, InjectedProfile, OnConflict, Position, ProfileName, Re
 use crate::expression::{Budget, Variables};
 use crate::fields::{ContainerKind, Map, Place};
 use crate::json::{Json, field, items, text};
-use crate::profiles::{Condition, Failed, Profile, TemplateValue};
+use crate::profiles::{Condition, Failed, Profile, TemplateValue, problem_in};
 
 /// One merge rule. It may only read the pod.
 ///
@@ -56,6 +56,9 @@ pub(super) struct Merged<'a> {
 /// What a rule sees.
 struct Context<'a, 'm> {
     profile: &'a Profile,
+    /// Whether nothing of the profile is for pod or namespace to change: it is Mandatory, or comes along with
+    /// one that is.
+    protected: bool,
     merged: &'m Merged<'a>,
     variables: Variables<'m>,
 }
@@ -116,7 +119,8 @@ pub(super) fn merge<'a>(
         let parameters = inputs.parameters.get(&profile.name).unwrap_or(&none);
         let variables =
             Variables { params: &parameters.values, profile: profile.name.as_str(), ..inputs.variables };
-        let context = Context { profile, merged: &merged, variables };
+        let protected = selection.is_protected(profile);
+        let context = Context { profile, protected, merged: &merged, variables };
         let mut plan = Plan { changes: Vec::new(), notes: Vec::new(), budget };
         if let Err(cause) = STEPS.iter().try_for_each(|step| step(&context, &mut plan)) {
             selection.leave_out(profile, cause, trace)?;
@@ -125,8 +129,8 @@ pub(super) fn merge<'a>(
         let Plan { changes, notes, .. } = plan;
         let tolerant = profile.on_error == Failure::Ignore || selection.along.contains(&profile.name);
         let before = tolerant.then(|| merged.clone());
-        let injected = merged.apply(profile, &parameters.set, changes, inputs.previous);
-        match validity::problem(&merged.pod, profile, &injected) {
+        let injected = merged.apply(profile, &parameters.set, changes, (inputs.previous, protected));
+        match validity::problem(&merged.pod, &injected) {
             None => {
                 for note in notes {
                     trace.add(note);
@@ -159,7 +163,7 @@ impl<'a> Merged<'a> {
         profile: &Profile,
         set: &BTreeMap<String, String>,
         changes: Vec<Change<'a>>,
-        previous: &Previous,
+        (previous, protected): (&Previous, bool),
     ) -> InjectedProfile {
         let mut injected = InjectedProfile {
             name: profile.name.to_string(),
@@ -170,7 +174,7 @@ impl<'a> Merged<'a> {
             replaced: BTreeMap::new(),
             overlays: BTreeMap::new(),
         };
-        let trust = previous.trust(&injected, profile.mandatory);
+        let trust = previous.trust(&injected, protected);
         for change in changes {
             let (place, key) = match change {
                 Change::Add { place, at, key, value } => {
@@ -243,14 +247,25 @@ impl<'a> Context<'a, '_> {
     fn render<'t>(
         &self,
         plan: &mut Plan<'a, '_>,
+        (place, key): (&Place, &str),
         value: &'t TemplateValue,
         container: Option<&Json<'_>>,
     ) -> Result<Cow<'t, Value>, Reason> {
+        // What was checked when the profile was loaded need not be checked again.
         if let Some(value) = value.as_literal() {
             return Ok(Cow::Borrowed(value));
         }
         let variables = Variables { container, ..self.variables };
-        value.render(&variables, plan.budget).map_err(|failed| self.failed(failed))
+        let rendered = value.render(&variables, plan.budget).map_err(|failed| self.failed(failed))?;
+        match problem_in(place, key, &rendered).filter(|_| !rendered.is_null()) {
+            None => Ok(rendered),
+            Some((path, message)) => {
+                let key = if key.is_empty() { String::new() } else { format!("[{key}]") };
+                let path = if path.is_empty() { path } else { format!(".{path}") };
+                let problem = format!("{place}{key}{path}: {message}");
+                Err(Reason::InvalidResult { profile: self.name(), problem })
+            }
+        }
     }
 
     /// Whether a condition of the profile holds; one that is absent does.
@@ -274,6 +289,12 @@ impl<'a> Context<'a, '_> {
         let spec = field(self.pod().author(), "spec")?;
         let containers = items(field(spec, kind.list().name()));
         containers.iter().find(|container| text(container, "name") == Some(name))
+    }
+
+    /// Whether an element that is there already is as good as the profile's own. What is protected may not
+    /// have anything in it that the profile does not say.
+    fn is_shared(&self, live: Seen<'_>, value: &Value) -> bool {
+        if self.protected { live.is_exactly(value) } else { live.holds(value) }
     }
 
     /// Does what the profile's `onConflict` says.
@@ -304,8 +325,10 @@ impl<'a> Context<'a, '_> {
         let place = place.to_string();
         match owner {
             _ if live.is(&value) => plan.notes.push(Reason::Shared { profile, what, place }),
-            Owner::Pod => plan.notes.push(Reason::Kept { profile, what, place, owner }),
-            Owner::Profile(_) => {
+            Owner::Pod if !self.protected => {
+                plan.notes.push(Reason::Kept { profile, what, place, owner });
+            }
+            Owner::Pod | Owner::Profile(_) => {
                 return self.conflict(plan, Reason::ValueConflict { profile, what, place, owner });
             }
         }
@@ -323,7 +346,7 @@ impl<'a> Context<'a, '_> {
         let (profile, what) = (self.name(), key.to_owned());
         match self.pod().get(&place, key) {
             None => plan.add(place, At::End, key, value),
-            Some(live) if live.holds(&value) => {
+            Some(live) if self.is_shared(live, &value) => {
                 plan.notes.push(Reason::Shared { profile, what, place: place.to_string() });
             }
             Some(_) => {

@@ -151,8 +151,14 @@ fn meaning(what: &str, key: &str, namespace: &str, profiles: &ProfileSet) -> Mea
         if known.contains(&key) {
             return Meaning::Some;
         }
-        let all = KNOWN_ANNOTATIONS.into_iter().chain(KNOWN_LABELS);
-        return Meaning::None { probably: nearest(key, all).map(str::to_owned) };
+        let (other, others) =
+            if what == "label" { ("annotation", KNOWN_ANNOTATIONS) } else { ("label", KNOWN_LABELS) };
+        let probably = if others.contains(&key) {
+            Some(format!("the {other} {key}"))
+        } else {
+            nearest(key, KNOWN_ANNOTATIONS.into_iter().chain(KNOWN_LABELS)).map(str::to_owned)
+        };
+        return Meaning::None { probably };
     }
     let Some(profile) = before.strip_suffix('.').filter(|_| domain != keys::FILES) else {
         return Meaning::Some;

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::Reason;
-use super::holds::{holds, same};
+use super::holds::{holds, is_exactly, same};
 use crate::api::keys;
 use crate::fields::lists::key_of;
 use crate::fields::{ContainerKind, DnsList, Map, Place, SpecList};
@@ -83,6 +83,14 @@ impl Seen<'_> {
         match self {
             Self::Came(came) => came.as_i64(),
             Self::Put(put) => put.as_i64(),
+        }
+    }
+
+    /// Whether it is there with everything that a profile says, and with nothing else.
+    pub(super) fn is_exactly(&self, wanted: &Value) -> bool {
+        match self {
+            Self::Came(came) => is_exactly(wanted, came),
+            Self::Put(put) => is_exactly(wanted, &Json::from(*put)),
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::pod::Pod;
 use super::reason::ChoicePlace;
 use super::{Namespace, Reason, Settings, Trace};
-use crate::api::{Failure, HostNetwork, ProfileName, keys, nearest};
+use crate::api::{Failure, HostNetwork, ProfileName, Scope, keys, nearest};
 use crate::expression::{Budget, Variables};
 use crate::profiles::{Entry, Profile, ProfileSet};
 
@@ -63,6 +63,8 @@ pub(super) struct Selection {
     pub(super) profiles: BTreeMap<ProfileName, Arc<Profile>>,
     /// Those of them that only come along with another one.
     pub(super) along: BTreeSet<ProfileName>,
+    /// Those that come along with a Mandatory profile, and are as little to be got round as that one.
+    protected: BTreeSet<ProfileName>,
     /// Those that were left out, and why.
     pub(super) absent: BTreeMap<String, Reason>,
 }
@@ -85,6 +87,11 @@ impl Selection {
             return Ok(());
         }
         left_out(profile.name.as_str(), profile.on_error, cause, trace)
+    }
+
+    /// Whether nothing of a profile is for pod or namespace to change.
+    pub(super) fn is_protected(&self, profile: &Profile) -> bool {
+        profile.mandatory || self.protected.contains(&profile.name)
     }
 
     /// The first profile that this one requires and that was left out.
@@ -341,6 +348,9 @@ impl Choosing<'_> {
                     break;
                 }
                 if let Some(brought) = self.required(&profile, required, selection, removed, trace)? {
+                    if selection.is_protected(&profile) {
+                        selection.protected.insert(brought.name.clone());
+                    }
                     selection.along.insert(brought.name.clone());
                     selection.profiles.insert(brought.name.clone(), Arc::clone(&brought));
                     waiting.push(brought);
@@ -361,23 +371,35 @@ impl Choosing<'_> {
         trace: &mut Trace,
     ) -> Result<Option<Arc<Profile>>, Reason> {
         let (by, required_name) = (profile.name.to_string(), required.to_owned());
-        if selection.profiles.keys().any(|known| known.as_str() == required) {
-            return Ok(None);
+        let namespace = &self.namespace.name;
+        let is_protected = selection.is_protected(profile);
+        if let Some(there) = selection.profiles.values().find(|known| known.name.as_str() == required) {
+            // A namespace's own profile of that name is not what a Mandatory one asked for.
+            if !is_protected || there.scope == Scope::Cluster {
+                let name = there.name.clone();
+                selection.protected.extend(is_protected.then_some(name));
+                return Ok(None);
+            }
         }
-        if removed.iter().any(|name| name.as_str() == required) && !profile.mandatory {
+        if removed.iter().any(|name| name.as_str() == required) && !is_protected {
             return Err(Reason::RequiredTakenAway { profile: required_name, by });
         }
-        let namespace = &self.namespace.name;
-        let cause = match self.profiles.find(namespace, required) {
+        let found = if is_protected {
+            self.profiles.find_in(Scope::Cluster, namespace, required)
+        } else {
+            self.profiles.find(namespace, required)
+        };
+        let cause = match found {
             Some(Entry::Ready(found)) if self.suits(found, trace)? => {
                 trace.add(Reason::Required { profile: required_name, by });
                 return Ok(Some(Arc::clone(found)));
             }
             Some(Entry::Ready(_)) => {
-                let cause = Reason::RequiredSkipped { profile: by, required: required_name };
-                if profile.mandatory {
-                    return Err(Reason::HostNetworkDenied { profile: profile.name.to_string() });
+                if is_protected {
+                    let finding = "it is not for pods like this one".to_owned();
+                    return Err(Reason::RequiredInvalid { profile: by, required: required_name, finding });
                 }
+                let cause = Reason::RequiredSkipped { profile: by, required: required_name };
                 trace.add(cause.clone());
                 selection.absent.insert(profile.name.to_string(), cause);
                 selection.profiles.remove(&profile.name);

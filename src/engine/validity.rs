@@ -8,9 +8,9 @@ use std::collections::BTreeSet;
 use super::cost;
 use super::pod::{Pod, Seen};
 use crate::api::InjectedProfile;
-use crate::fields::{DnsList, Map, Place, SpecList};
+use crate::fields::{DnsList, Map, Place};
 use crate::json::{Json, field, items, text};
-use crate::profiles::{Profile, container_problem, volume_problem};
+use crate::profiles::container_problem;
 use crate::resources;
 
 /// The most that all annotations of an object may have, in bytes of keys and values.
@@ -21,11 +21,11 @@ const MOST_NAMESERVERS: usize = 3;
 const MOST_SEARCHES: usize = 32;
 
 /// The first thing that is wrong.
-pub(super) fn problem(pod: &Pod<'_>, profile: &Profile, injected: &InjectedProfile) -> Option<String> {
+pub(super) fn problem(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {
     annotations(pod, injected)
         .or_else(|| labels(pod, injected))
-        .or_else(|| containers(pod, profile, injected))
-        .or_else(|| volumes(pod, profile, injected))
+        .or_else(|| containers(pod, injected))
+        .or_else(|| own_mounts(pod, injected))
         .or_else(|| dns(pod, injected))
         .or_else(|| resources(pod))
 }
@@ -93,14 +93,11 @@ pub(super) fn injected_containers<'s>(
         .collect()
 }
 
-fn containers(pod: &Pod<'_>, profile: &Profile, injected: &InjectedProfile) -> Option<String> {
+fn containers(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {
     for (place, seen) in injected_containers(pod, injected) {
         let name = seen.name().unwrap_or_default();
-        let element = profile.template.lists.values().flatten().find(|element| element.name == name);
-        let is_literal = element.is_some_and(|element| element.value.as_literal().is_some());
-        // What was checked when the profile was loaded need not be checked again.
         if let Seen::Put(value) = seen
-            && !(is_literal && injected.overlays.is_empty())
+            && injected.overlays.contains_key(&place.to_string())
             && let Some((path, message)) = container_problem(value)
         {
             return Some(format!("{place}[{name}].{path}: {message}"));
@@ -165,19 +162,16 @@ fn ports(container: &Json<'_>, host_network: bool) -> Vec<(i64, String, String)>
     items(field(container, "ports")).iter().filter_map(port).collect()
 }
 
-fn volumes(pod: &Pod<'_>, profile: &Profile, injected: &InjectedProfile) -> Option<String> {
-    let added = injected.added.get(SpecList::Volumes.name())?;
-    for element in profile.template.list(&Place::VOLUMES) {
-        if element.value.as_literal().is_some() || !added.contains(&element.name) {
-            continue;
-        }
-        if let Some(Seen::Put(value)) = pod.get(&Place::VOLUMES, &element.name)
-            && let Some((path, message)) = volume_problem(value)
-        {
-            return Some(format!("volumes[{}].{path}: {message}", element.name));
-        }
-    }
-    None
+/// Whether what is mounted into the pod's own containers is a volume of the pod.
+fn own_mounts(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {
+    let mounts = injected.added.iter().filter(|(place, _)| place.ends_with("].volumeMounts"));
+    mounts.flat_map(|(place, paths)| paths.iter().map(move |path| (place, path))).find_map(|(place, path)| {
+        let seen = pod.get(&place.parse().ok()?, path)?;
+        let volume = seen.text("name")?;
+        pod.get(&Place::VOLUMES, volume)
+            .is_none()
+            .then(|| format!("{place}[{path}]: it mounts volume {volume:?}, which the pod does not have"))
+    })
 }
 
 fn dns(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {

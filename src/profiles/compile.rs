@@ -6,8 +6,8 @@ use sha2::{Digest as _, Sha256};
 use super::finding::Findings;
 use super::{AppContainers, Finding, Matching, Parameter, Profile, Severity, Template, samples};
 use crate::api::{
-    Enforcement, Failure, HostNetwork, OnConflict, ProfileName, ProfileSpec, Scope as Owner, SidecarMode,
-    keys,
+    Enforcement, Failure, HostNetwork, Match, OnConflict, ProfileName, ProfileSpec, Scope as Owner,
+    SidecarMode, keys,
 };
 use crate::expression::Scope;
 use crate::fields::{ContainerField, Place};
@@ -79,12 +79,18 @@ pub fn compile(
     }
 }
 
-/// What selects the pods that get a profile without asking, whatever else is wrong with it. Where it cannot
-/// be read itself, no pod is selected.
+/// What selects the pods that get a profile without asking, whatever else is wrong with it. Where its
+/// selectors cannot be read, no pod is selected; where only a condition cannot, a Mandatory profile selects
+/// as if there were none.
 pub(super) fn matching(spec: &ProfileSpec) -> Option<Matching> {
-    let mut findings = Findings::default();
-    let matching = Matching::read(spec.matching.as_ref()?, &mut findings);
-    (!findings.has_errors()).then_some(matching)
+    let given = spec.matching.as_ref()?;
+    let read = |given: &Match| {
+        let mut findings = Findings::default();
+        let matching = Matching::read(given, &mut findings);
+        (!findings.has_errors()).then_some(matching)
+    };
+    let is_mandatory = spec.enforcement == Enforcement::Mandatory;
+    read(given).or_else(|| read(&Match { conditions: Vec::new(), ..given.clone() }).filter(|_| is_mandatory))
 }
 
 fn errors_first(mut findings: Vec<Finding>) -> Vec<Finding> {

@@ -5,12 +5,13 @@ use k8s_openapi::api::core::v1::{
     PodSpec, Toleration, Volume, VolumeMount,
 };
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::finding::Findings;
 use super::known_fields::unknown_fields;
-use crate::fields::lists::is_quantity_map;
-use crate::fields::{ContainerField, SpecList};
+use crate::fields::lists::{is_quantity, is_quantity_map};
+use crate::fields::{ContainerField, Map, Place, SpecList};
+use crate::quantity::Quantity;
 
 /// Fields of an init container that Kubernetes allows only with `restartPolicy: Always`.
 const SIDECAR_ONLY: [&str; 4] = ["livenessProbe", "readinessProbe", "startupProbe", "lifecycle"];
@@ -62,13 +63,24 @@ pub(super) fn check_container_field(
 }
 
 /// The first thing that Kubernetes' own types say against a container; its path begins inside it.
-pub fn container_problem(container: &Value) -> Option<(String, String)> {
+pub(crate) fn container_problem(container: &Value) -> Option<(String, String)> {
     problem::<Container>(container)
 }
 
-/// The first thing that Kubernetes' own types say against a volume.
-pub fn volume_problem(volume: &Value) -> Option<(String, String)> {
-    problem::<Volume>(volume)
+/// The first thing that Kubernetes' own types say against what is put into a place of the pod; the path
+/// begins inside it.
+pub(crate) fn problem_in(place: &Place, key: &str, value: &Value) -> Option<(String, String)> {
+    match place {
+        Place::Spec(SpecList::InitContainers | SpecList::Containers) => problem::<Container>(value),
+        Place::Spec(SpecList::Volumes) => problem::<Volume>(value),
+        Place::Spec(list) => problem::<PodSpec>(&json!({ list.name(): [value] })),
+        Place::Dns(list) => problem::<PodSpec>(&json!({ "dnsConfig": { list.name(): [value] } })),
+        Place::Container { field, .. } => problem::<Container>(&json!({ "name": "", field.name(): [value] })),
+        Place::Map(Map::SecurityContext) => problem::<PodSpec>(&json!({ "securityContext": { key: value } })),
+        Place::Map(Map::Spec) => problem::<PodSpec>(&json!({ key: value })),
+        Place::Map(Map::Labels | Map::Annotations) => (!value.is_string() && !value.is_null())
+            .then(|| (String::new(), format!("{value} is not a string; write string(…) around it"))),
+    }
 }
 
 fn problem<T: DeserializeOwned>(value: &Value) -> Option<(String, String)> {
@@ -141,10 +153,51 @@ fn check<T: DeserializeOwned>(path: &str, value: &Value, findings: &mut Findings
         let at = if field == "." { path.to_owned() } else { format!("{path}.{field}") };
         findings.error(at, error.inner().to_string());
     }
+    report_values(path, &normal, findings);
     unknown_fields::<T>(path, &normal, &mut |path, probably| {
         let hint = probably.map_or_else(String::new, |name| format!("; did you mean {name:?}?"));
         findings.error(path, format!("{NO_SUCH_FIELD}{hint}"));
     });
+}
+
+/// Texts and numbers that have the right type and are none that the API server takes.
+fn report_values(path: &str, value: &Value, findings: &mut Findings) {
+    match value {
+        Value::Object(fields) => {
+            for (field, inner) in fields {
+                report_value(&format!("{path}.{field}"), field, inner, findings);
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                report_values(&format!("{path}[{index}]"), item, findings);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn report_value(path: &str, field: &str, value: &Value, findings: &mut Findings) {
+    match value {
+        Value::Object(quantities) if is_quantity_map(field) => {
+            for (name, quantity) in quantities {
+                report_quantity(&format!("{path}.{name}"), quantity, findings);
+            }
+        }
+        value if is_quantity(field) => report_quantity(path, value, findings),
+        Value::Number(port) if matches!(field, "containerPort" | "hostPort") => {
+            if port.as_i64().is_some_and(|port| !(1..=65535).contains(&port)) {
+                findings.error(path, format!("{port} is not a port between 1 and 65535"));
+            }
+        }
+        value => report_values(path, value, findings),
+    }
+}
+
+fn report_quantity(path: &str, value: &Value, findings: &mut Findings) {
+    if let Some(Err(error)) = value.as_str().map(str::parse::<Quantity>) {
+        findings.error(path, error.to_string());
+    }
 }
 
 /// The API server takes a number where it wants a quantity; Kubernetes' types in Rust take only text.

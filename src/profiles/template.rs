@@ -192,6 +192,13 @@ impl Reader<'_, '_> {
             when = Condition::take_when(&mut item, path, self.scope, self.findings);
         }
         if is_container {
+            let restart_policy = item.get("restartPolicy").and_then(Value::as_str).unwrap_or_default();
+            if restart_policy.contains("$[[") {
+                self.findings.error(
+                    format!("{path}.restartPolicy"),
+                    "it must be written out: whether it is a native sidecar decides how it is injected",
+                );
+            }
             self.service_account_token(&mut item, path);
         }
         let name = item.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();

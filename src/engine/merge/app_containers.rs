@@ -50,7 +50,7 @@ fn plan_container<'a>(
         let place = Place::Container { kind, name: name.to_owned(), field: *field };
         let mut rendered = Vec::with_capacity(items.len());
         for item in items {
-            rendered.push(context.render(plan, item, Some(&json))?);
+            rendered.push(context.render(plan, (&place, ""), item, Some(&json))?);
         }
         rendered.retain(|item| !item.is_null());
         match field {
@@ -87,7 +87,7 @@ fn plan_mount<'a>(
     let path = key_of("volumeMounts", item.as_ref()).into_owned();
     match context.pod().get(&place, &path) {
         None => plan.add(place, At::End, &path, item),
-        Some(live) if live.holds(&item) => {
+        Some(live) if context.is_shared(live, &item) => {
             plan.notes.push(Reason::Shared { profile: context.name(), what: path, place: place.to_string() });
         }
         Some(_) => {

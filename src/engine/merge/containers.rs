@@ -67,7 +67,7 @@ fn plan_container<'a>(
         plan.notes.push(Reason::NotWhen { profile: context.name(), what: format!("container {name}") });
         return Ok(());
     }
-    let mut value = context.render(plan, &element.value, None)?;
+    let mut value = context.render(plan, (&place, name), &element.value, None)?;
     if context.profile.classic && element.is_native_sidecar() {
         value = Cow::Owned(without_restart_policy(value.into_owned()));
     }
@@ -108,8 +108,8 @@ fn plan_overlay<'a>(
     value: &Value,
 ) -> Result<(), Reason> {
     let (profile, container) = (context.name(), element.name.clone());
-    if context.profile.mandatory {
-        let problem = "is mandatory: its containers are not to be changed; remove the container";
+    if context.protected {
+        let problem = "is mandatory, or comes along with one that is: its containers are not to be changed; remove the container";
         return context.conflict(plan, Reason::OverlayRefused { profile, container, problem });
     }
     let Some(index) = context.pod().index_of(place, &element.name) else { return Ok(()) };

@@ -11,7 +11,7 @@ pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Re
             continue;
         }
         for element in elements {
-            let value = context.render(plan, &element.value, None)?;
+            let value = context.render(plan, (place, &element.name), &element.value, None)?;
             if value.is_null() {
                 continue;
             }

@@ -14,8 +14,8 @@ pub(super) const DEFAULT_GRACE_PERIOD: i64 = 30;
 pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Result<(), Reason> {
     for (map, values) in &context.profile.template.maps {
         for (key, value) in values {
-            let value = context.render(plan, value, None)?;
             let place = Place::Map(*map);
+            let value = context.render(plan, (&place, key), value, None)?;
             match (map, key.as_str()) {
                 (_, _) if value.is_null() => {}
                 (Map::Spec, "terminationGracePeriodSeconds") => raise(context, plan, &value),

@@ -11,10 +11,10 @@ pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Re
             plan.notes.push(Reason::NotWhen { profile, what: format!("volume {name}") });
             continue;
         }
-        let value = context.render(plan, &volume.value, None)?;
+        let value = context.render(plan, (&Place::VOLUMES, &name), &volume.value, None)?;
         match context.pod().get(&Place::VOLUMES, &name) {
             None => plan.add(Place::VOLUMES, At::End, &name, value),
-            Some(live) if live.holds(&value) => {
+            Some(live) if context.is_shared(live, &value) => {
                 plan.notes.push(Reason::Shared { profile, what: name, place: Place::VOLUMES.to_string() });
             }
             Some(_) => {
