@@ -15,6 +15,7 @@ const LABELS: [&str; 14] = [
 ];
 
 const BOLD: Style = Style::new().bold();
+const DENIED: Style = AnsiColor::Red.on_default().bold();
 const DIMMED: Style = Style::new().dimmed();
 
 /// A labelled row; its cells stand below those of the other rows of the same label.
@@ -65,7 +66,8 @@ pub(super) fn of(name: &str, decided: &Decided, trace: bool) -> String {
         }));
     }
     rows.sort_by_key(|row| LABELS.iter().position(|label| *label == row.label));
-    let mut text = format!("{BOLD}{}/{name}: {}{BOLD:#}\n", decided.namespace, headline(decided));
+    let style = if decision.outcome == Outcome::Denied { DENIED } else { BOLD };
+    let mut text = format!("{style}{}/{name}: {}{style:#}\n", decided.namespace, headline(decided));
     if !rows.is_empty() {
         text.push('\n');
     }
