@@ -57,8 +57,9 @@ impl Explain {
         }
         let text = match self.output {
             Output::Text => {
-                let texts =
-                    decided.iter().map(|(object, decided)| text::of(object.name(), decided, self.trace));
+                let size = terminal_size::terminal_size_of(std::io::stdout());
+                let screen = text::Screen { trace: self.trace, width: size.map(|(width, _)| width.0.into()) };
+                let texts = decided.iter().map(|(object, decided)| text::of(object.name(), decided, screen));
                 texts.collect::<Vec<String>>().join("\n")
             }
             Output::Json => {

@@ -15,6 +15,7 @@ const LABELS: [&str; 14] = [
 ];
 
 const BOLD: Style = Style::new().bold();
+const DENIED: Style = AnsiColor::Red.on_default().bold();
 const DIMMED: Style = Style::new().dimmed();
 
 /// A labelled row; its cells stand below those of the other rows of the same label.
@@ -29,8 +30,17 @@ impl Row {
     }
 }
 
-/// Explains one pod; with `trace`, every line of the trace as well.
-pub(super) fn of(name: &str, decided: &Decided, trace: bool) -> String {
+/// What is shown, and how wide.
+#[derive(Clone, Copy)]
+pub(super) struct Screen {
+    /// Whether every line of the trace is shown as well.
+    pub(super) trace: bool,
+    /// The terminal's columns; without one, nothing is broken into lines.
+    pub(super) width: Option<usize>,
+}
+
+/// Explains one pod.
+pub(super) fn of(name: &str, decided: &Decided, Screen { trace, width }: Screen) -> String {
     let decision = &decided.decision;
     let lines = decision.trace.lines();
     let mut rows: Vec<Row> = lines.iter().filter_map(|line| row(&line.reason)).collect();
@@ -65,17 +75,18 @@ pub(super) fn of(name: &str, decided: &Decided, trace: bool) -> String {
         }));
     }
     rows.sort_by_key(|row| LABELS.iter().position(|label| *label == row.label));
-    let mut text = format!("{BOLD}{}/{name}: {}{BOLD:#}\n", decided.namespace, headline(decided));
+    let style = if decision.outcome == Outcome::Denied { DENIED } else { BOLD };
+    let mut text = format!("{style}{}/{name}: {}{style:#}\n", decided.namespace, headline(decided));
     if !rows.is_empty() {
         text.push('\n');
     }
     for group in rows.chunk_by(|one, next| one.label == next.label) {
-        write(group, &mut text);
+        write(group, width, &mut text);
     }
     text
 }
 
-fn write(group: &[Row], text: &mut String) {
+fn write(group: &[Row], screen: Option<usize>, text: &mut String) {
     let columns = group.iter().map(|row| row.cells.len()).max().unwrap_or_default();
     let width = |column: usize| {
         let widths = group.iter().filter(|row| row.cells.len() > column + 1);
@@ -85,21 +96,37 @@ fn write(group: &[Row], text: &mut String) {
     for (index, row) in group.iter().enumerate() {
         let label = if index == 0 { row.label } else { "" };
         let style = if row.label == "warns" { AnsiColor::Yellow.on_default() } else { DIMMED };
-        let _ = write!(text, "  {style}{label:<10}{style:#}");
-        let last = row.cells.len().saturating_sub(1);
-        for (column, cell) in row.cells.iter().enumerate() {
-            let width = widths.get(column).copied().filter(|_| column < last).unwrap_or_default();
-            let gap = if column == 0 {
-                " "
-            } else if width == 0 && column < last {
-                ""
-            } else {
-                "  "
-            };
-            let _ = write!(text, "{gap}{cell:<width$}");
+        let _ = write!(text, "  {style}{label:<10}{style:#} ");
+        let Some((last, before)) = row.cells.split_last() else { continue };
+        let mut at = LABEL;
+        for (cell, width) in before.iter().zip(&widths).filter(|(_, width)| **width > 0) {
+            let _ = write!(text, "{cell:<width$}  ");
+            at += width + 2;
         }
-        text.push('\n');
+        let lines = broken(last, screen.map(|screen| screen.saturating_sub(at)));
+        let _ = writeln!(text, "{}", lines.join(&format!("\n{:at$}", "")));
     }
+}
+
+/// The columns before the first cell.
+const LABEL: usize = 13;
+/// In fewer columns, breaking a sentence helps nobody.
+const NARROW: usize = 24;
+
+/// A sentence in lines of so many columns, broken at spaces.
+fn broken(sentence: &str, width: Option<usize>) -> Vec<String> {
+    let Some(width) = width.filter(|width| *width >= NARROW) else { return vec![sentence.to_owned()] };
+    let mut lines: Vec<String> = Vec::new();
+    for word in sentence.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 fn headline(decided: &Decided) -> String {
@@ -250,4 +277,24 @@ pub(super) fn cut(value: &str) -> String {
         return line;
     }
     line.chars().take(LONGEST - 1).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_is_broken_at_spaces_where_there_is_a_terminal() {
+        let sentence = "one two three four five six seven";
+        assert_eq!(broken(sentence, None), [sentence]);
+        assert_eq!(broken(sentence, Some(24)), ["one two three four five", "six seven"]);
+        assert_eq!(broken(sentence, Some(5)), [sentence], "too narrow to help");
+        assert_eq!(broken(&"x".repeat(30), Some(24)), ["x".repeat(30)], "a long word stays whole");
+    }
+
+    #[test]
+    fn long_values_are_cut_and_stay_on_one_line() {
+        assert_eq!(cut("a\nb"), "a\\nb");
+        assert_eq!(cut(&"é".repeat(61)).chars().count(), LONGEST);
+    }
 }

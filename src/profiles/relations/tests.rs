@@ -1,0 +1,117 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::profiles::Severity;
+
+fn set(profiles: &[(Option<&str>, &str, Value)]) -> ProfileSet {
+    let mut set = ProfileSet::default();
+    for (namespace, name, spec) in profiles {
+        let scope = if namespace.is_some() { Scope::Namespace } else { Scope::Cluster };
+        let spec = serde_json::from_value(spec.clone()).unwrap();
+        set.insert(*namespace, name, Entry::new(name, scope, &spec).0);
+    }
+    set
+}
+
+fn said(profiles: &[(Option<&str>, &str, Value)], namespace: Option<&str>, name: &str) -> Vec<String> {
+    let set = set(profiles);
+    let findings = Relations::new(&set, namespace).of(name);
+    let word = |severity| if severity == Severity::Error { "error" } else { "warning" };
+    findings.iter().map(|finding| format!("{}: {finding}", word(finding.severity))).collect()
+}
+
+#[test]
+fn a_cycle_is_said_where_each_profile_asks_for_it() {
+    let three = [
+        (None, "a", json!({ "order": { "before": ["b"] } })),
+        (None, "b", json!({ "order": { "before": ["c"] } })),
+        (None, "c", json!({ "requires": ["d"], "order": { "before": ["a"] } })),
+        (None, "d", json!({})),
+    ];
+    for (name, wanted) in [
+        ("a", "error: spec.order.before[0]: the start order is a cycle: a → b → c → a"),
+        ("b", "error: spec.order.before[0]: the start order is a cycle: b → c → a → b"),
+        ("c", "error: spec.order.before[0]: the start order is a cycle: c → a → b → c"),
+    ] {
+        assert_eq!(said(&three, None, name), [wanted]);
+    }
+    assert!(said(&three, None, "d").is_empty());
+}
+
+#[test]
+fn profiles_that_require_each_other() {
+    let two = [(None, "a", json!({ "requires": ["b"] })), (None, "b", json!({ "requires": ["a"] }))];
+    assert_eq!(
+        said(&two, None, "a"),
+        ["error: spec.requires[0]: the profiles require each other in a circle: a → b → a"]
+    );
+    let asked_by_one =
+        [(None, "a", json!({ "requires": ["b"], "order": { "before": ["b"] } })), (None, "b", json!({}))];
+    assert_eq!(
+        said(&asked_by_one, None, "a"),
+        ["error: spec.order.before[0]: the start order is a cycle: a → b → a"]
+    );
+    assert!(said(&asked_by_one, None, "b").is_empty(), "it asks for nothing");
+}
+
+#[test]
+fn an_order_against_the_sides_is_a_cycle() {
+    let two = [
+        (None, "a", json!({ "order": { "after": ["b"] } })),
+        (None, "b", json!({ "order": { "position": "Last" } })),
+    ];
+    let said = said(&two, None, "a");
+    assert!(said[0].starts_with("error: spec.order.after[0]: the start order is a cycle: b → a → b;"));
+}
+
+#[test]
+fn a_name_that_means_nothing_is_a_warning_with_what_was_meant() {
+    let some = [
+        (None, "a", json!({ "order": { "after": ["valt"] }, "requires": ["other", "local"] })),
+        (None, "vault", json!({})),
+        (Some("shop"), "local", json!({ "order": { "before": ["nothing"] } })),
+    ];
+    assert_eq!(
+        said(&some, None, "a"),
+        [
+            "warning: spec.order.after[0]: there is no profile \"valt\" here, so this orders nothing; did you mean \"vault\"?",
+            "warning: spec.requires[0]: there is no profile \"other\" here, and without it this one cannot be injected",
+        ]
+    );
+    let own = said(&some, Some("shop"), "local");
+    assert_eq!(own.len(), 1, "{own:?}");
+    assert!(own[0].contains("no profile \"nothing\""), "{own:?}");
+}
+
+#[test]
+fn a_namespaces_profile_that_a_mandatory_one_beats() {
+    let mandatory = json!({ "enforcement": "Mandatory", "match": { "namespaceSelector": {} } });
+    let two = [(None, "a", mandatory), (Some("shop"), "a", json!({ "requires": ["nobody"] }))];
+    assert_eq!(
+        said(&two, Some("shop"), "a"),
+        [
+            "warning: metadata.name: the Mandatory ClusterSidecarProfile \"a\" beats it, so it is never injected"
+        ]
+    );
+    assert!(said(&two, None, "a").is_empty());
+}
+
+#[test]
+fn containers_of_one_name_in_two_profiles_that_match_by_themselves() {
+    let proxy = |matching: Value| {
+        json!({ "match": matching, "template": { "spec": { "initContainers": [
+        { "name": "proxy", "image": "p:1", "restartPolicy": "Always" } ] } } })
+    };
+    let selects = |value: &str| json!({ "podSelector": { "matchLabels": { "mesh": value } } });
+    let two = [(None, "a", proxy(json!({}))), (None, "b", proxy(selects("on")))];
+    assert_eq!(
+        said(&two, None, "a"),
+        [
+            "warning: spec.template.spec.initContainers[0].name: profile \"b\" has a container \"proxy\", too, and both match by themselves; a pod that both match can have only one of them"
+        ]
+    );
+    let apart = [(None, "a", proxy(selects("off"))), (None, "b", proxy(selects("on")))];
+    assert!(said(&apart, None, "a").is_empty(), "no pod has both labels");
+    let one_is_asked_for = [(None, "a", proxy(json!({}))), (None, "b", proxy(Value::Null))];
+    assert!(said(&one_is_asked_for, None, "a").is_empty());
+}
