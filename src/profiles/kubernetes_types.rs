@@ -70,17 +70,30 @@ pub(crate) fn container_problem(container: &Value) -> Option<(String, String)> {
 /// The first thing that Kubernetes' own types say against what is put into a place of the pod; the path
 /// begins inside it.
 pub(crate) fn problem_in(place: &Place, key: &str, value: &Value) -> Option<(String, String)> {
-    match place {
-        Place::Spec(SpecList::InitContainers | SpecList::Containers) => problem::<Container>(value),
-        Place::Spec(SpecList::Volumes) => problem::<Volume>(value),
-        Place::Spec(list) => problem::<PodSpec>(&json!({ list.name(): [value] })),
-        Place::Dns(list) => problem::<PodSpec>(&json!({ "dnsConfig": { list.name(): [value] } })),
-        Place::Container { field, .. } => problem::<Container>(&json!({ "name": "", field.name(): [value] })),
-        Place::Map(Map::SecurityContext) => problem::<PodSpec>(&json!({ "securityContext": { key: value } })),
-        Place::Map(Map::Spec) => problem::<PodSpec>(&json!({ key: value })),
-        Place::Map(Map::Labels | Map::Annotations) => (!value.is_string() && !value.is_null())
-            .then(|| (String::new(), format!("{value} is not a string; write string(…) around it"))),
-    }
+    let list = |name: &str| (json!({ name: [value] }), format!("{name}[0]"));
+    let ((spec, around), is_container) = match place {
+        Place::Spec(SpecList::InitContainers | SpecList::Containers) => return problem::<Container>(value),
+        Place::Spec(SpecList::Volumes) => return problem::<Volume>(value),
+        Place::Spec(field) => (list(field.name()), false),
+        Place::Dns(field) => {
+            let (dns, around) = list(field.name());
+            ((json!({ "dnsConfig": dns }), format!("dnsConfig.{around}")), false)
+        }
+        Place::Container { field, .. } => (list(field.name()), true),
+        Place::Map(Map::SecurityContext) => {
+            ((json!({ "securityContext": { key: value } }), format!("securityContext.{key}")), false)
+        }
+        Place::Map(Map::Spec) => ((json!({ key: value }), key.to_owned()), false),
+        Place::Map(Map::Labels | Map::Annotations) => {
+            let message = || format!("{value} is not a string; write string(…) around it");
+            return (!value.is_string() && !value.is_null()).then(|| (String::new(), message()));
+        }
+    };
+    let found = if is_container { problem::<Container>(&spec) } else { problem::<PodSpec>(&spec) };
+    found.map(|(path, message)| {
+        let inside = path.strip_prefix(&around).unwrap_or(&path).trim_start_matches('.').to_owned();
+        (inside, message)
+    })
 }
 
 fn problem<T: DeserializeOwned>(value: &Value) -> Option<(String, String)> {
