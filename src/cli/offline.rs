@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::autoscaling::{self, HpaWithoutRequest};
 use super::live::{Live, ObjectName};
 use super::manifests::{self, Manifest};
-use super::workload::{TemplatePath, pod_of, pod_pointer};
+use super::workload::{TemplatePath, as_seen, as_written, pod_of, pod_pointer};
 use super::world::World;
 use crate::api::keys;
 use crate::engine::{Decision, Namespace, Settings, inject};
@@ -125,9 +125,10 @@ impl Inputs {
         let name = in_namespace(&manifest);
         let namespace = world.namespaces.get(&name).cloned().unwrap_or_else(|| self.unknown(&name));
         let settings = Settings { cluster: self.cluster_values.clone(), ..Settings::default() };
-        let decision = inject(&Json::from(&pod), &namespace, &world.profiles, &settings);
-        let mut after = pod;
+        let mut after = as_seen(&pod, &manifest, &pointer, &name);
+        let decision = inject(&Json::from(&after), &namespace, &world.profiles, &settings);
         json_patch::patch(&mut after, &decision.patch).context("the patch does not apply")?;
+        let after = as_written(after, &pod);
         let autoscaling = autoscalers
             .iter()
             .filter(|autoscaler| in_namespace(autoscaler) == name)

@@ -56,6 +56,50 @@ pub(super) fn pod_of(manifest: &Manifest, pointer: &str) -> Option<Value> {
     Some(pod)
 }
 
+/// What the API server adds to a pod before a webhook sees it: where it is, and the name that its controller
+/// has one generated from.
+const SEEN: [&str; 2] = ["namespace", "generateName"];
+
+/// The pod as the webhook would see it, so that expressions read the same here and there.
+pub(super) fn as_seen(pod: &Value, manifest: &Manifest, pointer: &str, namespace: &str) -> Value {
+    let mut seen = pod.clone();
+    let Some(fields) = seen.as_object_mut() else { return seen };
+    fields.remove("status");
+    let metadata = fields.entry("metadata").or_insert(Value::Null);
+    if metadata.is_null() {
+        *metadata = json!({});
+    }
+    let Some(metadata) = metadata.as_object_mut() else { return seen };
+    metadata.remove("managedFields");
+    metadata.insert("namespace".to_owned(), json!(namespace));
+    if !pointer.is_empty() {
+        metadata.insert("generateName".to_owned(), json!(format!("{}-", manifest.name())));
+    }
+    seen
+}
+
+/// What became of a pod, without what only the webhook sees.
+pub(super) fn as_written(mut after: Value, pod: &Value) -> Value {
+    let written = pod.get("metadata");
+    if let Some(fields) = after.as_object_mut() {
+        if let Some(status) = pod.get("status") {
+            fields.insert("status".to_owned(), status.clone());
+        }
+        if let Some(metadata) = fields.get_mut("metadata").and_then(Value::as_object_mut) {
+            for name in SEEN.into_iter().chain(["managedFields"]) {
+                match written.and_then(|metadata| metadata.get(name)) {
+                    Some(value) => metadata.insert(name.to_owned(), value.clone()),
+                    None => metadata.remove(name),
+                };
+            }
+            if metadata.is_empty() && written.is_none() {
+                fields.remove("metadata");
+            }
+        }
+    }
+    after
+}
+
 /// The object with another pod in the template's place.
 pub(super) fn with_pod(mut object: Value, pointer: &str, pod: Value) -> Value {
     if pointer.is_empty() {
@@ -90,6 +134,23 @@ mod tests {
         assert_eq!(pod["kind"], "Pod");
         assert_eq!(pod["metadata"]["labels"]["a"], "b");
         assert_eq!(with_pod(cron.object.clone(), pointer, pod), cron.object);
+    }
+
+    #[test]
+    fn what_the_webhook_sees_besides_is_not_written() {
+        let deployment = manifest(json!({ "kind": "Deployment", "metadata": { "name": "web" } }));
+        for pod in [json!({ "spec": {} }), json!({ "metadata": { "labels": { "a": "b" } }, "spec": {} })] {
+            let seen = as_seen(&pod, &deployment, "/spec/template", "shop");
+            assert_eq!(
+                (&seen["metadata"]["namespace"], &seen["metadata"]["generateName"]),
+                (&json!("shop"), &json!("web-"))
+            );
+            assert_eq!(as_written(seen, &pod), pod);
+        }
+        let stored = json!({ "metadata": { "name": "a", "namespace": "b", "managedFields": [1] }, "spec": {}, "status": { "phase": "Running" } });
+        let seen = as_seen(&stored, &manifest(stored.clone()), "", "b");
+        assert!(seen.get("status").is_none() && seen["metadata"].get("managedFields").is_none());
+        assert_eq!(as_written(seen, &stored), stored);
     }
 
     #[test]
