@@ -64,6 +64,12 @@ pub fn volume_problem(volume: &Value) -> Option<(String, String)> {
 }
 
 fn problem<T: DeserializeOwned + Serialize>(value: &Value) -> Option<(String, String)> {
+    // Nearly always there is none; only a message needs to know where it is.
+    if T::deserialize(value)
+        .is_ok_and(|typed| serde_json::to_value(typed).is_ok_and(|known| has(&known, value)))
+    {
+        return None;
+    }
     let mut findings = Findings::default();
     check::<T>("", value, &mut findings);
     findings
@@ -160,6 +166,22 @@ fn report_unknown(path: &str, given: &Value, known: &Value, findings: &mut Findi
             }
         }
         _ => {}
+    }
+}
+
+/// Whether a typed round trip lost nothing.
+fn has(known: &Value, given: &Value) -> bool {
+    match (given, known) {
+        (Value::Object(given), Value::Object(known)) => {
+            given.iter().all(|(field, value)| match known.get(field) {
+                Some(inner) => has(inner, value),
+                None => value.is_null(),
+            })
+        }
+        (Value::Array(given), Value::Array(known)) => {
+            given.iter().zip(known).all(|(value, inner)| has(inner, value))
+        }
+        _ => true,
     }
 }
 
