@@ -29,10 +29,10 @@ mod validity;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use json_patch::Patch;
 use serde_json::Value;
 
 pub use self::cost::Cost;
+pub use self::patch::Patch;
 pub use self::reason::{Level, Reason};
 pub use self::trace::{Line, Step, Trace};
 use crate::api::{InjectedProfile, InjectionStatus, keys};
@@ -114,11 +114,11 @@ impl Decision {
         self.trace.lines().iter().map(|line| &line.reason).filter(|reason| reason.level() == Level::Warning)
     }
 
-    /// The names that the pod or its namespace chose and that mean no profile here.
-    pub fn unknown_profiles(&self) -> Vec<&str> {
+    /// The name that the pod or its namespace chose and that means no profile here.
+    pub fn unknown_profile(&self) -> Option<&str> {
         match &self.reason {
-            Reason::ProfileNotFound { name, .. } => vec![name],
-            _ => Vec::new(),
+            Reason::ProfileNotFound { name, .. } => Some(name),
+            _ => None,
         }
     }
 }

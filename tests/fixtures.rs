@@ -70,7 +70,7 @@ fn inject(pod: &Value, namespace: &Namespace, profiles: &ProfileSet, settings: &
 
 fn apply(pod: &Value, decision: &Decision) -> Value {
     let mut patched = pod.clone();
-    json_patch::patch(&mut patched, &decision.patch).expect("the patch applies");
+    json_patch::patch(&mut patched, &decision.patch.operations()).expect("the patch applies");
     patched
 }
 
@@ -86,6 +86,7 @@ fn describe(pod: &Value, decision: &Decision) -> Value {
     if decision.outcome != Outcome::Denied {
         described["operations"] = decision
             .patch
+            .operations()
             .iter()
             .map(|operation| {
                 let value = serde_json::to_value(operation).unwrap();

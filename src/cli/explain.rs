@@ -169,7 +169,7 @@ fn row(reason: &Reason) -> Option<Row> {
 /// The start order of all containers, ours and the pod's own.
 fn order(decided: &Decided) -> String {
     let mut pod = decided.pod.clone();
-    if json_patch::patch(&mut pod, &decided.decision.patch).is_err() {
+    if json_patch::patch(&mut pod, &decided.decision.patch.operations()).is_err() {
         return String::new();
     }
     let ours: Vec<&String> =

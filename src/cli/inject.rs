@@ -72,7 +72,7 @@ impl Inject {
 
 fn injected(object: &Value, decided: &Decided) -> anyhow::Result<Value> {
     let mut pod = decided.pod.clone();
-    json_patch::patch(&mut pod, &decided.decision.patch).context("the patch does not apply")?;
+    json_patch::patch(&mut pod, &decided.decision.patch.operations()).context("the patch does not apply")?;
     Ok(with_pod(object.clone(), &decided.pointer, pod))
 }
 
