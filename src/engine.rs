@@ -29,10 +29,10 @@ mod validity;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use json_patch::Patch;
 use serde_json::Value;
 
 pub use self::cost::Cost;
+pub use self::patch::Patch;
 pub use self::reason::{ChoicePlace, Level, Owner, Reason, SetBy};
 pub use self::trace::{Line, Step, Trace};
 use crate::api::{InjectedProfile, InjectionStatus, keys};

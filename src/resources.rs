@@ -6,18 +6,15 @@
 //! <https://github.com/kubernetes/enhancements/tree/master/keps/sig-node/2837-pod-level-resource-spec>.
 //! It knows nothing of JSON, and nothing of nodes, quotas or limit ranges.
 
+mod list;
 mod problems;
 
-use std::collections::BTreeMap;
 use std::fmt;
 
+pub use list::ResourceList;
 pub use problems::{Problem, problems};
 
 use crate::quantity::Quantity;
-
-/// Quantities by the name of their resource: `cpu` in cores, `memory` in bytes, `hugepages-2Mi`,
-/// `ephemeral-storage`, `example.com/device` …
-pub type ResourceList = BTreeMap<String, Quantity>;
 
 const CPU: &str = "cpu";
 const MEMORY: &str = "memory";
@@ -48,8 +45,8 @@ impl Container {
     /// thousandths, and requested up to the limit where nothing is requested.
     pub fn new(name: impl Into<String>, kind: Kind, requests: ResourceList, limits: ResourceList) -> Self {
         let (mut requests, limits) = (rounded(requests), rounded(limits));
-        for (resource, limit) in &limits {
-            requests.entry(resource.clone()).or_insert(*limit);
+        for (resource, limit) in limits.iter() {
+            requests.set_if_absent(resource, limit);
         }
         Self { name: name.into(), kind, requests, limits }
     }
@@ -110,19 +107,19 @@ impl PodLevel {
         if self.requests.is_empty() && self.limits.is_empty() {
             return self;
         }
-        for (resource, limit) in together(containers, Container::limits) {
-            if is_huge_pages(&resource) && !self.requests.contains_key(&resource) {
-                self.limits.entry(resource).or_insert(limit);
+        for (resource, limit) in together(containers, Container::limits).iter() {
+            if is_huge_pages(resource) && self.requests.get(resource).is_none() {
+                self.limits.set_if_absent(resource, limit);
             }
         }
         if !self.limits.is_empty() {
-            for (resource, request) in together(containers, Container::requests) {
+            for (resource, request) in together(containers, Container::requests).iter() {
                 if resource == CPU || resource == MEMORY {
-                    self.requests.entry(resource).or_insert(request);
+                    self.requests.set_if_absent(resource, request);
                 }
             }
             for (resource, limit) in self.limits.iter().filter(|(resource, _)| is_pod_level(resource)) {
-                self.requests.entry(resource.clone()).or_insert(*limit);
+                self.requests.set_if_absent(resource, limit);
             }
         }
         self
@@ -158,9 +155,10 @@ pub fn effective_limits(
     if let Some(pod_level) = pod_level {
         replace(&mut limits, &pod_level.clone().with_defaults(containers).limits);
     }
-    for (resource, limit) in limits.iter_mut().filter(|(_, limit)| !limit.is_zero()) {
-        *limit = overhead.get(resource).map_or(*limit, |more| limit.saturating_add(*more));
-    }
+    limits.change(|resource, limit| match overhead.get(resource) {
+        Some(more) if !limit.is_zero() => limit.saturating_add(more),
+        _ => limit,
+    });
     limits
 }
 
@@ -226,45 +224,40 @@ fn together(containers: &[Container], list: impl Fn(&Container) -> &ResourceList
             Kind::Init => {
                 let mut beside_sidecars = sidecars.clone();
                 add(&mut beside_sidecars, own);
-                raise(&mut starting, beside_sidecars);
+                raise(&mut starting, &beside_sidecars);
             }
         }
     }
-    raise(&mut running, starting);
+    raise(&mut running, &starting);
     running
 }
 
 fn add(total: &mut ResourceList, more: &ResourceList) {
-    for (resource, quantity) in more {
-        total
-            .entry(resource.clone())
-            .and_modify(|total| *total = total.saturating_add(*quantity))
-            .or_insert(*quantity);
+    for (resource, quantity) in more.iter() {
+        total.merge(resource, quantity, Quantity::saturating_add);
     }
 }
 
-fn raise(total: &mut ResourceList, least: ResourceList) {
-    for (resource, quantity) in least {
-        let total = total.entry(resource).or_insert(quantity);
-        *total = quantity.max(*total);
+fn raise(total: &mut ResourceList, least: &ResourceList) {
+    for (resource, quantity) in least.iter() {
+        total.merge(resource, quantity, |there, least| least.max(there));
     }
 }
 
 fn replace(total: &mut ResourceList, pod_level: &ResourceList) {
-    let pod_level = pod_level.iter().filter(|(resource, _)| is_pod_level(resource));
-    total.extend(pod_level.map(|(resource, quantity)| (resource.clone(), *quantity)));
+    for (resource, quantity) in pod_level.iter().filter(|(resource, _)| is_pod_level(resource)) {
+        total.set(resource, quantity);
+    }
 }
 
-fn rounded(list: ResourceList) -> ResourceList {
-    list.into_iter().map(|(resource, quantity)| (resource, quantity.ceil_milli())).collect()
+fn rounded(mut list: ResourceList) -> ResourceList {
+    list.change(|_, quantity| quantity.ceil_milli());
+    list
 }
 
 fn cpu_and_memory(list: &ResourceList) -> ResourceList {
-    [CPU, MEMORY]
-        .into_iter()
-        .filter_map(|resource| Some((resource.to_owned(), *list.get(resource)?)))
-        .filter(|(_, quantity)| *quantity > Quantity::ZERO)
-        .collect()
+    let quantities = [CPU, MEMORY].into_iter().filter_map(|resource| Some((resource, list.get(resource)?)));
+    quantities.filter(|(_, quantity)| *quantity > Quantity::ZERO).collect()
 }
 
 /// Whether a pod can have the resource as a whole.

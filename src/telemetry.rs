@@ -155,9 +155,9 @@ impl Metrics {
     }
 
     /// Counts the profiles that a pod got.
-    pub fn count_profiles(&self, profiles: &[&str]) {
+    pub fn count_profiles<'a>(&self, profiles: impl Iterator<Item = &'a str>) {
         for profile in profiles {
-            self.injections.get_or_create(&OfProfile { profile: (*profile).to_owned() }).inc();
+            self.injections.get_or_create(&OfProfile { profile: profile.to_owned() }).inc();
         }
     }
 

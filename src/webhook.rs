@@ -12,4 +12,5 @@ mod validate;
 
 pub use decide::{Entry, Lookup};
 pub use listener::{Limits, Listener};
+pub use mutate::{Reply, answer};
 pub use router::{State, metrics_router, router};

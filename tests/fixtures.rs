@@ -35,6 +35,7 @@ fn describe(pod: &Value, decision: &Decision) -> Value {
     if decision.outcome != Outcome::Denied {
         described["operations"] = decision
             .patch
+            .operations()
             .iter()
             .map(|operation| {
                 let value = serde_json::to_value(operation).unwrap();

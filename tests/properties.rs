@@ -241,7 +241,7 @@ fn inject(pod: &Value, namespace: &Namespace, profiles: &ProfileSet, settings: &
 
 fn apply(pod: &Value, decision: &Decision) -> Value {
     let mut patched = pod.clone();
-    json_patch::patch(&mut patched, &decision.patch).unwrap();
+    json_patch::patch(&mut patched, &decision.patch.operations()).unwrap();
     patched
 }
 

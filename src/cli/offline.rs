@@ -127,7 +127,7 @@ impl Inputs {
         let settings = Settings { cluster: self.cluster_values.clone(), ..Settings::default() };
         let mut after = as_seen(&pod, &manifest, &pointer, &name);
         let decision = inject(&Json::from(&after), &namespace, &world.profiles, &settings);
-        json_patch::patch(&mut after, &decision.patch).context("the patch does not apply")?;
+        json_patch::patch(&mut after, &decision.patch.operations()).context("the patch does not apply")?;
         let after = as_written(after, &pod);
         let autoscaling = autoscalers
             .iter()

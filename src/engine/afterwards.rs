@@ -9,7 +9,6 @@ use super::validity::injected_containers;
 use super::{Reason, Trace, cost};
 use crate::api::{ProfileName, nearest};
 use crate::fields::{ContainerKind, Place};
-use crate::json::{Json, field, items, text};
 use crate::profiles::Profile;
 use crate::resources::Qos;
 
@@ -121,7 +120,7 @@ fn ports(merged: &Merged<'_>, trace: &mut Trace) {
                 continue;
             }
             let name = container.name().unwrap_or_default();
-            let ours = listens(&container.json());
+            let ours = listens(container);
             if ours.is_empty() {
                 continue;
             }
@@ -132,7 +131,7 @@ fn ports(merged: &Merged<'_>, trace: &mut Trace) {
                     if other_name == name || seen_clashes.contains(&pair) {
                         continue;
                     }
-                    let taken = listens(&other.json());
+                    let taken = listens(other);
                     if let Some(port) = ours.iter().find(|port| taken.contains(port)) {
                         trace.add(Reason::PortClash {
                             profile: injected.name.clone(),
@@ -153,30 +152,27 @@ fn stays(place: &Place, container: Seen<'_>) -> bool {
     *place == Place::CONTAINERS || container.text("restartPolicy") == Some("Always")
 }
 
-fn listens(container: &Json<'_>) -> Vec<String> {
-    let port = |port: &Json<'_>| {
-        let number = field(port, "containerPort").and_then(Json::as_i64)?;
-        Some(match text(port, "protocol") {
+fn listens(container: Seen<'_>) -> Vec<String> {
+    let port = |port: Seen<'_>| {
+        let number = port.field("containerPort")?.integer()?;
+        Some(match port.text("protocol") {
             None | Some("TCP") => number.to_string(),
             Some(protocol) => format!("{number}/{protocol}"),
         })
     };
-    items(field(container, "ports")).iter().filter_map(port).collect()
+    container.items("ports").filter_map(port).collect()
 }
 
 /// The first injected container whose cpu and memory are not limited to what it requests.
 fn not_guaranteed(merged: &Merged<'_>) -> Option<String> {
     let containers = merged.profiles.iter().flat_map(|injected| injected_containers(&merged.pod, injected));
     containers.into_iter().find_map(|(_, seen)| {
-        let container = seen.json();
-        let resources = field(&container, "resources");
-        let is_limited = |name: &str| {
-            resources.and_then(|r| field(r, "limits")).and_then(|limits| field(limits, name)).is_some_and(
-                |limit| {
-                    let request = resources.and_then(|r| field(r, "requests")).and_then(|r| field(r, name));
-                    request.is_none_or(|request| request == limit)
-                },
-            )
+        let resources = seen.field("resources");
+        let of = |list, name| resources.and_then(|resources| resources.field(list)?.field(name));
+        let is_limited = |name| match (of("limits", name), of("requests", name)) {
+            (None, _) => false,
+            (Some(_), None) => true,
+            (Some(limit), Some(request)) => request.json() == limit.json(),
         };
         (!is_limited("cpu") || !is_limited("memory")).then(|| seen.name().unwrap_or_default().to_owned())
     })
@@ -184,7 +180,7 @@ fn not_guaranteed(merged: &Merged<'_>) -> Option<String> {
 
 fn grace_period(merged: &Merged<'_>, trace: &mut Trace) {
     let live = merged.pod.get(&Place::Map(crate::fields::Map::Spec), "terminationGracePeriodSeconds");
-    let Some(seconds) = live.and_then(|live| live.integer()).filter(|s| *s <= SHORT_GRACE_PERIOD) else {
+    let Some(seconds) = live.and_then(Seen::integer).filter(|s| *s <= SHORT_GRACE_PERIOD) else {
         return;
     };
     let has_sidecar = merged.profiles.iter().any(|injected| {

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::merge::is_auto;
-use super::pod::Pod;
+use super::pod::{Pod, Seen};
 use crate::fields::{ContainerKind, Place};
-use crate::json::{Json, field, text};
+use crate::json::field;
 use crate::quantity::Quantity;
 use crate::resources::{Container, Kind, PodLevel, Qos, ResourceList, effective_requests, qos};
 
@@ -63,71 +63,60 @@ impl Demand {
 /// What the pod asked for before any profile.
 pub(super) fn came(pod: &Pod<'_>) -> Demand {
     let untouched = Pod::new(pod.author());
-    let mut demand = of(&untouched, untouched.author());
+    let spec = field(pod.author(), "spec").map(Seen::Came);
+    let containers = containers(&untouched);
     // The API server has done it to every pod that it shows us; a manifest may still lack it.
-    demand.pod_level = demand.pod_level.map(|level| level.with_defaults(&demand.containers));
-    demand
+    let pod_level = spec
+        .and_then(|spec| spec.field("resources"))
+        .map(|level| PodLevel::new(quantities(level, "requests"), quantities(level, "limits")))
+        .map(|level| level.with_defaults(&containers));
+    let overhead = spec.map(|spec| quantities(spec, "overhead")).unwrap_or_default();
+    Demand { containers, pod_level, overhead }
 }
 
-/// What it asks for now.
-pub(super) fn now(pod: &Pod<'_>) -> Demand {
-    let mut demand = of(pod, pod.author());
-    let before = came(pod);
-    demand.pod_level = before.pod_level;
-    demand
+/// What it asks for now, that before is `came`.
+pub(super) fn now(pod: &Pod<'_>, came: &Demand) -> Demand {
+    let (pod_level, overhead) = (came.pod_level.clone(), came.overhead.clone());
+    Demand { containers: containers(pod), pod_level, overhead }
 }
 
 /// What the profiles in the pod cost.
 pub(super) fn of_injection(pod: &Pod<'_>) -> Cost {
-    let (before, after) = (came(pod), now(pod));
+    let before = came(pod);
+    let after = now(pod, &before);
     let (old, new) = (before.requests(), after.requests());
     let mut requests = BTreeMap::new();
-    for name in old.keys().chain(new.keys()) {
-        let of = |list: &ResourceList| list.get(name).copied().unwrap_or(Quantity::ZERO);
+    for (name, _) in old.iter().chain(new.iter()) {
+        let of = |list: &ResourceList| list.get(name).unwrap_or(Quantity::ZERO);
         if let Some(more) = of(&new).checked_sub(of(&old)).filter(|more| !more.is_zero()) {
-            requests.insert(name.clone(), more);
+            requests.insert(name.to_owned(), more);
         }
     }
     Cost { requests, qos_before: before.qos(), qos_after: after.qos() }
 }
 
-fn of(pod: &Pod<'_>, author: &Json<'_>) -> Demand {
-    let mut containers = Vec::new();
-    for kind in ContainerKind::ALL {
+fn containers(pod: &Pod<'_>) -> Vec<Container> {
+    let of_kind = |kind: ContainerKind| {
         // A container that is left to a profile asks for nothing before it is taken up.
-        for seen in pod.elements(&Place::Spec(kind.list())).filter(|seen| !is_auto(*seen)) {
-            containers.push(container(kind, &seen.json()));
-        }
-    }
-    let spec = field(author, "spec");
-    let pod_level = spec
-        .and_then(|spec| field(spec, "resources"))
-        .map(|level| PodLevel::new(quantities(level, "requests"), quantities(level, "limits")));
-    let overhead = spec.map(|spec| quantities(spec, "overhead")).unwrap_or_default();
-    Demand { containers, pod_level, overhead }
+        let containers = pod.elements(&Place::Spec(kind.list())).filter(|seen| !is_auto(*seen));
+        containers.map(move |seen| container(kind, seen)).collect::<Vec<_>>()
+    };
+    ContainerKind::ALL.into_iter().flat_map(of_kind).collect()
 }
 
 /// What a container asks for.
-fn container(list: ContainerKind, container: &Json<'_>) -> Container {
-    let kind = match (list, text(container, "restartPolicy")) {
+pub(super) fn container(list: ContainerKind, container: Seen<'_>) -> Container {
+    let kind = match (list, container.text("restartPolicy")) {
         (ContainerKind::App, _) => Kind::App,
         (ContainerKind::Init, Some("Always")) => Kind::NativeSidecar,
         (ContainerKind::Init, _) => Kind::Init,
     };
-    let resources = field(container, "resources");
+    let resources = container.field("resources");
     let list = |name| resources.map(|resources| quantities(resources, name)).unwrap_or_default();
-    Container::new(text(container, "name").unwrap_or_default(), kind, list("requests"), list("limits"))
+    Container::new(container.name().unwrap_or_default(), kind, list("requests"), list("limits"))
 }
 
-fn quantities(parent: &Json<'_>, name: &str) -> ResourceList {
-    let fields = field(parent, name)
-        .and_then(Json::as_object)
-        .into_iter()
-        .flat_map(serde_json_borrow::ObjectAsVec::iter);
-    let quantity = |value: &Json<'_>| match value {
-        Json::Str(text) => text.parse().ok(),
-        Json::Number(_) => value.to_string().parse().ok(),
-        _ => None,
-    };
-    fields.filter_map(|(name, value)| Some((name.to_owned(), quantity(value)?))).collect()
+fn quantities(parent: Seen<'_>, name: &str) -> ResourceList {
+    let fields = parent.field(name).into_iter().flat_map(Seen::fields);
+    fields.filter_map(|(name, value)| Some((name, value.quantity()?))).collect()
 }

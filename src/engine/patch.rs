@@ -4,18 +4,21 @@
 //! rewritten list. In a list removals come first, from the end; then insertions from the start, each at its
 //! place in the finished list; then what changed inside elements that stayed.
 
+mod text;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use json_patch::jsonptr::PointerBuf;
-use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation};
-use serde_json::{Map as Fields, Value};
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
+use serde_json::Value;
 
 use super::holds::same;
 use super::pod::{Pod, Slot};
 use crate::fields::lists::{is_keyed, key_of};
 use crate::fields::{ContainerKind, DnsList, Map, Place, SpecList};
 use crate::json::{Json, field, text};
+pub use text::Patch;
+use text::Text;
 
 /// The operations that make the changes to a pod.
 pub(super) fn of(pod: &Pod<'_>) -> Patch {
@@ -31,9 +34,7 @@ pub(super) fn of(pod: &Pod<'_>) -> Patch {
                 let came = field(container, list.name());
                 writer.within("spec", |writer| {
                     writer.within(kind.list().name(), |writer| {
-                        writer.within(index.to_string(), |writer| {
-                            writer.list_field(list.name(), came, slots);
-                        });
+                        writer.within_element(index, |writer| writer.list_field(list.name(), came, slots));
                     });
                 });
             }
@@ -44,7 +45,7 @@ pub(super) fn of(pod: &Pod<'_>) -> Patch {
     for map in Map::ALL {
         writer.keys(pod, map);
     }
-    Patch(writer.operations)
+    writer.text.done()
 }
 
 /// Whether the operations, applied by a library of others, make what was merged. Tests run with it; what is
@@ -52,7 +53,7 @@ pub(super) fn of(pod: &Pod<'_>) -> Patch {
 pub(super) fn makes(patch: &Patch, came: &Json<'_>, merged: &Json<'_>) -> bool {
     let mut patched = Value::from(came);
     let mut merged = Value::from(merged);
-    let applies = json_patch::patch(&mut patched, patch).is_ok();
+    let applies = json_patch::patch(&mut patched, &patch.operations()).is_ok();
     drop_empty(&mut patched);
     drop_empty(&mut merged);
     applies && patched == merged
@@ -88,10 +89,53 @@ fn container<'a>(pod: &Pod<'a>, kind: ContainerKind, name: &str) -> Option<(usiz
 
 #[derive(Default)]
 struct Writer {
-    operations: Vec<PatchOperation>,
+    text: Text,
     /// Objects directly under the root that the pod came without and that were made.
     made: Vec<&'static str>,
-    path: Vec<Cow<'static, str>>,
+}
+
+/// The elements of a list, as they are written.
+struct Elements<'s> {
+    before: &'s [Json<'s>],
+    slots: &'s [Slot<'s>],
+}
+
+/// An object of which only some fields are there yet, written with those that are missing around it.
+struct Nested<'s, T> {
+    missing: &'s [&'static str],
+    fields: &'s [(&'s str, T)],
+}
+
+impl Serialize for Elements<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.slots.iter().map(|slot| Element { before: self.before, slot }))
+    }
+}
+
+impl<T: Serialize> Serialize for Nested<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Some((first, missing)) = self.missing.split_first() else {
+            return serializer.collect_map(self.fields.iter().map(|(name, value)| (name, value)));
+        };
+        let mut map = serializer.serialize_map(Some(1))?;
+        map.serialize_entry(first, &Nested { missing, fields: self.fields })?;
+        map.end()
+    }
+}
+
+/// One of them.
+struct Element<'s> {
+    before: &'s [Json<'s>],
+    slot: &'s Slot<'s>,
+}
+
+impl Serialize for Element<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.slot {
+            Slot::Kept(index) => self.before.get(*index).serialize(serializer),
+            Slot::Changed(_, value) | Slot::Added(value) => value.serialize(serializer),
+        }
+    }
 }
 
 impl Writer {
@@ -101,12 +145,10 @@ impl Writer {
         self.within(name, |writer| match (came, slots) {
             // A pod always has containers, if only an empty list of them.
             (Some(_), []) if name == SpecList::Containers.name() => writer.list(before, slots),
-            (Some(_), []) if !before.is_empty() => writer.remove(),
+            (Some(_), []) if !before.is_empty() => writer.text.remove(),
             (_, []) => {}
             (Some(Json::Array(_)), slots) => writer.list(before, slots),
-            (_, slots) => {
-                writer.add(&Value::Array(slots.iter().map(|slot| value_of(before, slot)).collect()));
-            }
+            (_, slots) => writer.text.add(&Elements { before, slots }),
         });
     }
 
@@ -126,19 +168,19 @@ impl Writer {
             }
         }
         for (index, _) in is_kept.iter().enumerate().rev().filter(|(_, kept)| !**kept) {
-            self.within(index.to_string(), Self::remove);
+            self.within_element(index, |writer| writer.text.remove());
         }
         let mut next = stays.iter().copied().peekable();
         for (index, slot) in slots.iter().enumerate() {
             if next.next_if_eq(&index).is_none() {
-                self.within(index.to_string(), |writer| writer.add(&value_of(before, slot)));
+                self.within_element(index, |writer| writer.text.add(&Element { before, slot }));
             }
         }
         for index in stays {
             if let Some(Slot::Changed(old, value)) = slots.get(index)
                 && let Some(old) = before.get(*old)
             {
-                self.within(index.to_string(), |writer| writer.values("", old, value));
+                self.within_element(index, |writer| writer.values("", old, value));
             }
         }
     }
@@ -151,16 +193,14 @@ impl Writer {
             self.dns_lists(dns, &changed);
             return;
         }
-        let lists: Fields<String, Value> = changed
+        let lists: Vec<(&str, Elements<'_>)> = changed
             .into_iter()
-            .filter_map(|(list, slots)| Some((list.name().to_owned(), slots?)))
-            .filter(|(_, slots)| !slots.is_empty())
-            .map(|(name, slots)| (name, slots.iter().map(|slot| value_of(&[], slot)).collect()))
+            .filter_map(|(list, slots)| Some((list.name(), Elements { before: &[], slots: slots? })))
+            .filter(|(_, elements)| !elements.slots.is_empty())
             .collect();
         if !lists.is_empty() {
-            self.within("spec", |writer| {
-                writer.within("dnsConfig", |writer| writer.add(&Value::Object(lists)));
-            });
+            let lists = Nested { missing: &[], fields: &lists };
+            self.within("spec", |writer| writer.within("dnsConfig", |writer| writer.text.add(&lists)));
         }
     }
 
@@ -173,7 +213,7 @@ impl Writer {
         self.within("spec", |writer| {
             writer.within("dnsConfig", |writer| {
                 if is_all_gone {
-                    return writer.remove();
+                    return writer.text.remove();
                 }
                 for (list, slots) in changed {
                     if let Some(slots) = slots {
@@ -195,46 +235,43 @@ impl Writer {
         }
         let came = came.and_then(Json::as_object);
         let Some(came) = came else {
-            let set = changed
-                .iter()
-                .filter_map(|(key, value)| Some(((*key).to_owned(), (*value)?.as_ref().clone())));
-            let set: Fields<String, Value> = set.collect();
+            let set = changed.iter().filter_map(|(key, value)| Some((*key, (*value)?.as_ref())));
+            let set: Vec<(&str, &Value)> = set.collect();
             if !set.is_empty() {
-                self.add_nested(map.path(), there, Value::Object(set));
+                self.add_nested(map.path(), there, &set);
             }
             return;
         };
         let taken = changed.iter().filter(|(key, value)| value.is_none() && came.contains_key(key)).count();
-        let depth = map.path().len();
-        self.path.extend(map.path().iter().copied().map(Cow::Borrowed));
+        let up = self.text.path();
+        for name in map.path() {
+            self.text.down(name);
+        }
         if taken > 0 && taken == came.len() && changed.len() == taken {
-            self.remove();
+            self.text.remove();
         } else {
             for (key, value) in changed {
-                match (came.get(key), value) {
+                self.within(key, |writer| match (came.get(key), value) {
                     (None, None) => {}
-                    (None, Some(value)) => self.within(key.to_owned(), |writer| writer.add(value)),
-                    (Some(_), None) => self.within(key.to_owned(), Self::remove),
-                    (Some(old), Some(value)) => {
-                        self.within(key.to_owned(), |writer| writer.values(key, old, value));
-                    }
-                }
+                    (None, Some(value)) => writer.text.add(value),
+                    (Some(_), None) => writer.text.remove(),
+                    (Some(old), Some(value)) => writer.values(key, old, value),
+                });
             }
         }
-        self.path.truncate(self.path.len() - depth);
+        self.text.up(up);
     }
 
-    /// Adds a value whose path exists only as far as `there`.
-    fn add_nested(&mut self, path: &[&'static str], there: usize, value: Value) {
+    /// Adds an object whose path exists only as far as `there`.
+    fn add_nested(&mut self, path: &[&'static str], there: usize, fields: &[(&str, &Value)]) {
         let (existing, missing) = path.split_at(there.min(path.len() - 1) + 1);
-        let nested = missing
-            .iter()
-            .rev()
-            .fold(value, |inner, name| Value::Object([((*name).to_owned(), inner)].into_iter().collect()));
         self.made.extend(path.first());
-        self.path.extend(existing.iter().copied().map(Cow::Borrowed));
-        self.add(&nested);
-        self.path.truncate(self.path.len() - existing.len());
+        let up = self.text.path();
+        for name in existing {
+            self.text.down(name);
+        }
+        self.text.add(&Nested { missing, fields });
+        self.text.up(up);
     }
 
     fn values(&mut self, name: &str, before: &Json<'_>, after: &Value) {
@@ -242,51 +279,34 @@ impl Writer {
             (before, after) if same(after, before) => {}
             (Json::Object(before), Value::Object(after)) => {
                 for key in before.keys().filter(|key| !after.contains_key(*key)) {
-                    self.within(key.to_owned(), Self::remove);
+                    self.within(key, |writer| writer.text.remove());
                 }
                 for (key, value) in after {
-                    match before.get(key) {
-                        None => self.within(key.clone(), |writer| writer.add(value)),
-                        Some(old) => self.within(key.clone(), |writer| writer.values(key, old, value)),
-                    }
+                    self.within(key, |writer| match before.get(key) {
+                        None => writer.text.add(value),
+                        Some(old) => writer.values(key, old, value),
+                    });
                 }
             }
             (Json::Array(before), Value::Array(after)) if is_keyed(name) => {
                 self.list(before, &counterparts(name, before, after));
             }
-            (_, after) => {
-                let path = self.pointer();
-                self.operations
-                    .push(PatchOperation::Replace(ReplaceOperation { path, value: after.clone() }));
-            }
+            (_, after) => self.text.replace(after),
         }
     }
 
-    fn within(&mut self, token: impl Into<Cow<'static, str>>, write: impl FnOnce(&mut Self)) {
-        self.path.push(token.into());
+    fn within(&mut self, field: &str, write: impl FnOnce(&mut Self)) {
+        let up = self.text.path();
+        self.text.down(field);
         write(self);
-        self.path.pop();
+        self.text.up(up);
     }
 
-    fn add(&mut self, value: &Value) {
-        let path = self.pointer();
-        self.operations.push(PatchOperation::Add(AddOperation { path, value: value.clone() }));
-    }
-
-    fn remove(&mut self) {
-        let path = self.pointer();
-        self.operations.push(PatchOperation::Remove(RemoveOperation { path }));
-    }
-
-    fn pointer(&self) -> PointerBuf {
-        PointerBuf::from_tokens(self.path.iter().map(Cow::as_ref))
-    }
-}
-
-fn value_of(before: &[Json<'_>], slot: &Slot<'_>) -> Value {
-    match slot {
-        Slot::Kept(index) => before.get(*index).map(Value::from).unwrap_or_default(),
-        Slot::Changed(_, value) | Slot::Added(value) => value.as_ref().clone(),
+    fn within_element(&mut self, index: usize, write: impl FnOnce(&mut Self)) {
+        let up = self.text.path();
+        self.text.down_to(index);
+        write(self);
+        self.text.up(up);
     }
 }
 
@@ -309,6 +329,12 @@ fn counterparts<'a>(name: &str, before: &[Json<'_>], after: &'a [Value]) -> Vec<
 /// The indexes of the longest run of elements whose counterparts are in increasing order: those that need
 /// not move.
 fn longest_increasing(counterparts: &[Option<usize>]) -> Vec<usize> {
+    // Hardly ever does anything move.
+    if counterparts.iter().flatten().is_sorted_by(|left, right| left < right) {
+        return (0..counterparts.len())
+            .filter(|index| matches!(counterparts.get(*index), Some(Some(_))))
+            .collect();
+    }
     // For every length the index at which the best run of that length ends, and for every index its predecessor.
     let mut ends: Vec<usize> = Vec::new();
     let mut predecessors: Vec<Option<usize>> = vec![None; counterparts.len()];
@@ -337,10 +363,10 @@ mod tests {
     use serde_json::json;
 
     /// The patch between two objects, of which `before` has become `after`.
-    fn check(before: &Value, after: &Value, operations: usize) -> Patch {
+    fn check(before: &Value, after: &Value, operations: usize) -> json_patch::Patch {
         let mut writer = Writer::default();
         writer.values("", &Json::from(before), after);
-        let patch = Patch(writer.operations);
+        let patch = writer.text.done().operations();
         let mut patched = before.clone();
         json_patch::patch(&mut patched, &patch).unwrap();
         assert_eq!(&patched, after, "{patch}");
@@ -376,7 +402,7 @@ mod tests {
         let came = Json::from(before);
         let mut pod = Pod::new(&came);
         change(&mut pod);
-        let patch = of(&pod);
+        let patch = of(&pod).operations();
         let mut patched = before.clone();
         json_patch::patch(&mut patched, &patch).unwrap();
         (patch.iter().map(|operation| operation.path().to_string()).collect(), patched)

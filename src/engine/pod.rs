@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use serde_json_borrow::ObjectAsVec;
 
 use super::Reason;
 use super::holds::{holds, is_exactly, same};
@@ -15,6 +16,7 @@ use crate::api::keys;
 use crate::fields::lists::key_of;
 use crate::fields::{ContainerKind, DnsList, Map, Place, SpecList};
 use crate::json::{Json, field, items, text};
+use crate::quantity::Quantity;
 
 /// A pod as it came, and what is changed in it.
 #[derive(Clone, Debug)]
@@ -59,30 +61,6 @@ impl Seen<'_> {
         match self {
             Self::Came(came) => *came == other,
             Self::Put(put) => same(put, other),
-        }
-    }
-
-    /// The text, if it is one.
-    pub(super) fn as_text(&self) -> Option<&str> {
-        match self {
-            Self::Came(came) => came.as_str(),
-            Self::Put(put) => put.as_str(),
-        }
-    }
-
-    /// The text in a field.
-    pub(super) fn text(&self, name: &str) -> Option<&str> {
-        match self {
-            Self::Came(came) => text(came, name),
-            Self::Put(put) => put.get(name)?.as_str(),
-        }
-    }
-
-    /// The number, if it is an integer.
-    pub(super) fn integer(&self) -> Option<i64> {
-        match self {
-            Self::Came(came) => came.as_i64(),
-            Self::Put(put) => put.as_i64(),
         }
     }
 
@@ -147,21 +125,19 @@ impl<'a> Pod<'a> {
 
     pub(super) fn labels(&self) -> BTreeMap<String, String> {
         let labels = field(self.author, "metadata").and_then(|metadata| field(metadata, "labels"));
-        let pairs =
-            labels.and_then(Json::as_object).into_iter().flat_map(serde_json_borrow::ObjectAsVec::iter);
+        let pairs = labels.and_then(Json::as_object).into_iter().flat_map(ObjectAsVec::iter);
         pairs.filter_map(|(key, value)| Some((key.to_owned(), value.as_str()?.to_owned()))).collect()
     }
 
     pub(super) fn annotations(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
         let annotations = field(self.author, "metadata").and_then(|metadata| field(metadata, "annotations"));
-        let pairs =
-            annotations.and_then(Json::as_object).into_iter().flat_map(serde_json_borrow::ObjectAsVec::iter);
+        let pairs = annotations.and_then(Json::as_object).into_iter().flat_map(ObjectAsVec::iter);
         pairs.filter_map(|(key, value)| Some((key, value.as_str()?)))
     }
 
     pub(super) fn label_keys(&self) -> impl Iterator<Item = &'a str> {
         let labels = field(self.author, "metadata").and_then(|metadata| field(metadata, "labels"));
-        labels.and_then(Json::as_object).into_iter().flat_map(serde_json_borrow::ObjectAsVec::keys)
+        labels.and_then(Json::as_object).into_iter().flat_map(ObjectAsVec::keys)
     }
 
     pub(super) fn host_network(&self) -> bool {
@@ -325,6 +301,64 @@ impl<'a> Pod<'a> {
 }
 
 impl<'s> Seen<'s> {
+    /// The field of an object, if it is there and not null.
+    pub(super) fn field(self, name: &str) -> Option<Self> {
+        match self {
+            Self::Came(value) => field(value, name).map(Self::Came),
+            Self::Put(value) => value.get(name).filter(|value| !value.is_null()).map(Self::Put),
+        }
+    }
+
+    /// The fields of an object; none where it is no object.
+    pub(super) fn fields(self) -> impl Iterator<Item = (&'s str, Self)> {
+        let (came, put) = match self {
+            Self::Came(value) => (value.as_object(), None),
+            Self::Put(value) => (None, value.as_object()),
+        };
+        let came = came.into_iter().flat_map(ObjectAsVec::iter);
+        let put = put.into_iter().flatten();
+        came.map(|(name, value)| (name, Self::Came(value)))
+            .chain(put.map(|(name, value)| (name.as_str(), Self::Put(value))))
+    }
+
+    /// The elements of the list in a field; none where there is no list.
+    pub(super) fn items(self, name: &str) -> impl Iterator<Item = Self> {
+        let (came, put) = match self {
+            Self::Came(value) => (field(value, name).and_then(Json::as_array), None),
+            Self::Put(value) => (None, value.get(name).and_then(Value::as_array)),
+        };
+        came.into_iter().flatten().map(Self::Came).chain(put.into_iter().flatten().map(Self::Put))
+    }
+
+    /// The text, if it is one.
+    pub(super) fn as_text(self) -> Option<&'s str> {
+        match self {
+            Self::Came(came) => came.as_str(),
+            Self::Put(put) => put.as_str(),
+        }
+    }
+
+    /// The text in a field.
+    pub(super) fn text(self, name: &str) -> Option<&'s str> {
+        self.field(name)?.as_text()
+    }
+
+    /// The number, if it is an integer.
+    pub(super) fn integer(self) -> Option<i64> {
+        match self {
+            Self::Came(came) => came.as_i64(),
+            Self::Put(put) => put.as_i64(),
+        }
+    }
+
+    /// The quantity, as text or as a number.
+    pub(super) fn quantity(self) -> Option<Quantity> {
+        match self {
+            Self::Came(Json::Number(_)) | Self::Put(Value::Number(_)) => self.json().to_string().parse().ok(),
+            _ => self.as_text()?.parse().ok(),
+        }
+    }
+
     pub(super) fn json(self) -> Json<'s> {
         match self {
             Self::Came(value) => value.clone(),
@@ -333,10 +367,7 @@ impl<'s> Seen<'s> {
     }
 
     pub(super) fn name(self) -> Option<&'s str> {
-        match self {
-            Seen::Came(value) => text(value, "name"),
-            Seen::Put(value) => value.get("name")?.as_str(),
-        }
+        self.text("name")
     }
 }
 
@@ -351,8 +382,7 @@ pub(super) fn check(pod: &Json<'_>) -> Result<(), Reason> {
     if let Some(metadata) = check_map("metadata", field(pod, "metadata"))? {
         for name in ["labels", "annotations"] {
             let map = check_map(&format!("metadata.{name}"), field(metadata, name))?;
-            let mut pairs =
-                map.and_then(Json::as_object).into_iter().flat_map(serde_json_borrow::ObjectAsVec::iter);
+            let mut pairs = map.and_then(Json::as_object).into_iter().flat_map(ObjectAsVec::iter);
             if let Some((key, _)) = pairs.find(|(_, value)| !value.is_string()) {
                 return Err(malformed(format!("metadata.{name}[{key}]"), "it must be a string"));
             }

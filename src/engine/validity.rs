@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use super::cost;
 use super::pod::{Pod, Seen};
 use crate::api::InjectedProfile;
-use crate::fields::{DnsList, Map, Place};
-use crate::json::{Json, field, items, text};
+use crate::fields::{ContainerKind, DnsList, Map, Place};
+use crate::json::field;
 use crate::profiles::container_problem;
 use crate::resources;
 
@@ -27,7 +27,7 @@ pub(super) fn problem(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<Strin
         .or_else(|| containers(pod, injected))
         .or_else(|| own_mounts(pod, injected))
         .or_else(|| dns(pod, injected))
-        .or_else(|| resources(pod))
+        .or_else(|| resources(pod, injected))
 }
 
 fn annotations(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {
@@ -102,7 +102,7 @@ fn containers(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {
         {
             return Some(format!("{place}[{name}].{path}: {message}"));
         }
-        if let Some(problem) = mounts(pod, &place, name, &seen.json()) {
+        if let Some(problem) = mounts(pod, &place, name, seen) {
             return Some(problem);
         }
         if let Some(problem) = host_ports(pod, &place, seen) {
@@ -112,14 +112,14 @@ fn containers(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {
     None
 }
 
-fn mounts(pod: &Pod<'_>, place: &Place, name: &str, container: &Json<'_>) -> Option<String> {
+fn mounts(pod: &Pod<'_>, place: &Place, name: &str, container: Seen<'_>) -> Option<String> {
     let mut paths = BTreeSet::new();
-    for mount in items(field(container, "volumeMounts")) {
-        let path = text(mount, "mountPath").unwrap_or_default();
+    for mount in container.items("volumeMounts") {
+        let path = mount.text("mountPath").unwrap_or_default();
         if !paths.insert(path) {
             return Some(format!("{place}[{name}]: {path:?} is mounted twice"));
         }
-        let volume = text(mount, "name").unwrap_or_default();
+        let volume = mount.name().unwrap_or_default();
         if path.is_empty() || path.contains(':') {
             return Some(format!("{place}[{name}]: {path:?} cannot be a mountPath"));
         }
@@ -138,10 +138,10 @@ fn host_ports(pod: &Pod<'_>, place: &Place, seen: Seen<'_>) -> Option<String> {
         return None;
     }
     let name = seen.name()?;
-    let ours = ports(&seen.json(), pod.host_network());
+    let ours = ports(seen, pod.host_network());
     let others = pod.elements(&Place::CONTAINERS).filter(|other| other.name() != Some(name));
     for other in others {
-        let taken = ports(&other.json(), pod.host_network());
+        let taken = ports(other, pod.host_network());
         if let Some((port, protocol, _)) = ours.iter().find(|port| taken.contains(port)) {
             let other = other.name().unwrap_or_default();
             return Some(format!(
@@ -152,14 +152,14 @@ fn host_ports(pod: &Pod<'_>, place: &Place, seen: Seen<'_>) -> Option<String> {
     None
 }
 
-fn ports(container: &Json<'_>, host_network: bool) -> Vec<(i64, String, String)> {
-    let port = |port: &Json<'_>| {
+fn ports<'s>(container: Seen<'s>, host_network: bool) -> Vec<(i64, &'s str, &'s str)> {
+    let port = |port: Seen<'s>| {
         let fallback = if host_network { "containerPort" } else { "hostPort" };
-        let number = field(port, "hostPort").or_else(|| field(port, fallback)).and_then(Json::as_i64)?;
-        let protocol = text(port, "protocol").unwrap_or("TCP").to_owned();
-        (number != 0).then(|| (number, protocol, text(port, "hostIP").unwrap_or_default().to_owned()))
+        let number = port.field("hostPort").or_else(|| port.field(fallback))?.integer()?;
+        let protocol = port.text("protocol").unwrap_or("TCP");
+        (number != 0).then(|| (number, protocol, port.text("hostIP").unwrap_or_default()))
     };
-    items(field(container, "ports")).iter().filter_map(port).collect()
+    container.items("ports").filter_map(port).collect()
 }
 
 /// Whether what is mounted into the pod's own containers is a volume of the pod.
@@ -188,12 +188,21 @@ fn dns(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {
 }
 
 /// Whether requests and limits fit one another, and what the pod as a whole may have.
-fn resources(pod: &Pod<'_>) -> Option<String> {
-    let before = cost::came(pod);
-    let known = resources::problems(&before.containers, before.pod_level.as_ref());
-    let after = cost::now(pod);
-    resources::problems(&after.containers, after.pod_level.as_ref())
-        .into_iter()
-        .find(|problem| !known.contains(problem))
-        .map(|problem| problem.to_string())
+fn resources(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {
+    let has_pod_level = field(pod.author(), "spec").is_some_and(|spec| field(spec, "resources").is_some());
+    if has_pod_level {
+        let before = cost::came(pod);
+        let known = resources::problems(&before.containers, before.pod_level.as_ref());
+        let after = cost::now(pod, &before);
+        let all = resources::problems(&after.containers, after.pod_level.as_ref());
+        return all.into_iter().find(|problem| !known.contains(problem)).map(|problem| problem.to_string());
+    }
+    // Without figures of the pod's own, each container's stand for themselves.
+    let untouched = Pod::new(pod.author());
+    injected_containers(pod, injected).into_iter().find_map(|(place, seen)| {
+        let kind = ContainerKind::ALL.into_iter().find(|kind| place == Place::Spec(kind.list()))?;
+        let problems = |seen| resources::problems(&[cost::container(kind, seen)], None);
+        let known = untouched.get(&place, seen.name()?).map(problems).unwrap_or_default();
+        problems(seen).into_iter().find(|problem| !known.contains(problem)).map(|problem| problem.to_string())
+    })
 }

@@ -81,7 +81,7 @@ pub(super) fn missing_element(of: &Node, holder: &Value<'_>, key: &Value<'_>) ->
             format!("{path} has {} elements, none at {}", list.len(), shown(key))
         }
         (_, Value::Text(text)) if text.chars().nth(MOST_OF_A_KEY).is_none() => {
-            format!("{path} has no key {text:?}; test it with {text:?} in {path}")
+            format!("{path} has no key {0:?}; test it with {0:?} in {path}", &**text)
         }
         _ => format!("{path} has no such key; test it with … in {path}"),
     }

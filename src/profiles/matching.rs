@@ -17,7 +17,7 @@ pub struct Matching {
     namespace: Selector,
     pod: Selector,
     conditions: Vec<(String, Condition)>,
-    anchor: Option<Anchor>,
+    anchors: Vec<Anchor>,
 }
 
 /// A label that every matching pod, or its namespace, has with one of these values. It finds the few
@@ -72,8 +72,8 @@ impl Matching {
         !self.pod.selects_all() || self.conditions.iter().any(|(_, c)| Reads::is_from_pod(&c.reads()))
     }
 
-    pub(super) fn anchor(&self) -> Option<&Anchor> {
-        self.anchor.as_ref()
+    pub(super) fn anchors(&self) -> &[Anchor] {
+        &self.anchors
     }
 
     pub(super) fn read(matching: &Match, findings: &mut Findings) -> Self {
@@ -90,7 +90,7 @@ impl Matching {
             namespace: selector("spec.match.namespaceSelector", namespace, findings),
             pod: selector("spec.match.podSelector", pod, findings),
             conditions,
-            anchor: namespace.and_then(anchor).or_else(|| pod.and_then(anchor)),
+            anchors: namespace.into_iter().chain(pod).flat_map(anchors).collect(),
         }
     }
 }
@@ -129,14 +129,14 @@ fn are_apart(one: &Selector, other: &Selector) -> bool {
     })
 }
 
-fn anchor(selector: &LabelSelector) -> Option<Anchor> {
-    let label = selector.match_labels.iter().flatten().next();
-    let equal = label.map(|(key, value)| Anchor { key: key.clone(), values: vec![value.clone()] });
-    let mut requirements = selector.match_expressions.iter().flatten();
-    equal.or_else(|| {
-        let one_of = requirements.find(|requirement| requirement.operator == "In")?;
-        Some(Anchor { key: one_of.key.clone(), values: one_of.values.clone()? })
-    })
+fn anchors(selector: &LabelSelector) -> impl Iterator<Item = Anchor> {
+    let labels = selector.match_labels.iter().flatten();
+    let equal = labels.map(|(key, value)| Anchor { key: key.clone(), values: vec![value.clone()] });
+    let requirements = selector.match_expressions.iter().flatten();
+    let one_of = requirements.filter(|requirement| requirement.operator == "In").filter_map(|requirement| {
+        Some(Anchor { key: requirement.key.clone(), values: requirement.values.clone()? })
+    });
+    equal.chain(one_of)
 }
 
 /// An absent selector selects everything, as an empty one does.

@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::matching::Anchor;
 use super::{Finding, Matching, Profile, Severity};
 use crate::api::{Enforcement, Failure, ProfileSpec, Scope};
 
@@ -111,7 +112,8 @@ impl Scoped {
             self.forget(name, &old);
         }
         if let Some(matching) = entry.matching() {
-            match matching.anchor() {
+            // What many have in common tells them apart badly.
+            match matching.anchors().iter().min_by_key(|anchor| self.count(anchor)) {
                 None => self.by_no_label.push(name.to_owned()),
                 Some(anchor) => {
                     let values = self.by_label.entry(anchor.key.clone()).or_default();
@@ -126,13 +128,20 @@ impl Scoped {
 
     fn forget(&mut self, name: &str, old: &Entry) {
         self.by_no_label.retain(|known| known != name);
-        let Some(anchor) = old.matching().and_then(Matching::anchor) else { return };
-        let Some(values) = self.by_label.get_mut(&anchor.key) else { return };
-        for value in &anchor.values {
-            if let Some(names) = values.get_mut(value) {
-                names.retain(|known| known != name);
+        for anchor in old.matching().map(Matching::anchors).unwrap_or_default() {
+            let Some(values) = self.by_label.get_mut(&anchor.key) else { continue };
+            for value in &anchor.values {
+                if let Some(names) = values.get_mut(value) {
+                    names.retain(|known| known != name);
+                }
             }
         }
+    }
+
+    /// How many profiles are found by the label.
+    fn count(&self, anchor: &Anchor) -> usize {
+        let Some(by_value) = self.by_label.get(&anchor.key) else { return 0 };
+        anchor.values.iter().filter_map(|value| by_value.get(value)).map(Vec::len).sum()
     }
 
     /// Those that may match a pod with these labels, in no order.

@@ -93,6 +93,20 @@ impl Scale {
 
     /// The number times the scale, in billionths; none above the range.
     fn apply(self, whole: &str, fraction: &str) -> Option<i128> {
+        // Nearly all quantities are a whole number before a suffix of at least a billionth.
+        if let (Ok(number), "") = (whole.parse::<u64>(), fraction) {
+            match self {
+                Self::Binary(power) => {
+                    let nanos = i128::from(number).checked_mul(NANOS * 1024_i128.pow(power));
+                    return Some(nanos.unwrap_or(MOST_BINARY_NANOS).min(MOST_BINARY_NANOS));
+                }
+                Self::Decimal(exponent) => {
+                    let factor = 10_i128.pow(u32::try_from(exponent + 9).ok()?);
+                    return i128::from(number).checked_mul(factor).filter(|nanos| *nanos <= MAX_NANOS);
+                }
+                Self::Exponent(_) => {}
+            }
+        }
         let digits = format!("{whole}{fraction}");
         let point = i64::try_from(whole.len()).ok()?;
         match self {

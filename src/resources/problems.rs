@@ -168,14 +168,13 @@ fn contradictions<'a>(
     requests: &'a ResourceList,
     limits: &'a ResourceList,
 ) -> impl Iterator<Item = (&'a str, Quantity, Option<Quantity>)> {
-    requests
-        .iter()
-        .map(|(resource, request)| (resource.as_str(), *request, limits.get(resource).copied()))
-        .filter(|(resource, request, limit)| match limit {
+    requests.iter().map(|(resource, request)| (resource, request, limits.get(resource))).filter(
+        |(resource, request, limit)| match limit {
             Some(limit) if allows_overcommit(resource) => request > limit,
             Some(limit) => request != limit,
             None => !allows_overcommit(resource),
-        })
+        },
+    )
 }
 
 /// What is above its bound: the resource, the figure, the bound.
@@ -185,7 +184,7 @@ fn above<'a>(
 ) -> impl Iterator<Item = (&'a str, Quantity, Quantity)> {
     figures
         .iter()
-        .filter_map(|(resource, figure)| Some((resource.as_str(), *figure, *bounds.get(resource)?)))
+        .filter_map(|(resource, figure)| Some((resource, figure, bounds.get(resource)?)))
         .filter(|(_, figure, bound)| figure > bound)
 }
 

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use tokio::time::Instant;
 
 use super::State;
 use crate::api::keys;
@@ -50,61 +51,98 @@ const LOOKUP_LIMIT: Duration = Duration::from_millis(1500);
 /// How many unknown names one pod may have looked up.
 const MOST_LOOKUPS: usize = 8;
 
-/// Nothing certain is known of a namespace, so nothing can be decided about its pods.
-///
-/// It is an error and not a skipped pod: the webhook's failure policy says what becomes of the pod, and with
-/// Fail none slips in without its sidecars.
-#[derive(Debug, thiserror::Error)]
-#[error("namespace {0:?} is not known yet, and the API server does not say in time what its labels are")]
-pub(super) struct UnknownNamespace(String);
-
-/// Runs the engine, and again after a live look where the snapshot was behind.
-///
-/// # Errors
-/// [`UnknownNamespace`] where neither snapshot nor live look tells the namespace's labels.
-pub(super) async fn decide(
-    state: &State,
+/// What one review is decided from: the snapshot, and what live looks added to it.
+pub(super) struct Known<'s> {
+    pub(super) state: &'s State,
+    pub(super) started: Instant,
     entry: Entry,
-    namespace: &str,
-    pod: &Json<'_>,
-) -> Result<Decision, UnknownNamespace> {
-    let snapshot = state.snapshot.load_full();
-    let deadline = tokio::time::Instant::now() + LOOKUP_LIMIT;
-    let namespace = namespace_of(state, entry, &snapshot, namespace, deadline).await?;
-    let mut decision = inject(pod, &namespace, &snapshot.profiles, &state.settings);
-    let mut profiles: Option<ProfileSet> = None;
-    for _ in 0..MOST_LOOKUPS {
-        let unknown: Vec<String> = decision.unknown_profiles().into_iter().map(str::to_owned).collect();
-        if unknown.is_empty() {
-            break;
-        }
-        let mut found_any = false;
-        for name in unknown {
-            let look = state.lookup.profiles(&namespace.name, &name);
-            let found = tokio::time::timeout_at(deadline, look).await.unwrap_or_default();
-            for (scope, entry) in found {
-                found_any = true;
-                let set = profiles.get_or_insert_with(|| ProfileSet::clone(&snapshot.profiles));
-                set.insert(scope.as_deref(), &name, entry);
-            }
-        }
-        let Some(set) = profiles.as_ref().filter(|_| found_any) else { break };
-        decision = inject(pod, &namespace, set, &state.settings);
-    }
-    Ok(decision)
+    snapshot: Arc<Snapshot>,
+    namespace: Looked,
+    /// The snapshot's profiles with those that live looks found.
+    profiles: Option<ProfileSet>,
+    looked_up: Vec<String>,
 }
 
-/// The namespace, with labels that agree with the entry that called, or else as the cluster has it now.
-async fn namespace_of(
-    state: &State,
-    entry: Entry,
-    snapshot: &Snapshot,
-    name: &str,
-    deadline: tokio::time::Instant,
-) -> Result<Arc<Namespace>, UnknownNamespace> {
-    if let Some(known) = snapshot.namespaces.get(name).filter(|known| entry.agrees(known)) {
-        return Ok(Arc::clone(known));
+/// What a live look at the namespace brought.
+enum Looked {
+    NotYet,
+    Nothing,
+    Found(Arc<Namespace>),
+}
+
+/// Why there is no decision.
+pub(super) enum Undecided {
+    /// This has to be looked up first.
+    Look(Look),
+    /// Nothing certain is known of the namespace, so nothing can be decided about its pods.
+    ///
+    /// It is an error and not a skipped pod: the webhook's failure policy says what becomes of the pod, and
+    /// with Fail none slips in without its sidecars.
+    UnknownNamespace,
+}
+
+/// What has to be looked up.
+pub(super) enum Look {
+    /// A namespace that the snapshot does not hold, or whose labels contradict the entry that called.
+    Namespace(String),
+    /// A profile that the pod or its namespace names.
+    Profile { namespace: String, name: String },
+}
+
+impl<'s> Known<'s> {
+    pub(super) fn new(state: &'s State, entry: Entry) -> Self {
+        let snapshot = state.snapshot.load_full();
+        let (started, looked_up) = (Instant::now(), Vec::new());
+        Self { state, started, entry, snapshot, namespace: Looked::NotYet, profiles: None, looked_up }
     }
-    let live = tokio::time::timeout_at(deadline, state.lookup.namespace(name)).await.ok().flatten();
-    live.map(Arc::new).ok_or_else(|| UnknownNamespace(name.to_owned()))
+
+    /// Runs the engine.
+    ///
+    /// # Errors
+    /// Something has to be looked up first, or a look found nothing where nothing can be decided without.
+    pub(super) fn decide(&self, namespace: &str, pod: &Json<'_>) -> Result<Decision, Undecided> {
+        let namespace = match &self.namespace {
+            Looked::NotYet => {
+                let known = self.snapshot.namespaces.get(namespace).filter(|known| self.entry.agrees(known));
+                known.ok_or_else(|| Undecided::Look(Look::Namespace(namespace.to_owned())))?
+            }
+            Looked::Nothing => return Err(Undecided::UnknownNamespace),
+            Looked::Found(found) => found,
+        };
+        let profiles = self.profiles.as_ref().unwrap_or(&self.snapshot.profiles);
+        let decision = inject(pod, namespace, profiles, &self.state.settings);
+        let name =
+            decision.unknown_profiles().into_iter().find(|name| self.may_look_up(name)).map(str::to_owned);
+        match name {
+            Some(name) => {
+                let namespace = namespace.name.clone();
+                Err(Undecided::Look(Look::Profile { namespace, name }))
+            }
+            None => Ok(decision),
+        }
+    }
+
+    fn may_look_up(&self, profile: &str) -> bool {
+        self.looked_up.len() < MOST_LOOKUPS && !self.looked_up.iter().any(|name| name == profile)
+    }
+
+    /// Looks in the cluster itself, and remembers what it finds.
+    pub(super) async fn look(&mut self, look: Look) {
+        let deadline = self.started + LOOKUP_LIMIT;
+        match look {
+            Look::Namespace(name) => {
+                let look = self.state.lookup.namespace(&name);
+                let found = tokio::time::timeout_at(deadline, look).await.ok().flatten();
+                self.namespace = found.map_or(Looked::Nothing, |found| Looked::Found(Arc::new(found)));
+            }
+            Look::Profile { namespace, name } => {
+                let look = self.state.lookup.profiles(&namespace, &name);
+                for (scope, entry) in tokio::time::timeout_at(deadline, look).await.unwrap_or_default() {
+                    let set = self.profiles.get_or_insert_with(|| ProfileSet::clone(&self.snapshot.profiles));
+                    set.insert(scope.as_deref(), &name, entry);
+                }
+                self.looked_up.push(name);
+            }
+        }
+    }
 }

@@ -1,78 +1,140 @@
 use axum::body::Bytes;
-use axum::http::StatusCode;
-use axum::response::{IntoResponse as _, Response};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use serde_json::value::RawValue;
 use tracing::{info, warn};
 
-use super::decide::{Entry, decide};
+use super::decide::{Entry, Known, Look, Undecided};
 use super::review::{self, Answer, Request};
-use super::router::{State, json};
-use crate::engine::{Decision, Outcome};
+use super::router::State;
+use crate::engine::{Decision, Outcome, Reason};
 use crate::json::{Json, PodBody, field, text};
 use crate::telemetry::Verdict;
 
 type Review<'a> = Request<'a, PodBody<'a>>;
 
+/// What a review is answered with: JSON where the status is 200, else a line of text.
+pub struct Reply {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// Answers a review of a pod from what is known; `None` where something has to be looked up in the cluster
+/// first. It is what the routes below `/mutate` do, without HTTP around it.
+pub fn answer(state: &State, entry: Entry, body: &[u8]) -> Option<Reply> {
+    reply(&Known::new(state, entry), body).ok()
+}
+
 /// Answers `POST /mutate…`.
-pub(super) async fn mutate(state: State, entry: Entry, body: Bytes) -> Response {
-    let started = std::time::Instant::now();
-    let request: Review<'_> = match review::read(&body) {
+pub(super) async fn mutate(state: State, entry: Entry, body: Bytes) -> Reply {
+    let mut known = Known::new(&state, entry);
+    loop {
+        match reply(&known, &body) {
+            Ok(reply) => return reply,
+            Err(look) => known.look(look).await,
+        }
+    }
+}
+
+/// # Errors
+/// What has to be looked up first.
+fn reply(known: &Known<'_>, body: &[u8]) -> Result<Reply, Look> {
+    let request: Review<'_> = match review::read(body) {
         Ok(request) => request,
         Err(bad) => {
             // Read as text, the pod's own faults do not hide the uid of the review around it.
-            if let Ok(request) = review::read::<&RawValue>(&body) {
-                warn!(uid = %request.uid, error = %bad, "refused a review");
-                state.metrics.observe(&Verdict::errored("mutate", "BadReview"), started.elapsed());
-                let message = format!("the pod in the review cannot be read: {bad}");
-                return json(&Answer::denied(&request.uid, StatusCode::BAD_REQUEST, message));
+            if let Ok(request) = review::read::<&RawValue>(body) {
+                return Ok(refused(
+                    known,
+                    &request.uid,
+                    format!("the pod in the review cannot be read: {bad}"),
+                ));
             }
             warn!(error = %bad, "refused a body");
-            state.metrics.observe(&Verdict::errored("mutate", "BadReview"), started.elapsed());
-            return (StatusCode::BAD_REQUEST, bad.to_string()).into_response();
+            observe(known, &Verdict::errored("mutate", "BadReview"));
+            return Ok(Reply::text(StatusCode::BAD_REQUEST, bad.to_string()));
         }
     };
     let pod = match pod_of(&request) {
         Ok(Some(pod)) => pod,
-        Ok(None) => return json(&Answer::allowed(&request.uid)),
-        Err(message) => {
-            warn!(uid = %request.uid, error = message, "refused a review");
-            state.metrics.observe(&Verdict::errored("mutate", "BadReview"), started.elapsed());
-            return json(&Answer::denied(&request.uid, StatusCode::BAD_REQUEST, message));
-        }
+        Ok(None) => return Ok(Reply::json(&Answer::allowed(&request.uid))),
+        Err(message) => return Ok(refused(known, &request.uid, message)),
     };
-    let decision = match decide(&state, entry, &request.namespace, pod).await {
+    let decision = match known.decide(&request.namespace, pod) {
         Ok(decision) => decision,
-        Err(unknown) => {
-            warn!(uid = %request.uid, error = %unknown, "cannot decide");
-            state.metrics.observe(&Verdict::errored("mutate", "UnknownNamespace"), started.elapsed());
-            return (StatusCode::SERVICE_UNAVAILABLE, unknown.to_string()).into_response();
+        Err(Undecided::Look(look)) => return Err(look),
+        Err(Undecided::UnknownNamespace) => {
+            let namespace = &request.namespace;
+            let message = format!(
+                "namespace {namespace:?} is not known yet, and the API server does not say in time what its labels are"
+            );
+            warn!(uid = %request.uid, error = message, "cannot decide");
+            observe(known, &Verdict::errored("mutate", "UnknownNamespace"));
+            return Ok(Reply::text(StatusCode::SERVICE_UNAVAILABLE, message));
         }
     };
-    let took = started.elapsed();
-    state.metrics.observe(&Verdict::of("mutate", &decision), took);
-    let profiles: Vec<&str> = decision.profiles.iter().map(|profile| profile.name.as_str()).collect();
-    if !request.dry_run.unwrap_or_default() {
-        state.metrics.count_profiles(&profiles);
+    report(known, &request, pod, &decision);
+    Ok(Reply::json(&answer_with(&request, &decision)))
+}
+
+/// A review that cannot be answered as asked.
+fn refused(known: &Known<'_>, uid: &str, message: String) -> Reply {
+    warn!(uid, error = message, "refused a review");
+    observe(known, &Verdict::errored("mutate", "BadReview"));
+    Reply::json(&Answer::denied(uid, StatusCode::BAD_REQUEST, message))
+}
+
+fn observe(known: &Known<'_>, verdict: &Verdict) {
+    known.state.metrics.observe(verdict, known.started.elapsed());
+}
+
+/// Counts and logs a decision.
+fn report(known: &Known<'_>, request: &Review<'_>, pod: &Json<'_>, decision: &Decision) {
+    let took = known.started.elapsed();
+    let is_dry_run = request.dry_run.unwrap_or_default();
+    known.state.metrics.observe(&Verdict::of("mutate", decision), took);
+    if !is_dry_run {
+        known.state.metrics.count_profiles(decision.profiles.iter().map(|profile| profile.name.as_str()));
     }
+    let profiles = || {
+        let names: Vec<&str> = decision.profiles.iter().map(|profile| profile.name.as_str()).collect();
+        names.join(",")
+    };
     info!(
         uid = %request.uid,
         namespace = %request.namespace,
-        pod = pod_name(&request, pod),
+        pod = pod_name(request, pod),
         outcome = decision.outcome.as_str(),
         reason = decision.reason.code(),
         message = (decision.outcome == Outcome::Denied).then(|| tracing::field::display(&decision.reason)),
-        profiles = profiles.join(","),
-        dry_run = request.dry_run.unwrap_or_default(),
+        profiles = profiles(),
+        dry_run = is_dry_run,
         micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
         "decided"
     );
-    answer(&request, &decision).map_or_else(
-        |error| {
-            (StatusCode::INTERNAL_SERVER_ERROR, format!("the patch cannot be written: {error}"))
-                .into_response()
-        },
-        |answer| json(&answer),
-    )
+}
+
+impl Reply {
+    fn json(answer: &Answer) -> Self {
+        match serde_json::to_vec(answer) {
+            Ok(body) => Self { status: StatusCode::OK, body },
+            Err(error) => Self::text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+        }
+    }
+
+    fn text(status: StatusCode, text: String) -> Self {
+        Self { status, body: text.into_bytes() }
+    }
+}
+
+impl IntoResponse for Reply {
+    fn into_response(self) -> Response {
+        let kind =
+            if self.status == StatusCode::OK { "application/json" } else { "text/plain; charset=utf-8" };
+        (self.status, [(header::CONTENT_TYPE, kind)], self.body).into_response()
+    }
 }
 
 /// The pod to decide about; `None` for an operation that never injects.
@@ -102,14 +164,14 @@ fn pod_name<'r>(request: &'r Review<'_>, pod: &'r Json<'_>) -> &'r str {
     }
 }
 
-fn answer(request: &Review<'_>, decision: &Decision) -> Result<Answer, serde_json::Error> {
-    let with_code = |reason: &crate::engine::Reason| format!("{reason} [{}]", reason.code());
+fn answer_with(request: &Review<'_>, decision: &Decision) -> Answer {
+    let with_code = |reason: &Reason| format!("{reason} [{}]", reason.code());
     let answer = match decision.outcome {
         Outcome::Denied => Answer::denied(&request.uid, StatusCode::FORBIDDEN, with_code(&decision.reason)),
-        Outcome::Injected | Outcome::Skipped => Answer::allowed(&request.uid).with_patch(&decision.patch)?,
+        Outcome::Injected | Outcome::Skipped => Answer::allowed(&request.uid).with_patch(&decision.patch),
     };
-    Ok(answer
+    answer
         .with_warnings(decision.warnings().map(with_code))
         .with_audit("outcome", decision.outcome.as_str().to_owned())
-        .with_audit("reason", decision.reason.code().to_owned()))
+        .with_audit("reason", decision.reason.code().to_owned())
 }

@@ -4,7 +4,10 @@
 use std::borrow::Cow;
 
 use axum::http::StatusCode;
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde::{Deserialize, Serialize};
+
+use crate::engine::Patch;
 
 const API_VERSION: &str = "admission.k8s.io/v1";
 const KIND: &str = "AdmissionReview";
@@ -130,14 +133,12 @@ impl Answer {
     }
 
     /// Adds a patch, unless it is empty: patch and patch type come both or not at all.
-    pub(super) fn with_patch(mut self, patch: &json_patch::Patch) -> Result<Self, serde_json::Error> {
-        use base64::Engine as _;
+    pub(super) fn with_patch(mut self, patch: &Patch) -> Self {
         if !patch.is_empty() {
-            let bytes = serde_json::to_vec(patch)?;
-            self.response.patch = Some(base64::engine::general_purpose::STANDARD.encode(bytes));
+            self.response.patch = Some(BASE64_STANDARD.encode(patch.json()));
             self.response.patch_type = Some("JSONPatch");
         }
-        Ok(self)
+        self
     }
 
     pub(super) fn with_warnings(mut self, warnings: impl IntoIterator<Item = String>) -> Self {

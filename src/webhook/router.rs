@@ -105,7 +105,7 @@ fn answer_panic(panic: Box<dyn std::any::Any + Send>) -> Response {
 }
 
 async fn handle(Extract(state): Extract<State>, entry: Entry, Review(body): Review) -> Response {
-    mutate(state, entry, body).await
+    mutate(state, entry, body).await.into_response()
 }
 
 async fn healthz() -> &'static str {

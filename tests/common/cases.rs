@@ -60,7 +60,7 @@ pub(crate) fn documents(path: &Path) -> Vec<Value> {
 /// The pod with the decision's patch in it.
 pub(crate) fn apply(pod: &Value, decision: &Decision) -> Value {
     let mut patched = pod.clone();
-    json_patch::patch(&mut patched, &decision.patch).expect("the patch applies");
+    json_patch::patch(&mut patched, &decision.patch.operations()).expect("the patch applies");
     patched
 }
 

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::super::Reason;
+use super::super::pod::Seen;
 use super::{At, Change, Context, Plan};
 use crate::api::keys;
 use crate::fields::{Map, Place};
@@ -37,7 +38,7 @@ fn raise<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>, value: &Value) 
     const KEY: &str = "terminationGracePeriodSeconds";
     let Some(to) = value.as_i64() else { return };
     let live = context.pod().get(&Place::Map(Map::Spec), KEY);
-    let from = live.and_then(|live| live.integer());
+    let from = live.and_then(Seen::integer);
     if from.unwrap_or(DEFAULT_GRACE_PERIOD) >= to {
         return;
     }

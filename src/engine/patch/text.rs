@@ -1,0 +1,128 @@
+use std::fmt::{self, Write as _};
+
+use serde::{Serialize, Serializer};
+
+/// A change to a pod, as RFC 6902 has it.
+///
+/// It is text from the start: most of it are values of profiles, which are written from where they lie.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Patch {
+    /// The JSON list of operations; nothing where there are none.
+    text: Vec<u8>,
+}
+
+impl Patch {
+    /// Whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// The JSON list of operations.
+    pub fn json(&self) -> &[u8] {
+        if self.is_empty() { b"[]" } else { &self.text }
+    }
+
+    /// The operations, one by one, to look at or to carry out.
+    pub fn operations(&self) -> json_patch::Patch {
+        // What was written by serde can be read by it.
+        serde_json::from_slice(self.json()).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Patch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(self.json()))
+    }
+}
+
+impl fmt::Debug for Patch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Patch {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.operations().serialize(serializer)
+    }
+}
+
+/// Writes a patch, at a path that goes down into the pod and up again.
+#[derive(Default)]
+pub(super) struct Text {
+    patch: Patch,
+    path: String,
+}
+
+impl Text {
+    pub(super) fn done(mut self) -> Patch {
+        if !self.patch.is_empty() {
+            self.patch.text.push(b']');
+        }
+        self.patch
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> usize {
+        self.path.len()
+    }
+
+    /// Goes down to a field.
+    pub(super) fn down(&mut self, field: &str) {
+        self.path.push('/');
+        for c in field.chars() {
+            match c {
+                '~' => self.path.push_str("~0"),
+                '/' => self.path.push_str("~1"),
+                c => self.path.push(c),
+            }
+        }
+    }
+
+    /// Goes down to an element.
+    pub(super) fn down_to(&mut self, index: usize) {
+        // A string takes all that is written.
+        _ = write!(self.path, "/{index}");
+    }
+
+    /// Goes back up to a path where it was before.
+    pub(super) fn up(&mut self, path: usize) {
+        self.path.truncate(path);
+    }
+
+    pub(super) fn remove(&mut self) {
+        self.begin("remove");
+        self.patch.text.push(b'}');
+    }
+
+    pub(super) fn add(&mut self, value: &impl Serialize) {
+        self.with_value("add", value);
+    }
+
+    pub(super) fn replace(&mut self, value: &impl Serialize) {
+        self.with_value("replace", value);
+    }
+
+    fn with_value(&mut self, operation: &str, value: &impl Serialize) {
+        self.begin(operation);
+        self.patch.text.extend_from_slice(b",\"value\":");
+        self.json(value);
+        self.patch.text.push(b'}');
+    }
+
+    fn begin(&mut self, operation: &str) {
+        let text = &mut self.patch.text;
+        text.push(if text.is_empty() { b'[' } else { b',' });
+        text.extend_from_slice(b"{\"op\":\"");
+        text.extend_from_slice(operation.as_bytes());
+        text.extend_from_slice(b"\",\"path\":");
+        let path = std::mem::take(&mut self.path);
+        self.json(&path);
+        self.path = path;
+    }
+
+    fn json(&mut self, value: &impl Serialize) {
+        // JSON has a form for every value that comes here, and a list of bytes takes all that is written.
+        _ = serde_json::to_writer(&mut self.patch.text, value);
+    }
+}
