@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde_json::Value;
 use serde_json_borrow::ObjectAsVec;
@@ -381,10 +382,10 @@ pub(super) fn check(pod: &Json<'_>) -> Result<(), Reason> {
     }
     if let Some(metadata) = check_map("metadata", field(pod, "metadata"))? {
         for name in ["labels", "annotations"] {
-            let map = check_map(&format!("metadata.{name}"), field(metadata, name))?;
+            let map = check_map(format_args!("metadata.{name}"), field(metadata, name))?;
             let mut pairs = map.and_then(Json::as_object).into_iter().flat_map(ObjectAsVec::iter);
             if let Some((key, _)) = pairs.find(|(_, value)| !value.is_string()) {
-                return Err(malformed(format!("metadata.{name}[{key}]"), "it must be a string"));
+                return Err(malformed(format_args!("metadata.{name}[{key}]"), "it must be a string"));
             }
         }
     }
@@ -395,19 +396,19 @@ pub(super) fn check(pod: &Json<'_>) -> Result<(), Reason> {
             for name in ["env", "envFrom", "volumeMounts", "ports"] {
                 let value = field(container, name);
                 if !are_objects(value) {
-                    return Err(malformed(format!("spec.{list}[{index}].{name}"), LIST_OF_OBJECTS));
+                    return Err(malformed(format_args!("spec.{list}[{index}].{name}"), LIST_OF_OBJECTS));
                 }
             }
         }
     }
     check_named_list("volumes", field(spec, "volumes"))?;
     for list in ["imagePullSecrets", "hostAliases", "tolerations", "readinessGates", "resourceClaims"] {
-        check_objects(&format!("spec.{list}"), field(spec, list))?;
+        check_objects(format_args!("spec.{list}"), field(spec, list))?;
     }
     if let Some(dns) = check_map("spec.dnsConfig", field(spec, "dnsConfig"))? {
         for name in ["nameservers", "searches", "options"] {
             if field(dns, name).is_some_and(|value| !value.is_array()) {
-                return Err(malformed(format!("spec.dnsConfig.{name}"), "it must be a list"));
+                return Err(malformed(format_args!("spec.dnsConfig.{name}"), "it must be a list"));
             }
         }
     }
@@ -416,11 +417,14 @@ pub(super) fn check(pod: &Json<'_>) -> Result<(), Reason> {
 
 const LIST_OF_OBJECTS: &str = "it must be a list of objects";
 
-fn malformed(field: impl Into<String>, problem: &'static str) -> Reason {
-    Reason::MalformedPod { field: field.into(), problem }
+fn malformed(field: impl fmt::Display, problem: &'static str) -> Reason {
+    Reason::MalformedPod { field: field.to_string(), problem }
 }
 
-fn check_map<'a, 'b>(field: &str, value: Option<&'a Json<'b>>) -> Result<Option<&'a Json<'b>>, Reason> {
+fn check_map<'a, 'b>(
+    field: impl fmt::Display,
+    value: Option<&'a Json<'b>>,
+) -> Result<Option<&'a Json<'b>>, Reason> {
     match value {
         None | Some(Json::Object(_)) => Ok(value),
         Some(_) => Err(malformed(field, "it must be an object")),
@@ -431,16 +435,18 @@ fn are_objects(value: Option<&Json<'_>>) -> bool {
     value.is_none_or(|value| value.as_array().is_some_and(|items| items.iter().all(Json::is_object)))
 }
 
-fn check_objects<'a, 'b>(field: &str, value: Option<&'a Json<'b>>) -> Result<&'a [Json<'b>], Reason> {
+fn check_objects<'a, 'b>(
+    field: impl fmt::Display,
+    value: Option<&'a Json<'b>>,
+) -> Result<&'a [Json<'b>], Reason> {
     if are_objects(value) { Ok(items(value)) } else { Err(malformed(field, LIST_OF_OBJECTS)) }
 }
 
 fn check_named_list<'a, 'b>(list: &str, value: Option<&'a Json<'b>>) -> Result<&'a [Json<'b>], Reason> {
-    let field = format!("spec.{list}");
-    let items = check_objects(&field, value)?;
+    let items = check_objects(format_args!("spec.{list}"), value)?;
     if items.iter().all(|item| text(item, "name").is_some()) {
         Ok(items)
     } else {
-        Err(malformed(field, "every element needs a name"))
+        Err(malformed(format_args!("spec.{list}"), "every element needs a name"))
     }
 }
