@@ -58,6 +58,8 @@ pub(super) struct GroupVersionKind<'a> {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BadReview {
     #[error("the body is not an AdmissionReview in JSON: {0}")]
+    NotText(#[from] std::str::Utf8Error),
+    #[error("the body is not an AdmissionReview in JSON: {0}")]
     NotJson(#[from] serde_json::Error),
     #[error("the body is {api_version:?} {kind:?}; this endpoint takes {API_VERSION} {KIND}")]
     OtherKind { api_version: String, kind: String },
@@ -68,7 +70,8 @@ pub(super) enum BadReview {
 /// # Errors
 /// What makes the body no review of version 1.
 pub(super) fn read<'a, O: Deserialize<'a>>(body: &'a [u8]) -> Result<Request<'a, O>, BadReview> {
-    let envelope: Envelope<'a, O> = serde_json::from_slice(body)?;
+    // Looked at once as a whole, its strings need not be one by one.
+    let envelope: Envelope<'a, O> = serde_json::from_str(std::str::from_utf8(body)?)?;
     if envelope.api_version != API_VERSION || envelope.kind != KIND {
         let (api_version, kind) = (envelope.api_version.into_owned(), envelope.kind.into_owned());
         return Err(BadReview::OtherKind { api_version, kind });
