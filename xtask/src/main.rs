@@ -1,8 +1,11 @@
-//! Development tasks of Outrigger: the demo, the tests, the embedded cluster, the images, the generated files.
+//! Development tasks of Outrigger: the demo, the tests, the embedded cluster, the images, the generated files,
+//! benchmarks and fuzzing.
 
 mod args;
+mod bench;
 mod cluster;
 mod demo;
+mod fuzz;
 mod generate;
 mod hash;
 mod images;
@@ -37,6 +40,8 @@ Commands:
                             (--name NAME with any of these but kubectl: another cluster of this checkout)
   images                    build all container images
   generate [--check]        write the generated files, or fail if they are stale
+  bench engine              what an answer costs, in time and allocations
+  fuzz [TARGET…]            look for inputs that break expression, profile and review, --seconds N each (60)
 
 demo and test take, to use a cluster that is already there:
   --kubeconfig FILE         also OUTRIGGER_KUBECONFIG
@@ -45,7 +50,7 @@ demo and test take, to use a cluster that is already there:
                             (also OUTRIGGER_LOAD and OUTRIGGER_REGISTRY)
 ";
 
-const COMMANDS: [&str; 6] = ["demo", "test", "cluster", "images", "generate", "help"];
+const COMMANDS: [&str; 8] = ["demo", "test", "cluster", "images", "generate", "bench", "fuzz", "help"];
 
 fn main() -> ExitCode {
     report::start_clock();
@@ -100,6 +105,8 @@ fn dispatch(mut args: Args) -> Result<ExitCode> {
             args.end(&["--check"])?;
             if check { generate::check()? } else { generate::write()? }
         }
+        "bench" => bench::run(args)?,
+        "fuzz" => fuzz::run(args)?,
         "help" | "-h" | "--help" => report::say(HELP.trim_end()),
         other => return Err(unknown(other, &COMMANDS).into()),
     }

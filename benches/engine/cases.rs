@@ -1,0 +1,153 @@
+//! The cases: a body and what the server knows when it comes.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use futures::future::BoxFuture;
+use outrigger::cluster::Snapshot;
+use outrigger::engine::{Namespace, Settings};
+use outrigger::profiles::{self, ProfileSet};
+use outrigger::supervise::Health;
+use outrigger::telemetry::Metrics;
+use outrigger::webhook::{Entry, Lookup, State, answer};
+use serde_json::Value;
+
+use crate::profiles::{beside, five, into_containers, log_shipper, thousand, three};
+use crate::reviews;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Case {
+    Ordinary,
+    FiveProfiles,
+    ThreeProfiles,
+    ThreeOfThousand,
+    LargeBeside,
+    LargeInto,
+    ManagedBeside,
+    ManagedInto,
+}
+
+impl Case {
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Ordinary,
+        Self::FiveProfiles,
+        Self::ThreeProfiles,
+        Self::ThreeOfThousand,
+        Self::LargeBeside,
+        Self::LargeInto,
+        Self::ManagedBeside,
+        Self::ManagedInto,
+    ];
+
+    pub(crate) fn body(self) -> Vec<u8> {
+        let text = match self {
+            Self::Ordinary | Self::FiveProfiles | Self::ThreeProfiles | Self::ThreeOfThousand => {
+                reviews::ORDINARY.to_owned()
+            }
+            Self::LargeBeside | Self::LargeInto => reviews::large(),
+            Self::ManagedBeside | Self::ManagedInto => reviews::large_and_managed(),
+        };
+        text.into_bytes()
+    }
+
+    fn profiles(self) -> ProfileSet {
+        match self {
+            Self::Ordinary => log_shipper(),
+            Self::FiveProfiles => five(),
+            Self::ThreeProfiles => three(),
+            Self::ThreeOfThousand => thousand(),
+            Self::LargeBeside | Self::ManagedBeside => beside(),
+            Self::LargeInto | Self::ManagedInto => into_containers(),
+        }
+    }
+
+    pub(crate) fn state(self) -> State {
+        let mut namespace = Namespace { name: "shop".to_owned(), ..Namespace::default() };
+        let labels = [
+            ("kubernetes.io/metadata.name", "shop"),
+            ("outrigger.dev/inject", "enabled"),
+            ("logging", "shipped"),
+            ("team", "shop"),
+        ];
+        namespace.labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        // The others match by themselves.
+        if !matches!(self, Self::FiveProfiles | Self::ThreeProfiles | Self::ThreeOfThousand) {
+            namespace.annotations.insert("outrigger.dev/profiles".to_owned(), "log-shipper".to_owned());
+        }
+        let snapshot = Snapshot {
+            profiles: Arc::new(self.profiles()),
+            namespaces: [("shop".to_owned(), Arc::new(namespace))].into(),
+        };
+        State {
+            snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
+            lookup: Arc::new(NoLookup),
+            settings: Arc::new(Settings::default()),
+            metrics: Arc::new(Metrics::default()),
+            health: Health::default(),
+        }
+    }
+
+    /// Fails where the case is not what its name says: a fast wrong answer is worth nothing.
+    pub(crate) fn check(self) {
+        let (body, size) = (self.body(), self.body().len());
+        let expected = match self {
+            Self::LargeBeside | Self::LargeInto => 94_000..96_000,
+            Self::ManagedBeside | Self::ManagedInto => 229_000..232_000,
+            _ => 8_000..8_500,
+        };
+        assert!(expected.contains(&size), "{self} has {size} bytes");
+        let reply = answer(&self.state(), Entry::Namespace, &body).expect("nothing has to be looked up");
+        let text = String::from_utf8(reply.body).expect("the answer is text");
+        let answer: Value = serde_json::from_str(&text).expect("the answer is JSON");
+        assert_eq!(answer["response"]["allowed"], true, "{text}");
+        assert_eq!(answer["response"]["patchType"], "JSONPatch", "{text}");
+        assert!(answer["response"]["warnings"].is_null(), "{text}");
+        let expected = match self {
+            Self::FiveProfiles => 5,
+            Self::ThreeProfiles | Self::ThreeOfThousand => 3,
+            _ => 1,
+        };
+        assert_eq!(sidecars(&answer), expected, "{text}");
+    }
+}
+
+/// How many native sidecars an answer adds.
+fn sidecars(answer: &Value) -> usize {
+    use base64::Engine as _;
+    let patch = answer["response"]["patch"].as_str().expect("there is a patch");
+    let bytes = base64::engine::general_purpose::STANDARD.decode(patch).expect("the patch is base64");
+    String::from_utf8_lossy(&bytes).matches(r#""restartPolicy":"Always""#).count()
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ordinary => "ordinary",
+            Self::FiveProfiles => "five-profiles",
+            Self::ThreeProfiles => "three-profiles",
+            Self::ThreeOfThousand => "three-of-1000",
+            Self::LargeBeside => "95-KB-beside",
+            Self::LargeInto => "95-KB-into",
+            Self::ManagedBeside => "230-KB-beside",
+            Self::ManagedInto => "230-KB-into",
+        })
+    }
+}
+
+/// The snapshot knows everything here.
+struct NoLookup;
+
+impl Lookup for NoLookup {
+    fn namespace<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Option<Namespace>> {
+        Box::pin(std::future::ready(None))
+    }
+
+    fn profiles<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a str,
+    ) -> BoxFuture<'a, Vec<(Option<String>, profiles::Entry)>> {
+        Box::pin(std::future::ready(Vec::new()))
+    }
+}

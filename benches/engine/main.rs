@@ -1,0 +1,53 @@
+//! What an answer costs: from the bytes of a review to the bytes of its answer, as the server does it.
+//!
+//! Beside each case stand the floor and the ordinary way, on the same bytes: `scan` only reads the JSON and
+//! keeps nothing, `tree` parses it into a [`serde_json::Value`]. `cargo xtask bench engine` runs this and
+//! prints what an answer costs in units of the two.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a benchmark fails by panicking"
+)]
+
+mod cases;
+mod profiles;
+mod reviews;
+
+use cases::Case;
+use divan::{AllocProfiler, Bencher, black_box};
+use mimalloc::MiMalloc;
+use outrigger::webhook::{Entry, answer};
+use serde::de::IgnoredAny;
+use serde_json::Value;
+
+/// The allocator of the server, counting.
+#[global_allocator]
+static ALLOCATOR: AllocProfiler<MiMalloc> = AllocProfiler::new(MiMalloc);
+
+fn main() {
+    for case in Case::ALL {
+        case.check();
+    }
+    divan::main();
+}
+
+#[divan::bench(args = Case::ALL)]
+fn answered(bencher: Bencher<'_, '_>, case: Case) {
+    let (state, body) = (case.state(), case.body());
+    bencher.bench_local(|| answer(black_box(&state), Entry::Namespace, black_box(&body)));
+}
+
+#[divan::bench(args = Case::ALL)]
+fn tree(bencher: Bencher<'_, '_>, case: Case) {
+    let body = case.body();
+    bencher.bench_local(|| serde_json::from_slice::<Value>(black_box(&body)).unwrap());
+}
+
+#[divan::bench(args = Case::ALL)]
+fn scan(bencher: Bencher<'_, '_>, case: Case) {
+    let body = case.body();
+    bencher.bench_local(|| serde_json::from_slice::<IgnoredAny>(black_box(&body)).unwrap());
+}

@@ -1,0 +1,94 @@
+//! The profiles: those of the catalogue, and made ones for what it has none of.
+
+use outrigger::api::{ProfileSpec, Scope};
+use outrigger::profiles::{Entry, ProfileSet};
+use serde_json::{Value, json};
+
+/// The catalogue's log shipper: a native sidecar, two volumes, a mount in every container of the app.
+pub(crate) fn log_shipper() -> ProfileSet {
+    let yaml = include_str!("../../profiles/log-shipper/profile.yaml");
+    let profile: Value = serde_saphyr::from_str(yaml).expect("the catalogue's profile is YAML");
+    set([("log-shipper".to_owned(), profile["spec"].clone())])
+}
+
+/// One profile that puts a native sidecar into the pod and leaves the app's containers alone.
+pub(crate) fn beside() -> ProfileSet {
+    set([("log-shipper".to_owned(), json!({ "template": { "spec": sidecar("beside") } }))])
+}
+
+/// One profile that adds to the environment and the mounts of the app's containers.
+pub(crate) fn into_containers() -> ProfileSet {
+    let mut spec = json!({ "template": { "spec": sidecar("into") } });
+    spec["template"]["spec"]["volumes"] = json!([{ "name": "into", "emptyDir": {} }]);
+    spec["appContainers"] = json!([{
+        "containers": ["*"],
+        "env": [{ "name": "OUTRIGGER_INTO", "value": "/into" }, { "name": "LOG_LEVEL", "value": "debug" }],
+        "volumeMounts": [{ "name": "into", "mountPath": "/into" }],
+    }]);
+    set([("log-shipper".to_owned(), spec)])
+}
+
+/// Five profiles with four expressions each.
+pub(crate) fn five() -> ProfileSet {
+    set(["log-shipper", "mirror", "proxy", "secrets", "statsd"]
+        .map(|name| (name.to_owned(), expressive(name))))
+}
+
+/// A thousand profiles of many teams that match by themselves, three of which are for team shop.
+pub(crate) fn thousand() -> ProfileSet {
+    set((0..1000).map(|index| {
+        of_team(index, &if index % 400 == 7 { "shop".to_owned() } else { format!("team-{index}") })
+    }))
+}
+
+/// Only the three of them that match.
+pub(crate) fn three() -> ProfileSet {
+    set([7, 407, 807].map(|index| of_team(index, "shop")))
+}
+
+fn of_team(index: usize, team: &str) -> (String, Value) {
+    let name = format!("profile-{index}");
+    let spec = json!({
+        "match": { "namespaceSelector": { "matchLabels": { "logging": "shipped", "team": team } } },
+        "template": { "spec": sidecar(&name) },
+    });
+    (name, spec)
+}
+
+fn expressive(name: &str) -> Value {
+    let mut spec = sidecar(name);
+    let container = &mut spec["initContainers"][0];
+    container["args"] = json!(["--for=$[[ pod.metadata.labels.app ]]", "--to=$[[ params.endpoint ]]"]);
+    container["resources"]["limits"]["memory"] = json!("$[[ params.memory ]]");
+    json!({
+        "match": { "conditions": [
+            { "name": "has-ports", "expression": "pod.spec.containers.exists(c, has(c.ports) && c.ports.size() > 0)" },
+        ] },
+        "parameters": [
+            { "name": "endpoint", "type": "string", "default": "archive.logs.svc:514" },
+            { "name": "memory", "type": "quantity", "default": "64Mi", "maximum": "512Mi" },
+        ],
+        "template": { "spec": spec },
+    })
+}
+
+fn sidecar(name: &str) -> Value {
+    json!({ "initContainers": [{
+        "name": name,
+        "image": format!("registry.example.com/sidecars/{name}:1.4.2"),
+        "restartPolicy": "Always",
+        "startupProbe": { "httpGet": { "path": "/ready", "port": 2020 } },
+        "resources": { "requests": { "cpu": "10m", "memory": "32Mi" }, "limits": { "memory": "128Mi" } },
+    }] })
+}
+
+fn set(specs: impl IntoIterator<Item = (String, Value)>) -> ProfileSet {
+    let mut set = ProfileSet::default();
+    for (name, spec) in specs {
+        let spec: ProfileSpec = serde_json::from_value(spec).expect("it is shaped like a profile");
+        let (entry, findings) = Entry::new(&name, Scope::Cluster, &spec);
+        assert!(matches!(entry, Entry::Ready(_)), "{name}: {findings:?}");
+        set.insert(None, &name, entry);
+    }
+    set
+}

@@ -1,0 +1,55 @@
+//! The source of an expression, compiled and evaluated: no panic, and no end later than the budget's.
+
+#![no_main]
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use libfuzzer_sys::fuzz_target;
+use outrigger::expression::{
+    Budget, Expression, Json, NamespaceView, ParameterValue, Scope, Text, Variables,
+};
+use serde_json::{Value, json};
+
+static POD: LazyLock<Value> = LazyLock::new(|| {
+    json!({
+        "metadata": { "name": "a", "labels": { "app": "shop", "n": "" }, "annotations": {} },
+        "spec": {
+            "priority": -3, "weight": 0.5, "hostNetwork": true, "volumes": null,
+            "containers": [
+                { "name": "app", "image": "x:1", "ports": [{ "containerPort": 80 }], "env": [{ "name": "A", "value": "ü€𝄞" }] },
+                { "name": "b", "resources": { "limits": { "memory": "64Mi", "cpu": 1 } } },
+            ],
+        },
+    })
+});
+
+fuzz_target!(|source: &str| {
+    let scope = Scope { params: Some(&["text", "number", "size", "list"]), container: true };
+    let (pod, none, cluster) = (Json::from(&*POD), BTreeMap::new(), json!({ "region": "x" }));
+    let container = Json::from(&POD["spec"]["containers"][0]);
+    let params = BTreeMap::from([
+        ("text".to_owned(), ParameterValue::String("a,b".to_owned())),
+        ("number".to_owned(), ParameterValue::Integer(i64::MIN)),
+        ("size".to_owned(), ParameterValue::Quantity("64Mi".parse().expect("it is a quantity"))),
+        ("list".to_owned(), ParameterValue::List(vec!["a".to_owned(), String::new()])),
+    ]);
+    let variables = Variables {
+        pod: &pod,
+        container: Some(&container),
+        namespace: NamespaceView { name: "shop", labels: &none, annotations: &none },
+        params: &params,
+        profile: "log-shipper",
+        cluster: &cluster,
+    };
+    if let Ok(expression) = Expression::compile(source, &scope) {
+        let first = expression.evaluate(&variables, &mut Budget::new());
+        assert_eq!(first, expression.evaluate(&variables, &mut Budget::new()), "the same inputs, another result");
+        _ = expression.holds(&variables, &mut Budget::new());
+    }
+    if let Ok(text) = Text::parse(source, &scope) {
+        if let Ok(Value::String(rendered)) = text.render(&variables, &mut Budget::new()) {
+            assert!(text.is_expression() || text.could_be(&rendered), "{rendered:?} is what it renders");
+        }
+    }
+});

@@ -1,0 +1,62 @@
+//! The body of a review, answered: whatever it is, the answer is one that the API server can read.
+
+#![no_main]
+
+use std::sync::{Arc, LazyLock};
+
+use arc_swap::ArcSwap;
+use futures::future::BoxFuture;
+use libfuzzer_sys::fuzz_target;
+use outrigger::api::{ProfileSpec, Scope};
+use outrigger::cluster::Snapshot;
+use outrigger::engine::{Namespace, Settings};
+use outrigger::profiles::{self, ProfileSet};
+use outrigger::supervise::Health;
+use outrigger::telemetry::Metrics;
+use outrigger::webhook::{Entry, Lookup, State, answer};
+use serde_json::Value;
+
+static STATE: LazyLock<State> = LazyLock::new(|| {
+    let yaml = include_str!("../../profiles/log-shipper/profile.yaml");
+    let profile: Value = serde_saphyr::from_str(yaml).expect("the catalogue's profile is YAML");
+    let spec: ProfileSpec = serde_json::from_value(profile["spec"].clone()).expect("it is a profile");
+    let mut profiles = ProfileSet::default();
+    profiles.insert(None, "log-shipper", profiles::Entry::new("log-shipper", Scope::Cluster, &spec).0);
+    let mut shop = Namespace { name: "shop".to_owned(), ..Namespace::default() };
+    shop.labels.insert("outrigger.dev/inject".to_owned(), "enabled".to_owned());
+    shop.annotations.insert("outrigger.dev/profiles".to_owned(), "log-shipper".to_owned());
+    let namespaces = [("shop".to_owned(), Arc::new(shop))].into();
+    State {
+        snapshot: Arc::new(ArcSwap::from_pointee(Snapshot { profiles: Arc::new(profiles), namespaces })),
+        lookup: Arc::new(NoLookup),
+        settings: Arc::new(Settings::default()),
+        metrics: Arc::new(Metrics::default()),
+        health: Health::default(),
+    }
+});
+
+fuzz_target!(|body: &[u8]| {
+    let Some(reply) = answer(&STATE, Entry::Namespace, body) else { return };
+    if !reply.status.is_success() {
+        assert!(std::str::from_utf8(&reply.body).is_ok_and(|text| !text.is_empty()));
+        return;
+    }
+    let answer: Value = serde_json::from_slice(&reply.body).expect("the answer is JSON");
+    let response = &answer["response"];
+    assert!(response["uid"].is_string() && response["allowed"].is_boolean(), "{answer}");
+    assert_eq!(response["patch"].is_null(), response["patchType"].is_null(), "{answer}");
+    assert_eq!(response["allowed"] == false, response["status"]["message"].is_string(), "{answer}");
+});
+
+/// What the snapshot does not know is not there.
+struct NoLookup;
+
+impl Lookup for NoLookup {
+    fn namespace<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Option<Namespace>> {
+        Box::pin(std::future::ready(None))
+    }
+
+    fn profiles<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Vec<(Option<String>, profiles::Entry)>> {
+        Box::pin(std::future::ready(Vec::new()))
+    }
+}
