@@ -98,8 +98,8 @@ pub(super) fn of_injection(pod: &Pod<'_>) -> Cost {
 fn containers(pod: &Pod<'_>) -> Vec<Container> {
     let of_kind = |kind: ContainerKind| {
         // A container that is left to a profile asks for nothing before it is taken up.
-        let containers = pod.elements(&Place::Spec(kind.list())).filter(|seen| !is_auto(*seen));
-        containers.map(move |seen| container(kind, seen)).collect::<Vec<_>>()
+        let elements = pod.elements(&Place::Spec(kind.list())).filter(|seen| !is_auto(*seen));
+        elements.map(move |seen| container(kind, seen)).collect::<Vec<_>>()
     };
     ContainerKind::ALL.into_iter().flat_map(of_kind).collect()
 }

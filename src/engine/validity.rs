@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::cost;
+use super::merge::is_auto;
 use super::pod::{Pod, Seen};
 use crate::api::InjectedProfile;
 use crate::fields::{ContainerKind, DnsList, Map, Place};
@@ -202,7 +203,8 @@ fn resources(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {
     injected_containers(pod, injected).into_iter().find_map(|(place, seen)| {
         let kind = ContainerKind::ALL.into_iter().find(|kind| place == Place::Spec(kind.list()))?;
         let problems = |seen| resources::problems(&[cost::container(kind, seen)], None);
-        let known = untouched.get(&place, seen.name()?).map(problems).unwrap_or_default();
+        let own = untouched.get(&place, seen.name()?).filter(|own| !is_auto(*own));
+        let known = own.map(problems).unwrap_or_default();
         problems(seen).into_iter().find(|problem| !known.contains(problem)).map(|problem| problem.to_string())
     })
 }

@@ -111,11 +111,9 @@ impl<'s> Known<'s> {
         };
         let profiles = self.profiles.as_ref().unwrap_or(&self.snapshot.profiles);
         let decision = inject(pod, namespace, profiles, &self.state.settings);
-        let name =
-            decision.unknown_profiles().into_iter().find(|name| self.may_look_up(name)).map(str::to_owned);
-        match name {
+        match decision.unknown_profiles().into_iter().find(|name| self.may_look_up(name)) {
             Some(name) => {
-                let namespace = namespace.name.clone();
+                let (namespace, name) = (namespace.name.clone(), name.to_owned());
                 Err(Undecided::Look(Look::Profile { namespace, name }))
             }
             None => Ok(decision),
