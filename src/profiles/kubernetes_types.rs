@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::{
     Container, EnvFromSource, EnvVar, HostAlias, LocalObjectReference, PodReadinessGate, PodResourceClaim,
     PodSpec, Toleration, Volume, VolumeMount,
 };
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -96,7 +97,11 @@ pub(crate) fn problem_in(place: &Place, key: &str, value: &Value) -> Option<(Str
     })
 }
 
-fn problem<T: DeserializeOwned>(value: &Value) -> Option<(String, String)> {
+fn problem<T: DeserializeOwned + Serialize>(value: &Value) -> Option<(String, String)> {
+    // Nearly always there is none; only a message needs to know where it is.
+    if are_values_fine("", value) && T::deserialize(value).is_ok_and(|typed| loses_nothing(&typed, value)) {
+        return None;
+    }
     let mut findings = Findings::default();
     check::<T>("", value, &mut findings);
     findings
@@ -194,22 +199,67 @@ fn report_value(path: &str, field: &str, value: &Value, findings: &mut Findings)
     match value {
         Value::Object(quantities) if is_quantity_map(field) => {
             for (name, quantity) in quantities {
-                report_quantity(&format!("{path}.{name}"), quantity, findings);
+                if let Err(problem) = check_quantity(quantity) {
+                    findings.error(format!("{path}.{name}"), problem);
+                }
             }
         }
-        value if is_quantity(field) => report_quantity(path, value, findings),
-        Value::Number(port) if matches!(field, "containerPort" | "hostPort") => {
-            if port.as_i64().is_some_and(|port| !(1..=65535).contains(&port)) {
-                findings.error(path, format!("{port} is not a port between 1 and 65535"));
-            }
-        }
-        value => report_values(path, value, findings),
+        value => match check_scalar(field, value) {
+            Err(problem) => findings.error(path, problem),
+            Ok(()) => report_values(path, value, findings),
+        },
     }
 }
 
-fn report_quantity(path: &str, value: &Value, findings: &mut Findings) {
-    if let Some(Err(error)) = value.as_str().map(str::parse::<Quantity>) {
-        findings.error(path, error.to_string());
+/// The same as [`report_values`], where nothing is wrong.
+fn are_values_fine(field: &str, value: &Value) -> bool {
+    match value {
+        Value::Object(quantities) if is_quantity_map(field) => {
+            quantities.values().all(|quantity| check_quantity(quantity).is_ok())
+        }
+        Value::Object(fields) => fields.iter().all(|(name, inner)| are_values_fine(name, inner)),
+        Value::Array(items) => items.iter().all(|item| are_values_fine("", item)),
+        scalar => check_scalar(field, scalar).is_ok(),
+    }
+}
+
+fn check_scalar(field: &str, value: &Value) -> Result<(), String> {
+    match value {
+        Value::String(_) if is_quantity(field) => check_quantity(value),
+        Value::Number(port) if matches!(field, "containerPort" | "hostPort") => match port.as_i64() {
+            Some(number) if !(1..=65535).contains(&number) => {
+                Err(format!("{port} is not a port between 1 and 65535"))
+            }
+            _ => Ok(()),
+        },
+        _ => Ok(()),
+    }
+}
+
+fn check_quantity(value: &Value) -> Result<(), String> {
+    match value.as_str().map(str::parse::<Quantity>) {
+        Some(Err(error)) => Err(error.to_string()),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a typed value has everything that it was made from.
+fn loses_nothing<T: Serialize>(typed: &T, given: &Value) -> bool {
+    serde_json::to_value(typed).is_ok_and(|known| has(&known, given))
+}
+
+fn has(known: &Value, given: &Value) -> bool {
+    match (given, known) {
+        (Value::Object(given), Value::Object(known)) => {
+            given.iter().all(|(field, value)| match known.get(field) {
+                Some(inner) => has(inner, value),
+                None => value.is_null(),
+            })
+        }
+        (Value::Array(given), Value::Array(known)) => {
+            given.iter().zip(known).all(|(value, inner)| has(inner, value))
+        }
+        _ => true,
     }
 }
 
