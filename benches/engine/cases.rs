@@ -13,12 +13,13 @@ use outrigger::telemetry::Metrics;
 use outrigger::webhook::{Entry, Lookup, State, answer};
 use serde_json::Value;
 
-use crate::profiles::{beside, five, into_containers, log_shipper, thousand, three};
+use crate::profiles::{beside, catalogue, five, into_containers, plain, thousand, three};
 use crate::reviews;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Case {
     Ordinary,
+    Catalogue,
     FiveProfiles,
     ThreeProfiles,
     ThreeOfThousand,
@@ -29,8 +30,9 @@ pub(crate) enum Case {
 }
 
 impl Case {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Ordinary,
+        Self::Catalogue,
         Self::FiveProfiles,
         Self::ThreeProfiles,
         Self::ThreeOfThousand,
@@ -42,18 +44,17 @@ impl Case {
 
     pub(crate) fn body(self) -> Vec<u8> {
         let text = match self {
-            Self::Ordinary | Self::FiveProfiles | Self::ThreeProfiles | Self::ThreeOfThousand => {
-                reviews::ORDINARY.to_owned()
-            }
             Self::LargeBeside | Self::LargeInto => reviews::large(),
             Self::ManagedBeside | Self::ManagedInto => reviews::large_and_managed(),
+            _ => reviews::ORDINARY.to_owned(),
         };
         text.into_bytes()
     }
 
     fn profiles(self) -> ProfileSet {
         match self {
-            Self::Ordinary => log_shipper(),
+            Self::Ordinary => plain(),
+            Self::Catalogue => catalogue(),
             Self::FiveProfiles => five(),
             Self::ThreeProfiles => three(),
             Self::ThreeOfThousand => thousand(),
@@ -124,6 +125,7 @@ impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Ordinary => "ordinary",
+            Self::Catalogue => "catalogue",
             Self::FiveProfiles => "five-profiles",
             Self::ThreeProfiles => "three-profiles",
             Self::ThreeOfThousand => "three-of-1000",

@@ -1,11 +1,43 @@
-//! The profiles: those of the catalogue, and made ones for what it has none of.
+//! The profiles: one of the catalogue, and made ones.
 
 use outrigger::api::{ProfileSpec, Scope};
 use outrigger::profiles::{Entry, ProfileSet};
 use serde_json::{Value, json};
 
-/// The catalogue's log shipper: a native sidecar, two volumes, a mount in every container of the app.
-pub(crate) fn log_shipper() -> ProfileSet {
+/// A log shipper: a label, a native sidecar, two volumes, a mount in every container of the app. It has no
+/// expressions.
+pub(crate) fn plain() -> ProfileSet {
+    let mut pod = sidecar("log-shipper");
+    pod["volumes"] = json!(
+        ["app-logs", "log-outbox"].map(|name| json!({ "name": name, "emptyDir": { "sizeLimit": "256Mi" } }))
+    );
+    let container = &mut pod["initContainers"][0];
+    container["env"] = json!([
+        { "name": "LOG_TARGET", "value": "log-archive.logs.svc" },
+        { "name": "LOG_PORT", "value": "514" },
+        { "name": "POD_NAME", "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } } },
+        { "name": "POD_NAMESPACE", "valueFrom": { "fieldRef": { "fieldPath": "metadata.namespace" } } },
+    ]);
+    container["securityContext"] = json!({
+        "runAsNonRoot": true, "runAsUser": 10001, "runAsGroup": 10001, "allowPrivilegeEscalation": false,
+        "readOnlyRootFilesystem": true, "capabilities": { "drop": ["ALL"] },
+        "seccompProfile": { "type": "RuntimeDefault" },
+    });
+    container["volumeMounts"] = json!([
+        { "name": "app-logs", "mountPath": "/var/log/app", "readOnly": true },
+        { "name": "log-outbox", "mountPath": "/var/spool/rsyslog" },
+    ]);
+    let spec = json!({
+        "template": { "metadata": { "labels": { "logging": "shipped" } }, "spec": pod },
+        "appContainers": [{
+            "containers": ["*"], "volumeMounts": [{ "name": "app-logs", "mountPath": "/var/log/app" }],
+        }],
+    });
+    set([("log-shipper".to_owned(), spec)])
+}
+
+/// The same as the catalogue has it, with parameters and expressions.
+pub(crate) fn catalogue() -> ProfileSet {
     let yaml = include_str!("../../profiles/log-shipper/profile.yaml");
     let profile: Value = serde_saphyr::from_str(yaml).expect("the catalogue's profile is YAML");
     set([("log-shipper".to_owned(), profile["spec"].clone())])
