@@ -1,5 +1,7 @@
 //! Checks of a profile's parts against Kubernetes' own types.
 
+use std::fmt;
+
 use k8s_openapi::api::core::v1::{
     Container, EnvFromSource, EnvVar, HostAlias, LocalObjectReference, PodReadinessGate, PodResourceClaim,
     PodSpec, Toleration, Volume, VolumeMount,
@@ -98,8 +100,10 @@ pub(crate) fn problem_in(place: &Place, key: &str, value: &Value) -> Option<(Str
 }
 
 fn problem<T: DeserializeOwned + Serialize>(value: &Value) -> Option<(String, String)> {
-    // Nearly always there is none; only a message needs to know where it is.
-    if are_values_fine("", value) && T::deserialize(value).is_ok_and(|typed| loses_nothing(&typed, value)) {
+    let mut findings = Findings::default();
+    report_values(&Path::Root(""), value, &mut findings);
+    // This is asked for each pod, and nearly always there is no problem: then nothing need know where it is.
+    if !findings.has_errors() && T::deserialize(value).is_ok_and(|typed| has_all_of(value, &typed)) {
         return None;
     }
     let mut findings = Findings::default();
@@ -109,6 +113,22 @@ fn problem<T: DeserializeOwned + Serialize>(value: &Value) -> Option<(String, St
         .into_iter()
         .next()
         .map(|finding| (finding.path.trim_start_matches('.').to_owned(), finding.message))
+}
+
+/// Whether the type took everything that the value says.
+fn has_all_of(value: &Value, typed: &impl Serialize) -> bool {
+    fn has(known: &Value, value: &Value) -> bool {
+        match (value, known) {
+            (Value::Object(fields), Value::Object(known)) => fields.iter().all(|(field, value)| {
+                known.get(field).map_or_else(|| value.is_null(), |known| has(known, value))
+            }),
+            (Value::Array(items), Value::Array(known)) => {
+                items.iter().zip(known).all(|(value, known)| has(known, value))
+            }
+            _ => true,
+        }
+    }
+    serde_json::to_value(typed).is_ok_and(|known| has(&known, value))
 }
 
 fn check_container(path: &str, container: &Value, init: bool, findings: &mut Findings) {
@@ -171,95 +191,67 @@ fn check<T: DeserializeOwned>(path: &str, value: &Value, findings: &mut Findings
         let at = if field == "." { path.to_owned() } else { format!("{path}.{field}") };
         findings.error(at, error.inner().to_string());
     }
-    report_values(path, &normal, findings);
+    report_values(&Path::Root(path), &normal, findings);
     unknown_fields::<T>(path, &normal, &mut |path, probably| {
         let hint = probably.map_or_else(String::new, |name| format!("; did you mean {name:?}?"));
         findings.error(path, format!("{NO_SUCH_FIELD}{hint}"));
     });
 }
 
+/// A path, written only if something is said of it.
+enum Path<'p> {
+    Root(&'p str),
+    Field(&'p Self, &'p str),
+    Item(&'p Self, usize),
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root(path) => f.write_str(path),
+            Self::Field(parent, field) => write!(f, "{parent}.{field}"),
+            Self::Item(parent, index) => write!(f, "{parent}[{index}]"),
+        }
+    }
+}
+
 /// Texts and numbers that have the right type and are none that the API server takes.
-fn report_values(path: &str, value: &Value, findings: &mut Findings) {
+fn report_values(path: &Path<'_>, value: &Value, findings: &mut Findings) {
     match value {
         Value::Object(fields) => {
             for (field, inner) in fields {
-                report_value(&format!("{path}.{field}"), field, inner, findings);
+                report_value(&Path::Field(path, field), field, inner, findings);
             }
         }
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
-                report_values(&format!("{path}[{index}]"), item, findings);
+                report_values(&Path::Item(path, index), item, findings);
             }
         }
         _ => {}
     }
 }
 
-fn report_value(path: &str, field: &str, value: &Value, findings: &mut Findings) {
+fn report_value(path: &Path<'_>, field: &str, value: &Value, findings: &mut Findings) {
     match value {
         Value::Object(quantities) if is_quantity_map(field) => {
             for (name, quantity) in quantities {
-                if let Err(problem) = check_quantity(quantity) {
-                    findings.error(format!("{path}.{name}"), problem);
-                }
+                report_quantity(&Path::Field(path, name), quantity, findings);
             }
         }
-        value => match check_scalar(field, value) {
-            Err(problem) => findings.error(path, problem),
-            Ok(()) => report_values(path, value, findings),
-        },
-    }
-}
-
-/// The same as [`report_values`], where nothing is wrong.
-fn are_values_fine(field: &str, value: &Value) -> bool {
-    match value {
-        Value::Object(quantities) if is_quantity_map(field) => {
-            quantities.values().all(|quantity| check_quantity(quantity).is_ok())
-        }
-        Value::Object(fields) => fields.iter().all(|(name, inner)| are_values_fine(name, inner)),
-        Value::Array(items) => items.iter().all(|item| are_values_fine("", item)),
-        scalar => check_scalar(field, scalar).is_ok(),
-    }
-}
-
-fn check_scalar(field: &str, value: &Value) -> Result<(), String> {
-    match value {
-        Value::String(_) if is_quantity(field) => check_quantity(value),
-        Value::Number(port) if matches!(field, "containerPort" | "hostPort") => match port.as_i64() {
-            Some(number) if !(1..=65535).contains(&number) => {
-                Err(format!("{port} is not a port between 1 and 65535"))
+        value if is_quantity(field) => report_quantity(path, value, findings),
+        Value::Number(port) if matches!(field, "containerPort" | "hostPort") => {
+            if port.as_i64().is_some_and(|port| !(1..=65535).contains(&port)) {
+                findings.error(path.to_string(), format!("{port} is not a port between 1 and 65535"));
             }
-            _ => Ok(()),
-        },
-        _ => Ok(()),
+        }
+        value => report_values(path, value, findings),
     }
 }
 
-fn check_quantity(value: &Value) -> Result<(), String> {
-    match value.as_str().map(str::parse::<Quantity>) {
-        Some(Err(error)) => Err(error.to_string()),
-        _ => Ok(()),
-    }
-}
-
-/// Whether a typed value has everything that it was made from.
-fn loses_nothing<T: Serialize>(typed: &T, given: &Value) -> bool {
-    serde_json::to_value(typed).is_ok_and(|known| has(&known, given))
-}
-
-fn has(known: &Value, given: &Value) -> bool {
-    match (given, known) {
-        (Value::Object(given), Value::Object(known)) => {
-            given.iter().all(|(field, value)| match known.get(field) {
-                Some(inner) => has(inner, value),
-                None => value.is_null(),
-            })
-        }
-        (Value::Array(given), Value::Array(known)) => {
-            given.iter().zip(known).all(|(value, inner)| has(inner, value))
-        }
-        _ => true,
+fn report_quantity(path: &Path<'_>, value: &Value, findings: &mut Findings) {
+    if let Some(Err(error)) = value.as_str().map(str::parse::<Quantity>) {
+        findings.error(path.to_string(), error.to_string());
     }
 }
 
