@@ -68,7 +68,15 @@ impl Cluster {
         for value in [repository.as_str(), &tag, &build].iter().chain(values) {
             words.extend(["--set-string", value]);
         }
-        self.helm(&words).expect();
+        loop {
+            let said = self.helm(&words);
+            // Another process of the tests may be doing the same.
+            if said.success || !said.text.contains("another operation") {
+                said.expect();
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_secs(1));
+        }
     }
 
     /// Runs kubectl in the workspace's root.
@@ -200,7 +208,7 @@ fn is_ready(pod: &Value) -> bool {
     conditions.into_iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
 }
 
-fn variable(name: &str) -> String {
+pub(crate) fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| {
         panic!("{name} is not set: run `cargo xtask test e2e`, which starts a cluster and says where it is")
     })

@@ -2,7 +2,8 @@
 //! looks at pods.
 //!
 //! The tests are in `tests/`: `demo` runs the README's first command, `injection` looks at pods and runs in
-//! parallel, `disruption` takes things away and runs one test at a time. `cargo xtask test` starts them and
+//! parallel, `disruption` takes things away and runs one test at a time, `catalogue` puts every profile to work with its
+//! real program. `cargo xtask test` starts them and
 //! says by environment variables where the cluster is.
 
 #![allow(
@@ -15,6 +16,7 @@
     reason = "this is test code: it fails by panicking, and says why on stderr"
 )]
 
+mod catalogue;
 mod cluster;
 mod manifests;
 mod namespace;

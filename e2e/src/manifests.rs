@@ -10,6 +10,22 @@ pub fn image(name: &str) -> String {
     }
 }
 
+/// A manifest whose images of this repository are named as the cluster finds them.
+pub(crate) fn rename_images(manifest: &str) -> String {
+    if std::env::var_os("OUTRIGGER_REGISTRY").is_none() {
+        return manifest.to_owned();
+    }
+    // Where a profile has its image as a parameter's default, or a pod as its container's image.
+    let renamed =
+        manifest.lines().map(|line| match line.split_once("image: ").or(line.split_once("default: ")) {
+            Some((_, name)) if name.contains('/') && name.contains(':') && !name.contains(' ') => {
+                format!("{}{}", &line[..line.len() - name.len()], image(name))
+            }
+            _ => line.to_owned(),
+        });
+    renamed.collect::<Vec<_>>().join("\n")
+}
+
 /// A profile with a real server beside the app: a second Redis, on a port of its own, as a native sidecar.
 pub fn companion(name: &str) -> Value {
     json!({

@@ -7,7 +7,7 @@ use crate::wait::eventually;
 pub struct TestNamespace {
     /// Its name.
     pub name: String,
-    cluster: Cluster,
+    pub(crate) cluster: Cluster,
 }
 
 static COUNT: AtomicU32 = AtomicU32::new(0);

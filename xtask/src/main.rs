@@ -38,7 +38,7 @@ Commands:
   cluster kubectl ARGS…     kubectl for it
   cluster load TAR…         put the images of archives into it
                             (--name NAME with any of these but kubectl: another cluster of this checkout)
-  images                    build all container images
+  images [FOLDER…]          build all container images, or those of these folders in e2e/images
   generate [--check]        write the generated files, or fail if they are stale
   bench engine              what an answer costs, in time and allocations
   fuzz [TARGET…]            look for inputs that break expression, profile and review, --seconds N each (60)
@@ -95,9 +95,8 @@ fn dispatch(mut args: Args) -> Result<ExitCode> {
         }
         "cluster" => cluster_command(args)?,
         "images" => {
-            args.end(&[])?;
             tools::install_packages()?;
-            images::all()?;
+            images::build(&args.rest())?;
         }
         "test" => return Ok(if test::run(args)? { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
         "generate" => {

@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 
 use crate::args::{Args, Usage};
 use crate::cluster::Cluster;
-use crate::images;
+use crate::images::{self, Image};
 use crate::tools::{self, Tools};
 
 pub(crate) use ready::Ready;
@@ -94,12 +94,12 @@ impl Target {
         }
     }
 
-    /// Builds everything, starts the cluster if it is ours, and brings the images there.
+    /// Builds what the demo needs, starts the cluster if it is ours, and brings the images there.
     pub(crate) fn prepare(&self) -> Result<Ready> {
         tools::install_packages()?;
         // The Go builds and the Rust build are the longest parts of a cold start, so they run beside each other.
         let (cluster_side, product) = std::thread::scope(|scope| {
-            let cluster_side = scope.spawn(|| self.prepare_cluster());
+            let cluster_side = scope.spawn(|| self.prepare_cluster(images::demo));
             let product = images::product();
             (cluster_side.join(), product)
         });
@@ -109,7 +109,7 @@ impl Target {
     }
 
     /// The same without the product's image.
-    pub(crate) fn prepare_cluster(&self) -> Result<Ready> {
+    pub(crate) fn prepare_cluster(&self, programs: impl FnOnce() -> Result<Vec<Image>>) -> Result<Ready> {
         let tools = Tools::build()?;
         let kubeconfig = match self {
             Self::Embedded(cluster) => {
@@ -119,7 +119,7 @@ impl Target {
             }
             Self::External { kubeconfig, .. } => kubeconfig.clone(),
         };
-        let images = images::programs()?;
+        let images = programs()?;
         Ready::with_images(self.clone(), tools, kubeconfig, images)
     }
 }

@@ -1,7 +1,6 @@
 //! A root folder from Debian packages, without running any of their scripts.
 
 use std::ffi::OsString;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -26,33 +25,21 @@ const LEFT_OUT: [&str; 12] = [
     "./usr/lib/x86_64-linux-gnu/gconv/*",
 ];
 
-/// Unpacks the packages that a recipe names, with all they depend on, and lays the recipe's own files over them.
-pub(super) fn unpack(recipe: &Path, common: &Path, root: &Path) -> Result<()> {
-    let text = std::fs::read_to_string(recipe.join("packages"))?;
-    let packages: Vec<&str> =
-        text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
-    std::fs::create_dir_all(root)?;
+/// Unpacks packages with all that they depend on, without the files of some patterns.
+pub(super) fn unpack(packages: &[String], leave_out: &[String], root: &Path) -> Result<()> {
+    if packages.is_empty() {
+        return Ok(());
+    }
     let downloads = root.with_extension("debs");
-    let files = download(&packages, &downloads)?;
-    for file in &files {
-        extract(file, root).with_context(|| format!("cannot unpack {}", file.display()))?;
+    for file in &download(packages, &downloads)? {
+        extract(file, leave_out, root).with_context(|| format!("cannot unpack {}", file.display()))?;
     }
     std::fs::remove_dir_all(&downloads)?;
-    for files in [common.join("files"), recipe.join("files")] {
-        if files.exists() {
-            sh::run(Command::new("cp").args(["--recursive", "--no-target-directory"]).arg(&files).arg(root))?;
-        }
-    }
-    for name in ["tmp", "var/tmp", "var/log/app", "run"] {
-        let folder = root.join(name);
-        std::fs::create_dir_all(&folder)?;
-        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o1777))?;
-    }
     Ok(())
 }
 
 /// Downloads the packages and their dependencies, resolved as if nothing were installed.
-fn download(packages: &[&str], folder: &Path) -> Result<Vec<PathBuf>> {
+fn download(packages: &[String], folder: &Path) -> Result<Vec<PathBuf>> {
     if sh::which("apt-get").is_none() {
         bail!("this image is made from Debian packages, which needs apt-get and a Debian-like system");
     }
@@ -91,7 +78,7 @@ fn download(packages: &[&str], folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn extract(package: &Path, root: &Path) -> Result<()> {
+fn extract(package: &Path, leave_out: &[String], root: &Path) -> Result<()> {
     let mut data =
         Command::new("dpkg-deb").arg("--fsys-tarfile").arg(package).stdout(Stdio::piped()).spawn()?;
     let archive = data.stdout.take().context("no output")?;
@@ -99,6 +86,7 @@ fn extract(package: &Path, root: &Path) -> Result<()> {
         .args(["--extract", "--keep-directory-symlink", "--no-same-owner", "--directory"])
         .arg(root)
         .args(LEFT_OUT.map(|pattern| format!("--exclude={pattern}")))
+        .args(leave_out.iter().map(|pattern| format!("--exclude={pattern}")))
         .stdin(archive)
         .status()?;
     let read = data.wait()?;

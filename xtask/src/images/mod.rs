@@ -1,16 +1,20 @@
-//! The container images: the product, the demo's programs, and what holds a pod's namespaces.
+//! The container images: the product, the programs of the demo and of the catalogue's tests, and what holds a pod's
+//! namespaces.
 //!
-//! Each is built by buildah into an archive that any container engine loads. Archives are cached by what they are
-//! made from, so an unchanged image costs nothing.
+//! A program's recipe is a folder in `e2e/images`. Each image is built by buildah into an archive that any container
+//! engine loads. Archives are cached by what they are made from, so an unchanged image costs nothing.
 
 mod build;
 mod debian;
+mod recipe;
+mod wheels;
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 use sha2::{Digest, Sha256};
 
+use crate::args::unknown;
 use crate::report::{progress, step};
 use crate::tools::Tools;
 use crate::{sh, workspace};
@@ -18,14 +22,8 @@ use crate::{sh, workspace};
 /// The product's image.
 pub(crate) const PRODUCT: &str = "outrigger.dev/outrigger:0.1.0";
 
-/// The images made from Debian packages: the folder below `e2e/images`, and the name.
-const FROM_DEBIAN: [(&str, &str); 5] = [
-    ("rsyslog", "outrigger.dev/rsyslog:8.2302"),
-    ("nginx", "docker.io/library/nginx:1.22"),
-    ("redis", "docker.io/library/redis:7.0"),
-    ("redis-exporter", "outrigger.dev/redis-exporter:1.45"),
-    ("curl", "docker.io/curlimages/curl:7.88.1"),
-];
+/// The folders below `e2e/images` whose programs the demo runs.
+const DEMO: [&str; 5] = ["curl", "nginx", "redis", "redis-exporter", "rsyslog"];
 
 /// An image in an archive.
 #[derive(Clone, Debug)]
@@ -70,26 +68,30 @@ pub(crate) fn product_binary() -> Result<PathBuf> {
     Ok(binary())
 }
 
-/// The images of the programs that the demo and the tests run.
+/// The images of the programs that the demo runs.
+pub(crate) fn demo() -> Result<Vec<Image>> {
+    DEMO.iter().map(|folder| recipe::image(folder)).collect()
+}
+
+/// The images of all programs, for the tests.
 pub(crate) fn programs() -> Result<Vec<Image>> {
-    FROM_DEBIAN.iter().map(|&(folder, name)| program(folder, name)).collect()
+    recipe::folders()?.iter().map(|folder| recipe::image(folder)).collect()
 }
 
-fn program(folder: &str, name: &str) -> Result<Image> {
-    let recipe = workspace::root().join("e2e/images").join(folder);
-    let common = workspace::root().join("e2e/images/common");
-    let release = PathBuf::from("/etc/os-release");
-    let key = key(&[&recipe, &common, &release], name)?;
-    cached(name, &key, |context| {
-        debian::unpack(&recipe, &common, &context.join("root"))?;
-        Ok(recipe.join("Containerfile"))
-    })
-}
-
-/// All images but the pause image, for `cargo xtask images`.
-pub(crate) fn all() -> Result<Vec<Image>> {
-    let mut images = vec![product()?];
-    images.extend(programs()?);
+/// All images but the pause image, or those of the named folders, for `cargo xtask images`.
+pub(crate) fn build(folders: &[String]) -> Result<Vec<Image>> {
+    let images = if folders.is_empty() {
+        let mut images = vec![product()?];
+        images.extend(programs()?);
+        images
+    } else {
+        let known = recipe::folders()?;
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        if let Some(other) = folders.iter().find(|folder| !known.contains(&folder.as_str())) {
+            return Err(unknown(other, &known).into());
+        }
+        folders.iter().map(|folder| recipe::image(folder)).collect::<Result<_>>()?
+    };
     for image in &images {
         progress(format_args!("{} is {}", image.name, image.archive.display()));
     }
@@ -122,7 +124,7 @@ fn cached(name: &str, key: &str, prepare: impl FnOnce(&std::path::Path) -> Resul
 fn key(sources: &[&PathBuf], name: &str) -> Result<String> {
     let mut hash = Sha256::new();
     // Changes with how images are built.
-    hash.update("1");
+    hash.update("2");
     hash.update(name);
     let mut pending: Vec<PathBuf> = sources.iter().map(|&path| path.clone()).collect();
     let mut files = Vec::new();

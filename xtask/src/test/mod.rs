@@ -72,7 +72,7 @@ fn cluster_side(run: &Run, target: &Target) -> Option<Ready> {
     if let Target::Embedded(cluster) = target {
         run.found_cluster(cluster.is_up().unwrap_or_default());
     }
-    run.always("cluster", || target.prepare_cluster())
+    run.always("cluster", || target.prepare_cluster(images::programs))
 }
 
 /// The tests in `e2e`, against the cluster; they find it by environment variables.

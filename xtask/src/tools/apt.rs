@@ -10,7 +10,7 @@ use crate::report::{progress, step};
 use crate::{sh, workspace};
 
 /// A program (or a file, by its absolute paths) and the package that has it.
-const NEEDED: [(&[&str], &str); 16] = [
+const NEEDED: [(&[&str], &str); 18] = [
     (&["containerd"], "containerd"),
     (&["ctr"], "containerd"),
     (&["runc"], "runc"),
@@ -24,6 +24,8 @@ const NEEDED: [(&[&str], &str); 16] = [
     (&["mount"], "mount"),
     (&["hostname"], "hostname"),
     (&["tar"], "tar"),
+    (&["python3"], "python3"),
+    (&["pip", "pip3"], "python3-pip"),
     // aws-lc, the library behind rustls, is C code.
     (&["musl-gcc"], "musl-tools"),
     (&["cc"], "gcc"),

@@ -1,16 +1,16 @@
-//! Binaries built from the Go modules in `e2e/kubernetes`, cached by what they are built from.
+//! Binaries built from the Go modules in `e2e/kubernetes` and `e2e/programs`, cached by what they are built from.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
 use crate::report::{self, Activity, progress};
 use crate::{sh, workspace};
 
-/// A Go module of this repository and the one binary that it makes.
+/// One of the embedded cluster's own programs: a Go module in `e2e/kubernetes` and the one binary that it makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Module {
     /// Kubernetes' servers, node agents and kubectl in one binary.
@@ -26,73 +26,92 @@ pub(crate) enum Module {
 }
 
 impl Module {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Kube => "kube",
-            Self::Etcd => "etcd",
-            Self::Coredns => "coredns",
-            Self::Helm => "helm",
-            Self::Pause => "pause",
-        }
-    }
-
-    /// Kubernetes refuses to start without knowing its own version.
-    fn linker_flags(self) -> &'static str {
-        match self {
-            Self::Kube => {
-                "-s -w -X k8s.io/component-base/version.gitVersion=v1.35.4 \
-                 -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=35"
-            }
-            _ => "-s -w",
-        }
-    }
-
-    /// How many packages are compiled when none is in Go's cache, for an estimate.
-    fn packages(self) -> u32 {
-        match self {
-            Self::Kube => 2690,
-            Self::Etcd => 565,
-            Self::Coredns => 783,
-            Self::Helm => 1183,
-            Self::Pause => 50,
-        }
-    }
-
-    fn package(self) -> &'static str {
-        match self {
-            Self::Helm => "helm.sh/helm/v4/cmd/helm",
-            _ => ".",
-        }
-    }
-
-    fn folder(self) -> PathBuf {
-        workspace::root().join("e2e/kubernetes").join(self.name())
-    }
-
     /// The binary, from the cache or built now.
     pub(crate) fn build(self) -> Result<PathBuf> {
+        self.binary().build()
+    }
+
+    fn binary(self) -> Binary {
+        // The numbers of packages are those that are compiled when none is in Go's cache.
+        let (name, package, packages) = match self {
+            Self::Kube => ("kube", ".", 2690),
+            Self::Etcd => ("etcd", ".", 565),
+            Self::Coredns => ("coredns", ".", 783),
+            Self::Helm => ("helm", "helm.sh/helm/v4/cmd/helm", 1183),
+            Self::Pause => ("pause", ".", 50),
+        };
+        // Kubernetes refuses to start without knowing its own version.
+        let version = match self {
+            Self::Kube => {
+                " -X k8s.io/component-base/version.gitVersion=v1.35.4 \
+                 -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=35"
+            }
+            _ => "",
+        };
+        Binary {
+            name: name.to_owned(),
+            folder: workspace::root().join("e2e/kubernetes").join(name),
+            package: package.to_owned(),
+            flags: vec!["-ldflags".to_owned(), format!("-s -w{version}")],
+            packages: Some(packages),
+        }
+    }
+}
+
+/// The programs of a Go module in `e2e/programs`, by their names; its file `binaries` says what they are.
+pub(crate) fn programs(module: &str) -> Result<Vec<(String, PathBuf)>> {
+    let folder = workspace::root().join("e2e/programs").join(module);
+    let list = folder.join("binaries");
+    let text = std::fs::read_to_string(&list).with_context(|| format!("cannot read {}", list.display()))?;
+    let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines
+        .map(|line| {
+            let mut words = line.split_whitespace().map(str::to_owned);
+            let (Some(name), Some(package)) = (words.next(), words.next()) else {
+                bail!("{}: {line:?} is no NAME PACKAGE [FLAG…]", list.display());
+            };
+            let flags = ["-ldflags".to_owned(), "-s -w".to_owned()].into_iter().chain(words).collect();
+            let binary = Binary { name, folder: folder.clone(), package, flags, packages: None };
+            Ok((binary.name.clone(), binary.build()?))
+        })
+        .collect()
+}
+
+/// A binary that a Go module of this repository makes.
+struct Binary {
+    name: String,
+    folder: PathBuf,
+    package: String,
+    flags: Vec<String>,
+    /// How many packages are compiled, where that is known.
+    packages: Option<u32>,
+}
+
+impl Binary {
+    /// The binary, from the cache or built now.
+    fn build(&self) -> Result<PathBuf> {
         let store = workspace::cache().join("bin");
         let folder = store.join(self.key()?);
-        let binary = folder.join(self.name());
+        let binary = folder.join(&self.name);
         if binary.exists() {
             return Ok(binary);
         }
         std::fs::create_dir_all(&folder)?;
-        let lock = File::create(store.join(format!("{}.lock", self.name())))?;
+        let lock = File::create(store.join(format!("{}.lock", self.name)))?;
         if lock.try_lock().is_err() {
-            progress(format_args!("another process is building {}: waiting for it", self.name()));
+            progress(format_args!("another process is building {}: waiting for it", self.name));
             lock.lock()?;
         }
         if !binary.exists() {
-            report::step(&format!("build {}", self.name()), |activity| self.build_into(&binary, activity))?;
+            report::step(&format!("build {}", self.name), |activity| self.build_into(&binary, activity))?;
         }
         Ok(binary)
     }
 
-    fn build_into(self, binary: &Path, activity: &Activity) -> Result<()> {
+    fn build_into(&self, binary: &Path, activity: &Activity) -> Result<()> {
         // Renamed when whole, so that a broken-off build leaves nothing that looks like a binary.
         let unfinished = binary.with_extension("unfinished");
-        let log = workspace::cache().join("log").join(format!("build-{}.log", self.name()));
+        let log = workspace::cache().join("log").join(format!("build-{}.log", self.name));
         let mut tries = 0;
         loop {
             tries += 1;
@@ -100,21 +119,23 @@ impl Module {
             if tries == 3 || !looks_like_the_network(&log) {
                 return Err(error);
             }
-            progress(format_args!("build {}: a download failed, trying again", self.name()));
+            progress(format_args!("build {}: a download failed, trying again", self.name));
             std::thread::sleep(std::time::Duration::from_secs(5));
         }
         std::fs::rename(&unfinished, binary)?;
         Ok(())
     }
 
-    fn compile(self, output: &Path, log: &Path, activity: &Activity) -> Result<()> {
-        let (mut compiled, all) = (0, self.packages());
+    fn compile(&self, output: &Path, log: &Path, activity: &Activity) -> Result<()> {
+        let mut compiled = 0;
         // Each name that -v prints is a package that was just compiled: a sign of life.
         sh::watched(
-            go(&self.folder())
-                .args(["build", "-v", "-trimpath", "-ldflags", self.linker_flags(), "-o"])
+            go(&self.folder)
+                .args(["build", "-v", "-trimpath"])
+                .args(&self.flags)
+                .arg("-o")
                 .arg(output)
-                .arg(self.package()),
+                .arg(&self.package),
             log,
             |line| {
                 if line.starts_with("go: ") {
@@ -122,17 +143,21 @@ impl Module {
                     return;
                 }
                 compiled += 1;
-                activity.set(format!("{compiled} packages of {all}, {line}"));
-                activity.done(f64::from(compiled) / f64::from(all));
+                match self.packages {
+                    Some(all) => {
+                        activity.set(format!("{compiled} packages of {all}, {line}"));
+                        activity.done(f64::from(compiled) / f64::from(all));
+                    }
+                    None => activity.set(format!("{compiled} packages, {line}")),
+                }
             },
         )
     }
 
     /// A hash of everything that the binary is made from.
-    fn key(self) -> Result<String> {
-        let folder = self.folder();
-        let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
-            .with_context(|| format!("cannot read {}", folder.display()))?
+    fn key(&self) -> Result<String> {
+        let mut files: Vec<PathBuf> = std::fs::read_dir(&self.folder)
+            .with_context(|| format!("cannot read {}", self.folder.display()))?
             .map(|entry| entry.map(|entry| entry.path()))
             .collect::<std::io::Result<_>>()?;
         files.sort();
@@ -141,9 +166,11 @@ impl Module {
             hash.update(file.file_name().unwrap_or_default().as_encoded_bytes());
             hash.update(std::fs::read(&file)?);
         }
-        hash.update(self.linker_flags());
-        hash.update(self.package());
-        hash.update(sh::output(go(&folder).arg("version"))?);
+        for flag in &self.flags {
+            hash.update(flag);
+        }
+        hash.update(&self.package);
+        hash.update(sh::output(go(&self.folder).arg("version"))?);
         Ok(crate::hash::short(hash))
     }
 }

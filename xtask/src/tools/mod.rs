@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-pub(crate) use go::Module;
+pub(crate) use go::{Module, programs};
 
 /// The names under which the one Kubernetes binary acts.
 const KUBE_NAMES: [&str; 6] =

@@ -1,0 +1,1 @@
+//! Init containers that fill volumes and wait for others, and health checks.

@@ -1,0 +1,1 @@
+//! Log files shipped to a real `OpenSearch`.

@@ -1,0 +1,1 @@
+//! The mesh: capture, mutual TLS and traffic rules by Envoy.

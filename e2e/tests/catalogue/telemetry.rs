@@ -1,0 +1,1 @@
+//! Metrics and traces: `StatsD`, `OpenTelemetry`, and several functions in one process.
