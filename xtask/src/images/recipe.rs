@@ -40,8 +40,8 @@ pub(super) fn image(folder: &str) -> Result<Image> {
     let release = PathBuf::from("/etc/os-release");
     let programs = programs(&recipe)?;
     // A binary stands in a folder that is named after what it is made from.
-    let made_from: String = programs.iter().map(|(_, path)| format!(" {}", path.display())).collect();
-    let key = key(&[&recipe, &common, &release], &format!("{}{made_from}", name.trim()))?;
+    let made_from: Vec<_> = programs.iter().map(|(_, path)| path.to_string_lossy()).collect();
+    let key = key(&[&recipe, &common, &release], &format!("{} {}", name.trim(), made_from.join(" ")))?;
     cached(name.trim(), &key, |context| {
         let root = context.join("root");
         std::fs::create_dir_all(&root)?;
