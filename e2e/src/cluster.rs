@@ -53,6 +53,16 @@ impl Cluster {
 
     /// Installs or changes the release by Helm and waits until it is ready.
     pub fn install(&self, values: &[&str]) {
+        let words: Vec<&str> = values.iter().flat_map(|value| ["--set-string", value]).collect();
+        self.upgrade(&words, "").expect();
+    }
+
+    /// The same with a file of values; gives back what Helm said.
+    pub fn install_with(&self, values: &str) -> Output {
+        self.upgrade(&["--values", "-"], values)
+    }
+
+    fn upgrade(&self, more: &[&str], input: &str) -> Output {
         let kept = self.helm(&["status", Self::RELEASE, "--namespace", Self::SYSTEM]);
         if kept.success {
             // Helm installs the kinds once and never changes them.
@@ -65,18 +75,18 @@ impl Cluster {
         let mut words =
             vec!["upgrade", "--install", Self::RELEASE, "charts/outrigger", "--namespace", Self::SYSTEM];
         words.extend(["--create-namespace", "--wait", "--timeout", "5m"]);
-        for value in [repository.as_str(), &tag, &build].iter().chain(values) {
-            words.extend(["--set-string", value]);
-        }
-        loop {
-            let said = self.helm(&words);
-            // Another process of the tests may be doing the same.
+        words.extend([repository.as_str(), &tag, &build].iter().flat_map(|value| ["--set-string", value]));
+        words.extend(more);
+        // Another process of the tests may be doing the same.
+        let mut said = run(command("OUTRIGGER_HELM").args(&words), Some(input));
+        for _ in 0..120 {
             if said.success || !said.text.contains("another operation") {
-                said.expect();
-                return;
+                break;
             }
             std::thread::sleep(std::time::Duration::from_secs(1));
+            said = run(command("OUTRIGGER_HELM").args(&words), Some(input));
         }
+        said
     }
 
     /// Runs kubectl in the workspace's root.

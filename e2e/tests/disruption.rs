@@ -285,3 +285,49 @@ fn the_plain_manifests_install_it_as_well() {
         injects(&cluster, &space, "e2e-plain").await;
     });
 }
+
+#[test]
+fn the_chart_installs_the_catalogue_profile_by_profile() {
+    alone("e2e-catalogue", |cluster, space| async move {
+        let folders = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../profiles")).unwrap();
+        let names: Vec<String> =
+            folders.map(|folder| folder.unwrap().file_name().to_string_lossy().into_owned()).collect();
+        let all = || ["clustersidecarprofile"].into_iter().chain(names.iter().map(String::as_str));
+        // What other tests applied is not the release's.
+        let delete: Vec<&str> = ["delete", "--ignore-not-found"].into_iter().chain(all()).collect();
+        cluster.kubectl(&delete).expect();
+
+        // On the same day: with the first install, when no server is there yet that could check them.
+        cluster.helm(&["uninstall", Cluster::RELEASE, "--namespace", Cluster::SYSTEM, "--wait"]).expect();
+        let enabled = |defaults: &Value| {
+            let entries = names.iter().map(|name| (name.clone(), json!({ "enabled": true })));
+            let mut entries: serde_json::Map<String, Value> = entries.collect();
+            entries["log-shipper"]["defaults"] = defaults.clone();
+            json!({ "catalogue": entries }).to_string()
+        };
+        cluster.install_with(&enabled(&json!({ "memory": "96Mi" }))).expect();
+        eventually("every profile being accepted", || async {
+            let path = "jsonpath={range .items[*]}{.metadata.name}={.status.conditions[?(@.type==\"Accepted\")].status} {end}";
+            let said = cluster.kubectl(&["get", "clustersidecarprofiles", "--output", path]).expect();
+            let missing = names.iter().find(|name| !said.contains(&format!("{name}=True ")));
+            missing.map_or(Ok(()), |name| Err(format!("{name} is not accepted: {said}")))
+        })
+        .await;
+        injects(&cluster, &space, "e2e-catalogue").await;
+        let mut asking = pod("asking");
+        asking["metadata"]["annotations"] = json!({ "outrigger.dev/profiles": "log-shipper" });
+        asking["spec"]["terminationGracePeriodSeconds"] = json!(30);
+        let made = cluster.dry_run_pod(&space.name, &asking).await.unwrap();
+        assert_eq!(made["spec"]["initContainers"][0]["resources"]["limits"]["memory"], "96Mi", "{made}");
+
+        // A server that runs checks what an upgrade changes.
+        let refused = cluster.install_with(&enabled(&json!({ "memory": "64Gi" }))).expect_failure();
+        assert!(refused.contains("64Gi"), "{refused}");
+        let unknown = cluster.install_with("catalogue: {log-shiper: {enabled: true}}").expect_failure();
+        assert!(unknown.contains("catalogue.log-shiper: there is no such profile"), "{unknown}");
+
+        cluster.install(&[]);
+        let left = cluster.kubectl(&["get", "clustersidecarprofile", "log-shipper"]).expect_failure();
+        assert!(left.contains("NotFound"), "{left}");
+    });
+}
