@@ -1,4 +1,6 @@
+use std::io::Write as _;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
 
 use crate::cluster::Cluster;
 use crate::wait::eventually;
@@ -8,6 +10,7 @@ pub struct TestNamespace {
     /// Its name.
     pub name: String,
     pub(crate) cluster: Cluster,
+    made: Instant,
 }
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -28,9 +31,19 @@ impl TestNamespace {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("e2e-{}-{number}", std::process::id());
         cluster.kubectl(&["create", "namespace", &name]).expect();
-        let made = Self { name, cluster: cluster.clone() };
+        let made = Self { name, cluster: cluster.clone(), made: Instant::now() };
         made.has_service_account().await;
         made
+    }
+
+    /// Tells `cargo xtask test` how long this test took.
+    fn note_time(&self) {
+        let Some(file) = std::env::var_os("OUTRIGGER_TIMES") else { return };
+        let thread = std::thread::current();
+        let line = format!("{:.1} {}\n", self.made.elapsed().as_secs_f64(), thread.name().unwrap_or("?"));
+        let opened = std::fs::OpenOptions::new().create(true).append(true).open(file);
+        // Nothing depends on it, and this runs while a test may be failing.
+        drop(opened.and_then(|mut file| file.write_all(line.as_bytes())));
     }
 
     /// Waits for the service account without which no pod can be created.
@@ -63,5 +76,6 @@ impl Drop for TestNamespace {
             }
         }
         self.cluster.kubectl(&["delete", "namespace", &self.name, "--wait=false"]);
+        self.note_time();
     }
 }

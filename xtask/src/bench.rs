@@ -1,4 +1,5 @@
-//! What an answer costs: `cargo xtask bench engine` runs the benchmark and prints what it means.
+//! What an answer costs: `cargo xtask bench engine` runs the benchmark and prints what it means. What a profile costs a pod:
+//! `cargo xtask bench catalogue`.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
@@ -7,6 +8,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::args::{Args, unknown};
 use crate::report::say;
+use crate::test::e2e;
 use crate::{sh, workspace};
 
 /// What a case shall cost.
@@ -38,7 +40,8 @@ const AIMS: [(&str, Aim); 9] = [
 pub(crate) fn run(mut args: Args) -> Result<()> {
     match args.next().as_deref() {
         None | Some("engine") => {}
-        Some(other) => return Err(unknown(other, &["engine"]).into()),
+        Some("catalogue") => return e2e::measure(&args.rest()),
+        Some(other) => return Err(unknown(other, &["catalogue", "engine"]).into()),
     }
     args.end(&[])?;
     let mut command = sh::line("cargo bench --locked --package outrigger --bench engine");

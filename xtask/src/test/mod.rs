@@ -4,6 +4,7 @@
 
 mod chart;
 mod checks;
+pub(crate) mod e2e;
 mod run;
 
 use anyhow::{Result, bail};
@@ -11,7 +12,7 @@ use anyhow::{Result, bail};
 use crate::args::Args;
 use crate::cluster::proof;
 use crate::images;
-use crate::report::{progress, step};
+use crate::report::step;
 use crate::target::{Ready, Target};
 use crate::tools::{self, Tools};
 use run::{Filter, Run};
@@ -40,7 +41,7 @@ pub(crate) fn run(mut args: Args) -> Result<bool> {
     let Ok(ready) = ready else { bail!("preparing the cluster panicked") };
     if let Some(ready) = ready {
         run.step("chart", || chart::check(&ready));
-        run.step("e2e", || end_to_end(&run, ready));
+        run.step("e2e", || e2e::run(&run, ready));
     } else {
         run.skip(&["chart", "e2e"], "there is no cluster");
     }
@@ -73,25 +74,4 @@ fn cluster_side(run: &Run, target: &Target) -> Option<Ready> {
         run.found_cluster(cluster.is_up().unwrap_or_default());
     }
     run.always("cluster", || target.prepare_cluster(images::programs))
-}
-
-/// The tests in `e2e`, against the cluster; they find it by environment variables.
-fn end_to_end(run: &Run, ready: Ready) -> Result<()> {
-    let ready = ready.with_product(images::product()?)?;
-    let (repository, tag) = ready.product();
-    let mut command = crate::sh::line("cargo test --locked --no-fail-fast --package e2e");
-    command
-        .current_dir(crate::workspace::root())
-        .envs(ready.environment())
-        .env("OUTRIGGER_XTASK", std::env::current_exe()?)
-        .env("OUTRIGGER_HELM", &ready.tools.helm)
-        .env("OUTRIGGER_KUBECTL", &ready.tools.kubectl)
-        .env("OUTRIGGER_BINARY", images::binary())
-        .env("OUTRIGGER_WORKSPACE", crate::workspace::root())
-        .env("OUTRIGGER_IMAGE_REPOSITORY", repository)
-        .env("OUTRIGGER_IMAGE_TAG", tag)
-        .env("OUTRIGGER_IMAGE_BUILD", ready.product_build());
-    command.args(run.test_names());
-    progress("e2e: cargo test --package e2e");
-    crate::sh::interactive(&mut command)
 }

@@ -1,0 +1,103 @@
+//! The tests in `e2e`, against the cluster; they find it by environment variables.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::run::Run;
+use crate::images;
+use crate::report::{progress, say};
+use crate::target::{Ready, Target};
+use crate::{sh, workspace};
+
+/// Tests that run beside each other: they wait for the cluster most of the time.
+const AT_A_TIME: &str = "4";
+
+/// Runs the tests that were selected, and says which took longest.
+pub(super) fn run(run: &Run, ready: Ready) -> Result<()> {
+    let ready = ready.with_product(images::product()?)?;
+    let mut command = command(&ready)?;
+    command.args(run.test_names()).env("RUST_TEST_THREADS", AT_A_TIME);
+    drop(std::fs::remove_file(times()));
+    progress("e2e: cargo test --package e2e");
+    let result = sh::interactive(&mut command);
+    say(slowest(&std::fs::read_to_string(times()).unwrap_or_default()));
+    result
+}
+
+/// Measures what the catalogue's profiles cost a pod, in the tests whose names contain one of these words.
+pub(crate) fn measure(words: &[String]) -> Result<()> {
+    let target = Target::from_args(&mut crate::args::Args::from(""))?;
+    target.check()?;
+    crate::tools::install_packages()?;
+    let ready = target.prepare_cluster(images::programs)?.with_product(images::product()?)?;
+    let mut command = command(&ready)?;
+    // One at a time, so that they do not measure each other.
+    command.args(["--test", "catalogue", "--", "--nocapture", "--test-threads", "1"]).args(words);
+    command.env("OUTRIGGER_MEASURE", "1").stderr(Stdio::piped());
+    let mut child = command.spawn().context("cannot start the tests")?;
+    for line in child.stderr.take().into_iter().flat_map(|stderr| BufReader::new(stderr).lines()) {
+        let line = line?;
+        if line.starts_with("cost of ") {
+            say(line);
+        }
+    }
+    let status = child.wait()?;
+    if !status.success() {
+        bail!("the tests that measure failed ({status})");
+    }
+    Ok(())
+}
+
+fn command(ready: &Ready) -> Result<Command> {
+    let (repository, tag) = ready.product();
+    let mut command = sh::line("cargo test --locked --no-fail-fast --package e2e");
+    command
+        .current_dir(workspace::root())
+        .envs(ready.environment())
+        .env("OUTRIGGER_XTASK", std::env::current_exe()?)
+        .env("OUTRIGGER_HELM", &ready.tools.helm)
+        .env("OUTRIGGER_KUBECTL", &ready.tools.kubectl)
+        .env("OUTRIGGER_BINARY", images::binary())
+        .env("OUTRIGGER_WORKSPACE", workspace::root())
+        .env("OUTRIGGER_IMAGE_REPOSITORY", repository)
+        .env("OUTRIGGER_IMAGE_TAG", tag)
+        .env("OUTRIGGER_IMAGE_BUILD", ready.product_build())
+        .env("OUTRIGGER_TIMES", times());
+    Ok(command)
+}
+
+/// Where each test writes how long it took.
+fn times() -> PathBuf {
+    workspace::target().join("e2e-times")
+}
+
+/// The ten tests that took longest.
+fn slowest(times: &str) -> String {
+    let mut tests: Vec<(f64, &str)> = Vec::new();
+    for line in times.lines() {
+        let Some((seconds, name)) = line.split_once(' ') else { continue };
+        let seconds: f64 = seconds.parse().unwrap_or_default();
+        // A test with several namespaces has a line for each.
+        match tests.iter_mut().find(|(_, known)| *known == name) {
+            Some((known, _)) => *known = known.max(seconds),
+            None => tests.push((seconds, name)),
+        }
+    }
+    tests.sort_by(|left, right| right.0.total_cmp(&left.0));
+    let lines = tests.iter().take(10).map(|(seconds, name)| format!("  {seconds:>6.1} s  {name}"));
+    ["\nthe slowest tests in the cluster:".to_owned()].into_iter().chain(lines).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slowest_come_first_and_each_once() {
+        let said = slowest("1.5 a::b\n20.0 c\n3.0 a::b\nnoise\n");
+        assert_eq!(said, "\nthe slowest tests in the cluster:\n    20.0 s  c\n     3.0 s  a::b");
+    }
+}
