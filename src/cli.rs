@@ -6,6 +6,7 @@
 mod autoscaling;
 mod containers;
 mod crds;
+mod disarm;
 mod explain;
 mod inject;
 mod lines;
@@ -39,6 +40,10 @@ enum Command {
     Explain(explain::Explain),
     /// Say what is wrong with profiles, and between them, before a pod comes.
     Lint(lint::Lint),
+    /// Take the webhooks out of the way, when a cluster is stuck: no pod is held up or injected any more.
+    Disarm(disarm::Disarm),
+    /// Put the webhooks back after `disarm`.
+    Rearm(disarm::Disarm),
     /// Print the CustomResourceDefinitions of the profile kinds, as YAML.
     Crds(crds::Crds),
 }
@@ -51,6 +56,12 @@ impl Cli {
             Command::Inject(inject) => (inject.run(), ExitCode::from(UNREADABLE)),
             Command::Explain(explain) => (explain.run(), ExitCode::from(UNREADABLE)),
             Command::Lint(lint) => (lint.run(), ExitCode::from(UNREADABLE)),
+            Command::Disarm(disarm) => {
+                (disarm.run(disarm::Turn::Off).map(|()| ExitCode::SUCCESS), ExitCode::from(UNREADABLE))
+            }
+            Command::Rearm(disarm) => {
+                (disarm.run(disarm::Turn::On).map(|()| ExitCode::SUCCESS), ExitCode::from(UNREADABLE))
+            }
             Command::Crds(crds) => (crds.run().map(|()| ExitCode::SUCCESS), ExitCode::FAILURE),
         };
         done.unwrap_or_else(|error| {

@@ -287,6 +287,40 @@ fn the_plain_manifests_install_it_as_well() {
 }
 
 #[test]
+fn a_stuck_cluster_is_freed_by_disarm_and_injects_again_after_rearm() {
+    alone("e2e-disarmed", |cluster, space| async move {
+        injects(&cluster, &space, "e2e-disarmed").await;
+        scale(&cluster, 0);
+        cluster.create_pod(&space.name, &pod("stuck")).await.unwrap_err();
+        // Neither the server nor its image is there: only the API server answers.
+        let said = cluster.outrigger(&["disarm"], "").expect();
+        assert!(said.contains("MutatingWebhookConfiguration outrigger: 2 webhooks disarmed"), "{said}");
+        assert!(said.contains("ValidatingWebhookConfiguration outrigger: 1 webhook disarmed"), "{said}");
+        let freed = cluster.create_pod(&space.name, &pod("freed")).await.unwrap();
+        assert!(!injected(&freed, "e2e-disarmed"));
+        let profile = companion("e2e-disarmed").to_string();
+        cluster.apply("default", &profile.replace("A Redis beside", "Another Redis beside")).expect();
+        assert!(cluster.outrigger(&["disarm"], "").expect().contains("was disarmed already"));
+
+        scale(&cluster, 2);
+        let bare = cluster.create_pod(&space.name, &pod("bare")).await.unwrap();
+        assert!(!injected(&bare, "e2e-disarmed"), "a server that comes back does not rearm by itself");
+        assert!(cluster.outrigger(&["rearm"], "").expect().contains("2 webhooks armed"));
+        injects(&cluster, &space, "e2e-disarmed").await;
+
+        // What an admin switched off stays off over an upgrade.
+        cluster.outrigger(&["disarm"], "").expect();
+        cluster.install(&["podAnnotations.after=disarm"]);
+        assert!(cluster.outrigger(&["disarm"], "").expect().contains("was disarmed already"));
+        cluster.install(&[]);
+        cluster.outrigger(&["rearm"], "").expect();
+        injects(&cluster, &space, "e2e-disarmed").await;
+        let missing = cluster.outrigger(&["disarm", "--configuration", "no-such"], "").expect_failure();
+        assert!(missing.contains("has no webhook configuration \"no-such\""), "{missing}");
+    });
+}
+
+#[test]
 fn the_chart_installs_the_catalogue_profile_by_profile() {
     alone("e2e-catalogue", |cluster, space| async move {
         let folders = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../profiles")).unwrap();

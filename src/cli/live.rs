@@ -97,6 +97,21 @@ impl Live {
         Ok(Self { runtime, client, context: name.unwrap_or_default(), default_namespace })
     }
 
+    /// A client of it.
+    pub(super) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// The kubeconfig's context.
+    pub(super) fn context(&self) -> &str {
+        &self.context
+    }
+
+    /// Waits for an answer of it.
+    pub(super) fn block_on<F: Future>(&self, answer: F) -> F::Output {
+        self.runtime.block_on(answer)
+    }
+
     /// The cluster's namespaces, and its profiles where they are wanted. It says so on stderr.
     ///
     /// # Errors
