@@ -9,11 +9,14 @@ where
     F: Future<Output = Result<T, String>>,
 {
     let started = Instant::now();
+    let mut pause = Duration::from_millis(200);
     loop {
         match look().await {
             Ok(found) => return found,
             Err(complaint) if started.elapsed() > LIMIT => panic!("{what} did not come about: {complaint}"),
-            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+            Err(_) => tokio::time::sleep(pause).await,
         }
+        // Many looks are processes of kubectl, and several tests wait beside each other.
+        pause = (pause * 5 / 4).min(Duration::from_secs(1));
     }
 }
