@@ -94,3 +94,155 @@ async fn statsd_of_an_app_is_scraped_by_prometheus() {
     .await;
     space.measure("statsd", &idle()).await;
 }
+
+/// What a gateway that writes into a file has received.
+struct Received {
+    /// What it was sent at once, line by line.
+    batches: Vec<Value>,
+}
+
+impl Received {
+    fn read(cluster: &Cluster, namespace: &str, gateway: &str) -> Self {
+        let text = cluster.exec(namespace, gateway, "reader", &["cat", "/out/all.jsonl"]).text;
+        // The last line may still be being written.
+        Self { batches: text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect() }
+    }
+
+    /// Pairs of a resource and what it sent, of spans, metrics or records.
+    fn all(&self, kind: [&str; 3]) -> Vec<(&Value, &Value)> {
+        let mut found = Vec::new();
+        for batch in &self.batches {
+            for resource in batch[kind[0]].as_array().into_iter().flatten() {
+                for scope in resource[kind[1]].as_array().into_iter().flatten() {
+                    for item in scope[kind[2]].as_array().into_iter().flatten() {
+                        found.push((&resource["resource"], item));
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    fn spans(&self) -> Vec<(&Value, &Value)> {
+        self.all(["resourceSpans", "scopeSpans", "spans"])
+    }
+
+    fn metrics(&self) -> Vec<(&Value, &Value)> {
+        self.all(["resourceMetrics", "scopeMetrics", "metrics"])
+    }
+
+    /// Those names of spans that have not arrived.
+    fn missing(&self, names: &[String]) -> Vec<String> {
+        let spans = self.spans();
+        names.iter().filter(|name| !spans.iter().any(|(_, span)| span["name"] == **name)).cloned().collect()
+    }
+}
+
+/// The value of a resource's attribute.
+fn attribute<'a>(resource: &'a Value, key: &str) -> &'a Value {
+    let all = resource["attributes"].as_array().into_iter().flatten();
+    all.into_iter().find(|pair| pair["key"] == key).map_or(&Value::Null, |pair| &pair["value"]["stringValue"])
+}
+
+/// Names as the test's script gives them to spans.
+fn names(name: &str, numbers: std::ops::RangeInclusive<u32>) -> Vec<String> {
+    numbers.map(|number| format!("{name}-{number}")).collect()
+}
+
+async fn arrive(cluster: &Cluster, namespace: &str, gateway: &str, names: &[String]) -> Received {
+    eventually("all spans at the gateway", || async {
+        let received = Received::read(cluster, namespace, gateway);
+        let missing = received.missing(names);
+        if missing.is_empty() { Ok(received) } else { Err(format!("missing: {missing:?}")) }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn otlp_arrives_in_batches_with_the_pods_attributes_and_survives_an_outage() {
+    let cluster = Cluster::installed().await;
+    // A service's name is looked up in the pod's own namespace.
+    let endpoint = ("otel-collector.outrigger.dev/endpoint", "http://gateway:4318");
+    let space = TestNamespace::with_profiles(&cluster, &["otel-collector"], &[endpoint], true).await;
+    let namespace = &space.name;
+    cluster.apply_file(namespace, "otel-collector/backend.yaml").expect();
+    let gateway = space.ready("app=gateway").await;
+    cluster.apply_file(namespace, "otel-collector/app.yaml").expect();
+    let shop = space.ready("app=shop").await;
+    let send = |first: &str, last: &str| {
+        let said = cluster.exec(namespace, &shop, "app", &["sh", "/scripts/send.sh", "shop", first, last]);
+        assert_eq!(said.expect(), "", "every span is taken");
+    };
+
+    send("1", "40");
+    cluster.exec(namespace, &shop, "app", &["sh", "/scripts/more.sh"]).expect();
+    let mut sent = names("shop", 1..=40);
+    sent.push("own".to_owned());
+    // The Job's app had ended before its last batch was due.
+    sent.extend(names("import", 1..=20));
+    let received = arrive(&cluster, namespace, &gateway, &sent).await;
+    let of_shop = |batch: &&Value| batch.to_string().contains(r#""name":"shop-"#);
+    let batches = received.batches.iter().filter(of_shop).count();
+    assert!(batches < 40, "40 requests came in {batches}");
+    let pod: Value = serde_json::from_str(
+        &cluster.kubectl(&["get", "pod", &shop, "--namespace", namespace, "--output", "json"]).expect(),
+    )
+    .unwrap();
+    for (resource, span) in received.spans() {
+        let name = span["name"].as_str().unwrap();
+        assert_eq!(attribute(resource, "k8s.namespace.name"), namespace);
+        if name.starts_with("import") {
+            assert_eq!(attribute(resource, "service.name"), "import");
+            continue;
+        }
+        assert_eq!(attribute(resource, "k8s.pod.name"), &shop);
+        assert_eq!(attribute(resource, "k8s.pod.uid"), &pod["metadata"]["uid"]);
+        assert_eq!(attribute(resource, "k8s.node.name"), &pod["spec"]["nodeName"]);
+        assert_eq!(attribute(resource, "deployment.environment"), "staging");
+        assert_eq!(attribute(resource, "service.name"), if name == "own" { "its-own" } else { "shop" });
+    }
+    eventually("the metric at the gateway", || async {
+        let received = Received::read(&cluster, namespace, &gateway);
+        let metrics = received.metrics();
+        match metrics.as_slice() {
+            [(resource, metric)] => {
+                assert_eq!(attribute(resource, "k8s.pod.name"), &shop);
+                assert_eq!(metric["name"], "orders");
+                assert_eq!(metric["sum"]["dataPoints"][0]["asInt"], "5");
+                Ok(())
+            }
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    // What a container says itself stays, and nothing is put beside it that would change its meaning.
+    let variables = pod["spec"]["containers"][1]["env"].to_string();
+    assert!(variables.contains("otlp.example") && !variables.contains("127.0.0.1"), "{variables}");
+    assert!(!variables.contains("OTEL_EXPORTER_OTLP_PROTOCOL"), "{variables}");
+    assert!(variables.contains(r#"{"name":"OTEL_SERVICE_NAME","value":"its-own"}"#), "{variables}");
+
+    // The gateway is away, and meanwhile the sidecar is killed.
+    let scale = |replicas: &str| {
+        let replicas = format!("--replicas={replicas}");
+        cluster.kubectl(&["scale", "deployment/gateway", &replicas, "--namespace", namespace]).expect();
+    };
+    scale("0");
+    eventually("the gateway being gone", || async {
+        let left = cluster.pods(namespace, "app=gateway").await.len();
+        if left == 0 { Ok(()) } else { Err(format!("{left} left")) }
+    })
+    .await;
+    send("41", "60");
+    cluster.exec(namespace, &shop, "app", &["sh", "/scripts/kill.sh", "otelcol"]).expect();
+    eventually("the sidecar being started again", || async {
+        let pod = cluster.ready_pod(namespace, &shop).await;
+        let status = &pod["status"]["initContainerStatuses"][0];
+        if status["restartCount"] == 1 && status["ready"] == true { Ok(()) } else { Err(status.to_string()) }
+    })
+    .await;
+    send("61", "80");
+    scale("1");
+    let gateway = space.ready("app=gateway").await;
+    arrive(&cluster, namespace, &gateway, &names("shop", 41..=80)).await;
+    space.measure("otel-collector", &idle()).await;
+}
