@@ -1,1 +1,98 @@
 //! Certificates that are renewed.
+
+use std::collections::BTreeSet;
+
+use e2e::{Cluster, TestNamespace, eventually};
+use serde_json::{Value, json};
+
+/// step-ca in a namespace of its own, and its root's fingerprint.
+async fn authority(cluster: &Cluster) -> (TestNamespace, String) {
+    let space = TestNamespace::plain(cluster).await;
+    cluster.apply_file(&space.name, "cert-rotator/authority.yaml").expect();
+    let pod = space.ready("app=step-ca").await;
+    let fingerprint = cluster.logs(&space.name, &pod, "setup").lines().last().unwrap().to_owned();
+    (space, fingerprint)
+}
+
+/// A restricted namespace whose pods get certificates of this authority for twenty seconds.
+async fn customers(cluster: &Cluster, authority: &TestNamespace, fingerprint: &str) -> TestNamespace {
+    cluster.profiles(&["cert-rotator"]);
+    let space = TestNamespace::enabled(cluster, "cert-rotator").await;
+    for (key, value) in [
+        ("url", format!("https://step-ca.{}.svc", authority.name)),
+        ("fingerprint", fingerprint.to_owned()),
+        ("lifetime", "20s".to_owned()),
+        ("renewAt", "40".to_owned()),
+    ] {
+        let annotation = format!("cert-rotator.outrigger.dev/{key}={value}");
+        cluster.kubectl(&["annotate", "namespace", &space.name, &annotation]).expect();
+    }
+    let restricted = "pod-security.kubernetes.io/enforce=restricted";
+    cluster.kubectl(&["label", "namespace", &space.name, restricted]).expect();
+    eventually("the last parameter being known", || async {
+        let probe = cluster.dry_run_pod(&space.name, &e2e::pod("probe")).await?;
+        let env = probe["spec"]["initContainers"][0]["env"].to_string();
+        let settled = env.contains(r#"{"name":"RENEW_AT","value":"40"}"#);
+        if settled { Ok(()) } else { Err(env) }
+    })
+    .await;
+    space.injects(&["cert-rotator"]).await;
+    space
+}
+
+fn restarts(pod: &Value) -> i64 {
+    let lists = ["initContainerStatuses", "containerStatuses"].map(|list| pod["status"][list].as_array());
+    lists.into_iter().flatten().flatten().map(|status| status["restartCount"].as_i64().unwrap()).sum()
+}
+
+#[tokio::test]
+async fn servers_and_client_have_new_certificates_and_no_request_fails() {
+    let cluster = Cluster::installed().await;
+    let (authority, fingerprint) = authority(&cluster).await;
+    let space = customers(&cluster, &authority, &fingerprint).await;
+    cluster.apply_file(&space.name, "cert-rotator/servers.yaml").expect();
+    for server in ["watching", "signalled"] {
+        space.ready(&format!("app={server}")).await;
+    }
+    cluster.apply_file(&space.name, "cert-rotator/client.yaml").expect();
+    let client = space.ready("app=client").await;
+
+    // The first one and three more, from the server that watches the files and from the one that is signalled.
+    eventually("three renewals", || async {
+        let said = cluster.logs(&space.name, &client, "client");
+        assert!(!said.contains("failed"), "{said}");
+        let serials = |server: &str| {
+            let shown = said.lines().filter_map(|line| line.strip_prefix(&format!("served {server} ")));
+            shown.filter(|serial| serial.len() > 16).collect::<BTreeSet<_>>().len()
+        };
+        let seen = (serials("watching"), serials("signalled"));
+        if seen.0 >= 4 && seen.1 >= 4 { Ok(()) } else { Err(format!("{seen:?} serials")) }
+    })
+    .await;
+    for pod in cluster.pods(&space.name, "app").await {
+        assert_eq!(restarts(&pod), 0, "{}", pod["metadata"]["name"]);
+    }
+    // The client's own was renewed, too: each was accepted by both servers, and one has ended three times.
+    let rotated = cluster.logs(&space.name, &client, "cert-rotator");
+    assert!(rotated.matches("renewed").count() >= 3 && !rotated.contains("not renewed"), "{rotated}");
+
+    // A lifetime that the authority does not give: cert-init says so, and the app does not start.
+    let mut greedy = e2e::pod("greedy");
+    greedy["metadata"]["annotations"] = json!({
+        "cert-rotator.outrigger.dev/lifetime": "48h",
+        "cert-rotator.outrigger.dev/timeout": "5s",
+    });
+    cluster.create_pod(&space.name, &greedy).await.unwrap();
+    eventually("cert-init's reason", || async {
+        let pod = cluster.kubectl(&["get", "pod", "greedy", "--namespace", &space.name, "--output", "json"]);
+        let pod: Value = serde_json::from_str(&pod.expect()).unwrap();
+        assert!(pod["status"]["containerStatuses"][0]["state"]["running"].is_null(), "{pod}");
+        let first = &pod["status"]["initContainerStatuses"][0];
+        let ended = [&first["state"]["terminated"], &first["lastState"]["terminated"]];
+        let said = ended.iter().find_map(|state| state["message"].as_str()).unwrap_or_default();
+        let wanted = said.contains("no certificate from") && said.contains("more than the authorized maximum");
+        if wanted { Ok(()) } else { Err(said.to_owned()) }
+    })
+    .await;
+    space.measure("cert-rotator", &e2e::pod("app")).await;
+}
