@@ -96,3 +96,43 @@ async fn servers_and_client_have_new_certificates_and_no_request_fails() {
     .await;
     space.measure("cert-rotator", &e2e::pod("app")).await;
 }
+
+/// cert-manager itself does not run here: the API server takes the pod, and the volume says what its driver reads.
+#[tokio::test]
+async fn a_volume_of_cert_managers_driver_is_admitted() {
+    let cluster = Cluster::installed().await;
+    let annotations = [("cert-manager-csi.outrigger.dev/issuer", "own-ca")];
+    let space = TestNamespace::with_profiles(&cluster, &["cert-manager-csi"], &annotations, true).await;
+    let mut web = e2e::pod("web");
+    web["metadata"]["labels"] = json!({ "app": "web" });
+    web["metadata"]["annotations"] = json!({
+        "cert-manager-csi.outrigger.dev/lifetime": "10h",
+        "cert-manager-csi.outrigger.dev/group": "1000",
+    });
+    let made = cluster.dry_run_pod(&space.name, &web).await.unwrap();
+    let volumes = made["spec"]["volumes"].as_array().unwrap();
+    let csi = &volumes.iter().find(|volume| volume["name"] == "workload-certificates").unwrap()["csi"];
+    let name = &space.name;
+    let wanted = json!({
+        "driver": "csi.cert-manager.io",
+        "readOnly": true,
+        "volumeAttributes": {
+            "csi.cert-manager.io/issuer-name": "own-ca",
+            "csi.cert-manager.io/issuer-kind": "ClusterIssuer",
+            "csi.cert-manager.io/issuer-group": "cert-manager.io",
+            "csi.cert-manager.io/uri-sans": format!("spiffe://cluster.local/ns/{name}/sa/default"),
+            "csi.cert-manager.io/dns-names": format!("web.{name}.svc,web.{name}.svc.cluster.local"),
+            "csi.cert-manager.io/duration": "36000s",
+            "csi.cert-manager.io/renew-before": "12240s",
+            "csi.cert-manager.io/key-usages": "digital signature,server auth,client auth",
+            "csi.cert-manager.io/fs-group": "1000",
+        },
+    });
+    assert_eq!(csi, &wanted);
+    let mounts = made["spec"]["containers"][0]["volumeMounts"].as_array().unwrap();
+    let mount = mounts.iter().find(|mount| mount["name"] == "workload-certificates").unwrap();
+    assert_eq!(mount["mountPath"], "/var/run/outrigger/certificates");
+    // Without a label that names a service, no empty name is asked for.
+    let bare = cluster.dry_run_pod(&space.name, &e2e::pod("bare")).await.unwrap();
+    assert!(!bare["spec"]["volumes"].to_string().contains("dns-names"), "{bare}");
+}
