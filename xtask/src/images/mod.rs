@@ -6,6 +6,7 @@
 
 mod build;
 mod debian;
+mod java;
 mod recipe;
 mod wheels;
 

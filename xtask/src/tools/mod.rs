@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+pub(crate) use apt::Needed;
 pub(crate) use go::{Module, programs};
 
 /// The names under which the one Kubernetes binary acts.
@@ -56,7 +57,12 @@ impl Tools {
 
 /// Installs the missing Debian packages.
 pub(crate) fn install_packages() -> Result<()> {
-    apt::install()
+    apt::install(&apt::NEEDED)
+}
+
+/// Installs those packages whose programs are missing; each comes with the names of its programs.
+pub(crate) fn install_named(needed: &[Needed]) -> Result<()> {
+    apt::install(needed)
 }
 
 /// The binary decides by the name under which it is called what it is.

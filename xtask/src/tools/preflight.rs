@@ -41,7 +41,7 @@ pub(crate) fn external() -> Result<()> {
     let mut problems = Vec::new();
     check_programs(&mut problems);
     check_space(&mut problems);
-    let missing = apt::missing();
+    let missing = apt::missing(&apt::NEEDED);
     if !missing.is_empty() && !rustix::process::geteuid().is_root() {
         problems.push(format!("packages are missing: `sudo apt-get install {}`", missing.join(" ")));
     }
