@@ -79,6 +79,17 @@ fn every_container_is_bounded_and_starts_before_the_app() {
 }
 
 #[test]
+fn every_native_sidecar_has_its_place_beside_the_mesh() {
+    for read in Read::all().iter().filter(|read| read.name != "mesh-proxy") {
+        let order = serde_json::to_value(&read.profile.spec.profile.order).unwrap();
+        let named = order.to_string().contains("mesh-proxy");
+        // Else the mesh could end first, and what the sidecar sends last would be lost.
+        let has_sidecar = read.containers().iter().any(|(_, is_sidecar, _)| *is_sidecar);
+        assert!(named || !has_sidecar, "{}: order does not name mesh-proxy", read.name);
+    }
+}
+
+#[test]
 fn every_container_is_confined_as_the_restricted_level_wants() {
     let wanted = json!({
         "runAsNonRoot": true,

@@ -84,7 +84,10 @@ async fn an_app_starts_when_what_it_waits_for_answers() {
     assert_eq!(pod["status"]["containerStatuses"][0]["started"], false);
 
     let message = failure(&cluster, &space, "late", "wait-for").await;
-    assert!(message.starts_with("waited ") && message.contains("s (at most 1s), still no answer from"), "{message}");
+    assert!(
+        message.starts_with("waited ") && message.contains("s (at most 1s), still no answer from"),
+        "{message}"
+    );
     assert!(message.contains("tcp://127.0.0.1:7: ") && message.contains("refused"), "{message}");
     assert!(message.contains("http://pages/missing: "), "{message}");
 
@@ -129,11 +132,13 @@ async fn configuration_is_there_before_the_app_and_follows_its_source() {
     cluster.apply_file(&space.name, "config-loader/sources.yaml").expect();
     cluster.ready_pod(&space.name, "files").await;
     let set = |pairs: &[(&str, &str)]| -> Value {
-        let all = pairs.iter().map(|(name, value)| (format!("config-loader.outrigger.dev/{name}"), json!(value)));
+        let all =
+            pairs.iter().map(|(name, value)| (format!("config-loader.outrigger.dev/{name}"), json!(value)));
         Value::Object(all.collect())
     };
     // Two thousand equal lines a version: whoever sees two different ones has seen half a file.
-    let reader = "while sleep 0.02; do test $(sort -u /etc/loaded/app.conf | wc -l) = 1 || echo half a file; done";
+    let reader =
+        "while sleep 0.02; do test $(sort -u /etc/loaded/app.conf | wc -l) = 1 || echo half a file; done";
     let mut url = app("url", &["bash", "-c", reader], &set(&[("refresh", "1s")]));
     url["spec"]["initContainers"] = json!([own(&["cat", "/etc/loaded/app.conf"])]);
     let wrong = set(&[("sha256", &"0".repeat(64))]);
@@ -171,7 +176,10 @@ async fn configuration_is_there_before_the_app_and_follows_its_source() {
     // The repository is plain files to the server.
     cluster.ready_pod(&space.name, "git").await;
     let listed = |path: &str| cluster.exec(&space.name, "git", "app", &["ls", path]).text;
-    assert_eq!((listed("/srv/settings"), app_sees("git", "/srv/settings/nested/second")), ("first\nnested\n".to_owned(), "two\n".to_owned()));
+    assert_eq!(
+        (listed("/srv/settings"), app_sees("git", "/srv/settings/nested/second")),
+        ("first\nnested\n".to_owned(), "two\n".to_owned())
+    );
     edit(&cluster, &space, "sh /etc/nginx-files/push.sh");
     eventually("the second commit", || async {
         let now = (listed("/srv/settings"), app_sees("git", "/srv/settings/nested/second"));
@@ -180,10 +188,18 @@ async fn configuration_is_there_before_the_app_and_follows_its_source() {
     .await;
 
     for version in 1..=5 {
-        edit(&cluster, &space, &format!("yes version {version} | head -n 2000 >/site/next && mv /site/next /site/app.conf"));
+        edit(
+            &cluster,
+            &space,
+            &format!("yes version {version} | head -n 2000 >/site/next && mv /site/next /site/app.conf"),
+        );
         eventually("the changed file", || async {
             let seen = app_sees("url", "/etc/loaded/app.conf");
-            if seen.starts_with(&format!("version {version}\n")) { Ok(()) } else { Err(seen.chars().take(40).collect()) }
+            if seen.starts_with(&format!("version {version}\n")) {
+                Ok(())
+            } else {
+                Err(seen.chars().take(40).collect())
+            }
         })
         .await;
     }
@@ -192,12 +208,15 @@ async fn configuration_is_there_before_the_app_and_follows_its_source() {
     // A Service that selects nothing, and later the server again.
     let select = |label: &str| {
         let patch = format!(r#"{{"spec":{{"selector":{{"app":"{label}"}}}}}}"#);
-        cluster.kubectl(&["patch", "service", "files", "--namespace", &space.name, "--patch", &patch]).expect();
+        cluster
+            .kubectl(&["patch", "service", "files", "--namespace", &space.name, "--patch", &patch])
+            .expect();
     };
     select("nobody");
     eventually("the metric of the failure", || async {
         let shown = metrics(&cluster, &space, "url").await;
-        let told = shown.contains("config_loader_ok 0\n") && shown.contains("config_loader_failure_info{reason=\"curl: ");
+        let told = shown.contains("config_loader_ok 0\n")
+            && shown.contains("config_loader_failure_info{reason=\"curl: ");
         if told { Ok(()) } else { Err(shown) }
     })
     .await;
@@ -207,7 +226,11 @@ async fn configuration_is_there_before_the_app_and_follows_its_source() {
     eventually("the metric of success", || async {
         let shown = metrics(&cluster, &space, "url").await;
         let all = ["config_loader_ok 1\n", "config_loader_changes_total 5\n"];
-        if all.iter().all(|line| shown.contains(line)) && !shown.contains("reason=") { Ok(()) } else { Err(shown) }
+        if all.iter().all(|line| shown.contains(line)) && !shown.contains("reason=") {
+            Ok(())
+        } else {
+            Err(shown)
+        }
     })
     .await;
     let pod = cluster.ready_pod(&space.name, "url").await;
@@ -227,7 +250,8 @@ async fn a_volume_is_filled_from_an_archive_or_an_image() {
                 && sha256sum shop.tgz | cut -c 1-64";
     let sum = edit(&cluster, &space, pack);
     let set = |pairs: &[(&str, &str)]| -> Value {
-        let all = pairs.iter().map(|(name, value)| (format!("volume-populate.outrigger.dev/{name}"), json!(value)));
+        let all =
+            pairs.iter().map(|(name, value)| (format!("volume-populate.outrigger.dev/{name}"), json!(value)));
         Value::Object(all.collect())
     };
     let sleep = ["sleep", "infinity"];

@@ -90,7 +90,8 @@ async fn servers_and_client_have_new_certificates_and_no_request_fails() {
         let first = &pod["status"]["initContainerStatuses"][0];
         let ended = [&first["state"]["terminated"], &first["lastState"]["terminated"]];
         let said = ended.iter().find_map(|state| state["message"].as_str()).unwrap_or_default();
-        let wanted = said.contains("no certificate from") && said.contains("more than the authorized maximum");
+        let wanted =
+            said.contains("no certificate from") && said.contains("more than the authorized maximum");
         if wanted { Ok(()) } else { Err(said.to_owned()) }
     })
     .await;

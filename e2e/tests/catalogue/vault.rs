@@ -46,8 +46,9 @@ async fn files_hold_the_secrets_before_anything_starts_and_follow_them() {
     // The app's own init container fails unless it finds the value, so that nothing becomes ready without it.
     cluster.apply_file(&space.name, "vault-agent/app.yaml").expect();
     let app = space.ready("app=app").await;
-    let file =
-        |name: &str| cluster.exec(&space.name, &app, "app", &["cat", &format!("/var/run/outrigger/secrets/{name}")]);
+    let file = |name: &str| {
+        cluster.exec(&space.name, &app, "app", &["cat", &format!("/var/run/outrigger/secrets/{name}")])
+    };
     assert_eq!(file("password").expect(), "first-value");
     assert_eq!(file("secrets.env").expect().trim(), "URL=postgres://shop:first-value@db.shop.svc/shop");
 
@@ -55,7 +56,11 @@ async fn files_hold_the_secrets_before_anything_starts_and_follow_them() {
     cluster.exec(&server.name, &vault, "vault", &change).expect();
     eventually("the new value in both files", || async {
         let both = (file("password").text, file("secrets.env").text);
-        if both.0 == "second-value" && both.1.contains(":second-value@") { Ok(()) } else { Err(format!("{both:?}")) }
+        if both.0 == "second-value" && both.1.contains(":second-value@") {
+            Ok(())
+        } else {
+            Err(format!("{both:?}"))
+        }
     })
     .await;
     let pod = cluster.pods(&space.name, "app=app").await.remove(0);
@@ -94,7 +99,12 @@ async fn files_hold_the_secrets_before_anything_starts_and_follow_them() {
 
     // Who may not, or asks for what is not there, is told so and does not start.
     for (name, account, secrets, wanted) in [
-        ("stranger", "default", "password=secret/data/shop/db#password", "service account name not authorized"),
+        (
+            "stranger",
+            "default",
+            "password=secret/data/shop/db#password",
+            "service account name not authorized",
+        ),
         ("curious", "app", "password=secret/data/other/db#password", "permission denied"),
         ("mistaken", "app", "password=secret/data/shop/db#pasword", "the secret has no field pasword"),
     ] {
