@@ -140,7 +140,9 @@ impl TestNamespace {
             let summary: Value =
                 serde_json::from_str(&self.cluster.kubectl(&["get", "--raw", &path]).expect()).unwrap();
             let pods = summary["pods"].as_array().cloned().unwrap_or_default();
-            let found = pods.into_iter().find(|pod| pod["podRef"]["name"] == name);
+            let found = pods.into_iter().find(|pod| {
+                pod["podRef"]["name"] == name && pod["podRef"]["namespace"] == self.name.as_str()
+            });
             let containers = found.and_then(|pod| pod["containers"].as_array().cloned()).unwrap_or_default();
             let mut text = String::new();
             for container in &containers {
