@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use e2e::{Cluster, TestNamespace, eventually, pod};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The real `OpenSearch` of a namespace.
 struct OpenSearch<'a> {
@@ -110,42 +110,16 @@ fn assert_arrived(arrived: &[String], written: &[String]) {
     assert_eq!(first, None, "the order is another one");
 }
 
-/// Makes the pods of a namespace ship to `OpenSearch`, and waits until they do.
-async fn ships_to(
-    cluster: &Cluster,
-    space: &TestNamespace,
-    receiver: &str,
-    port: u16,
-    others: &[(&str, &str)],
-) {
-    let port = port.to_string();
-    let all = [("output", "Elasticsearch"), ("port", &port), ("receiver", receiver)];
-    let keys: Vec<_> = all
-        .iter()
-        .chain(others)
-        .map(|(key, value)| format!("log-shipper.outrigger.dev/{key}={value}"))
-        .collect();
-    let mut words = vec!["annotate", "namespace", &space.name];
-    words.extend(keys.iter().map(String::as_str));
-    cluster.kubectl(&words).expect();
-    let mut in_a_row = 0;
-    eventually("the namespace's parameters being known", || {
-        in_a_row += 1;
-        let count = in_a_row;
-        async move {
-            let probe = cluster.dry_run_pod(&space.name, &pod("probe")).await?.to_string();
-            if probe.contains(receiver) && count >= 4 { Ok(()) } else { Err(probe) }
-        }
-    })
-    .await;
-}
-
 #[tokio::test]
 async fn log_shipper_loses_and_doubles_nothing_while_opensearch_is_away() {
     let cluster = Cluster::installed().await;
-    let space = TestNamespace::with_profiles(&cluster, &["log-shipper"], &[], true).await;
+    let settings = [
+        ("log-shipper.outrigger.dev/output", "Elasticsearch"),
+        ("log-shipper.outrigger.dev/receiver", "opensearch"),
+        ("log-shipper.outrigger.dev/port", "9200"),
+    ];
+    let space = TestNamespace::with_profiles(&cluster, &["log-shipper"], &settings, true).await;
     let search = OpenSearch::start(&cluster, &space.name);
-    ships_to(&cluster, &space, &format!("opensearch.{}.svc", space.name), 9200, &[]).await;
     cluster.ready_pod(&space.name, "opensearch").await;
     for app in ["shop", "flood"] {
         cluster.apply_file(&space.name, &format!("log-shipper/{app}.yaml")).expect();
@@ -155,12 +129,7 @@ async fn log_shipper_loses_and_doubles_nothing_while_opensearch_is_away() {
     search.has("logs", "shop", 100).await;
     let rows: Vec<_> = (1..=500).map(|row| format!("imported row {row}")).collect();
     assert_arrived(&search.entries("secured", "import", rows.len()).await, &rows);
-    eventually("the job being complete", || async {
-        let job =
-            cluster.kubectl(&["get", "job", "import", "--namespace", &secured.name, "--output", "json"]);
-        if job.text.contains("\"succeeded\": 1") { Ok(()) } else { Err(job.text) }
-    })
-    .await;
+    completes(&cluster, &secured.name, "import").await;
 
     search.goes_away().await;
     let outage = Instant::now();
@@ -171,13 +140,13 @@ async fn log_shipper_loses_and_doubles_nothing_while_opensearch_is_away() {
     })
     .await;
     tokio::time::sleep(Duration::from_secs(20).saturating_sub(outage.elapsed())).await;
-    // 12 MB are written and 4 MiB are kept; the rest waits where the app has put it.
+    // 8 MB are written and 4 MiB are kept; the rest waits where the app has put it.
     let kept = kept_by_flood(&cluster, &space.name);
     assert!((4 * 1024..5 * 1024).contains(&kept), "the shipper keeps {kept} KiB");
     search.comes_back().await;
 
     let line = "x".repeat(4000);
-    let flood: Vec<_> = (1..=3000).map(|seq| format!("{seq:05} {line}")).collect();
+    let flood: Vec<_> = (1..=2000).map(|seq| format!("{seq:05} {line}")).collect();
     assert_arrived(&search.entries("logs", "flood", flood.len()).await, &flood);
     assert_arrived(&search.entries("logs", "shop", 1200).await, &shop());
     for name in ["shop", "flood"] {
@@ -185,6 +154,16 @@ async fn log_shipper_loses_and_doubles_nothing_while_opensearch_is_away() {
         assert_eq!(pod["status"]["initContainerStatuses"][0]["restartCount"], 0, "{name}");
     }
     space.measure("log-shipper", &pod("measured")).await;
+}
+
+/// Waits until a job is complete, which it never is while a container of its pod runs.
+async fn completes(cluster: &Cluster, namespace: &str, job: &str) {
+    eventually(&format!("job {job} being complete"), || async {
+        let words = ["get", "job", job, "--namespace", namespace, "--output", "json"];
+        let job: Value = serde_json::from_str(&cluster.kubectl(&words).expect()).unwrap();
+        if job["status"]["succeeded"] == 1 { Ok(()) } else { Err(job["status"].to_string()) }
+    })
+    .await;
 }
 
 /// What waits in the shipper of the pod `flood`, in KiB.
@@ -195,8 +174,16 @@ fn kept_by_flood(cluster: &Cluster, namespace: &str) -> u32 {
 
 /// A job whose app ends at once, in a namespace that ships by HTTPS and with a password.
 async fn behind_https_and_a_password(cluster: &Cluster, search: &OpenSearch<'_>) -> TestNamespace {
-    let space = TestNamespace::with_profiles(cluster, &["log-shipper"], &[], true).await;
     let host = format!("front.{}.svc", search.namespace);
+    let settings = [
+        ("log-shipper.outrigger.dev/output", "Elasticsearch"),
+        ("log-shipper.outrigger.dev/receiver", host.as_str()),
+        ("log-shipper.outrigger.dev/port", "443"),
+        ("log-shipper.outrigger.dev/index", "secured"),
+        ("log-shipper.outrigger.dev/credentialsSecret", "logs"),
+        ("log-shipper.outrigger.dev/caConfigMap", "logs-ca"),
+    ];
+    let space = TestNamespace::with_profiles(cluster, &["log-shipper"], &settings, true).await;
     let (certificate, key) = certificate_for(&host);
     let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
     let in_namespace = |namespace: &str, words: &[&str]| {
@@ -212,8 +199,6 @@ async fn behind_https_and_a_password(cluster: &Cluster, search: &OpenSearch<'_>)
     in_namespace(&space.name, &["create", "configmap", "logs-ca", &ca]);
     let (user, password) = ("--from-literal=username=shipper", "--from-literal=password=p%s$w\"rd");
     in_namespace(&space.name, &["create", "secret", "generic", "logs", user, password]);
-    let others = [("index", "secured"), ("credentialsSecret", "logs"), ("caConfigMap", "logs-ca")];
-    ships_to(cluster, &space, &host, 443, &others).await;
     cluster.apply_file(&space.name, "log-shipper/import.yaml").expect();
     space
 }
@@ -243,4 +228,94 @@ fn certificate_for(host: &str) -> (PathBuf, PathBuf) {
         .unwrap();
     assert!(made.status.success(), "{made:?}");
     (certificate, key)
+}
+
+/// What a gateway's file holds, in its order.
+fn exported(file: &str) -> Vec<String> {
+    let batches = file.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let mut bodies = Vec::new();
+    for batch in batches {
+        for path in lists(&batch, "resourceLogs").iter().flat_map(|resource| lists(resource, "scopeLogs")) {
+            let records = lists(&path, "logRecords");
+            bodies.extend(
+                records.iter().map(|record| record["body"]["stringValue"].as_str().unwrap().to_owned()),
+            );
+        }
+    }
+    bodies
+}
+
+fn lists(value: &Value, field: &str) -> Vec<Value> {
+    value[field].as_array().cloned().unwrap_or_default()
+}
+
+#[tokio::test]
+async fn log_shipper_otel_loses_and_doubles_nothing_while_the_gateway_is_away() {
+    let cluster = Cluster::installed().await;
+    let endpoint = [("log-shipper-otel.outrigger.dev/endpoint", "http://gateway:4318")];
+    let space = TestNamespace::with_profiles(&cluster, &["log-shipper-otel"], &endpoint, true).await;
+    let gateway = || cluster.apply_file(&space.name, "log-shipper-otel/gateway.yaml").expect();
+    let written =
+        |container: &str, command: &[&str]| cluster.exec(&space.name, "gateway", container, command);
+    gateway();
+    cluster.ready_pod(&space.name, "gateway").await;
+    cluster.apply_file(&space.name, "log-shipper-otel/shop.yaml").expect();
+    eventually("the first entries in the gateway", || async {
+        let said = written("reader", &["cat", "/data/logs.json"]);
+        if said.text.contains("seq=00100") { Ok(()) } else { Err(said.text) }
+    })
+    .await;
+
+    // The collector alone goes away; what it has written can still be read.
+    let end =
+        "for p in /proc/[0-9]*; do if [ \"$(cat $p/comm)\" = otelcol ]; then kill ${p#/proc/}; fi; done";
+    written("reader", &["sh", "-c", end]).expect();
+    eventually("the gateway being away", || async {
+        let pods = cluster.pods(&space.name, "app=gateway").await;
+        let statuses = lists(&pods[0]["status"], "containerStatuses");
+        let ended = statuses.iter().any(|status| status["state"]["terminated"].is_object());
+        if ended { Ok(()) } else { Err(format!("{statuses:?}")) }
+    })
+    .await;
+    let before = exported(&written("reader", &["cat", "/data/logs.json"]).expect());
+    cluster.kubectl(&["delete", "pod", "gateway", "--namespace", &space.name, "--now"]).expect();
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    gateway();
+    cluster.ready_pod(&space.name, "gateway").await;
+
+    // The job is complete although a sidecar is beside it, and its last entries have left by then.
+    completes(&cluster, &space.name, "shop").await;
+    let after = exported(&written("reader", &["cat", "/data/logs.json"]).expect());
+    assert!(before.len() < 1200, "the gateway was not away while the app wrote");
+    assert_arrived(&[before, after].concat(), &shop());
+    space.measure("log-shipper-otel", &pod("measured")).await;
+}
+
+/// Programs that are not at hand: what the profiles make of a pod is what a cluster takes, and that is all that is shown.
+#[tokio::test]
+async fn other_log_shippers_are_admitted() {
+    let cluster = Cluster::installed().await;
+    for (program, file) in
+        [("fluent-bit", "fluent-bit.yaml"), ("fluentd", "fluent.conf"), ("filebeat", "filebeat.yml")]
+    {
+        let profile = format!("log-shipper-{program}");
+        let key = |name: &str| format!("{profile}.outrigger.dev/{name}");
+        let keys = [key("receiver"), key("credentialsSecret"), key("caConfigMap")];
+        let settings = [(keys[0].as_str(), "search.example"), (&keys[1], "logs"), (&keys[2], "logs-ca")];
+        let space = TestNamespace::with_profiles(&cluster, &[&profile], &settings, true).await;
+        let mut app = pod("app");
+        app["metadata"]["annotations"] = json!({ key("entryStart"): "^[0-9]{4}-" });
+        let made = cluster.dry_run_pod(&space.name, &app).await.unwrap();
+        let sidecar = &made["spec"]["initContainers"][0];
+        assert_eq!(
+            (&sidecar["name"], &sidecar["restartPolicy"]),
+            (&profile.as_str().into(), &"Always".into())
+        );
+        let key = format!("files.outrigger.dev/{profile}-config.{file}");
+        let configuration = made["metadata"]["annotations"][&key].as_str().unwrap();
+        for part in ["search.example", "^[0-9]{4}-", "/var/log/app/*.log"] {
+            assert!(configuration.contains(part), "{profile}: no {part} in\n{configuration}");
+        }
+        assert!(made["spec"].to_string().contains("\"secretKeyRef\""), "{profile}");
+    }
 }
