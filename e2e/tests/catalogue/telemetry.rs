@@ -246,3 +246,110 @@ async fn otlp_arrives_in_batches_with_the_pods_attributes_and_survives_an_outage
     arrive(&cluster, namespace, &gateway, &names("shop", 41..=80)).await;
     space.measure("otel-collector", &idle()).await;
 }
+
+/// The sidecars that one collector takes the place of.
+const SEPARATE: [&str; 3] = ["log-shipper-otel", "statsd", "otel-collector"];
+
+/// A container's memory: when the kubelet looked, and MiB of it that are no file's, and that limits count.
+type Figures = std::collections::BTreeMap<String, (String, f64, f64)>;
+
+/// The figures of these containers of a pod.
+fn memory(cluster: &Cluster, namespace: &str, pod: &str, containers: &[&str]) -> Result<Figures, String> {
+    let node = cluster.kubectl(&["get", "node", "--output", "name"]).expect();
+    let path = format!("/api/v1/nodes/{}/proxy/stats/summary", node.trim().trim_start_matches("node/"));
+    let summary: Value = serde_json::from_str(&cluster.kubectl(&["get", "--raw", &path]).expect())
+        .map_err(|e| e.to_string())?;
+    let pods = summary["pods"].as_array().into_iter().flatten();
+    let found = pods
+        .into_iter()
+        .find(|found| found["podRef"]["name"] == pod && found["podRef"]["namespace"] == namespace);
+    let all = found.and_then(|found| found["containers"].as_array()).into_iter().flatten();
+    let figures: Figures = all
+        .filter_map(|container| {
+            let memory = &container["memory"];
+            let mebibytes = |field: &str| memory[field].as_f64().map(|bytes| bytes / 1_048_576.0);
+            let name = container["name"].as_str().filter(|name| containers.contains(name))?;
+            let figures =
+                (memory["time"].as_str()?.to_owned(), mebibytes("rssBytes")?, mebibytes("workingSetBytes")?);
+            Some((name.to_owned(), figures))
+        })
+        .collect();
+    if figures.len() == containers.len() { Ok(figures) } else { Err(format!("{figures:?} of {pod}")) }
+}
+
+/// The figures that the kubelet finds when it looks again, so that they are of what the pod does by now.
+async fn memory_from_now_on(cluster: &Cluster, namespace: &str, pod: &str, containers: &[&str]) -> Figures {
+    let look = || async { memory(cluster, namespace, pod, containers) };
+    let before = eventually("the kubelet's figures", look).await;
+    eventually("newer figures of the kubelet", || async {
+        let now = memory(cluster, namespace, pod, containers)?;
+        let newer = now.iter().all(|(name, figures)| figures.0 > before[name].0);
+        if newer { Ok(now) } else { Err(format!("{now:?}")) }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn one_shared_collector_does_the_work_of_three_sidecars_in_less_memory() {
+    let cluster = Cluster::installed().await;
+    let endpoints = ["log-shipper-otel", "otel-collector", "shared-collector"]
+        .map(|profile| (format!("{profile}.outrigger.dev/endpoint"), "http://gateway:4318"));
+    let endpoints = endpoints.each_ref().map(|(key, value)| (key.as_str(), *value));
+    let space = TestNamespace::with_profiles(&cluster, &SEPARATE, &endpoints, true).await;
+    let namespace = &space.name;
+    cluster.profiles(&["shared-collector"]);
+    for file in ["otel-collector/backend.yaml", "statsd/backend.yaml", "shared-collector/scripts.yaml"] {
+        cluster.apply_file(namespace, file).expect();
+    }
+    let gateway = space.ready("app=gateway").await;
+    cluster.apply_file(namespace, "shared-collector/separate.yaml").expect();
+    // The profile was made a moment ago; a pod that names it is refused until it is known.
+    eventually("the shared collector being injected", || async {
+        let said = cluster.apply_file(namespace, "shared-collector/shared.yaml");
+        if said.success { Ok(()) } else { Err(said.text) }
+    })
+    .await;
+
+    for (pod, sidecars) in [("separate", &SEPARATE[..]), ("shared", &["shared-collector"])] {
+        let running = cluster.ready_pod(namespace, pod).await;
+        let injected = running["spec"]["initContainers"].as_array().unwrap();
+        assert_eq!(injected.len(), sidecars.len(), "{running}");
+        let received = arrive(&cluster, namespace, &gateway, &names(pod, 1..=20)).await;
+        let of_pod = received.spans().into_iter().filter(|(resource, _)| {
+            attribute(resource, "k8s.pod.name") == pod && attribute(resource, "service.name") == "app"
+        });
+        assert_eq!(of_pod.count(), 20);
+        eventually("all lines at the gateway", || async {
+            let received = Received::read(&cluster, namespace, &gateway);
+            let mut lines: Vec<&str> = received
+                .all(["resourceLogs", "scopeLogs", "logRecords"])
+                .into_iter()
+                .filter(|(resource, _)| attribute(resource, "k8s.pod.name") == pod)
+                .filter_map(|(_, record)| record["body"]["stringValue"].as_str())
+                .collect();
+            lines.sort_unstable();
+            let mut wanted: Vec<String> = (1..=300).map(|line| format!("line {line} of {pod}")).collect();
+            wanted.sort_unstable();
+            if lines == wanted { Ok(()) } else { Err(format!("{} lines", lines.len())) }
+        })
+        .await;
+        let address = running["status"]["podIP"].as_str().unwrap();
+        for (series, value) in [("shop_orders", "300"), ("shop_latency_count", "10")] {
+            let query = format!(r#"{series}{{instance="{address}:9102"}}"#);
+            prometheus_shows(&cluster, namespace, &query, value).await;
+        }
+    }
+    let (three, one) = tokio::join!(
+        memory_from_now_on(&cluster, namespace, "separate", &SEPARATE),
+        memory_from_now_on(&cluster, namespace, "shared", &["shared-collector"]),
+    );
+    let sums = [three, one].map(|figures| {
+        let sum = figures.values().fold((0.0, 0.0), |sum, one| (sum.0 + one.1, sum.1 + one.2));
+        eprintln!("memory: {:.1} MiB (working set {:.1}): {figures:?}", sum.0, sum.1);
+        sum
+    });
+    assert!(sums[1].0 < sums[0].0 && sums[1].1 < sums[0].1, "one against three: {sums:?}");
+    let mut idle = idle();
+    idle["metadata"]["annotations"] = json!({ "outrigger.dev/profiles": "shared-collector" });
+    space.measure("shared-collector", &idle).await;
+}
