@@ -47,13 +47,21 @@ fn explain_gives_the_answer_first_then_why() {
         "shop/cache: 1 profile would be injected
 
   enabled    by the label outrigger.dev/inject=enabled on namespace \"shop\"
-  chosen     redis-metrics  annotation outrigger.dev/profiles on the pod
-  left out   log-shipper  namespace default, replaced by the pod's own choice
-  set        redis-metrics.redisPort  = 6379  default
-             redis-metrics.memory     = 64Mi  default
-  order      redis-exporter* → (the pod's own) redis       * native sidecar
-  adds       1 native sidecar, 2 annotations
-             redis-metrics  native sidecar redis-exporter; annotations prometheus.io/port, prometheus.io/scrape
+  chosen     prometheus-exporter  annotation outrigger.dev/profiles on the pod
+  left out   log-shipper          namespace default, replaced by the pod's own choice
+             prometheus-exporter  container prometheus-exporter-postgresql: its condition (when) is false
+             prometheus-exporter  container prometheus-exporter-nginx: its condition (when) is false
+  set        prometheus-exporter.server           = Redis                                 annotation on the pod
+             prometheus-exporter.database         = postgres                              default
+             prometheus-exporter.statusPath       = /stub_status                          default
+             prometheus-exporter.port             = 9121                                  default
+             prometheus-exporter.memory           = 64Mi                                  default
+             prometheus-exporter.redisImage       = outrigger.dev/redis-exporter:1.45     default
+             prometheus-exporter.postgresqlImage  = outrigger.dev/postgres-exporter:0.11  default
+             prometheus-exporter.nginxImage       = outrigger.dev/nginx-exporter:0.11     default
+  order      prometheus-exporter-redis* → (the pod's own) redis       * native sidecar
+  adds       1 native sidecar, 1 volume, 3 annotations
+             prometheus-exporter  native sidecar prometheus-exporter-redis; volume no-service-account-token; annotations prometheus.io/path, prometheus.io/port, prometheus.io/scrape
   costs      +10m CPU, +16Mi memory requested a pod; QoS BestEffort becomes Burstable
   notes      the pod's terminationGracePeriodSeconds is 5: sidecars stop after the app and have what is left of it, at least 2 s
 "
@@ -342,7 +350,7 @@ fn lint_is_content_with_warnings_and_counts_them_for_machines() {
 #[test]
 fn the_profiles_of_the_catalogue_pass() {
     let said = outrigger(&["lint", "profiles"], "");
-    assert_eq!((said.code, said.out.as_str()), (0, "2 profiles: 0 errors, 0 warnings\n"));
+    assert!(said.code == 0 && said.out.ends_with(" profiles: 0 errors, 0 warnings\n"), "{}", said.out);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use e2e::Cluster;
 const SHOWN: [&str; 6] = [
     "the same, in order",
     "log-shipper",
-    "redis-metrics",
+    "prometheus-exporter",
     "did you mean \"log-shipper\"?",
     "Complete",
     "take it down",

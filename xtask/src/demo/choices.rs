@@ -20,9 +20,9 @@ pub(super) fn show(cluster: &Ready) -> Result<()> {
     let rows = [
         row(
             "cache",
-            "annotation outrigger.dev/profiles: redis-metrics",
+            "annotation outrigger.dev/profiles: prometheus-exporter",
             &chosen,
-            &["redis-exporter*", "redis"],
+            &["prometheus-exporter-redis*", "redis"],
         )?,
         row("plain", "label outrigger.dev/inject: disabled", &plain, &["redis"])?,
     ];

@@ -82,7 +82,7 @@ fn goodbye(cluster: &Ready) {
     } else {
         let config = cluster.kubeconfig.display();
         say(format_args!("  {kubectl} delete namespace shop logs"));
-        say(format_args!("  {kubectl} delete clustersidecarprofile log-shipper redis-metrics"));
+        say(format_args!("  {kubectl} delete clustersidecarprofile log-shipper prometheus-exporter"));
         say(format_args!("  helm --kubeconfig {config} uninstall outrigger --namespace outrigger-system"));
         say(format_args!("  {kubectl} delete namespace outrigger-system"));
     }

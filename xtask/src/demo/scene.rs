@@ -18,7 +18,7 @@ pub(super) const SYSTEM: &str = "outrigger-system";
 /// The namespace that logs are shipped to.
 pub(super) const LOGS: &str = "logs";
 const RELEASE: &str = "outrigger";
-const PROFILES: [&str; 2] = ["log-shipper", "redis-metrics"];
+const PROFILES: [&str; 2] = ["log-shipper", "prometheus-exporter"];
 const WORKLOADS: [&str; 4] = ["deployment", "statefulset", "job", "cronjob"];
 
 /// Sets the scene.

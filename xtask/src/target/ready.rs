@@ -137,14 +137,16 @@ fn in_registry(registry: &str, image: &Image) -> String {
 fn rename_images(manifest: &str, pushed: &[Image], registry: &str) -> String {
     let mut renamed = String::with_capacity(manifest.len());
     for line in manifest.lines() {
-        let image = line.split_once("image: ").and_then(|(before, name)| {
+        // A profile has its image as a parameter's default, a pod as its container's image.
+        let image = ["image: ", "default: "].into_iter().find_map(|key| {
+            let (before, name) = line.split_once(key)?;
             let image = pushed.iter().find(|image| is_named(&image.name, name.trim()))?;
-            before.chars().all(|letter| " -".contains(letter)).then_some((before, image))
+            before.chars().all(|letter| " -".contains(letter)).then_some((before, key, image))
         });
         match image {
-            Some((before, image)) => {
+            Some((before, key, image)) => {
                 renamed.push_str(before);
-                renamed.push_str("image: ");
+                renamed.push_str(key);
                 renamed.push_str(&in_registry(registry, image));
             }
             None => renamed.push_str(line),
@@ -176,10 +178,10 @@ mod tests {
     #[test]
     fn pushed_images_are_renamed_in_manifests_and_others_are_not() {
         let pushed = [image("docker.io/library/nginx:1.22"), image("docker.io/curlimages/curl:7.88.1")];
-        let manifest = "  - image: nginx:1.22\n    image: curlimages/curl:7.88.1\n  image: redis:7.0\n  text: image: nginx:1.22\n";
+        let manifest = "  - image: nginx:1.22\n    image: curlimages/curl:7.88.1\n  default: nginx:1.22\n  image: redis:7.0\n  text: image: nginx:1.22\n";
         assert_eq!(
             rename_images(manifest, &pushed, "host:5000/a"),
-            "  - image: host:5000/a/nginx:1.22\n    image: host:5000/a/curl:7.88.1\n  image: redis:7.0\n  text: image: nginx:1.22\n"
+            "  - image: host:5000/a/nginx:1.22\n    image: host:5000/a/curl:7.88.1\n  default: host:5000/a/nginx:1.22\n  image: redis:7.0\n  text: image: nginx:1.22\n"
         );
     }
 
