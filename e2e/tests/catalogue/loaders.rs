@@ -294,3 +294,82 @@ async fn a_volume_is_filled_from_an_archive_or_an_image() {
     assert!(message.contains("there is no folder /srv/none in it"), "{message}");
     space.measure("volume-populate", &app("measured", &sleep, &good)).await;
 }
+
+#[tokio::test]
+async fn a_pod_is_ready_while_the_checks_of_its_team_succeed() {
+    let cluster = Cluster::installed().await;
+    let space = TestNamespace::with_profiles(&cluster, &["health-checker"], &[], true).await;
+    cluster.apply_file(&space.name, "health-checker/shop.yaml").expect();
+    let run = |container: &str, words: &[&str]| cluster.exec(&space.name, "shop", container, words);
+    let shown = || run("health-checker", &["curl", "-sS", "http://127.0.0.1:9182/metrics"]).text;
+    let shows = |all: &'static [&'static str]| async move {
+        let text = shown();
+        if all.iter().all(|line| text.contains(&format!("{line}\n"))) { Ok(()) } else { Err(text) }
+    };
+    let unready = |reason: &'static str| {
+        let (cluster, space) = (&cluster, &space);
+        async move {
+            eventually(&format!("the pod not being ready: {reason}"), || async {
+                let pod = cluster.pods(&space.name, "").await.remove(0);
+                let conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
+                let not = conditions.iter().any(|one| one["type"] == "Ready" && one["status"] == "False");
+                let names = ["get", "events", "--namespace", &space.name, "--output", "yaml"];
+                let told = cluster.kubectl(&names).text.contains(reason);
+                if not && told { Ok(()) } else { Err(format!("told: {told}; {}", pod["status"])) }
+            })
+            .await;
+        }
+    };
+
+    unready("stock: nobody knows the stock").await;
+    run("app", &["redis-cli", "set", "stock", "3"]).expect();
+    let pod = cluster.ready_pod(&space.name, "shop").await;
+    assert_eq!(pod["status"]["containerStatuses"][0]["restartCount"], 0);
+    let all_is_well: &[&str] = &[
+        "health_check_ok{check=\"ping\"} 1",
+        "health_check_ok{check=\"stock\"} 1",
+        "health_check_ok{check=\"script\"} 1",
+    ];
+    eventually("metrics of success", || shows(all_is_well)).await;
+    assert!(!shown().contains("reason="), "{}", shown());
+
+    // What the app says is wrong.
+    run("app", &["redis-cli", "del", "stock"]).expect();
+    eventually("the metric that says why", || {
+        shows(&[
+            "health_check_ok{check=\"ping\"} 1",
+            "health_check_ok{check=\"stock\"} 0",
+            "health_check_failure_info{check=\"stock\",reason=\"nobody knows the stock\"} 1",
+        ])
+    })
+    .await;
+    eventually("the pod not being ready", || async {
+        let pod = cluster.pods(&space.name, "").await.remove(0);
+        let conditions = pod["status"]["conditions"].to_string();
+        if conditions.contains("containers with unready status: [health-checker]") { Ok(()) } else { Err(conditions) }
+    })
+    .await;
+    let pod = cluster.pods(&space.name, "").await.remove(0);
+    assert_eq!(pod["status"]["containerStatuses"][0]["ready"], true, "the app itself is");
+    run("app", &["redis-cli", "set", "stock", "3"]).expect();
+    cluster.ready_pod(&space.name, "shop").await;
+
+    // The app says nothing: quotes in the reason do not break the metric, nor does a check that hangs.
+    run("app", &["redis-cli", "client", "pause", "20000", "all"]).expect();
+    eventually("the metric of silence", || {
+        shows(&[
+            "health_check_failure_info{check=\"ping\",reason=\"redis gives no PONG\"} 1",
+            "health_check_failure_info{check=\"stock\",reason=\"no result within 4 s\"} 1",
+        ])
+    })
+    .await;
+    unready("ping: redis gives no PONG;stock: ").await;
+    cluster.ready_pod(&space.name, "shop").await;
+    eventually("metrics of success again", || shows(all_is_well)).await;
+    let log = cluster.logs(&space.name, "shop", "health-checker");
+    assert!(log.contains("stock: nobody knows the stock\n") && log.contains("ping: redis gives no PONG\n"), "{log}");
+
+    let mut measured = e2e::pod("measured");
+    measured["metadata"]["annotations"] = json!({ "health-checker.outrigger.dev/script": "true" });
+    space.measure("health-checker", &measured).await;
+}
