@@ -15,6 +15,7 @@ mod live;
 mod manifests;
 mod offline;
 mod serve;
+mod standalone;
 mod workload;
 mod world;
 
@@ -32,7 +33,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve the admission webhook inside a cluster.
+    /// Serve the admission webhook: inside a cluster, or from files alone.
     Serve(Box<serve::Serve>),
     /// Write manifests as the cluster would have their pods.
     Inject(inject::Inject),

@@ -97,7 +97,7 @@ impl Keeper {
         if served.as_ref() == Some(&material) {
             return Ok(());
         }
-        self.serving.set(&material)?;
+        self.serving.set(&material.certificate, &material.key)?;
         let (authority_end, leaf_end) = material.ends()?;
         self.metrics.certificate_ends("ca", authority_end);
         self.metrics.certificate_ends("serving", leaf_end);

@@ -29,7 +29,8 @@ pub struct Material {
     authority_key: String,
     /// The serving certificate.
     pub certificate: String,
-    pub(super) key: String,
+    /// Its key.
+    pub key: String,
 }
 
 /// Why certificates cannot be used.
@@ -183,9 +184,16 @@ impl Material {
     /// # Errors
     /// One of them cannot be read.
     pub fn ends(&self) -> Result<(i64, i64), MaterialError> {
-        let end = |what, pem: &str| with_certificate(what, pem, |c| Ok(c.validity().not_after.timestamp()));
-        Ok((end(CA_CERTIFICATE, &self.authority)?, end(CERTIFICATE, &self.certificate)?))
+        let authority = with_certificate(CA_CERTIFICATE, &self.authority, |read| {
+            Ok(read.validity().not_after.timestamp())
+        });
+        Ok((authority?, end_of(&self.certificate)?))
     }
+}
+
+/// When a serving certificate ends, in seconds since 1970.
+pub(super) fn end_of(certificate: &str) -> Result<i64, MaterialError> {
+    with_certificate(CERTIFICATE, certificate, |read| Ok(read.validity().not_after.timestamp()))
 }
 
 fn unreadable(what: &'static str, problem: &impl ToString) -> MaterialError {

@@ -9,24 +9,20 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
 
-use super::Material;
-
 /// The certificate that new connections get. It can be changed while connections go on.
 #[derive(Debug, Default)]
 pub struct Serving(ArcSwapOption<CertifiedKey>);
 
 impl Serving {
-    /// Serves this certificate from now on.
+    /// Serves this certificate, PEM with its chain, from now on.
     ///
     /// # Errors
     /// Certificate or key cannot be read, or do not belong together.
-    pub fn set(&self, material: &Material) -> anyhow::Result<()> {
-        let chain: Vec<CertificateDer<'static>> =
-            CertificateDer::pem_slice_iter(material.certificate.as_bytes())
-                .collect::<Result<_, _>>()
-                .context("the serving certificate cannot be read")?;
-        let key = PrivateKeyDer::from_pem_slice(material.key.as_bytes())
-            .context("the serving key cannot be read")?;
+    pub fn set(&self, certificate: &str, key: &str) -> anyhow::Result<()> {
+        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(certificate.as_bytes())
+            .collect::<Result<_, _>>()
+            .context("the serving certificate cannot be read")?;
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).context("the serving key cannot be read")?;
         let certified = CertifiedKey::new(chain, aws_lc_rs::sign::any_supported_type(&key)?);
         certified.keys_match().context("the serving key does not belong to the certificate")?;
         self.0.store(Some(Arc::new(certified)));

@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,13 +13,15 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::certificates::{self, Configurations, Keeper, SecretName, Serving};
+use crate::certificates::{self, CertificateFiles, Configurations, Keeper, SecretName, Serving};
 use crate::cluster::{self, LiveLookup, Snapshot};
 use crate::controller;
 use crate::engine::Settings;
 use crate::supervise::{Health, Tasks};
 use crate::telemetry::{self, LogFormat, Metrics};
-use crate::webhook::{self, Limits, Listener, State};
+use crate::webhook::{self, Limits, Listener, Lookup, State};
+
+use super::standalone;
 
 /// Arguments of `outrigger serve`.
 #[derive(Debug, Args)]
@@ -29,9 +32,18 @@ pub(super) struct Serve {
     /// Address of /metrics, /healthz and /readyz, without TLS.
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     metrics_listen: SocketAddr,
+    /// Profiles and Namespaces, files or folders: serves them without a cluster, and follows their changes.
+    #[arg(long, value_name = "PATH", num_args = 1.., requires = "tls_cert")]
+    profiles: Vec<PathBuf>,
+    /// Certificate to serve, PEM with its chain, in place of one of the server's own making; read again when it changes.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's key.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
     /// Namespace that the server runs in.
-    #[arg(long, env = "POD_NAMESPACE")]
-    namespace: String,
+    #[arg(long, env = "POD_NAMESPACE", required_unless_present = "profiles")]
+    namespace: Option<String>,
     /// Service in front of the server; the certificate is for its names.
     #[arg(long, value_name = "NAME", default_value = "outrigger")]
     service: String,
@@ -75,7 +87,6 @@ impl Serve {
     }
 
     async fn serve(self) -> anyhow::Result<()> {
-        let client = Client::try_default().await.context("cannot find a cluster to serve")?;
         let (health, metrics) = (Health::default(), Arc::new(Metrics::default()));
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
         let serving = Arc::new(Serving::default());
@@ -83,32 +94,62 @@ impl Serve {
         let tls = certificates::acceptor(Arc::clone(&serving));
         let https = Listener::bind(self.listen, Some(tls), Limits::default()).await?;
         let http = Listener::bind(self.metrics_listen, None, Limits::default()).await?;
+        let (listen, metrics_listen) = (https.address()?, http.address()?);
 
-        self.spawn_certificates(&client, serving, &metrics, &health, &mut tasks);
-        let (seen, observed) = mpsc::unbounded_channel();
-        let watched = cluster::watch(
-            client.clone(),
-            Arc::clone(&snapshot),
-            seen,
-            Arc::clone(&metrics),
-            health.clone(),
-            tasks.stop(),
-        );
-        tasks.spawn("watches", watched);
-        tasks.spawn("profile status", controller::write_status(client.clone(), observed, tasks.stop()));
-
-        let state = State {
-            snapshot,
-            lookup: Arc::new(LiveLookup::new(client)),
-            settings: Arc::new(self.settings()),
-            metrics,
-            health: health.clone(),
+        let files = self.certificate_files();
+        let has_files = files.is_some();
+        if let Some(files) = files {
+            let served = certificates::serve_files(
+                files,
+                Arc::clone(&serving),
+                Arc::clone(&metrics),
+                health.clone(),
+                tasks.stop(),
+            );
+            tasks.spawn("certificates", served);
+        }
+        let lookup: Arc<dyn Lookup> = if self.profiles.is_empty() {
+            let client = Client::try_default().await.context(
+                "cannot find a cluster to serve; without one, serve files by --profiles PATH --tls-cert FILE --tls-key FILE",
+            )?;
+            if !has_files {
+                self.spawn_certificates(&client, serving, &metrics, &health, &mut tasks);
+            }
+            let (seen, observed) = mpsc::unbounded_channel();
+            let watched = cluster::watch(
+                client.clone(),
+                Arc::clone(&snapshot),
+                seen,
+                Arc::clone(&metrics),
+                health.clone(),
+                tasks.stop(),
+            );
+            tasks.spawn("watches", watched);
+            tasks.spawn("profile status", controller::write_status(client.clone(), observed, tasks.stop()));
+            Arc::new(LiveLookup::new(client))
+        } else {
+            let files = standalone::Files::read(self.profiles.clone(), &snapshot, &metrics)?;
+            tasks.spawn("files", files.follow(Arc::clone(&snapshot), Arc::clone(&metrics), tasks.stop()));
+            Arc::new(standalone::NoCluster)
         };
+
+        let state =
+            State { snapshot, lookup, settings: Arc::new(self.settings()), metrics, health: health.clone() };
         tasks.spawn("webhook", https.serve(webhook::router(state.clone()), tasks.stop()));
         tasks.spawn("metrics", http.serve(webhook::metrics_router(state), tasks.stop()));
         tasks.spawn("signals", drain(health, Duration::from_secs(self.drain_delay), tasks.stop()));
-        info!(version = env!("CARGO_PKG_VERSION"), listen = %self.listen, metrics = %self.metrics_listen, "serving");
+        info!(version = env!("CARGO_PKG_VERSION"), %listen, metrics = %metrics_listen, "serving");
         tasks.join().await
+    }
+
+    /// Where the server runs; nowhere without a cluster.
+    fn own_namespace(&self) -> &str {
+        self.namespace.as_deref().unwrap_or_default()
+    }
+
+    fn certificate_files(&self) -> Option<CertificateFiles> {
+        let (certificate, key) = (self.tls_cert.clone()?, self.tls_key.clone()?);
+        Some(CertificateFiles { certificate, key })
     }
 
     fn spawn_certificates(
@@ -119,12 +160,13 @@ impl Serve {
         health: &Health,
         tasks: &mut Tasks,
     ) {
-        let secret = SecretName { namespace: self.namespace.clone(), name: self.certificate_secret.clone() };
+        let secret =
+            SecretName { namespace: self.own_namespace().to_owned(), name: self.certificate_secret.clone() };
         let configurations = Configurations {
             mutating: self.mutating_webhook.clone(),
             validating: self.validating_webhook.clone(),
             service: self.service.clone(),
-            namespace: self.namespace.clone(),
+            namespace: self.own_namespace().to_owned(),
         };
         let (authority, authorities) = watch::channel(String::new());
         let keeper = Keeper {
@@ -149,13 +191,13 @@ impl Serve {
 
     /// The names by which the API server may call the Service.
     fn dns_names(&self) -> Vec<String> {
-        let short = format!("{}.{}", self.service, self.namespace);
+        let short = format!("{}.{}", self.service, self.own_namespace());
         vec![format!("{short}.svc"), format!("{short}.svc.cluster.local"), short]
     }
 
     fn settings(&self) -> Settings {
-        let excluded: BTreeSet<String> =
-            self.exclude_namespace.iter().cloned().chain([self.namespace.clone()]).collect();
+        let own = self.namespace.iter();
+        let excluded: BTreeSet<String> = self.exclude_namespace.iter().chain(own).cloned().collect();
         Settings { excluded_namespaces: excluded, cluster: self.cluster_values.clone() }
     }
 }

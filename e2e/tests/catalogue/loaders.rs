@@ -346,7 +346,11 @@ async fn a_pod_is_ready_while_the_checks_of_its_team_succeed() {
     eventually("the pod not being ready", || async {
         let pod = cluster.pods(&space.name, "").await.remove(0);
         let conditions = pod["status"]["conditions"].to_string();
-        if conditions.contains("containers with unready status: [health-checker]") { Ok(()) } else { Err(conditions) }
+        if conditions.contains("containers with unready status: [health-checker]") {
+            Ok(())
+        } else {
+            Err(conditions)
+        }
     })
     .await;
     let pod = cluster.pods(&space.name, "").await.remove(0);
@@ -367,7 +371,10 @@ async fn a_pod_is_ready_while_the_checks_of_its_team_succeed() {
     cluster.ready_pod(&space.name, "shop").await;
     eventually("metrics of success again", || shows(all_is_well)).await;
     let log = cluster.logs(&space.name, "shop", "health-checker");
-    assert!(log.contains("stock: nobody knows the stock\n") && log.contains("ping: redis gives no PONG\n"), "{log}");
+    assert!(
+        log.contains("stock: nobody knows the stock\n") && log.contains("ping: redis gives no PONG\n"),
+        "{log}"
+    );
 
     let mut measured = e2e::pod("measured");
     measured["metadata"]["annotations"] = json!({ "health-checker.outrigger.dev/script": "true" });
