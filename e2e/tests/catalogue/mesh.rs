@@ -39,7 +39,7 @@ impl Mesh {
         self.openssl(&format!("req -x509 -new -key {name}.key -subj /CN={name} -days 2 -out {name}.crt"));
     }
 
-    /// A Secret with the identity of a service account, signed by one of the authorities.
+    /// A Secret with the identity of a service account, signed by one of the authorities, and the mesh's authority.
     fn identity(&self, account: &str, authority: &str, secret: &str) {
         let names = format!(
             "extendedKeyUsage=serverAuth,clientAuth\nsubjectAltName=URI:spiffe://cluster.local/ns/{}/sa/{account}\n",
@@ -55,7 +55,7 @@ impl Mesh {
         let made = json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": { "name": secret },
             "stringData": {
-                "tls.crt": read("tls.crt"), "tls.key": read("tls.key"), "ca.crt": read(&format!("{authority}.crt")),
+                "tls.crt": read("tls.crt"), "tls.key": read("tls.key"), "ca.crt": read("ca.crt"),
             },
         });
         self.apply(&made);
@@ -177,12 +177,12 @@ async fn only_pods_of_the_mesh_reach_an_app_and_only_by_mutual_tls() {
         mesh.service(account, &json!({ "app": account }), 8080);
     }
     mesh.authority("another");
-    mesh.identity("client", "another", "not-ours");
+    mesh.identity("client", "another", "forged");
     let allowed = format!("{space}/nobody");
     mesh.apply(&outsider("outsider"));
     mesh.apply(&app("server", "server", &json!({})));
     mesh.apply(&app("strict", "strict", &json!({ "mesh-proxy.outrigger.dev/allowedCallers": allowed })));
-    mesh.apply(&app("liar", "client", &json!({ "mesh-proxy.outrigger.dev/secret": "not-ours" })));
+    mesh.apply(&app("forger", "client", &json!({ "mesh-proxy.outrigger.dev/secret": "forged" })));
     let server = mesh.address("server").await;
     // Until the Service's name is known, there is no server.
     mesh.answer("strict", "http://server:8080/").await;
@@ -208,14 +208,14 @@ async fn only_pods_of_the_mesh_reach_an_app_and_only_by_mutual_tls() {
     }
     assert!(cluster.logs(space, "client", "mesh-init").starts_with("iptables-restore\n"));
 
-    // Without a certificate, with one of another authority, and with one that is not allowed.
+    // Without a certificate, with a forged one, and with one that is not allowed.
     let said = mesh.get("outsider", &format!("http://{server}:8080/hello"));
     assert!(said.contains("status=403") && said.contains("A client certificate"), "{said}");
-    let address = mesh.address("liar").await;
+    let address = mesh.address("forger").await;
     let said = mesh.get("outsider", &format!("http://{address}:8081/"));
     assert!(said.contains("status=0"), "{said}");
     for url in ["http://server:8080/hello", "http://strict:8080/hello"] {
-        let said = mesh.get("liar", url);
+        let said = mesh.get("forger", url);
         assert!(said.contains("status=503"), "{said}");
     }
     let said = mesh.get("client", "http://strict:8080/hello");
@@ -226,6 +226,7 @@ async fn only_pods_of_the_mesh_reach_an_app_and_only_by_mutual_tls() {
     assert!(sum(&seen, "envoy_cluster_ssl_handshake", "server_") >= 1.0, "{seen}");
     let seen = mesh.metrics("outsider", &server);
     assert!(sum(&seen, "envoy_listener_ssl_handshake", "") >= 1.0, "{seen}");
+    assert!(sum(&seen, "envoy_listener_ssl_fail_verify_error", "") >= 1.0, "{seen}");
     let seen = mesh.metrics("outsider", &mesh.address("strict").await);
     assert!(sum(&seen, "envoy_listener_ssl_fail_verify_san", "") >= 1.0, "{seen}");
     let is_hello = |line: &Value| line["path"] == "/hello?delay=1";
