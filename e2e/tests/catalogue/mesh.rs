@@ -155,7 +155,7 @@ fn app(name: &str, account: &str, annotations: &Value) -> Value {
     })
 }
 
-/// The same without the mesh, beside a curl.
+/// The same without the mesh.
 fn outsider(name: &str) -> Value {
     let mut pod = app(name, "default", &json!({}));
     pod["metadata"]["labels"]["outrigger.dev/inject"] = json!("disabled");
