@@ -1,1 +1,172 @@
 //! The ambassadors: what an app reaches at localhost, and the sidecar carries on.
+
+use std::collections::BTreeMap;
+
+use e2e::{Cluster, TestNamespace, eventually, pod};
+use serde_json::{Value, json};
+
+/// A number in what `INFO` or a metrics page says, behind the text that comes before it.
+fn number(text: &str, before: &str) -> u64 {
+    let rest = text.split_once(before).unwrap_or_else(|| panic!("no {before} in {text}")).1;
+    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().unwrap_or_else(|_| panic!("no number behind {before} in {text}"))
+}
+
+/// What a proxy's port for Prometheus shows.
+fn metrics(cluster: &Cluster, space: &TestNamespace, pod: &str, port: u16) -> String {
+    let path = format!("/api/v1/namespaces/{}/pods/{pod}:{port}/proxy/metrics", space.name);
+    cluster.kubectl(&["get", "--raw", &path]).expect()
+}
+
+/// A pod whose app does nothing and needs no port of a proxy's, to measure with.
+fn idle() -> Value {
+    let mut idle = pod("idle");
+    idle["spec"]["containers"][0]["args"] = json!(["redis-server", "--dir", "/tmp", "--port", "7777"]);
+    idle
+}
+
+/// Makes a cluster of the pods, and gives the masters: which slots, and which pod.
+async fn redis_cluster(cluster: &Cluster, space: &TestNamespace) -> BTreeMap<String, String> {
+    cluster.apply_file(&space.name, "ambassador-redis/cluster.yaml").expect();
+    let pods = cluster.ready_pods(&space.name, "app=redis", 6).await;
+    let name_of: BTreeMap<_, _> = pods
+        .iter()
+        .map(|pod| {
+            (pod["status"]["podIP"].as_str().unwrap(), pod["metadata"]["name"].as_str().unwrap().to_owned())
+        })
+        .collect();
+    let addresses: Vec<_> = name_of.keys().map(|address| format!("{address}:6379")).collect();
+    let mut create = vec!["redis-cli", "--cluster", "create"];
+    create.extend(addresses.iter().map(String::as_str));
+    create.extend(["--cluster-replicas", "1", "--cluster-yes"]);
+    cluster.exec(&space.name, "redis-0", "redis", &create).expect();
+    eventually("three masters with a replica each", || async {
+        for pod in name_of.values() {
+            let ask = |words: &[&str]| cluster.exec(&space.name, pod, "redis", words).text;
+            let (state, replication) =
+                (ask(&["redis-cli", "cluster", "info"]), ask(&["redis-cli", "info", "replication"]));
+            let is_linked =
+                replication.contains("master_link_status:up") || replication.contains("state=online");
+            if !state.contains("cluster_state:ok") || !is_linked {
+                return Err(state + &replication);
+            }
+        }
+        let nodes = cluster.exec(&space.name, "redis-0", "redis", &["redis-cli", "cluster", "nodes"]).text;
+        let masters: BTreeMap<_, _> = nodes
+            .lines()
+            .filter(|line| line.contains("master"))
+            .filter_map(|line| {
+                let words: Vec<_> = line.split_whitespace().collect();
+                let address = words[1].split(':').next()?;
+                Some(((*words.get(8)?).to_owned(), name_of[address].clone()))
+            })
+            .collect();
+        if masters.len() == 3 { Ok(masters) } else { Err(nodes) }
+    })
+    .await
+}
+
+/// What a container that counts was answered: the numbers, and everything else.
+fn counted(cluster: &Cluster, space: &TestNamespace, key: &str) -> (Vec<u64>, Vec<String>) {
+    let said = cluster.logs(&space.name, "shop", &format!("counts-{key}"));
+    let lines = said.lines().filter(|line| !line.is_empty());
+    let (numbers, errors): (Vec<_>, Vec<_>) = lines.partition(|line| line.parse::<u64>().is_ok());
+    (
+        numbers.iter().map(|number| number.parse().unwrap()).collect(),
+        errors.into_iter().map(str::to_owned).collect(),
+    )
+}
+
+#[tokio::test]
+async fn an_app_with_one_plain_redis_uses_a_cluster_and_outlives_a_master() {
+    let cluster = Cluster::installed().await;
+    let settings = [
+        ("ambassador-redis.outrigger.dev/seeds", "redis-0.redis,redis-1.redis,redis-2.redis"),
+        ("ambassador-redis.outrigger.dev/passwordSecret", "redis"),
+    ];
+    let space = TestNamespace::with_profiles(&cluster, &["ambassador-redis"], &settings, true).await;
+    let masters = redis_cluster(&cluster, &space).await;
+    cluster.apply_file(&space.name, "ambassador-redis/app.yaml").expect();
+    cluster.ready_pod(&space.name, "shop").await;
+    let app = |words: &[&str]| {
+        let mut command = vec!["redis-cli"];
+        command.extend(words);
+        cluster.exec(&space.name, "shop", "app", &command)
+    };
+    let node = |pod: &str, words: &[&str]| {
+        let mut command = vec!["redis-cli"];
+        command.extend(words);
+        cluster.exec(&space.name, pod, "redis", &command).expect()
+    };
+
+    // The app has no password, and the cluster takes no one without.
+    let seed = masters.values().next().unwrap();
+    assert!(app(&["-h", &format!("{seed}.redis"), "get", "key1"]).text.contains("NOAUTH"));
+
+    // One command over keys of all masters, and the keys end on all of them.
+    let keys: Vec<_> = (0..600).map(|number| format!("key{number}")).collect();
+    let pairs: Vec<_> = keys.iter().flat_map(|key| [key.clone(), format!("value of {key}")]).collect();
+    let mut mset = vec!["mset"];
+    mset.extend(pairs.iter().map(String::as_str));
+    let mut mget = vec!["mget"];
+    mget.extend(keys.iter().map(String::as_str));
+    let values = pairs.iter().skip(1).step_by(2).map(|value| value.clone() + "\n").collect::<String>();
+    assert_eq!(app(&mset).expect(), "OK\n");
+    assert_eq!(app(&mget).expect(), values);
+    assert_eq!(app(&["set", "one", "1"]).expect(), "OK\n");
+    assert_eq!(app(&["get", "one"]).expect(), "1\n");
+    assert_eq!(app(&["del", "one", "two", "key0"]).expect(), "2\n");
+    assert_eq!(app(&["get", "key0"]).expect(), "\n");
+    assert_eq!(app(&["set", "key0", "value of key0"]).expect(), "OK\n");
+    let sizes: Vec<u64> =
+        masters.values().map(|pod| node(pod, &["dbsize"]).trim().parse().unwrap()).collect();
+    assert!(sizes.iter().all(|size| *size > 100), "{sizes:?}");
+    // Besides these keys there are those that the other containers count in.
+    assert_eq!(sizes.iter().sum::<u64>(), 600 + 3);
+
+    // What the app was told is written is on the replicas, too, before a master goes.
+    let victim = masters.iter().find(|(slots, _)| slots.starts_with("0-")).unwrap().1;
+    let written = number(&node(victim, &["info", "replication"]), "master_repl_offset:");
+    eventually("the replica having what its master has", || async {
+        let replication = node(victim, &["info", "replication"]);
+        let has = number(&replication, "state=online,offset=");
+        if has >= written { Ok(()) } else { Err(replication) }
+    })
+    .await;
+    let before = counted(&cluster, &space, "b").0.len();
+    cluster
+        .kubectl(&["delete", "pod", victim, "--namespace", &space.name, "--force", "--grace-period=0"])
+        .expect();
+    eventually("errors while a master is away", || async {
+        let (numbers, errors) = counted(&cluster, &space, "b");
+        if errors.is_empty() { Err(format!("{} answers", numbers.len())) } else { Ok(()) }
+    })
+    .await;
+    // Every slot takes writes again, and what was written before is there.
+    let survivor = masters.values().find(|pod| *pod != victim).unwrap();
+    eventually("the slots of the lost master taking writes", || async {
+        let said = app(&["incr", "{b}again"]).text;
+        if said.trim().parse::<u64>().is_ok() { Ok(()) } else { Err(said) }
+    })
+    .await;
+    assert_eq!(app(&mget).expect(), values);
+    assert_eq!(app(&mset).expect(), "OK\n");
+    assert!(node(survivor, &["cluster", "nodes"]).contains("master,fail"));
+    eventually("twenty more answers for each key", || async {
+        let (numbers, _) = counted(&cluster, &space, "b");
+        if numbers.len() >= before + 20 { Ok(()) } else { Err(format!("{numbers:?}")) }
+    })
+    .await;
+    for key in ["a", "b", "c"] {
+        let (numbers, errors) = counted(&cluster, &space, key);
+        let lost_master = key == "b";
+        // Redis replicates after it has answered: of one connection's writes the last one may be lost with the master.
+        let follows = |pair: &[u64]| pair[1] > pair[0] || lost_master && pair[1] == pair[0];
+        assert!(numbers.windows(2).all(follows), "{key}: {numbers:?}");
+        assert_eq!(!errors.is_empty(), lost_master, "{key}: {errors:?}");
+    }
+
+    let shown = metrics(&cluster, &space, "shop", 15111);
+    assert!(number(&shown, "envoy_redis_command_incr_success{envoy_redis_prefix=\"ambassador\"} ") > 0);
+    space.measure("ambassador-redis", &idle()).await;
+}
