@@ -1,6 +1,8 @@
 //! The ambassadors: what an app reaches at localhost, and the sidecar carries on.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use e2e::{Cluster, TestNamespace, eventually, pod};
 use serde_json::{Value, json};
@@ -169,4 +171,118 @@ async fn an_app_with_one_plain_redis_uses_a_cluster_and_outlives_a_master() {
     let shown = metrics(&cluster, &space, "shop", 15111);
     assert!(number(&shown, "envoy_redis_command_incr_success{envoy_redis_prefix=\"ambassador\"} ") > 0);
     space.measure("ambassador-redis", &idle()).await;
+}
+
+/// Certificates in a folder of their own, as long as a test lasts.
+struct Certificates(PathBuf);
+
+impl Certificates {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        // The system's own settings would make every certificate an authority.
+        std::fs::write(folder.join("req.cnf"), "[req]\ndistinguished_name=none\n[none]\n").unwrap();
+        Self(folder)
+    }
+
+    fn openssl(&self, name: &str, extension: &str, more: &[&str]) {
+        let done = Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
+            .args(["-config", "req.cnf", "-days", "2", "-subj", &format!("/CN={name}"), "-addext", extension])
+            .args(["-keyout", &format!("{name}.key"), "-out", &format!("{name}.crt")])
+            .args(more)
+            .current_dir(&self.0)
+            .output()
+            .expect("openssl starts");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+
+    fn authority(&self, name: &str) {
+        self.openssl(name, "basicConstraints=critical,CA:TRUE", &[]);
+    }
+
+    /// Signs a certificate and puts it into a Secret, together with the authority that its holder trusts.
+    fn secret(&self, space: &TestNamespace, cluster: &Cluster, authority: &str, name: &str) {
+        let (certificate, key) = (format!("{authority}.crt"), format!("{authority}.key"));
+        let host = format!("subjectAltName=DNS:{name}.{}.svc.cluster.local", space.name);
+        self.openssl(name, &host, &["-CA", &certificate, "-CAkey", &key]);
+        let file = |key: &str, file: &str| format!("--from-file={key}={}", self.0.join(file).display());
+        let files = [
+            file("ca.crt", &certificate),
+            file("tls.crt", &format!("{name}.crt")),
+            file("tls.key", &format!("{name}.key")),
+        ];
+        let mut create = vec!["create", "secret", "generic", name, "--namespace", &space.name];
+        create.extend(files.iter().map(String::as_str));
+        cluster.kubectl(&create).expect();
+    }
+}
+
+impl Drop for Certificates {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(Path::new(&self.0));
+    }
+}
+
+#[tokio::test]
+async fn apps_of_plain_text_speak_verified_tls_and_no_one_else_is_served() {
+    let cluster = Cluster::installed().await;
+    let default = [
+        ("ambassador-tls.outrigger.dev/secret", "shop"),
+        ("ambassador-tls.outrigger.dev/host", "secure.default.svc.cluster.local"),
+    ];
+    let space = TestNamespace::with_profiles(&cluster, &["ambassador-tls"], &default, true).await;
+    let certificates = Certificates::new(&space.name);
+    certificates.authority("ours");
+    certificates.authority("theirs");
+    for (authority, name) in [("ours", "secure"), ("ours", "plain"), ("ours", "shop"), ("theirs", "other")] {
+        certificates.secret(&space, &cluster, authority, name);
+    }
+    cluster.apply_file(&space.name, "ambassador-tls/pods.yaml").expect();
+    for name in ["secure", "plain", "shop", "to-plain", "other-authority", "other-name", "no-certificate"] {
+        cluster.ready_pod(&space.name, name).await;
+    }
+    let redis = |pod: &str, words: &[&str]| {
+        let mut command = vec!["timeout", "30", "redis-cli"];
+        command.extend(words);
+        cluster.exec(&space.name, pod, "app", &command)
+    };
+    let says = |pod: &str| cluster.logs(&space.name, pod, "ambassador-tls");
+
+    // Plain text at localhost, TLS with a certificate to the server, which takes nothing else.
+    assert_eq!(redis("shop", &["set", "paid", "yes"]).expect(), "OK\n");
+    assert_eq!(redis("shop", &["get", "paid"]).expect(), "yes\n");
+    let secure = ["-h", "secure", "-p", "6380"];
+    redis("shop", &[&secure[..], &["ping"]].concat()).expect_failure();
+    let trusting = [&secure[..], &["--tls", "--cacert", "/secret/ca.crt"]].concat();
+    redis("secure", &[&trusting[..], &["ping"]].concat()).expect_failure();
+    for (pod, why) in [
+        ("other-authority", "certificate verify failed"),
+        ("other-name", "certificate verify failed"),
+        // The server says so after the handshake, which for the client has gone well.
+        ("no-certificate", "SD 0 bytes"),
+    ] {
+        redis(pod, &["get", "paid"]).expect_failure();
+        assert!(says(pod).contains(why), "{pod}: {}", says(pod));
+    }
+
+    // The other way round: TLS in front of a server of plain text that only its own pod reaches.
+    assert_eq!(redis("to-plain", &["set", "sent", "yes"]).expect(), "OK\n");
+    assert_eq!(redis("plain", &["get", "sent"]).expect(), "yes\n");
+    let plain = ["-h", "plain", "-p", "6390"];
+    redis("secure", &[&plain[..], &["ping"]].concat()).expect_failure();
+    let tls = [&plain[..], &["--tls", "--cacert", "/secret/ca.crt"]].concat();
+    redis("secure", &[&tls[..], &["ping"]].concat()).expect_failure();
+    let with_certificate = ["--cert", "/secret/tls.crt", "--key", "/secret/tls.key", "get", "sent"];
+    assert_eq!(redis("secure", &[&tls[..], &with_certificate].concat()).expect(), "yes\n");
+    assert!(says("plain").contains("wrong version number"), "{}", says("plain"));
+    assert!(says("plain").contains("peer did not return a certificate"), "{}", says("plain"));
+
+    let shown = metrics(&cluster, &space, "shop", 15121);
+    assert_eq!(number(&shown, "haproxy_frontend_sessions_total{proxy=\"ambassador-tls\"} "), 2);
+    let mut measured = idle();
+    measured["metadata"]["annotations"] = json!({
+        "ambassador-tls.outrigger.dev/host": format!("secure.{}.svc.cluster.local", space.name),
+    });
+    space.measure("ambassador-tls", &measured).await;
 }
