@@ -339,6 +339,11 @@ async fn one_shared_collector_does_the_work_of_three_sidecars_in_less_memory() {
             prometheus_shows(&cluster, namespace, &query, value).await;
         }
     }
+    // Timers are histograms in the one, in the unit that the app sends.
+    for (bound, value) in [("25", "0"), ("50", "10")] {
+        let query = format!(r#"shop_latency_bucket{{le="{bound}"}}"#);
+        prometheus_shows(&cluster, namespace, &query, value).await;
+    }
     let (three, one) = tokio::join!(
         memory_from_now_on(&cluster, namespace, "separate", &SEPARATE),
         memory_from_now_on(&cluster, namespace, "shared", &["shared-collector"]),
