@@ -116,6 +116,66 @@ async fn many_short_connections_become_few_to_postgresql() {
     space.measure("ambassador-pooler", &short).await;
 }
 
+#[tokio::test]
+async fn the_pooler_speaks_tls_with_the_server_that_it_trusts_alone() {
+    let cluster = Cluster::installed().await;
+    let annotations = [
+        ("ambassador-pooler.outrigger.dev/host", "postgres"),
+        ("ambassador-pooler.outrigger.dev/secret", "postgres"),
+        ("ambassador-pooler.outrigger.dev/tls", "verify-full"),
+    ];
+    let space = TestNamespace::with_profiles(&cluster, &["ambassador-pooler"], &annotations, true).await;
+    cluster.apply_file(&space.name, "ambassador-pooler/postgres.yaml").expect();
+    space.ready("app=postgres").await;
+    let on_server =
+        |script: &str| cluster.exec(&space.name, "postgres", "postgres", &["sh", "-ec", script]).expect();
+    let certify = |name: &str| {
+        let names = "-subj /CN=postgres -addext subjectAltName=DNS:postgres";
+        let files = format!("-keyout $PGDATA/{name}.key -out $PGDATA/{name}.crt");
+        on_server(&format!(
+            "umask 077; openssl req -x509 -newkey rsa:2048 -nodes -days 2 {names} {files} 2> /tmp/said || cat /tmp/said"
+        ));
+        on_server(&format!("cat $PGDATA/{name}.crt"))
+    };
+    // The server shows the first; a certificate of the same name is not enough to be trusted.
+    for (name, certificate) in [("postgres", certify("server")), ("stranger", certify("other"))] {
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name },
+            "stringData": {
+                "password": "correct horse",
+                "userlist.txt": "\"postgres\" \"correct horse\"\n",
+                "ca.crt": certificate,
+            },
+        });
+        cluster.apply(&space.name, &secret.to_string()).expect();
+    }
+    ask(&cluster, &space, "ALTER SYSTEM SET ssl = on");
+    ask(&cluster, &space, "SELECT pg_reload_conf()");
+    let password = json!({ "secretKeyRef": { "name": "postgres", "key": "password" } });
+    let env =
+        json!([{ "name": "PGUSER", "value": "postgres" }, { "name": "PGPASSWORD", "valueFrom": password }]);
+    let misled = json!({
+        "ambassador-pooler.outrigger.dev/secret": "stranger",
+        "ambassador-pooler.outrigger.dev/wait": "1s",
+    });
+    for (name, annotations) in [("app", json!({})), ("misled", misled)] {
+        let pod = app(name, "exec sleep infinity", &env, &annotations);
+        cluster.create_pod(&space.name, &pod).await.unwrap();
+    }
+    let question = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+    let ask_in = |pod: &str| cluster.exec(&space.name, pod, "app", &["psql", "-Atc", question]);
+    cluster.ready_pod(&space.name, "app").await;
+    eventually("an encrypted connection", || async {
+        let answer = ask_in("app").text;
+        if answer == "t\n" { Ok(()) } else { Err(answer) }
+    })
+    .await;
+    cluster.ready_pod(&space.name, "misled").await;
+    ask_in("misled").expect_failure();
+    let log = cluster.logs(&space.name, "misled", "ambassador-pooler");
+    assert!(log.contains("certificate verify failed"), "{log}");
+}
+
 /// An app that ends when the new column is not there, and leaves a trace when it starts.
 const TRACE: &str = r#"psql "$URL" --set ON_ERROR_STOP=1 --command "INSERT INTO starts SELECT '$HOSTNAME' FROM orders WHERE price = 7"
     exec sleep infinity"#;
