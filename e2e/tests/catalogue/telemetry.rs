@@ -33,7 +33,7 @@ fn idle() -> Value {
 
 /// The value of the one series that a query of the namespace's Prometheus gives.
 fn prometheus(cluster: &Cluster, namespace: &str, query: &str) -> Result<String, String> {
-    let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let encoded = query.bytes().map(|byte| format!("%{byte:02X}")).collect::<Vec<_>>().concat();
     let path =
         format!("/api/v1/namespaces/{namespace}/pods/prometheus:9090/proxy/api/v1/query?query={encoded}");
     let said = cluster.kubectl(&["get", "--raw", &path]).text;
@@ -176,11 +176,11 @@ async fn otlp_arrives_in_batches_with_the_pods_attributes_and_survives_an_outage
 
     send("1", "40");
     cluster.exec(namespace, &shop, "app", &["sh", "/scripts/more.sh"]).expect();
-    let mut sent = names("shop", 1..=40);
-    sent.push("own".to_owned());
+    let mut expected = names("shop", 1..=40);
+    expected.push("own".to_owned());
     // The Job's app had ended before its last batch was due.
-    sent.extend(names("import", 1..=20));
-    let received = arrive(&cluster, namespace, &gateway, &sent).await;
+    expected.extend(names("import", 1..=20));
+    let received = arrive(&cluster, namespace, &gateway, &expected).await;
     let of_shop = |batch: &&Value| batch.to_string().contains(r#""name":"shop-"#);
     let batches = received.batches.iter().filter(of_shop).count();
     assert!(batches < 40, "40 requests came in {batches}");
@@ -290,6 +290,7 @@ async fn memory_from_now_on(cluster: &Cluster, namespace: &str, pod: &str, conta
 }
 
 #[tokio::test]
+#[allow(clippy::print_stderr, reason = "the figures are for the profile's README")]
 async fn one_shared_collector_does_the_work_of_three_sidecars_in_less_memory() {
     let cluster = Cluster::installed().await;
     let endpoints = ["log-shipper-otel", "otel-collector", "shared-collector"]
