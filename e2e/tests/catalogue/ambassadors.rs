@@ -1,6 +1,6 @@
 //! The ambassadors: what an app reaches at localhost, and the sidecar carries on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -285,4 +285,88 @@ async fn apps_of_plain_text_speak_verified_tls_and_no_one_else_is_served() {
         "ambassador-tls.outrigger.dev/host": format!("secure.{}.svc.cluster.local", space.name),
     });
     space.measure("ambassador-tls", &measured).await;
+}
+
+#[tokio::test]
+async fn calls_to_a_flapping_service_are_answered_at_once_until_it_is_well() {
+    let cluster = Cluster::installed().await;
+    let settings = [("ambassador-breaker.outrigger.dev/host", "flaky")];
+    let space = TestNamespace::with_profiles(&cluster, &["ambassador-breaker"], &settings, true).await;
+    cluster.apply_file(&space.name, "ambassador-breaker/service.yaml").expect();
+    cluster.apply_file(&space.name, "ambassador-breaker/app.yaml").expect();
+    for name in ["flaky", "app", "small"] {
+        cluster.ready_pod(&space.name, name).await;
+    }
+    // One connection of the app's for each request, and for each a line: the status, and who has answered.
+    let call = |pod: &str, path: &str, more: &[&str]| {
+        let (form, url) =
+            ("%{http_code} %header{x-ambassador-breaker}\n", format!("http://127.0.0.1:15130/{path}"));
+        let mut command = vec!["curl", "--silent", "--max-time", "60", "--output", "/dev/null"];
+        command.extend(["--header", "Connection: close", "--write-out", form, &url]);
+        command.extend(more);
+        let said = cluster.exec(&space.name, pod, "app", &command).expect();
+        said.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>()
+    };
+    let seen = || cluster.logs(&space.name, "flaky", "nginx");
+    let gauge = |name: &str| {
+        let before = format!("{name}{{envoy_cluster_name=\"service\"}} ");
+        number(&metrics(&cluster, &space, "app", 15131), &before)
+    };
+    let ejected = "envoy_cluster_outlier_detection_ejections_active";
+
+    // Two hundred connections of the app are few to the service, which is called by its name.
+    assert_eq!(call("app", "good/[1-200]", &[]), vec!["200"; 200]);
+    let (lines, by_name) = (seen(), " flaky /good/");
+    let connections: BTreeSet<_> = lines
+        .lines()
+        .filter(|line| line.contains(by_name))
+        .map(|line| line.split_whitespace().nth(1).unwrap().to_owned())
+        .collect();
+    assert_eq!(lines.matches(by_name).count(), 200);
+    assert!(connections.len() <= 3, "{connections:?}");
+    assert_eq!(gauge("envoy_cluster_upstream_cx_total"), connections.len() as u64);
+    assert_eq!(gauge("envoy_cluster_upstream_rq_total"), 200);
+    assert_eq!(gauge(ejected), 0);
+
+    for round in ["first", "second"] {
+        // The service's own 503 does not pass for the breaker's, whatever the service says.
+        cluster.exec(&space.name, "flaky", "nginx", &["touch", "/tmp/bad"]).expect();
+        let answers = call("app", &format!("{round}/[1-100]"), &[]);
+        let from_service = answers.iter().take_while(|answer| *answer == "503").count();
+        assert!((5..20).contains(&from_service), "{answers:?}");
+        assert!(answers[from_service..].iter().all(|answer| answer == "503 open"), "{answers:?}");
+        assert_eq!(seen().matches(&format!(" flaky /{round}/")).count(), from_service);
+        assert_eq!(gauge(ejected), 1);
+        cluster.exec(&space.name, "flaky", "nginx", &["rm", "/tmp/bad"]).expect();
+        eventually("the breaker being closed", || async {
+            let answers = call("app", "back", &[]);
+            if answers == ["200"] { Ok(()) } else { Err(format!("{answers:?}")) }
+        })
+        .await;
+        assert_eq!(gauge(ejected), 0);
+    }
+
+    // No call waits longer than it may, and more than may wait at all are told so. The slow page answers once a second.
+    let slow = call("small", "slow?[1-3]", &[]);
+    assert!(slow.iter().any(|answer| answer == "504 no-answer"), "{slow:?}");
+    let many = call("small", "slow?[1-20]", &["--parallel", "--parallel-immediate"]);
+    assert!(many.iter().any(|answer| answer == "503 full"), "{many:?}");
+
+    // A service that is not there is no answer, and then the breaker's.
+    let now = ["delete", "pod", "flaky", "--namespace", &space.name, "--force", "--grace-period=0"];
+    cluster.kubectl(&now).expect();
+    eventually("the breaker being open", || async {
+        let answers = call("app", "gone/[1-10]", &[]);
+        let both = ["503 no-answer", "503 open"].iter().all(|one| answers.iter().any(|said| said == one));
+        if both { Ok(()) } else { Err(format!("{answers:?}")) }
+    })
+    .await;
+    cluster.apply_file(&space.name, "ambassador-breaker/service.yaml").expect();
+    eventually("the new pod being called", || async {
+        let answers = call("app", "back", &[]);
+        if answers == ["200"] { Ok(()) } else { Err(format!("{answers:?}")) }
+    })
+    .await;
+    assert_eq!(gauge("envoy_cluster_outlier_detection_ejections_enforced_total"), 3);
+    space.measure("ambassador-breaker", &idle()).await;
 }
