@@ -5,7 +5,15 @@ use serde_json::{Value, json};
 
 /// What the guard answers a request from another pod: the status, then the body.
 fn call(cluster: &Cluster, space: &TestNamespace, path: &str, headers: &[&str]) -> String {
-    let pod = cluster.kubectl(&["get", "pod", "app", "--namespace", &space.name, "--output", "jsonpath={.status.podIP}"]);
+    let pod = cluster.kubectl(&[
+        "get",
+        "pod",
+        "app",
+        "--namespace",
+        &space.name,
+        "--output",
+        "jsonpath={.status.podIP}",
+    ]);
     let url = format!("http://{}:15130{path}", pod.expect());
     let mut words = vec!["curl", "-sS", "--path-as-is", "--write-out", "\nstatus %{http_code}", &url];
     for header in headers {
@@ -58,7 +66,10 @@ async fn only_requests_with_a_valid_token_reach_the_app() {
     let claims = answer.lines().find_map(|line| line.strip_prefix("claims ")).unwrap();
     let decode = format!("printf '%s===' '{claims}' | tr '_-' '/+' | base64 -d 2>/dev/null; true");
     let claims = client(&["sh", "-c", &decode]);
-    assert!(claims.contains(&format!("\"sub\":\"system:serviceaccount:{}:default\"", space.name)), "{claims}");
+    assert!(
+        claims.contains(&format!("\"sub\":\"system:serviceaccount:{}:default\"", space.name)),
+        "{claims}"
+    );
     assert!(answer.contains("\ntoken \n"), "{answer}");
 
     let refused = |answer: &str, status: &str, why: &str| {
@@ -87,13 +98,18 @@ async fn only_requests_with_a_valid_token_reach_the_app() {
     assert!(answer.ends_with("status 200"), "{answer}");
     refused(&with(&sign(&json!({ "exp": 1_700_000_000 }))), "status 401", "Jwt is expired");
     refused(&with(&sign(&json!({ "exp": null }))), "status 401", "Jwt");
-    refused(&with(&sign(&json!({ "iss": "https://elsewhere" }))), "status 401", "Jwt issuer is not configured");
+    refused(
+        &with(&sign(&json!({ "iss": "https://elsewhere" }))),
+        "status 401",
+        "Jwt issuer is not configured",
+    );
     refused(&with(&sign(&json!({ "aud": null }))), "status 403", "Audiences in Jwt are not allowed");
 
     // An open path needs no token, and gives nobody claims; near it nothing is open.
     let answer = call(&cluster, &space, "/healthz", &["x-jwt-payload: forged"]);
     assert!(answer.contains("path /healthz\nclaims \n") && answer.ends_with("status 200"), "{answer}");
-    for path in ["/healthz/", "/healthz/../stock", "/healthz%2f..%2fstock", "//healthz/../stock", "/HEALTHZ"] {
+    for path in ["/healthz/", "/healthz/../stock", "/healthz%2f..%2fstock", "//healthz/../stock", "/HEALTHZ"]
+    {
         let answer = call(&cluster, &space, path, &[]);
         assert!(answer.ends_with("status 401") || answer.ends_with("status 400"), "{path}: {answer}");
     }
@@ -130,11 +146,19 @@ async fn tools_beside_an_app_see_its_processes_files_and_connections() {
     assert!(tools(&format!("lsof -p {process}")).expect().contains("/usr/bin/redis-check-rdb"));
     assert!(tools("ss -ltnp").expect().contains(&format!("pid={process}")));
     assert!(tools("printf 'GET stock\\r\\nQUIT\\r\\n' | nc 127.0.0.1 6379").expect().contains('3'));
-    assert!(tools("drill kubernetes.default.svc.cluster.local && getent hosts kubernetes.default").expect().contains("NOERROR"));
+    assert!(
+        tools("drill kubernetes.default.svc.cluster.local && getent hosts kubernetes.default")
+            .expect()
+            .contains("NOERROR")
+    );
     // Safe by itself: no token, no root, nothing to write on but scratch, no process but sleep.
     assert!(!tools("cat /var/run/secrets/kubernetes.io/serviceaccount/token").success);
     assert!(tools("touch /x").expect_failure().contains("Read-only"));
-    assert!(tools("id -u; touch /tmp/x; grep CapEff /proc/self/status").expect().contains("999\nCapEff:\t0000000000000000"));
+    assert!(
+        tools("id -u; touch /tmp/x; grep CapEff /proc/self/status")
+            .expect()
+            .contains("999\nCapEff:\t0000000000000000")
+    );
     let running = cluster.exec(&space.name, "app", "debug-tools", &["ps", "-eo", "comm="]).expect();
     let mut running: Vec<&str> = running.lines().map(str::trim).collect();
     running.sort_unstable();
@@ -146,7 +170,15 @@ async fn tools_beside_an_app_see_its_processes_files_and_connections() {
     job["spec"]["containers"][0]["args"] = json!(["redis-cli", "--version"]);
     cluster.apply(&space.name, &job.to_string()).expect();
     eventually("the job's end", || async {
-        let pods = cluster.kubectl(&["get", "pod", "job", "--namespace", &space.name, "--output", "jsonpath={.status.phase}"]);
+        let pods = cluster.kubectl(&[
+            "get",
+            "pod",
+            "job",
+            "--namespace",
+            &space.name,
+            "--output",
+            "jsonpath={.status.phase}",
+        ]);
         if pods.text == "Succeeded" { Ok(()) } else { Err(pods.text) }
     })
     .await;
