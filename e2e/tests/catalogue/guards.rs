@@ -22,6 +22,22 @@ fn call(cluster: &Cluster, space: &TestNamespace, path: &str, headers: &[&str]) 
     cluster.exec(&space.name, "client", "client", &words).text
 }
 
+async fn only_the_open_path_is_open(cluster: &Cluster, space: &TestNamespace) {
+    // An open path needs no token, and gives nobody claims; near it nothing is open.
+    let answer = call(cluster, space, "/healthz", &["x-jwt-payload: forged"]);
+    assert!(answer.contains("path /healthz\nclaims \n") && answer.ends_with("status 200"), "{answer}");
+    for path in ["/healthz/", "/healthz/../stock", "/healthz%2f..%2fstock", "//healthz/../stock", "/HEALTHZ"]
+    {
+        let answer = call(cluster, space, path, &[]);
+        assert!(answer.ends_with("status 401") || answer.ends_with("status 400"), "{path}: {answer}");
+    }
+    // The app's own port cannot be reached from outside the pod, because the app listens on localhost.
+    let address = cluster.ready_pod(&space.name, "app").await["status"]["podIP"].as_str().unwrap().to_owned();
+    let direct = format!("http://{address}:8080/stock");
+    let tried = cluster.exec(&space.name, "client", "client", &["curl", "-sS", &direct]);
+    assert!(tried.expect_failure().contains("Couldn't connect"));
+}
+
 #[tokio::test]
 async fn only_requests_with_a_valid_token_reach_the_app() {
     let cluster = Cluster::installed().await;
@@ -105,20 +121,7 @@ async fn only_requests_with_a_valid_token_reach_the_app() {
     );
     refused(&with(&sign(&json!({ "aud": null }))), "status 403", "Audiences in Jwt are not allowed");
 
-    // An open path needs no token, and gives nobody claims; near it nothing is open.
-    let answer = call(&cluster, &space, "/healthz", &["x-jwt-payload: forged"]);
-    assert!(answer.contains("path /healthz\nclaims \n") && answer.ends_with("status 200"), "{answer}");
-    for path in ["/healthz/", "/healthz/../stock", "/healthz%2f..%2fstock", "//healthz/../stock", "/HEALTHZ"]
-    {
-        let answer = call(&cluster, &space, path, &[]);
-        assert!(answer.ends_with("status 401") || answer.ends_with("status 400"), "{path}: {answer}");
-    }
-    // The app's own port cannot be reached from outside the pod, because the app listens on localhost.
-    let address = cluster.ready_pod(&space.name, "app").await["status"]["podIP"].as_str().unwrap().to_owned();
-    let direct = format!("http://{address}:8080/stock");
-    let tried = cluster.exec(&space.name, "client", "client", &["curl", "-sS", &direct]);
-    assert!(tried.expect_failure().contains("Couldn't connect"));
-
+    only_the_open_path_is_open(&cluster, &space).await;
     let mut measured = e2e::pod("measured");
     measured["metadata"]["annotations"] = json!({ "jwt-guard.outrigger.dev/appPort": "6379" });
     space.measure("jwt-guard", &measured).await;

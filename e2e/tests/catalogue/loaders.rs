@@ -118,6 +118,60 @@ async fn metrics(cluster: &Cluster, space: &TestNamespace, pod: &str) -> String 
     cluster.exec(&space.name, "files", "editor", &["curl", "-sS", &url]).text
 }
 
+/// The pod `url` sees whole versions of its file, keeps the last one while the server is away, and is not restarted.
+async fn the_file_follows(cluster: &Cluster, space: &TestNamespace) {
+    let app_sees = |pod: &str, path: &str| cluster.exec(&space.name, pod, "app", &["cat", path]).text;
+    for version in 1..=5 {
+        edit(
+            cluster,
+            space,
+            &format!("yes version {version} | head -n 2000 >/site/next && mv /site/next /site/app.conf"),
+        );
+        eventually("the changed file", || async {
+            let seen = app_sees("url", "/etc/loaded/app.conf");
+            if seen.starts_with(&format!("version {version}\n")) {
+                Ok(())
+            } else {
+                Err(seen.chars().take(40).collect())
+            }
+        })
+        .await;
+    }
+    assert_eq!(cluster.logs(&space.name, "url", "app"), "");
+
+    // A Service that selects nothing, and later the server again.
+    let select = |label: &str| {
+        let patch = format!(r#"{{"spec":{{"selector":{{"app":"{label}"}}}}}}"#);
+        cluster
+            .kubectl(&["patch", "service", "files", "--namespace", &space.name, "--patch", &patch])
+            .expect();
+    };
+    select("nobody");
+    eventually("the metric of the failure", || async {
+        let shown = metrics(cluster, space, "url").await;
+        let told = shown.contains("config_loader_ok 0\n")
+            && shown.contains("config_loader_failure_info{reason=\"curl: ");
+        if told { Ok(()) } else { Err(shown) }
+    })
+    .await;
+    assert!(cluster.logs(&space.name, "url", "config-refresh").contains("; the old content stays"));
+    assert!(app_sees("url", "/etc/loaded/app.conf").starts_with("version 5\n"));
+    select("files");
+    eventually("the metric of success", || async {
+        let shown = metrics(cluster, space, "url").await;
+        let all = ["config_loader_ok 1\n", "config_loader_changes_total 5\n"];
+        if all.iter().all(|line| shown.contains(line)) && !shown.contains("reason=") {
+            Ok(())
+        } else {
+            Err(shown)
+        }
+    })
+    .await;
+    let pod = cluster.ready_pod(&space.name, "url").await;
+    let restarts = pod["status"].to_string().matches("\"restartCount\":0").count();
+    assert_eq!(restarts, 4, "something restarted: {}", pod["status"]);
+}
+
 #[tokio::test]
 async fn configuration_is_there_before_the_app_and_follows_its_source() {
     let cluster = Cluster::installed().await;
@@ -187,55 +241,7 @@ async fn configuration_is_there_before_the_app_and_follows_its_source() {
     })
     .await;
 
-    for version in 1..=5 {
-        edit(
-            &cluster,
-            &space,
-            &format!("yes version {version} | head -n 2000 >/site/next && mv /site/next /site/app.conf"),
-        );
-        eventually("the changed file", || async {
-            let seen = app_sees("url", "/etc/loaded/app.conf");
-            if seen.starts_with(&format!("version {version}\n")) {
-                Ok(())
-            } else {
-                Err(seen.chars().take(40).collect())
-            }
-        })
-        .await;
-    }
-    assert_eq!(cluster.logs(&space.name, "url", "app"), "");
-
-    // A Service that selects nothing, and later the server again.
-    let select = |label: &str| {
-        let patch = format!(r#"{{"spec":{{"selector":{{"app":"{label}"}}}}}}"#);
-        cluster
-            .kubectl(&["patch", "service", "files", "--namespace", &space.name, "--patch", &patch])
-            .expect();
-    };
-    select("nobody");
-    eventually("the metric of the failure", || async {
-        let shown = metrics(&cluster, &space, "url").await;
-        let told = shown.contains("config_loader_ok 0\n")
-            && shown.contains("config_loader_failure_info{reason=\"curl: ");
-        if told { Ok(()) } else { Err(shown) }
-    })
-    .await;
-    assert!(cluster.logs(&space.name, "url", "config-refresh").contains("; the old content stays"));
-    assert!(app_sees("url", "/etc/loaded/app.conf").starts_with("version 5\n"));
-    select("files");
-    eventually("the metric of success", || async {
-        let shown = metrics(&cluster, &space, "url").await;
-        let all = ["config_loader_ok 1\n", "config_loader_changes_total 5\n"];
-        if all.iter().all(|line| shown.contains(line)) && !shown.contains("reason=") {
-            Ok(())
-        } else {
-            Err(shown)
-        }
-    })
-    .await;
-    let pod = cluster.ready_pod(&space.name, "url").await;
-    let restarts = pod["status"].to_string().matches("\"restartCount\":0").count();
-    assert_eq!(restarts, 4, "something restarted: {}", pod["status"]);
+    the_file_follows(&cluster, &space).await;
     space.measure("config-loader", &app("measured", &sleep, &set(&[("refresh", "1m")]))).await;
 }
 
@@ -301,9 +307,9 @@ async fn a_pod_is_ready_while_the_checks_of_its_team_succeed() {
     let space = TestNamespace::with_profiles(&cluster, &["health-checker"], &[], true).await;
     cluster.apply_file(&space.name, "health-checker/shop.yaml").expect();
     let run = |container: &str, words: &[&str]| cluster.exec(&space.name, "shop", container, words);
-    let shown = || run("health-checker", &["curl", "-sS", "http://127.0.0.1:9182/metrics"]).text;
+    let scraped = || run("health-checker", &["curl", "-sS", "http://127.0.0.1:9182/metrics"]).text;
     let shows = |all: &'static [&'static str]| async move {
-        let text = shown();
+        let text = scraped();
         if all.iter().all(|line| text.contains(&format!("{line}\n"))) { Ok(()) } else { Err(text) }
     };
     let unready = |reason: &'static str| {
@@ -331,7 +337,7 @@ async fn a_pod_is_ready_while_the_checks_of_its_team_succeed() {
         "health_check_ok{check=\"script\"} 1",
     ];
     eventually("metrics of success", || shows(all_is_well)).await;
-    assert!(!shown().contains("reason="), "{}", shown());
+    assert!(!scraped().contains("reason="), "{}", scraped());
 
     // What the app says is wrong.
     run("app", &["redis-cli", "del", "stock"]).expect();
