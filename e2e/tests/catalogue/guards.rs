@@ -14,7 +14,7 @@ fn call(cluster: &Cluster, space: &TestNamespace, path: &str, headers: &[&str]) 
         "--output",
         "jsonpath={.status.podIP}",
     ]);
-    let url = format!("http://{}:15130{path}", pod.expect());
+    let url = format!("http://{}:15140{path}", pod.expect());
     let mut words = vec!["curl", "-sS", "--path-as-is", "--write-out", "\nstatus %{http_code}", &url];
     for header in headers {
         words.extend(["-H", header]);
