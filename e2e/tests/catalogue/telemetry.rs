@@ -257,8 +257,9 @@ type Figures = std::collections::BTreeMap<String, (String, f64, f64)>;
 fn memory(cluster: &Cluster, namespace: &str, pod: &str, containers: &[&str]) -> Result<Figures, String> {
     let node = cluster.kubectl(&["get", "node", "--output", "name"]).expect();
     let path = format!("/api/v1/nodes/{}/proxy/stats/summary", node.trim().trim_start_matches("node/"));
-    let summary: Value = serde_json::from_str(&cluster.kubectl(&["get", "--raw", &path]).expect())
-        .map_err(|e| e.to_string())?;
+    // The kubelet gives no figures at all while a container of any pod is going away.
+    let said = cluster.kubectl(&["get", "--raw", &path]).text;
+    let summary: Value = serde_json::from_str(&said).map_err(|_| said.clone())?;
     let pods = summary["pods"].as_array().into_iter().flatten();
     let found = pods
         .into_iter()
