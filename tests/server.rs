@@ -387,7 +387,8 @@ async fn what_is_wrong_between_profiles_is_a_warning() {
     let router = router(state());
     let spec = json!({
         "template": { "metadata": { "labels": { "a": "b" } } },
-        "order": { "before": ["log-shipper"] }, "requires": ["log-shipper", "log-shiper"],
+        // A profile that is not installed may still come; a misspelt one will not.
+        "order": { "before": ["log-shipper"], "after": ["mesh-proxy", "log-shippr"] }, "requires": ["log-shipper", "log-shiper"],
     });
     let response = answer(
         &router,
@@ -400,6 +401,7 @@ async fn what_is_wrong_between_profiles_is_a_warning() {
     assert_eq!(
         warnings.iter().map(|warning| warning.as_str().unwrap()).collect::<Vec<_>>(),
         [
+            "spec.order.after[1]: there is no profile \"log-shippr\" here, so this orders nothing; did you mean \"log-shipper\"?",
             "spec.requires[1]: there is no profile \"log-shiper\" here, and without it this one cannot be injected; did you mean \"log-shipper\"?",
             "spec.order.before[0]: the start order is a cycle: a → log-shipper → a",
         ]

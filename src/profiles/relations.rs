@@ -12,6 +12,8 @@ use crate::fields::Place;
 pub struct Relations<'a> {
     set: &'a ProfileSet,
     namespace: Option<&'a str>,
+    /// Whether a name in an order may be that of a profile which is simply not installed.
+    in_a_cluster: bool,
     visible: BTreeMap<&'a str, &'a Entry>,
     /// For every profile those that start after it.
     next: BTreeMap<&'a str, Vec<Edge<'a>>>,
@@ -64,7 +66,14 @@ impl<'a> Relations<'a> {
                 matching.entry(container).or_default().push(profile);
             }
         }
-        Self { set, namespace, visible, next, matching }
+        Self { set, namespace, in_a_cluster: false, visible, next, matching }
+    }
+
+    /// The profiles of a cluster are seldom all that there are: an order may name one that is not installed, so of an
+    /// absent name there only what looks misspelt is told.
+    #[must_use]
+    pub fn in_a_cluster(self) -> Self {
+        Self { in_a_cluster: true, ..self }
     }
 
     /// What is wrong between one of them and the others. An order that cannot be is an error; all else is a
@@ -102,6 +111,9 @@ impl<'a> Relations<'a> {
             }
             let hint = nearest(other, self.visible.keys().copied().filter(|near| *near != edge.by))
                 .map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
+            if self.in_a_cluster && hint.is_empty() && edge.field != Field::Requires {
+                continue;
+            }
             let effect = match edge.field {
                 Field::Requires => "and without it this one cannot be injected",
                 Field::Before | Field::After => "so this orders nothing",

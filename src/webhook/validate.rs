@@ -118,7 +118,7 @@ fn check(state: &State, request: &Review<'_>) -> Result<Vec<Finding>, String> {
 fn relations(known: &ProfileSet, namespace: Option<&str>, name: &str, entry: Entry) -> Vec<Finding> {
     let mut profiles = known.clone();
     profiles.insert(namespace, name, entry);
-    let findings = Relations::new(&profiles, namespace).of(name);
+    let findings = Relations::new(&profiles, namespace).in_a_cluster().of(name);
     findings.into_iter().map(|finding| Finding { severity: Severity::Warning, ..finding }).collect()
 }
 
