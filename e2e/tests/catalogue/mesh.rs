@@ -344,11 +344,12 @@ async fn fails_in_part(mesh: &Mesh) {
     assert!((15..=25).contains(&seen["status=503"]), "{seen:?}");
     assert_eq!(mesh.load("turns", url, 120, 1)["status=200"], 120);
 
-    // One that fails always is asked five times, and again after a while, when it works.
+    // One that fails always is asked about five times, and again after a while, when it works.
     mesh.control("server-0", "failEvery=1");
     let seen = mesh.load("random", "http://server:8080/failing", 200, 1);
-    assert_eq!(seen["status=503"], 5, "{seen:?}");
-    assert_eq!(seen[&of("server-0")], 5, "{seen:?}");
+    // Envoy's worker may send one or two more before it has heard of the ejection.
+    assert!((5..=8).contains(&seen["status=503"]), "{seen:?}");
+    assert_eq!(seen[&of("server-0")], seen["status=503"], "{seen:?}");
     mesh.load("turns", "http://server:8080/once", 60, 1);
     mesh.control("server-0", "failEvery=0");
     eventually("the server being asked again", || async {
