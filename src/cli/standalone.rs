@@ -40,7 +40,7 @@ impl Lookup for NoCluster {
 /// The files with profiles and namespaces.
 pub(super) struct Files {
     paths: Vec<PathBuf>,
-    seen: Vec<Value>,
+    seen: Option<Vec<Value>>,
 }
 
 impl Files {
@@ -53,7 +53,7 @@ impl Files {
         snapshot: &ArcSwap<Snapshot>,
         metrics: &Metrics,
     ) -> anyhow::Result<Self> {
-        let mut files = Self { paths, seen: Vec::new() };
+        let mut files = Self { paths, seen: None };
         files.look(snapshot, metrics)?;
         Ok(files)
     }
@@ -74,7 +74,8 @@ impl Files {
                 () = stop.cancelled() => return Ok(()),
                 () = tokio::time::sleep(LOOK) => {}
             }
-            match self.look(&snapshot, &metrics) {
+            // Profiles are read and compiled; requests go on beside that.
+            match tokio::task::block_in_place(|| self.look(&snapshot, &metrics)) {
                 Ok(()) => complaint.clear(),
                 Err(error) => {
                     let said = format!("{error:#}");
@@ -90,7 +91,7 @@ impl Files {
     fn look(&mut self, snapshot: &ArcSwap<Snapshot>, metrics: &Metrics) -> anyhow::Result<()> {
         let manifests = manifests::read(&self.paths)?;
         let objects: Vec<Value> = manifests.iter().map(|manifest| manifest.object.clone()).collect();
-        if objects == self.seen && !objects.is_empty() {
+        if self.seen.as_ref() == Some(&objects) {
             return Ok(());
         }
         let mut world = World::default();
@@ -105,7 +106,7 @@ impl Files {
         metrics.known(ready, invalid, read.namespaces.len());
         info!(profiles = ready, invalid, namespaces = read.namespaces.len(), "read profiles and namespaces");
         snapshot.store(Arc::new(read));
-        self.seen = objects;
+        self.seen = Some(objects);
         Ok(())
     }
 }
