@@ -1,5 +1,6 @@
 //! What the catalogue's tests share: profiles of `profiles/`, namespaces that use them, and what they cost a pod.
 
+use std::cell::Cell;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
@@ -15,19 +16,14 @@ impl Cluster {
     /// Applies profiles of the catalogue as they are.
     pub fn profiles(&self, names: &[&str]) {
         for name in names {
-            let path =
-                format!("{}/profiles/{name}/profile.yaml", crate::cluster::variable("OUTRIGGER_WORKSPACE"));
-            let manifest = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-            self.apply("default", &crate::manifests::rename_images(&manifest)).expect();
+            self.apply("default", &read(&format!("profiles/{name}/profile.yaml"))).expect();
         }
     }
 
     /// Applies a file of `e2e/catalogue` to a namespace; `NAMESPACE` in it stands for the namespace's name.
     pub fn apply_file(&self, namespace: &str, file: &str) -> Output {
-        let path = format!("{}/e2e/catalogue/{file}", crate::cluster::variable("OUTRIGGER_WORKSPACE"));
-        let manifest = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-        let manifest = manifest.replace("NAMESPACE", namespace);
-        self.apply(namespace, &crate::manifests::rename_images(&manifest))
+        let manifest = read(&format!("e2e/catalogue/{file}"));
+        self.apply(namespace, &manifest.replace("NAMESPACE", namespace))
     }
 
     /// Runs a command in a container.
@@ -41,6 +37,13 @@ impl Cluster {
     pub fn logs(&self, namespace: &str, pod: &str, container: &str) -> String {
         self.kubectl(&["logs", "--namespace", namespace, pod, "--container", container]).text
     }
+}
+
+/// A manifest of the repository, with its images as the cluster finds them.
+fn read(file: &str) -> String {
+    let path = format!("{}/{file}", crate::cluster::variable("OUTRIGGER_WORKSPACE"));
+    let manifest = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    crate::manifests::rename_images(&manifest)
 }
 
 impl TestNamespace {
@@ -65,24 +68,16 @@ impl TestNamespace {
         made
     }
 
-    /// Waits until pods here get these profiles, by every replica that may answer.
+    /// Waits until pods here get these profiles, four times in a row: any replica may answer.
     pub async fn injects(&self, profiles: &[&str]) {
-        let mut in_a_row = 0;
-        eventually("the profiles being injected", || {
-            in_a_row += 1;
-            let probe = crate::manifests::pod("probe");
-            let count = in_a_row;
-            async move {
-                let answer = self.cluster.dry_run_pod(&self.name, &probe).await;
-                let status =
-                    answer.map(|pod| pod["metadata"]["annotations"]["outrigger.dev/status"].to_string());
-                let all =
-                    |status: &str| profiles.iter().all(|name| status.contains(&format!(r#"\"{name}\""#)));
-                match status {
-                    Ok(status) if all(&status) && count >= 4 => Ok(()),
-                    other => Err(format!("{other:?}")),
-                }
-            }
+        let in_a_row = Cell::new(0);
+        eventually("the profiles being injected", || async {
+            let answer = self.cluster.dry_run_pod(&self.name, &crate::manifests::pod("probe")).await;
+            let status = answer.map(|pod| pod["metadata"]["annotations"]["outrigger.dev/status"].to_string());
+            let injected =
+                |status: &String| profiles.iter().all(|name| status.contains(&format!(r#"\"{name}\""#)));
+            in_a_row.set(if status.as_ref().is_ok_and(injected) { in_a_row.get() + 1 } else { 0 });
+            if in_a_row.get() == 4 { Ok(()) } else { Err(format!("{status:?}")) }
         })
         .await;
     }
@@ -137,8 +132,9 @@ impl TestNamespace {
         // The kubelet looks every ten seconds; the first look is too early to be what stays.
         tokio::time::sleep(Duration::from_secs(15)).await;
         eventually("the kubelet's figures of the pod", || async {
-            let summary: Value =
-                serde_json::from_str(&self.cluster.kubectl(&["get", "--raw", &path]).expect()).unwrap();
+            // The kubelet has none at all while any container is going away.
+            let said = self.cluster.kubectl(&["get", "--raw", &path]);
+            let Ok(summary) = serde_json::from_str::<Value>(&said.text) else { return Err(said.text) };
             let pods = summary["pods"].as_array().cloned().unwrap_or_default();
             let found = pods.into_iter().find(|pod| {
                 pod["podRef"]["name"] == name && pod["podRef"]["namespace"] == self.name.as_str()

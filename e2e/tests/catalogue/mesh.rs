@@ -350,6 +350,9 @@ async fn fails_in_part(mesh: &Mesh) {
     // Envoy's worker may send one or two more before it has heard of the ejection.
     assert!((5..=8).contains(&seen["status=503"]), "{seen:?}");
     assert_eq!(seen[&of("server-0")], seen["status=503"], "{seen:?}");
+    let shown = mesh.metrics("turns", &mesh.address("random").await);
+    let ejections = "envoy_cluster_outlier_detection_ejections_enforced_consecutive_5xx";
+    assert!((sum(&shown, ejections, "server_") - 1.0).abs() < 0.5, "{shown}");
     mesh.load("turns", "http://server:8080/once", 60, 1);
     mesh.control("server-0", "failEvery=0");
     eventually("the server being asked again", || async {
