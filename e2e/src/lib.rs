@@ -16,12 +16,14 @@
     reason = "this is test code: it fails by panicking, and says why on stderr"
 )]
 
+mod alone;
 mod catalogue;
 mod cluster;
 mod manifests;
 mod namespace;
 mod wait;
 
+pub use alone::{alone, injected, injects, scale};
 pub use cluster::{Cluster, Output};
 pub use manifests::{companion, deployment, image, pod};
 pub use namespace::TestNamespace;

@@ -8,68 +8,11 @@
     reason = "a test fails by panicking"
 )]
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use e2e::{Cluster, TestNamespace, companion, eventually, pod};
+use e2e::{Cluster, TestNamespace, alone, companion, eventually, injected, injects, pod, scale};
 use serde_json::{Value, json};
-
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-
-/// Runs a test alone, on a cluster with a profile, a namespace whose default it is, and the release as it should be.
-fn alone<F: Future<Output = ()>>(profile: &str, test: impl FnOnce(Cluster, TestNamespace) -> F) {
-    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(async {
-        let cluster = Cluster::installed().await;
-        cluster.apply("default", &companion(profile).to_string()).expect();
-        let space = TestNamespace::enabled(&cluster, profile).await;
-        test(cluster.clone(), space).await;
-        cluster.kubectl(&["delete", "clustersidecarprofile", profile, "--ignore-not-found"]).expect();
-    });
-}
-
-fn injected(pod: &Value, sidecar: &str) -> bool {
-    pod["spec"]["initContainers"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .any(|container| container["name"] == sidecar)
-}
-
-fn scale(cluster: &Cluster, replicas: u32) {
-    let replicas = format!("--replicas={replicas}");
-    cluster.kubectl(&["scale", "deployment/outrigger", "--namespace", Cluster::SYSTEM, &replicas]).expect();
-    if replicas == "--replicas=0" {
-        let labels = "app.kubernetes.io/name=outrigger,app.kubernetes.io/instance=outrigger";
-        cluster
-            .kubectl(&[
-                "wait",
-                "--for=delete",
-                "pod",
-                "--selector",
-                labels,
-                "--namespace",
-                Cluster::SYSTEM,
-                "--timeout=120s",
-            ])
-            .expect();
-    } else {
-        let status =
-            ["rollout", "status", "deployment/outrigger", "--namespace", Cluster::SYSTEM, "--timeout=180s"];
-        cluster.kubectl(&status).expect();
-    }
-}
-
-/// Waits until pods are injected again.
-async fn injects(cluster: &Cluster, space: &TestNamespace, sidecar: &str) {
-    eventually("pods being injected", || async {
-        let made = cluster.dry_run_pod(&space.name, &pod("probe")).await?;
-        if injected(&made, sidecar) { Ok(()) } else { Err(made.to_string()) }
-    })
-    .await;
-}
 
 #[test]
 fn a_replica_is_killed_and_comes_back() {

@@ -1,0 +1,56 @@
+use std::sync::{Mutex, PoisonError};
+
+use serde_json::Value;
+
+use crate::cluster::Cluster;
+use crate::manifests::{companion, pod};
+use crate::namespace::TestNamespace;
+use crate::wait::eventually;
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// Runs a test alone, on a cluster with a profile, a namespace whose default it is, and the release as it should be.
+///
+/// For tests that change what all share. Tests of another file run in another process, before or after.
+pub fn alone<F: Future<Output = ()>>(profile: &str, test: impl FnOnce(Cluster, TestNamespace) -> F) {
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(async {
+        let cluster = Cluster::installed().await;
+        cluster.apply("default", &companion(profile).to_string()).expect();
+        let space = TestNamespace::enabled(&cluster, profile).await;
+        test(cluster.clone(), space).await;
+        cluster.kubectl(&["delete", "clustersidecarprofile", profile, "--ignore-not-found"]).expect();
+    });
+}
+
+/// Whether a pod has the native sidecar of this name.
+pub fn injected(pod: &Value, sidecar: &str) -> bool {
+    pod["spec"]["initContainers"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .any(|container| container["name"] == sidecar)
+}
+
+/// Waits until pods are injected, again.
+pub async fn injects(cluster: &Cluster, space: &TestNamespace, sidecar: &str) {
+    eventually("pods being injected", || async {
+        let made = cluster.dry_run_pod(&space.name, &pod("probe")).await?;
+        if injected(&made, sidecar) { Ok(()) } else { Err(made.to_string()) }
+    })
+    .await;
+}
+
+/// Gives the release so many servers, and waits until it is so.
+pub fn scale(cluster: &Cluster, replicas: u32) {
+    let wanted = format!("--replicas={replicas}");
+    cluster.kubectl(&["scale", "deployment/outrigger", "--namespace", Cluster::SYSTEM, &wanted]).expect();
+    if replicas == 0 {
+        let labels = "app.kubernetes.io/name=outrigger,app.kubernetes.io/instance=outrigger";
+        let gone = ["wait", "--for=delete", "pod", "--selector", labels, "--timeout=120s", "--namespace"];
+        cluster.kubectl(&[&gone[..], &[Cluster::SYSTEM]].concat()).expect();
+    } else {
+        let status = ["rollout", "status", "deployment/outrigger", "--timeout=180s", "--namespace"];
+        cluster.kubectl(&[&status[..], &[Cluster::SYSTEM]].concat()).expect();
+    }
+}
