@@ -25,6 +25,7 @@ mod second_pass;
 mod select;
 mod trace;
 mod validity;
+mod verify;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,6 +36,7 @@ pub use self::cost::Cost;
 pub use self::patch::Patch;
 pub use self::reason::{ChoicePlace, Level, Owner, Reason, SetBy};
 pub use self::trace::{Line, Step, Trace};
+pub use self::verify::{verify, verify_change, verify_entry};
 use crate::api::{InjectedProfile, InjectionStatus, keys};
 use crate::expression::{Budget, NamespaceView, Variables};
 use crate::fields::Map;
@@ -128,7 +130,7 @@ impl Decision {
 /// The same inputs give the same decision; a pod that was injected before comes out as it went in.
 pub fn inject(pod: &Json<'_>, namespace: &Namespace, profiles: &ProfileSet, settings: &Settings) -> Decision {
     let mut trace = Trace::default();
-    match decide(pod, namespace, profiles, settings, &mut trace) {
+    match decide(pod, namespace, profiles, settings, Purpose::Inject, &mut trace) {
         Ok(done) => {
             trace.add(done.reason.clone());
             let Done { reason, profiles, patch } = done;
@@ -140,6 +142,16 @@ pub fn inject(pod: &Json<'_>, namespace: &Namespace, profiles: &ProfileSet, sett
             Decision { outcome, reason, profiles: Vec::new(), patch, trace }
         }
     }
+}
+
+/// What a pod is looked at for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Purpose {
+    /// To be injected.
+    #[default]
+    Inject,
+    /// It is finished: its Mandatory profiles must be in it.
+    Verify,
 }
 
 /// A decision that ends before anything is injected.
@@ -166,6 +178,7 @@ fn decide(
     namespace: &Namespace,
     profiles: &ProfileSet,
     settings: &Settings,
+    purpose: Purpose,
     trace: &mut Trace,
 ) -> Result<Done, Ending> {
     pod::check(came)?;
@@ -174,7 +187,7 @@ fn decide(
         return Err(reason.into());
     }
     let status = second_pass::status(&stripped);
-    let previous = second_pass::take_away(&mut stripped, status, &namespace.name, profiles, trace);
+    let previous = second_pass::take_away(&mut stripped, status, &namespace.name, profiles, purpose, trace);
     let author = stripped.is_changed().then(|| author::whole(&stripped));
     let pod = match &author {
         Some(author) => stripped.clone().with_author(author),
@@ -204,18 +217,26 @@ fn decide(
         let labels = pod.labels();
         let mut matches = Matches::new(profiles, namespace, &labels, variables, &mut budget);
         let mandatory = select::mandatory(&mut matches)?;
-        match select::enabled(&pod, namespace, trace) {
+        // Whatever else is in a finished pod is not ours to judge.
+        let enabled = match purpose {
+            Purpose::Inject => select::enabled(&pod, namespace, trace),
+            Purpose::Verify => Err(Reason::NothingLeft),
+        };
+        match enabled {
             Ok(()) => select::choose(&pod, namespace, profiles, mandatory, &mut matches, trace),
             Err(reason) if mandatory.is_empty() || reason.level() == Level::Denial => Err(reason),
             Err(reason) => select::insist(&pod, namespace, profiles, mandatory, &reason, trace),
         }
         .map_err(|reason| match (reason, afterwards::image_auto(&pod, &[])) {
+            (reason, _) if purpose == Purpose::Verify => reason.into(),
             // Injection is asked for, and nothing that could be injected is the image.
             (Reason::NoProfileChosen { .. } | Reason::NothingLeft, Err(auto)) => auto.into(),
             (reason, _) => leaving(reason),
         })?
     };
-    parameters::warn_of_unknown_keys(&pod, namespace, profiles, trace);
+    if purpose == Purpose::Inject {
+        parameters::warn_of_unknown_keys(&pod, namespace, profiles, trace);
+    }
     let resolved = parameters::resolve(&pod, namespace, &mut selection, trace)?;
     let ordered = order::order(selection.profiles.values().cloned().collect())?;
     if let Some(reason) = order::describe(&ordered) {
@@ -223,19 +244,26 @@ fn decide(
     }
     let inputs = merge::Inputs { variables, parameters: &resolved, previous: &previous };
     let merged = merge::merge(pod, &ordered, &inputs, &mut selection, &mut budget, trace)?;
+    let protected = selection.protected(&ordered);
+    if purpose == Purpose::Verify {
+        verify::whole(&merged, &protected)?;
+        let reason = Reason::AlreadyInjected { profiles: names(&merged.profiles) };
+        return Ok(Done { reason, profiles: merged.profiles, patch: Patch::default() });
+    }
     if merged.profiles.is_empty() {
         afterwards::image_auto(&merged.pod, &ordered)?;
         return Err(leaving(Reason::NothingLeft));
     }
+    verify::volumes(&merged, &protected)?;
     afterwards::look(&merged, &ordered, trace)?;
-    Ok(finish(merged, came, &previous))
+    Ok(finish(merged, came, &previous, !protected.is_empty()))
 }
 
 /// Writes down what was done, on the pod itself.
-fn finish<'a>(merged: Merged<'a>, came: &'a Json<'a>, previous: &Previous) -> Done {
+fn finish<'a>(merged: Merged<'a>, came: &'a Json<'a>, previous: &Previous, any_protected: bool) -> Done {
     let Merged { mut pod, profiles, .. } = merged;
     let names = names(&profiles);
-    let reason = if previous.holds(&pod, &profiles) {
+    let reason = if previous.holds(&pod, &profiles, any_protected) {
         pod = Pod::new(came);
         Reason::AlreadyInjected { profiles: names }
     } else {

@@ -9,6 +9,7 @@ mod mutate;
 mod review;
 mod router;
 mod validate;
+mod verify;
 
 pub use decide::{Entry, Lookup};
 pub use listener::{Limits, Listener};

@@ -86,6 +86,7 @@ impl Case {
             settings: Arc::new(Settings::default()),
             metrics: Arc::new(Metrics::default()),
             health: Health::default(),
+            own_user: "".into(),
         }
     }
 

@@ -32,6 +32,7 @@ static STATE: LazyLock<State> = LazyLock::new(|| {
         settings: Arc::new(Settings::default()),
         metrics: Arc::new(Metrics::default()),
         health: Health::default(),
+        own_user: "".into(),
     }
 });
 

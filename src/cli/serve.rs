@@ -47,6 +47,9 @@ pub(super) struct Serve {
     /// Service in front of the server; the certificate is for its names.
     #[arg(long, value_name = "NAME", default_value = "outrigger")]
     service: String,
+    /// Service account that the server runs as; it alone may change what Mandatory profiles put into live pods.
+    #[arg(long, value_name = "NAME", default_value = "outrigger")]
+    service_account: String,
     /// Secret that keeps the certificates, shared by all replicas.
     #[arg(long, value_name = "NAME", default_value = "outrigger-certificates")]
     certificate_secret: String,
@@ -133,8 +136,14 @@ impl Serve {
             Arc::new(standalone::NoCluster)
         };
 
-        let state =
-            State { snapshot, lookup, settings: Arc::new(self.settings()), metrics, health: health.clone() };
+        let state = State {
+            snapshot,
+            lookup,
+            settings: Arc::new(self.settings()),
+            metrics,
+            health: health.clone(),
+            own_user: self.own_user().into(),
+        };
         tasks.spawn("webhook", https.serve(webhook::router(state.clone()), tasks.stop()));
         tasks.spawn("metrics", http.serve(webhook::metrics_router(state), tasks.stop()));
         tasks.spawn("signals", drain(health, Duration::from_secs(self.drain_delay), tasks.stop()));
@@ -145,6 +154,13 @@ impl Serve {
     /// Where the server runs; nowhere without a cluster.
     fn own_namespace(&self) -> &str {
         self.namespace.as_deref().unwrap_or_default()
+    }
+
+    /// As the API server names the service account.
+    /// <https://kubernetes.io/docs/reference/access-authn-authz/authentication/#service-account-tokens>
+    fn own_user(&self) -> String {
+        let user = |namespace| format!("system:serviceaccount:{namespace}:{}", self.service_account);
+        self.namespace.as_deref().map(user).unwrap_or_default()
     }
 
     fn certificate_files(&self) -> Option<CertificateFiles> {

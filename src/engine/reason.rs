@@ -313,6 +313,49 @@ pub enum Reason {
         restart_policy: String,
     },
 
+    /// A container that is not a Mandatory profile's own mounts a volume of it.
+    #[error(
+        "container {container:?} mounts the volume {volume:?} of the mandatory profile {profile:?}, which only the profile itself may mount; remove the mount, or give the pod's own volume another name"
+    )]
+    VolumeProtected {
+        /// The profile.
+        profile: String,
+        /// Its volume.
+        volume: String,
+        /// The container that mounts it.
+        container: String,
+    },
+    /// The finished pod has not all that a Mandatory profile says.
+    #[error(
+        "the finished pod lacks a part of the mandatory profile {profile:?}: {what}; a webhook after Outrigger changed it, or the profile was changed just now; create the pod again, and look at the cluster's mutating webhooks if that does not help"
+    )]
+    MandatoryIncomplete {
+        /// The profile.
+        profile: String,
+        /// What is missing or was changed.
+        what: String,
+    },
+    /// A change of a live pod touches what a Mandatory profile put there.
+    #[error(
+        "{what} belongs to the mandatory profile {profile:?}, and nobody changes it on a live pod; the profile's own change, and a new pod, do"
+    )]
+    MandatoryChanged {
+        /// The profile.
+        profile: String,
+        /// What would be changed.
+        what: String,
+    },
+    /// Somebody wants to get into a container of a Mandatory profile.
+    #[error(
+        "{what} is refused, since it belongs to the mandatory profile {profile:?}; only who may update that ClusterSidecarProfile may"
+    )]
+    MandatoryEntered {
+        /// The profile.
+        profile: String,
+        /// Into what, and how.
+        what: String,
+    },
+
     // Warnings.
     /// A Mandatory profile stays although pod or namespace say no.
     #[error("profile {profile:?} is mandatory here, despite {despite}")]
@@ -685,6 +728,14 @@ impl Reason {
             Self::ProfileNotFound { name, .. } => Some(name),
             Self::RequiredNotFound { required, .. } => Some(required),
             Self::ProfileLeftOut { cause, .. } => cause.unknown_profile(),
+            _ => None,
+        }
+    }
+
+    /// The Mandatory profile that is not whole in a finished pod, where that is the reason.
+    pub(crate) fn incomplete_profile(&self) -> Option<&str> {
+        match self {
+            Self::MandatoryIncomplete { profile, .. } => Some(profile),
             _ => None,
         }
     }

@@ -12,12 +12,12 @@ use serde_json::Value;
 
 use super::holds::{holds, is_exactly};
 use super::merge::AUTO;
-use super::pod::{Pod, Slot};
-use super::{Reason, Trace};
+use super::pod::{Pod, Seen, Slot};
+use super::{Purpose, Reason, Trace};
 use crate::api::{InjectedProfile, InjectionStatus, Replaced, keys};
 use crate::fields::lists::merge_key;
 use crate::fields::{ContainerField, ContainerKind, Map, Place, SpecList};
-use crate::json::Json;
+use crate::json::{Json, text};
 use crate::profiles::{Element, Entry, Profile, ProfileSet};
 
 /// What an earlier injection left in the pod.
@@ -28,6 +28,7 @@ pub(super) struct Previous {
     elements: BTreeMap<(Place, String), Option<usize>>,
     /// Containers that were taken up, and the index at which they came.
     overlays: BTreeMap<(Place, String), usize>,
+    purpose: Purpose,
 }
 
 /// How far an element that came with the pod is taken for what a profile put there.
@@ -40,6 +41,9 @@ pub(super) enum Trust {
     /// The profile is Mandatory, and whoever wrote the pod may have written this, too: nothing may have been
     /// added but by the API server.
     IfItIsExactly,
+    /// The pod is finished, and its author had no hand in it since the profile was put in: other webhooks may have
+    /// added to it, and may have rewritten its image.
+    IfItHoldsButForTheImage,
 }
 
 impl Trust {
@@ -48,8 +52,19 @@ impl Trust {
             Self::Never => false,
             Self::IfItHolds => holds(rendered, live),
             Self::IfItIsExactly => is_exactly(rendered, live),
+            Self::IfItHoldsButForTheImage => holds_but_for_the_image(rendered, live),
         }
     }
+}
+
+fn holds_but_for_the_image(rendered: &Value, live: &Json<'_>) -> bool {
+    let mut rendered = rendered.clone();
+    if let (Some(fields), Some(image)) = (rendered.as_object_mut(), text(live, "image"))
+        && fields.contains_key("image")
+    {
+        fields.insert("image".to_owned(), Value::String(image.to_owned()));
+    }
+    holds(&rendered, live)
 }
 
 /// The status that a pod came with.
@@ -67,9 +82,10 @@ pub(super) fn take_away(
     status: Result<Option<InjectionStatus>, Reason>,
     namespace: &str,
     profiles: &ProfileSet,
+    purpose: Purpose,
     trace: &mut Trace,
 ) -> Previous {
-    let mut previous = Previous::default();
+    let mut previous = Previous { purpose, ..Previous::default() };
     let status = match status {
         Ok(None) => return previous,
         Ok(Some(status)) => Some(status),
@@ -200,10 +216,11 @@ impl Previous {
 
     /// How far an element is taken for a profile's own that came with the pod.
     pub(super) fn trust(&self, injected: &InjectedProfile, mandatory: bool) -> Trust {
-        match (self.is_same(injected), mandatory) {
-            (false, _) => Trust::Never,
-            (true, false) => Trust::IfItHolds,
-            (true, true) => Trust::IfItIsExactly,
+        match (self.is_same(injected), mandatory, self.purpose) {
+            (false, ..) => Trust::Never,
+            (true, _, Purpose::Verify) => Trust::IfItHoldsButForTheImage,
+            (true, false, Purpose::Inject) => Trust::IfItHolds,
+            (true, true, Purpose::Inject) => Trust::IfItIsExactly,
         }
     }
 
@@ -257,7 +274,10 @@ impl Previous {
 
     /// Whether the pod as it came already is what the merge made of it: the same profiles at the same
     /// revisions, the same elements in the same start order, each still holding what its profile says.
-    pub(super) fn holds(&self, merged: &Pod<'_>, profiles: &[InjectedProfile]) -> bool {
+    ///
+    /// With a Mandatory profile the order counts of all init containers: what the pod's author put before its sidecars
+    /// would run without them.
+    pub(super) fn holds(&self, merged: &Pod<'_>, profiles: &[InjectedProfile], any_protected: bool) -> bool {
         if self.profiles.is_empty() || self.profiles != profiles {
             return false;
         }
@@ -274,13 +294,13 @@ impl Previous {
                 added.contains(&(place.clone(), key.clone())) && is_as_it_came(merged, place, key, *came)
             })
             && self.overlays.iter().all(|((place, _), index)| is_kept(merged, place, *index))
-            && self.starts_in_the_same_order(merged)
+            && self.starts_in_the_same_order(merged, any_protected)
     }
 
-    fn starts_in_the_same_order(&self, merged: &Pod<'_>) -> bool {
+    fn starts_in_the_same_order(&self, merged: &Pod<'_>, all: bool) -> bool {
         let slots = merged.changed_lists().get(&Place::INIT_CONTAINERS).into_iter().flatten();
         let ours = slots.filter_map(|slot| match slot {
-            Slot::Kept(index) if self.took(*index) => Some(*index),
+            Slot::Kept(index) if all || self.took(*index) => Some(*index),
             _ => None,
         });
         ours.is_sorted()
@@ -300,6 +320,18 @@ fn is_as_it_came(merged: &Pod<'_>, place: &Place, key: &str, index: Option<usize
         }
         (_, Some(index)) => is_kept(merged, place, index),
         (_, None) => false,
+    }
+}
+
+/// Whether the element of a key is the one that the pod came with.
+pub(super) fn is_unchanged(merged: &Pod<'_>, place: &Place, key: &str) -> bool {
+    match merged.get(place, key) {
+        Some(Seen::Came(_)) => true,
+        Some(put) => match place {
+            Place::Map(map) => merged.came_in(*map, key).is_some_and(|came| put.is_like(came)),
+            _ => false,
+        },
+        None => false,
     }
 }
 

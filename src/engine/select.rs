@@ -94,6 +94,11 @@ impl Selection {
         profile.mandatory || self.protected.contains(&profile.name)
     }
 
+    /// Those of the profiles of which nothing is for pod or namespace to change.
+    pub(super) fn protected<'p>(&self, profiles: &'p [Arc<Profile>]) -> Vec<&'p Profile> {
+        profiles.iter().map(AsRef::as_ref).filter(|profile| self.is_protected(profile)).collect()
+    }
+
     /// The first profile that this one requires and that was left out.
     pub(super) fn missing(&self, profile: &Profile) -> Option<Reason> {
         let absent = |required: &&String| self.absent.contains_key(*required);

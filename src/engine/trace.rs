@@ -32,6 +32,8 @@ pub enum Step {
     Merge,
     /// Writing the difference.
     Patch,
+    /// A look at the finished pod, and at changes of a live one.
+    Verify,
 }
 
 impl Trace {

@@ -15,6 +15,7 @@ use crate::expression::{Budget, Reads, Scope, Variables};
 #[derive(Clone, Debug)]
 pub struct Matching {
     namespace: Selector,
+    written: LabelSelector,
     pod: Selector,
     conditions: Vec<(String, Condition)>,
     anchors: Vec<Anchor>,
@@ -32,6 +33,16 @@ impl Matching {
     /// Whether the selectors select a pod with these labels, in a namespace with those.
     pub fn selects(&self, namespace: &BTreeMap<String, String>, pod: &BTreeMap<String, String>) -> bool {
         self.namespace.matches(namespace) && self.pod.matches(pod)
+    }
+
+    /// Whether the namespace's selector selects one with these labels.
+    pub fn selects_namespace(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.namespace.matches(labels)
+    }
+
+    /// The namespace's selector as it is written.
+    pub fn namespace_selector(&self) -> &LabelSelector {
+        &self.written
     }
 
     /// The name of a condition that is false; `None` where all hold. One that is false decides, whatever error
@@ -88,6 +99,7 @@ impl Matching {
         }
         Self {
             namespace: selector("spec.match.namespaceSelector", namespace, findings),
+            written: namespace.cloned().unwrap_or_default(),
             pod: selector("spec.match.podSelector", pod, findings),
             conditions,
             anchors: namespace.into_iter().chain(pod).flat_map(anchors).collect(),

@@ -65,7 +65,7 @@ impl Entry {
     }
 
     /// What selects the pods that have the profile without asking.
-    fn matching(&self) -> Option<&Matching> {
+    pub fn matching(&self) -> Option<&Matching> {
         match self {
             Self::Ready(profile) => profile.matching.as_ref(),
             Self::Invalid(invalid) => invalid.matching.as_ref(),
@@ -104,6 +104,8 @@ struct Scoped {
     entries: BTreeMap<String, Entry>,
     by_label: HashMap<String, HashMap<String, Vec<String>>>,
     by_no_label: Vec<String>,
+    /// The last revision before the present one, of Mandatory profiles.
+    earlier: BTreeMap<String, Arc<Profile>>,
 }
 
 impl Scoped {
@@ -163,6 +165,17 @@ impl ProfileSet {
             Some(namespace) => self.namespaced.entry(namespace.to_owned()).or_default(),
         };
         scoped.insert(name, entry);
+    }
+
+    /// Keeps the last revision of a cluster's Mandatory profile before the present one, for pods that were injected just
+    /// before the change.
+    pub fn remember(&mut self, earlier: Arc<Profile>) {
+        self.cluster.earlier.insert(earlier.name.to_string(), earlier);
+    }
+
+    /// A cluster's profile at a revision that is not the present one, where it is remembered.
+    pub fn earlier(&self, name: &str, revision: &str) -> Option<Arc<Profile>> {
+        self.cluster.earlier.get(name).filter(|earlier| earlier.revision == revision).cloned()
     }
 
     /// The profile that a name means in a namespace.

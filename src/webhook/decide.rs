@@ -5,14 +5,14 @@ use futures::future::BoxFuture;
 use tokio::time::Instant;
 
 use super::State;
-use crate::api::keys;
+use crate::api::{Scope, keys};
 use crate::cluster::Snapshot;
-use crate::engine::{Decision, Namespace, inject};
+use crate::engine::{Decision, Namespace, Reason, inject, verify, verify_change, verify_entry};
 use crate::json::Json;
 use crate::profiles::{self, ProfileSet};
 
 /// Which of the webhook's entries called: each says something of the namespace's labels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
     /// The namespace carries the key `outrigger.dev/inject`.
     Namespace,
@@ -20,16 +20,23 @@ pub enum Entry {
     Pod,
     /// A configuration of the user's own, which says nothing.
     Any,
+    /// The Mandatory profile of this name selects the namespace.
+    Mandatory(String),
 }
 
 impl Entry {
     /// Whether what the snapshot knows of the namespace agrees with what the entry says of it.
-    fn agrees(self, namespace: &Namespace) -> bool {
+    fn agrees(&self, namespace: &Namespace, profiles: &ProfileSet) -> bool {
         let labelled = namespace.labels.contains_key(keys::INJECT);
         match self {
             Self::Namespace => labelled,
             Self::Pod => !labelled,
             Self::Any => true,
+            Self::Mandatory(name) => profiles
+                .find_in(Scope::Cluster, &namespace.name, name)
+                .filter(|entry| entry.is_mandatory())
+                .and_then(profiles::Entry::matching)
+                .is_none_or(|matching| matching.selects_namespace(&namespace.labels)),
         }
     }
 }
@@ -101,15 +108,7 @@ impl<'s> Known<'s> {
     /// # Errors
     /// Something has to be looked up first, or a look found nothing where nothing can be decided without.
     pub(super) fn decide(&self, namespace: &str, pod: &Json<'_>) -> Result<Decision, Undecided> {
-        let namespace = match &self.namespace {
-            Looked::NotYet => {
-                let known = self.snapshot.namespaces.get(namespace).filter(|known| self.entry.agrees(known));
-                known.ok_or_else(|| Undecided::Look(Look::Namespace(namespace.to_owned())))?
-            }
-            Looked::Nothing => return Err(Undecided::UnknownNamespace),
-            Looked::Found(found) => found,
-        };
-        let profiles = self.profiles.as_ref().unwrap_or(&self.snapshot.profiles);
+        let (namespace, profiles) = (self.namespace(namespace)?, self.profiles());
         let decision = inject(pod, namespace, profiles, &self.state.settings);
         match decision.unknown_profiles().into_iter().find(|name| self.may_look_up(name)) {
             Some(name) => {
@@ -117,6 +116,78 @@ impl<'s> Known<'s> {
                 Err(Undecided::Look(Look::Profile { namespace, name }))
             }
             None => Ok(decision),
+        }
+    }
+
+    /// Looks at a finished pod.
+    ///
+    /// # Errors
+    /// Something has to be looked up first, or a look found nothing where nothing can be decided without.
+    pub(super) fn verify(&self, namespace: &str, pod: &Json<'_>) -> Result<Result<(), Reason>, Undecided> {
+        let namespace = self.namespace(namespace)?;
+        let verdict = verify(pod, namespace, self.profiles(), &self.state.settings);
+        match &verdict {
+            // It may have been injected by a server that knows more.
+            Err(reason)
+                if let Some(profile) = reason.incomplete_profile()
+                    && self.may_look_up(profile) =>
+            {
+                let (namespace, name) = (namespace.name.clone(), profile.to_owned());
+                Err(Undecided::Look(Look::Profile { namespace, name }))
+            }
+            _ => Ok(verdict),
+        }
+    }
+
+    /// Looks at a change of a live pod.
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    pub(super) fn verify_change(
+        &self,
+        namespace: &str,
+        (old, new): (&Json<'_>, &Json<'_>),
+    ) -> Result<Result<(), Reason>, Undecided> {
+        self.namespace(namespace)?;
+        Ok(verify_change(old, new, self.profiles()))
+    }
+
+    /// Looks at an `exec` or `attach`.
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    pub(super) fn verify_entry(
+        &self,
+        namespace: &str,
+        (verb, container): (&str, &str),
+    ) -> Result<Result<(), Reason>, Undecided> {
+        Ok(verify_entry(container, verb, self.namespace(namespace)?, self.profiles()))
+    }
+
+    fn profiles(&self) -> &ProfileSet {
+        self.profiles.as_ref().unwrap_or(&self.snapshot.profiles)
+    }
+
+    /// The namespace; the profile whose entry called is looked for first, since its selector is what the entry says.
+    fn namespace(&self, name: &str) -> Result<&Namespace, Undecided> {
+        if let Entry::Mandatory(profile) = &self.entry
+            && !self
+                .profiles()
+                .find_in(Scope::Cluster, name, profile)
+                .is_some_and(profiles::Entry::is_mandatory)
+            && self.may_look_up(profile)
+        {
+            let (namespace, name) = (name.to_owned(), profile.clone());
+            return Err(Undecided::Look(Look::Profile { namespace, name }));
+        }
+        match &self.namespace {
+            Looked::NotYet => {
+                let known = self.snapshot.namespaces.get(name);
+                let known = known.filter(|known| self.entry.agrees(known, self.profiles()));
+                known.map(AsRef::as_ref).ok_or_else(|| Undecided::Look(Look::Namespace(name.to_owned())))
+            }
+            Looked::Nothing => Err(Undecided::UnknownNamespace),
+            Looked::Found(found) => Ok(found),
         }
     }
 
@@ -137,6 +208,10 @@ impl<'s> Known<'s> {
                 let look = self.state.lookup.profiles(&namespace, &name);
                 for (scope, entry) in tokio::time::timeout_at(deadline, look).await.unwrap_or_default() {
                     let set = self.profiles.get_or_insert_with(|| ProfileSet::clone(&self.snapshot.profiles));
+                    let earlier = set.find_in(Scope::Cluster, "", &name).filter(|_| scope.is_none());
+                    if let Some(profiles::Entry::Ready(earlier)) = earlier.cloned() {
+                        set.remember(earlier);
+                    }
                     set.insert(scope.as_deref(), &name, entry);
                 }
                 self.looked_up.push(name);

@@ -42,6 +42,16 @@ pub(super) struct Request<'a, O> {
     #[serde(default)]
     pub(super) dry_run: Option<bool>,
     pub(super) object: Option<O>,
+    pub(super) old_object: Option<O>,
+    #[serde(borrow, default)]
+    pub(super) user_info: UserInfo<'a>,
+}
+
+/// Who asks; of it all, what is needed.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct UserInfo<'a> {
+    #[serde(borrow, default)]
+    pub(super) username: Cow<'a, str>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, Request, State as Extract};
+use axum::extract::{FromRequest, Path, Request, State as Extract};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
@@ -18,6 +18,7 @@ use tower_http::timeout::TimeoutLayer;
 use super::decide::{Entry, Lookup};
 use super::mutate::mutate;
 use super::validate::validate;
+use super::verify::verify;
 use crate::cluster::Snapshot;
 use crate::engine::Settings;
 use crate::supervise::Health;
@@ -36,6 +37,8 @@ pub struct State {
     pub metrics: Arc<Metrics>,
     /// Whether requests should come here.
     pub health: Health,
+    /// The server's own user, who alone may change what Mandatory profiles put into live pods; empty where it has none.
+    pub own_user: Arc<str>,
 }
 
 /// The largest review, in bytes: an object of the API server's own limit (3 MiB), new and old, and the rest.
@@ -53,13 +56,23 @@ pub fn router(state: State) -> Router {
         .route("/mutate/namespace", post(|state, body| handle(state, Entry::Namespace, body)))
         .route("/mutate/pod", post(|state, body| handle(state, Entry::Pod, body)))
         .route(
+            "/mutate/mandatory/{profile}",
+            post(|Path(profile), state, body| handle(state, Entry::Mandatory(profile), body)),
+        )
+        .route(
+            "/verify/{profile}",
+            post(async |Path(profile), Extract(state): Extract<State>, Review(body)| {
+                verify(&state, profile, &body).await
+            }),
+        )
+        .route(
             "/validate",
             post(async |Extract(state): Extract<State>, Review(body)| validate(&state, &body)),
         )
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .fallback(async || {
-            (StatusCode::NOT_FOUND, "no such path; the webhook is at /mutate and /validate\n")
+            (StatusCode::NOT_FOUND, "no such path; the webhook is at /mutate, /validate and /verify\n")
         });
     guarded(routes, &state).with_state(state)
 }

@@ -17,3 +17,4 @@ mod standalone;
 mod support;
 mod tls;
 mod validate;
+mod verify;

@@ -88,6 +88,7 @@ pub(crate) fn state() -> State {
         settings: Arc::new(Settings::default()),
         metrics: Arc::new(Metrics::default()),
         health: Health::default(),
+        own_user: "".into(),
     }
 }
 

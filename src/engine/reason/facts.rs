@@ -1,6 +1,6 @@
 //! The code, the level and the step of every reason, in one table.
 
-use super::super::Step::{self, Choose, Enable, Exclude, Merge, Order, Parameters, Patch, Read};
+use super::super::Step::{self, Choose, Enable, Exclude, Merge, Order, Parameters, Patch, Read, Verify};
 use super::Level::{self, Denial, Info, Skip, Warning};
 use super::Reason;
 
@@ -41,6 +41,10 @@ impl Reason {
             Self::OverlayRefused { .. } => ("OverlayRefused", Denial, Merge),
             Self::ImageAuto { .. } => ("ImageAuto", Denial, Merge),
             Self::ClassicRefused { .. } => ("ClassicRefused", Denial, Merge),
+            Self::VolumeProtected { .. } => ("VolumeProtected", Denial, Merge),
+            Self::MandatoryIncomplete { .. } => ("MandatoryIncomplete", Denial, Verify),
+            Self::MandatoryChanged { .. } => ("MandatoryChanged", Denial, Verify),
+            Self::MandatoryEntered { .. } => ("MandatoryEntered", Denial, Verify),
             Self::MandatoryKept { .. } => ("MandatoryKept", Warning, Choose),
             Self::RequiredSkipped { .. } => ("RequiredSkipped", Warning, Choose),
             Self::UnknownKey { .. } => ("UnknownKey", Warning, Read),

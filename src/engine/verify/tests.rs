@@ -1,0 +1,229 @@
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::engine::{Outcome, inject};
+
+/// A profile with a native sidecar, a volume, a file, and something for the app.
+fn guard() -> Value {
+    json!({
+        "enforcement": "Mandatory",
+        "match": { "namespaceSelector": { "matchLabels": { "guarded": "yes" } } },
+        "template": {
+            "metadata": { "labels": { "guard": "on" } },
+            "spec": {
+                "initContainers": [{
+                    "name": "guard", "image": "registry.example/guard:1", "restartPolicy": "Always", "args": ["--strict"],
+                    "resources": { "limits": { "memory": "64Mi" } },
+                    "volumeMounts": [{ "name": "guard-state", "mountPath": "/state" }],
+                }],
+                "volumes": [{ "name": "guard-state", "emptyDir": {} }],
+                "terminationGracePeriodSeconds": 40,
+            },
+        },
+        "appContainers": [{ "containers": ["*"], "env": [{ "name": "GUARD", "value": "127.0.0.1:1" }] }],
+        "files": [{ "volume": "guard-rules", "items": { "rules.txt": "deny" } }],
+    })
+}
+
+fn profiles(guard: &Value) -> ProfileSet {
+    let mut set = ProfileSet::default();
+    for (name, spec) in [("guard", guard.clone()), ("other", other())] {
+        let (entry, findings) = Entry::new(name, Scope::Cluster, &serde_json::from_value(spec).unwrap());
+        assert!(matches!(entry, Entry::Ready(_)), "{findings:?}");
+        set.insert(None, name, entry);
+    }
+    set
+}
+
+fn other() -> Value {
+    json!({ "template": { "spec": { "initContainers": [
+        { "name": "other", "image": "registry.example/other:1", "restartPolicy": "Always" },
+    ] } } })
+}
+
+fn namespace() -> Namespace {
+    Namespace {
+        name: "shop".to_owned(),
+        labels: [("guarded".to_owned(), "yes".to_owned())].into(),
+        ..Namespace::default()
+    }
+}
+
+fn pod() -> Value {
+    json!({
+        "metadata": { "name": "app", "annotations": { "outrigger.dev/profiles": "other" }, "labels": { "outrigger.dev/inject": "enabled" } },
+        "spec": { "containers": [{ "name": "app", "image": "registry.example/app:1" }] },
+    })
+}
+
+/// The pod with its patch in it.
+fn injected(pod: &Value, profiles: &ProfileSet) -> Value {
+    let decision = inject(&Json::from(pod), &namespace(), profiles, &Settings::default());
+    assert_eq!(decision.outcome, Outcome::Injected, "{}", decision.reason);
+    let mut pod = pod.clone();
+    if !decision.patch.is_empty() {
+        let patch: json_patch::Patch = serde_json::from_slice(decision.patch.json()).unwrap();
+        json_patch::patch(&mut pod, &patch).unwrap();
+    }
+    pod
+}
+
+fn check(pod: &Value, profiles: &ProfileSet) -> Result<(), Reason> {
+    verify(&Json::from(pod), &namespace(), profiles, &Settings::default())
+}
+
+/// Takes something out of a pod.
+type Take = fn(&mut Value);
+
+fn sidecar<'p>(pod: &'p mut Value, name: &str) -> &'p mut Value {
+    pod["spec"]["initContainers"].as_array_mut().unwrap().iter_mut().find(|c| c["name"] == name).unwrap()
+}
+
+#[test]
+fn what_was_injected_is_accepted_with_all_that_others_may_do_to_it() {
+    let profiles = profiles(&guard());
+    let mut pod = injected(&pod(), &profiles);
+    check(&pod, &profiles).unwrap();
+    sidecar(&mut pod, "guard")["image"] = json!("mirror.example/guard:1");
+    sidecar(&mut pod, "guard")["imagePullPolicy"] = json!("IfNotPresent");
+    sidecar(&mut pod, "guard")["env"] = json!([{ "name": "DD_AGENT_HOST", "value": "1.2.3.4" }]);
+    pod["spec"]["initContainers"].as_array_mut().unwrap().insert(0, json!({ "name": "first", "image": "x" }));
+    pod["spec"]["terminationGracePeriodSeconds"] = json!(60);
+    check(&pod, &profiles).unwrap();
+    // Another webhook's business is not ours.
+    pod["spec"]["initContainers"].as_array_mut().unwrap().retain(|container| container["name"] != "other");
+    pod["metadata"]["labels"]["outrigger.dev/inject"] = json!("nonsense");
+    check(&pod, &profiles).unwrap();
+}
+
+#[test]
+fn a_pod_that_lost_a_part_is_refused() {
+    let profiles = profiles(&guard());
+    let whole = injected(&pod(), &profiles);
+    let lost: [(&str, Take); 9] = [
+        ("the sidecar", |pod| {
+            pod["spec"]["initContainers"]
+                .as_array_mut()
+                .unwrap()
+                .retain(|container| container["name"] != "guard");
+        }),
+        ("its arguments", |pod| sidecar(pod, "guard")["args"] = json!(["--lax"])),
+        ("its mount", |pod| sidecar(pod, "guard")["volumeMounts"] = json!([])),
+        ("its restart policy", |pod| {
+            sidecar(pod, "guard").as_object_mut().unwrap().remove("restartPolicy");
+        }),
+        ("the variable", |pod| pod["spec"]["containers"][0]["env"] = json!([])),
+        ("the file", |pod| {
+            pod["metadata"]["annotations"]["files.outrigger.dev/guard-rules.rules.txt"] = json!("allow");
+        }),
+        ("the label", |pod| pod["metadata"]["labels"]["guard"] = json!("off")),
+        ("our label", |pod| pod["metadata"]["labels"]["outrigger.dev/injected"] = json!("false")),
+        ("the status", |pod| {
+            pod["metadata"]["annotations"].as_object_mut().unwrap().remove("outrigger.dev/status");
+        }),
+    ];
+    for (what, take) in lost {
+        let mut pod = whole.clone();
+        take(&mut pod);
+        assert!(check(&pod, &profiles).is_err(), "without {what}");
+    }
+    let bare = check(&pod(), &profiles).unwrap_err();
+    assert_eq!(bare.code(), "MandatoryIncomplete", "{bare}");
+}
+
+#[test]
+fn a_pod_that_the_profile_is_not_for_needs_nothing() {
+    let profiles = profiles(&guard());
+    let elsewhere = Namespace { name: "free".to_owned(), ..Namespace::default() };
+    verify(&Json::from(&pod()), &elsewhere, &profiles, &Settings::default()).unwrap();
+}
+
+#[test]
+fn a_pod_of_the_revision_before_is_accepted_where_that_is_remembered() {
+    let before = profiles(&guard());
+    let pod = injected(&pod(), &before);
+    let mut changed = guard();
+    changed["template"]["spec"]["initContainers"][0]["args"] = json!(["--stricter"]);
+    let mut after = profiles(&changed);
+    let refused = check(&pod, &after).unwrap_err();
+    assert_eq!(refused.code(), "MandatoryIncomplete");
+    let Some(Entry::Ready(earlier)) = before.find("shop", "guard") else { unreachable!() };
+    after.remember(std::sync::Arc::clone(earlier));
+    check(&pod, &after).unwrap();
+}
+
+#[test]
+fn nobody_else_mounts_a_protected_volume() {
+    let profiles = profiles(&guard());
+    for volumes in [json!([]), json!([{ "name": "guard-state", "emptyDir": {} }])] {
+        let mut pod = pod();
+        pod["spec"]["volumes"] = volumes;
+        pod["spec"]["containers"][0]["volumeMounts"] = json!([{ "name": "guard-state", "mountPath": "/x" }]);
+        let decision = inject(&Json::from(&pod), &namespace(), &profiles, &Settings::default());
+        assert_eq!(decision.reason.code(), "VolumeProtected", "{}", decision.reason);
+    }
+}
+
+#[test]
+fn a_forged_status_does_not_put_the_authors_container_first() {
+    let profiles = profiles(&guard());
+    let mut pod = injected(&pod(), &profiles);
+    pod["spec"]["initContainers"].as_array_mut().unwrap().insert(0, json!({ "name": "sneak", "image": "x" }));
+    let again = injected(&pod, &profiles);
+    assert_eq!(again["spec"]["initContainers"][0]["name"], "guard", "{again}");
+    assert_eq!(injected(&again, &profiles), again);
+}
+
+#[test]
+fn a_live_pod_keeps_what_is_mandatory() {
+    let profiles = profiles(&guard());
+    let old = injected(&pod(), &profiles);
+    let refused = |change: &dyn Fn(&mut Value)| {
+        let mut new = old.clone();
+        change(&mut new);
+        verify_change(&Json::from(&old), &Json::from(&new), &profiles).map_err(|reason| reason.code())
+    };
+    refused(&|pod| pod["metadata"]["labels"]["team"] = json!("a")).unwrap();
+    refused(&|pod| pod["spec"]["containers"][0]["image"] = json!("registry.example/app:2")).unwrap();
+    refused(&|pod| sidecar(pod, "other")["image"] = json!("registry.example/other:2")).unwrap();
+    refused(&|pod| sidecar(pod, "guard")["resources"]["limits"]["memory"] = json!("128Mi")).unwrap();
+    let changes: [&dyn Fn(&mut Value); 7] = [
+        &|pod| sidecar(pod, "guard")["image"] = json!("busybox"),
+        &|pod| sidecar(pod, "guard")["resources"]["limits"]["memory"] = json!("8Mi"),
+        &|pod| sidecar(pod, "guard")["resources"]["limits"]["cpu"] = json!("1m"),
+        &|pod| pod["metadata"]["annotations"]["outrigger.dev/status"] = json!("{}"),
+        &|pod| {
+            pod["metadata"]["labels"].as_object_mut().unwrap().remove("outrigger.dev/injected");
+        },
+        &|pod| pod["metadata"]["labels"]["guard"] = json!("off"),
+        &|pod| pod["metadata"]["annotations"]["files.outrigger.dev/guard-rules.rules.txt"] = json!("allow"),
+    ];
+    for (index, change) in changes.iter().enumerate() {
+        assert_eq!(refused(change), Err("MandatoryChanged"), "change {index}");
+    }
+    let debug = |fields: Value| {
+        let mut container = json!({ "name": "debug", "image": "busybox" });
+        for (name, value) in fields.as_object().unwrap() {
+            container[name] = value.clone();
+        }
+        refused(&move |pod| pod["spec"]["ephemeralContainers"] = json!([container]))
+    };
+    debug(json!({ "targetContainerName": "app" })).unwrap();
+    assert_eq!(debug(json!({ "targetContainerName": "guard" })), Err("MandatoryEntered"));
+    let mount = json!({ "volumeMounts": [{ "name": "guard-state", "mountPath": "/s" }] });
+    assert_eq!(debug(mount), Err("MandatoryEntered"));
+}
+
+#[test]
+fn exec_does_not_lead_into_a_mandatory_container() {
+    let profiles = profiles(&guard());
+    let enter = |container| verify_entry(container, "exec", &namespace(), &profiles);
+    let refused = enter("guard").unwrap_err();
+    assert!(refused.to_string().starts_with("exec into container \"guard\" is refused"), "{refused}");
+    enter("app").unwrap();
+    enter("other").unwrap();
+    let elsewhere = Namespace { name: "free".to_owned(), ..Namespace::default() };
+    verify_entry("guard", "exec", &elsewhere, &profiles).unwrap();
+}

@@ -1,0 +1,129 @@
+use axum::body::Bytes;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tracing::{info, warn};
+
+use super::decide::{Entry, Known, Undecided};
+use super::review::{self, Answer, Request};
+use super::router::{State, json};
+use crate::engine::Reason;
+use crate::json::PodBody;
+use crate::telemetry::Verdict;
+
+type Review<'a> = Request<'a, &'a RawValue>;
+
+/// What the API server asks about.
+enum Asked<'a> {
+    /// A finished pod that is about to be stored.
+    Created(PodBody<'a>),
+    /// A live pod, before and after.
+    Changed(PodBody<'a>, PodBody<'a>),
+    /// A way into a live pod's container.
+    Entered { verb: &'static str, container: String },
+    /// Something that concerns no Mandatory profile.
+    Nothing,
+}
+
+/// Of `PodExecOptions` and `PodAttachOptions`, the container.
+#[derive(Deserialize)]
+struct Into {
+    #[serde(default)]
+    container: String,
+}
+
+/// Answers `POST /verify/{profile}`.
+pub(super) async fn verify(state: &State, profile: String, body: &Bytes) -> Response {
+    let mut known = Known::new(state, Entry::Mandatory(profile));
+    let observe = |verdict: &Verdict, known: &Known<'_>| {
+        state.metrics.observe(verdict, known.started.elapsed());
+    };
+    let request: Review<'_> = match review::read(body) {
+        Ok(request) => request,
+        Err(bad) => {
+            warn!(error = %bad, "refused a body");
+            observe(&Verdict::errored("verify", "BadReview"), &known);
+            return (StatusCode::BAD_REQUEST, bad.to_string()).into_response();
+        }
+    };
+    let asked = match asked(&request) {
+        Ok(asked) => asked,
+        Err(message) => {
+            warn!(uid = %request.uid, error = message, "refused a review");
+            observe(&Verdict::errored("verify", "BadReview"), &known);
+            return json(&Answer::denied(&request.uid, StatusCode::BAD_REQUEST, message));
+        }
+    };
+    let is_own = !state.own_user.is_empty() && request.user_info.username == *state.own_user;
+    let namespace = request.namespace.as_ref();
+    let verdict = loop {
+        let verdict = match &asked {
+            Asked::Created(pod) => known.verify(namespace, &pod.0),
+            Asked::Changed(..) if is_own => Ok(Ok(())),
+            Asked::Changed(old, new) => known.verify_change(namespace, (&old.0, &new.0)),
+            Asked::Entered { verb, container } => known.verify_entry(namespace, (verb, container)),
+            Asked::Nothing => Ok(Ok(())),
+        };
+        match verdict {
+            Ok(verdict) => break verdict,
+            Err(Undecided::Look(look)) => known.look(look).await,
+            Err(Undecided::UnknownNamespace) => {
+                let message = format!(
+                    "namespace {namespace:?} is not known yet, and the API server does not say in time what its labels are"
+                );
+                warn!(uid = %request.uid, error = message, "cannot verify");
+                observe(&Verdict::errored("verify", "UnknownNamespace"), &known);
+                return (StatusCode::SERVICE_UNAVAILABLE, message).into_response();
+            }
+        }
+    };
+    let (outcome, code) = match &verdict {
+        Ok(()) => ("allowed", "Complete"),
+        Err(reason) => ("denied", reason.code()),
+    };
+    observe(&Verdict::new("verify", outcome, code), &known);
+    info!(
+        uid = %request.uid, namespace, pod = %request.name, operation = %request.operation, outcome, reason = code,
+        message = verdict.as_ref().err().map(tracing::field::display),
+        "verified"
+    );
+    json(&answer(&request, verdict, code))
+}
+
+fn answer(request: &Review<'_>, verdict: Result<(), Reason>, code: &'static str) -> Answer {
+    let answer = match verdict {
+        Ok(()) => Answer::allowed(&request.uid),
+        Err(reason) => Answer::denied(&request.uid, StatusCode::FORBIDDEN, format!("{reason} [{code}]")),
+    };
+    answer.with_audit("reason", code.to_owned())
+}
+
+fn asked<'a>(request: &Review<'a>) -> Result<Asked<'a>, String> {
+    let kind = &request.kind;
+    let read = |object: Option<&'a RawValue>, what: &str| {
+        let object = object.ok_or_else(|| format!("the review has no {what}"))?;
+        serde_json::from_str::<PodBody<'a>>(object.get())
+            .map_err(|error| format!("the {what} in the review cannot be read: {error}"))
+    };
+    match (kind.group.as_ref(), kind.kind.as_ref(), request.operation.as_ref()) {
+        ("", "Pod", "CREATE") if request.sub_resource.is_empty() => {
+            Ok(Asked::Created(read(request.object, "object")?))
+        }
+        ("", "Pod", "UPDATE") => {
+            let old = read(request.old_object, "oldObject")?;
+            Ok(Asked::Changed(old, read(request.object, "object")?))
+        }
+        ("", "Pod", _) => Ok(Asked::Nothing),
+        ("", kind @ ("PodExecOptions" | "PodAttachOptions"), _) => {
+            let options = request.object.ok_or("the review has no object")?;
+            let options: Into = serde_json::from_str(options.get())
+                .map_err(|error| format!("the {kind} in the review cannot be read: {error}"))?;
+            let verb = if kind == "PodExecOptions" { "exec" } else { "attach" };
+            Ok(Asked::Entered { verb, container: options.container })
+        }
+        (group, kind, _) => Err(format!(
+            "this webhook verifies pods, exec and attach, and was asked about {kind} of group {group:?}; correct the rules of the webhook configuration"
+        )),
+    }
+}

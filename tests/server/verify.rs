@@ -1,0 +1,121 @@
+//! Mandatory profiles: their entries of the webhook, and `/verify`.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::StatusCode;
+use outrigger::api::Scope;
+use outrigger::cluster::Snapshot;
+use outrigger::engine::Namespace;
+use outrigger::profiles::{Entry, ProfileSet};
+use outrigger::webhook::router;
+use serde_json::{Value, json};
+
+use crate::support::{answer, patched, pod, post, review, state};
+
+/// A router for which the profile "guard" is mandatory in namespaces with the label `guarded`: "vault" is one, and does
+/// not have our own label.
+fn guarded() -> Router {
+    let mut state = state();
+    let spec = json!({
+        "enforcement": "Mandatory",
+        "match": { "namespaceSelector": { "matchLabels": { "guarded": "yes" } } },
+        "template": { "spec": { "initContainers": [{ "name": "guard", "image": "guard:1", "restartPolicy": "Always" }] } },
+    });
+    let entry = Entry::new("guard", Scope::Cluster, &serde_json::from_value(spec).unwrap()).0;
+    let mut profiles = ProfileSet::clone(&state.snapshot.load().profiles);
+    profiles.insert(None, "guard", entry);
+    let labels = [("guarded".to_owned(), "yes".to_owned())].into();
+    let vault = Namespace { name: "vault".to_owned(), labels, ..Namespace::default() };
+    let mut namespaces = state.snapshot.load().namespaces.clone();
+    namespaces.insert("vault".to_owned(), Arc::new(vault));
+    state.snapshot.store(Arc::new(Snapshot { profiles: Arc::new(profiles), namespaces }));
+    state.own_user = "system:serviceaccount:outrigger-system:outrigger".into();
+    router(state)
+}
+
+fn asked(fields: &Value) -> Value {
+    let mut asked = review("vault", &json!(null));
+    for (name, value) in fields.as_object().unwrap() {
+        asked["request"][name] = value.clone();
+    }
+    asked
+}
+
+#[tokio::test]
+async fn a_mandatory_profile_needs_no_label_of_ours_and_the_finished_pod_is_accepted() {
+    let router = guarded();
+    let plain = pod(&json!({}));
+    let response = answer(&router, "/mutate/mandatory/guard", &review("vault", &plain)).await;
+    let whole = patched(&plain, &response);
+    assert_eq!(whole["spec"]["initContainers"][0]["name"], "guard");
+    let response = answer(&router, "/verify/guard", &review("vault", &whole)).await;
+    assert_eq!(response["allowed"], true, "{response}");
+
+    let mut lost = whole;
+    lost["spec"]["initContainers"] = json!([]);
+    let response = answer(&router, "/verify/guard", &review("vault", &lost)).await;
+    assert_eq!(response["allowed"], false);
+    assert!(response["status"]["message"].as_str().unwrap().ends_with("[MandatoryIncomplete]"), "{response}");
+    assert_eq!(response["auditAnnotations"]["reason"], "MandatoryIncomplete");
+}
+
+#[tokio::test]
+async fn only_the_servers_own_user_changes_a_mandatory_container() {
+    let router = guarded();
+    let plain = pod(&json!({}));
+    let response = answer(&router, "/mutate/mandatory/guard", &review("vault", &plain)).await;
+    let old = patched(&plain, &response);
+    let mut new = old.clone();
+    new["spec"]["initContainers"][0]["image"] = json!("busybox");
+    let change = |user: &str| {
+        asked(
+            &json!({ "operation": "UPDATE", "object": new, "oldObject": old, "userInfo": { "username": user, "groups": [] } }),
+        )
+    };
+    let response = answer(&router, "/verify/guard", &change("system:admin")).await;
+    assert_eq!(response["allowed"], false);
+    let message = response["status"]["message"].as_str().unwrap();
+    assert!(message.starts_with("initContainers[guard].image belongs to the mandatory profile"), "{message}");
+    let own = change("system:serviceaccount:outrigger-system:outrigger");
+    assert_eq!(answer(&router, "/verify/guard", &own).await["allowed"], true);
+}
+
+#[tokio::test]
+async fn exec_and_attach_are_refused_by_the_containers_name() {
+    let router = guarded();
+    for (kind, container, allowed) in [
+        ("PodExecOptions", "guard", false),
+        ("PodAttachOptions", "guard", false),
+        ("PodExecOptions", "app", true),
+        ("PodExecOptions", "", true),
+    ] {
+        let enter = asked(&json!({
+            "operation": "CONNECT", "kind": { "group": "", "version": "v1", "kind": kind }, "object": { "container": container },
+        }));
+        assert_eq!(answer(&router, "/verify/guard", &enter).await["allowed"], allowed, "{kind} {container}");
+    }
+}
+
+/// This server may be behind the one that wrote the webhook's entry, or a profile may be gone.
+#[tokio::test]
+async fn an_entry_of_a_profile_that_is_not_known_is_looked_up_and_else_lets_pods_through() {
+    let response = answer(&guarded(), "/mutate/mandatory/gone", &review("vault", &pod(&json!({})))).await;
+    assert!(response["allowed"] == true, "{response}");
+    // The namespace is known without the label that the entry says it has.
+    let response = answer(&guarded(), "/mutate/mandatory/guard", &review("stale", &pod(&json!({})))).await;
+    assert_eq!(response["allowed"], true, "{response}");
+}
+
+#[tokio::test]
+async fn what_is_no_review_of_a_pod_is_refused() {
+    let router = guarded();
+    let (status, _) = post(&router, "/verify/guard", "{}").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    let other = asked(&json!({ "kind": { "group": "apps", "version": "v1", "kind": "Deployment" } }));
+    let response = answer(&router, "/verify/guard", &other).await;
+    assert!(response["status"]["message"].as_str().unwrap().contains("correct the rules"), "{response}");
+    let nothing = asked(&json!({ "operation": "UPDATE" }));
+    let response = answer(&router, "/verify/guard", &nothing).await;
+    assert!(response["status"]["message"].as_str().unwrap().contains("no oldObject"), "{response}");
+}
