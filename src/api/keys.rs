@@ -33,5 +33,10 @@ pub const MIRROR_POD: &str = "kubernetes.io/config.mirror";
 /// Kubernetes' label on a node, used in a pod's node selector: the node's operating system.
 pub const NODE_OS: &str = "kubernetes.io/os";
 
+/// The match condition that no object meets, by which a webhook is out of the way. A condition is a field of its own in
+/// server-side apply, so an upgrade of the release neither ends it nor meets a conflict.
+/// <https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#matching-requests-matchconditions>
+pub const DISARMED: &str = "outrigger.dev/disarmed";
+
 /// Namespaces that are never injected, whatever the configuration says.
 pub const ALWAYS_EXCLUDED_NAMESPACES: [&str; 2] = ["kube-system", "kube-node-lease"];

@@ -23,6 +23,7 @@ use super::Parameter;
     status = "ProfileStatus",
     printcolumn(name = "Adds", type_ = "string", json_path = ".status.adds"),
     printcolumn(name = "Accepted", type_ = "string", json_path = r#".status.conditions[?(@.type=="Accepted")].status"#),
+    printcolumn(name = "Enforced", type_ = "string", json_path = r#".status.conditions[?(@.type=="Enforced")].status"#, priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Revision", type_ = "string", json_path = ".status.revision", priority = 1),
     printcolumn(name = "Description", type_ = "string", json_path = ".spec.description", priority = 1),

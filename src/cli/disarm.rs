@@ -13,18 +13,17 @@ use kube::core::{ApiResource, DynamicObject};
 use serde_json::{Value, json};
 
 use super::live::Live;
+use crate::api::keys::DISARMED as CONDITION;
+use crate::controller::mandatory_name;
 
-/// The match condition that no object meets. A condition is a field of its own in server-side apply, so an upgrade of the
-/// release neither ends it nor meets a conflict.
-/// Source: <https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#matching-requests-matchconditions>
-const CONDITION: &str = "outrigger.dev/disarmed";
 /// How often a change that met another one is tried again.
 const TRIES: usize = 5;
 
 /// Arguments of `outrigger disarm` and `outrigger rearm`.
 #[derive(Debug, Args)]
 pub(super) struct Disarm {
-    /// Name of the two webhook configurations; the chart's value webhook.configurationName.
+    /// Name of the webhook configurations, the chart's value webhook.configurationName; those of Mandatory profiles have
+    /// "-mandatory" after it.
     #[arg(long, value_name = "NAME", default_value = "outrigger")]
     configuration: String,
     /// Context of the kubeconfig to use, instead of the current one.
@@ -48,18 +47,24 @@ impl Disarm {
     pub(super) fn run(self, turn: Turn) -> anyhow::Result<()> {
         let live = Live::connect(self.context.as_deref(), self.kubeconfig.as_deref())?;
         let mut found = 0;
+        let names = [self.configuration.clone(), mandatory_name(&self.configuration)];
         for (kind, resource) in [
             ("MutatingWebhookConfiguration", ApiResource::erase::<MutatingWebhookConfiguration>(&())),
             ("ValidatingWebhookConfiguration", ApiResource::erase::<ValidatingWebhookConfiguration>(&())),
         ] {
-            let api: Api<DynamicObject> = Api::all_with(live.client(), &resource);
-            let done = live.block_on(switch(&api, &self.configuration, turn));
-            let Some(changed) = done.with_context(|| format!("{kind} {:?}", self.configuration))? else {
-                super::say(format_args!("there is no {kind} {:?}", self.configuration));
-                continue;
-            };
-            found += 1;
-            super::say(format_args!("{kind} {}: {}", self.configuration, said(turn, changed)));
+            for (index, name) in names.iter().enumerate() {
+                let api: Api<DynamicObject> = Api::all_with(live.client(), &resource);
+                let done = live.block_on(switch(&api, name, turn));
+                match done.with_context(|| format!("{kind} {name:?}"))? {
+                    // There need be none, and no Mandatory profile.
+                    None | Some(Switched { webhooks: 0, .. }) if index > 0 => {}
+                    Some(Switched { changed, .. }) => {
+                        found += 1;
+                        super::say(format_args!("{kind} {name}: {}", said(turn, changed)));
+                    }
+                    None => super::say(format_args!("there is no {kind} {name:?}")),
+                }
+            }
         }
         if found == 0 {
             bail!(
@@ -94,19 +99,29 @@ fn said(turn: Turn, changed: usize) -> String {
     }
 }
 
-/// How many of a configuration's webhooks were changed; `None` where there is no such configuration.
-async fn switch(api: &Api<DynamicObject>, name: &str, turn: Turn) -> anyhow::Result<Option<usize>> {
+/// What was done to a configuration.
+struct Switched {
+    /// How many webhooks it has.
+    webhooks: usize,
+    /// How many of them were the other way before.
+    changed: usize,
+}
+
+/// Turns a configuration's webhooks; `None` where there is no such configuration.
+async fn switch(api: &Api<DynamicObject>, name: &str, turn: Turn) -> anyhow::Result<Option<Switched>> {
     let written = PostParams { field_manager: Some("outrigger-disarm".to_owned()), ..PostParams::default() };
     let mut tries = 0;
     loop {
         let Some(mut object) = api.get_opt(name).await? else { return Ok(None) };
         let changed = turn_all(&mut object.data, turn);
+        let webhooks = object.data.get("webhooks").and_then(Value::as_array).map_or(0, Vec::len);
+        let switched = Switched { webhooks, changed };
         if changed == 0 {
-            return Ok(Some(0));
+            return Ok(Some(switched));
         }
         tries += 1;
         match api.replace(name, &written, &object).await {
-            Ok(_) => return Ok(Some(changed)),
+            Ok(_) => return Ok(Some(switched)),
             // The server puts its authority into the same object.
             Err(kube::Error::Api(answer)) if answer.code == 409 && tries < TRIES => {}
             Err(error) => return Err(error.into()),

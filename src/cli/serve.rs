@@ -17,7 +17,7 @@ use tracing::info;
 
 use crate::certificates::{self, CertificateFiles, Configurations, Keeper, SecretName, Serving};
 use crate::cluster::{self, LiveLookup, Snapshot};
-use crate::controller;
+use crate::controller::{self, Mandatory};
 use crate::engine::Settings;
 use crate::supervise::{Health, Tasks};
 use crate::telemetry::{self, LogFormat, Metrics};
@@ -119,7 +119,7 @@ impl Serve {
             let client = Client::try_default().await.context(
                 "cannot find a cluster to serve; without one, serve files by --profiles PATH --tls-cert FILE --tls-key FILE",
             )?;
-            let _leadership =
+            let leadership =
                 self.election.spawn(&client, self.own_namespace(), &self.service, &metrics, &mut tasks);
             if !has_files {
                 self.spawn_certificates(&client, serving, &metrics, &health, &mut tasks);
@@ -135,6 +135,14 @@ impl Serve {
             );
             tasks.spawn("watches", watched);
             tasks.spawn("profile status", controller::write_status(client.clone(), observed, tasks.stop()));
+            let mandatory = Mandatory {
+                client: client.clone(),
+                configuration: self.mutating_webhook.clone(),
+                excluded: self.settings().excluded_namespaces,
+                snapshot: Arc::clone(&snapshot),
+                leadership,
+            };
+            tasks.spawn("mandatory profiles", mandatory.run(tasks.stop()));
             Arc::new(LiveLookup::new(client))
         } else {
             let files = standalone::Files::read(self.profiles.clone(), &snapshot, &metrics)?;

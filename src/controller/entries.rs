@@ -1,0 +1,202 @@
+//! The webhook entries of Mandatory profiles, as values.
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::admissionregistration::v1::{
+    MatchCondition, MutatingWebhook, RuleWithOperations, ServiceReference, ValidatingWebhook,
+    WebhookClientConfig,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
+
+use crate::api::keys;
+
+/// A Mandatory profile's name and the namespaces that it is for.
+pub(super) type Target = (String, LabelSelector);
+
+/// What the entries have in common with those of the release's own configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Model {
+    service: ServiceReference,
+    bundle: ByteString,
+    timeout: Option<i32>,
+    reinvocation: Option<String>,
+    /// Namespaces that nobody is asked about.
+    pub(super) excluded: Vec<String>,
+    /// Whether an admin took the webhooks out of the way.
+    pub(super) disarmed: bool,
+}
+
+impl Model {
+    /// Reads the entries of the release's own configuration; `None` where none can be called yet.
+    pub(super) fn of(entries: &[MutatingWebhook]) -> Option<Self> {
+        let entry = entries.iter().find(|entry| entry.client_config.service.is_some())?;
+        let service = ServiceReference { path: None, ..entry.client_config.service.clone()? };
+        Some(Self {
+            service,
+            bundle: entry.client_config.ca_bundle.clone().filter(|bundle| !bundle.0.is_empty())?,
+            timeout: entry.timeout_seconds,
+            reinvocation: entry.reinvocation_policy.clone(),
+            excluded: Vec::new(),
+            disarmed: entries.iter().any(|entry| is_disarmed(entry.match_conditions.as_ref())),
+        })
+    }
+
+    /// The entry that injects a profile.
+    pub(super) fn mutating(&self, (name, selector): &Target) -> MutatingWebhook {
+        // The kubelet deletes a mirror pod that differs from its static pod, and runs none that is forged.
+        let condition = MatchCondition {
+            name: "not-a-mirror-pod".to_owned(),
+            expression: format!(
+                "!has(object.metadata.annotations) || !('{}' in object.metadata.annotations)",
+                keys::MIRROR_POD
+            ),
+        };
+        // All fields are said, so that what the API server gives back is the same.
+        MutatingWebhook {
+            name: entry_name(name),
+            admission_review_versions: vec!["v1".to_owned()],
+            client_config: self.client(format!("/mutate/mandatory/{name}")),
+            failure_policy: Some("Fail".to_owned()),
+            match_conditions: self.conditions([condition]),
+            match_policy: Some("Equivalent".to_owned()),
+            namespace_selector: Some(self.selector(selector)),
+            object_selector: Some(LabelSelector::default()),
+            reinvocation_policy: self.reinvocation.clone(),
+            rules: Some(vec![rule(&["pods"], &["CREATE"])]),
+            side_effects: "None".to_owned(),
+            timeout_seconds: self.timeout,
+        }
+    }
+
+    /// The entries that look at a profile in finished and in live pods.
+    pub(super) fn validating(&self, (name, selector): &Target) -> [ValidatingWebhook; 2] {
+        let entry = |entry: String, rules, condition: Option<MatchCondition>| ValidatingWebhook {
+            name: entry,
+            admission_review_versions: vec!["v1".to_owned()],
+            client_config: self.client(format!("/verify/{name}")),
+            failure_policy: Some("Fail".to_owned()),
+            match_conditions: self.conditions(condition),
+            match_policy: Some("Equivalent".to_owned()),
+            namespace_selector: Some(self.selector(selector)),
+            object_selector: Some(LabelSelector::default()),
+            rules: Some(rules),
+            side_effects: "None".to_owned(),
+            timeout_seconds: self.timeout,
+        };
+        let pods = vec![
+            rule(&["pods"], &["CREATE", "UPDATE"]),
+            rule(&["pods/ephemeralcontainers", "pods/resize"], &["UPDATE"]),
+        ];
+        let others = MatchCondition {
+            name: "who-may-not-change-the-profile".to_owned(),
+            expression: format!(
+                "!authorizer.group('{}').resource('clustersidecarprofiles').name('{name}').check('update').allowed()",
+                keys::GROUP
+            ),
+        };
+        let enter = vec![rule(&["pods/exec", "pods/attach"], &["CONNECT"])];
+        [
+            entry(entry_name(name), pods, None),
+            entry(entry_name(&format!("enter.{name}")), enter, Some(others)),
+        ]
+    }
+
+    fn client(&self, path: String) -> WebhookClientConfig {
+        WebhookClientConfig {
+            ca_bundle: Some(self.bundle.clone()),
+            service: Some(ServiceReference { path: Some(path), ..self.service.clone() }),
+            url: None,
+        }
+    }
+
+    fn conditions(&self, own: impl IntoIterator<Item = MatchCondition>) -> Option<Vec<MatchCondition>> {
+        let off = MatchCondition { name: keys::DISARMED.to_owned(), expression: "false".to_owned() };
+        let conditions: Vec<_> = own.into_iter().chain(self.disarmed.then_some(off)).collect();
+        (!conditions.is_empty()).then_some(conditions)
+    }
+
+    /// The profile's selector, without the namespaces that nobody is asked about.
+    fn selector(&self, selector: &LabelSelector) -> LabelSelector {
+        let mut selector = selector.clone();
+        selector.match_expressions.get_or_insert_default().push(LabelSelectorRequirement {
+            key: "kubernetes.io/metadata.name".to_owned(),
+            operator: "NotIn".to_owned(),
+            values: Some(self.excluded.clone()),
+        });
+        selector
+    }
+}
+
+fn entry_name(of: &str) -> String {
+    format!("{of}.mandatory.{}", keys::GROUP)
+}
+
+fn rule(resources: &[&str], operations: &[&str]) -> RuleWithOperations {
+    let owned = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect());
+    RuleWithOperations {
+        api_groups: owned(&[""]),
+        api_versions: owned(&["v1"]),
+        operations: owned(operations),
+        resources: owned(resources),
+        scope: Some("Namespaced".to_owned()),
+    }
+}
+
+/// Whether an entry with these conditions is out of the way.
+pub(super) fn is_disarmed(conditions: Option<&Vec<MatchCondition>>) -> bool {
+    conditions.into_iter().flatten().any(|condition| condition.name == keys::DISARMED)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn own(conditions: &Value, bundle: &str) -> Vec<MutatingWebhook> {
+        let entry = json!({
+            "name": "pods.outrigger.dev", "timeoutSeconds": 7, "reinvocationPolicy": "IfNeeded", "matchConditions": conditions,
+            "admissionReviewVersions": ["v1"], "sideEffects": "None",
+            "clientConfig": { "caBundle": bundle, "service": { "name": "o", "namespace": "s", "port": 443, "path": "/mutate" } },
+        });
+        vec![serde_json::from_value(entry).unwrap()]
+    }
+
+    fn guard() -> Target {
+        let labels = [("guarded".to_owned(), "yes".to_owned())].into();
+        ("guard".to_owned(), LabelSelector { match_labels: Some(labels), match_expressions: None })
+    }
+
+    #[test]
+    fn a_profile_gets_its_own_selector_without_the_excluded_namespaces() {
+        let mut model = Model::of(&own(&json!([]), "QUJD")).unwrap();
+        model.excluded = vec!["kube-system".to_owned()];
+        let entry = json!(model.mutating(&guard()));
+        assert_eq!(
+            entry["namespaceSelector"],
+            json!({ "matchLabels": { "guarded": "yes" }, "matchExpressions": [
+                { "key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system"] },
+            ] })
+        );
+        assert_eq!(entry["name"], "guard.mandatory.outrigger.dev");
+        let service =
+            json!({ "name": "o", "namespace": "s", "port": 443, "path": "/mutate/mandatory/guard" });
+        assert_eq!(entry["clientConfig"]["service"], service);
+        assert_eq!((&entry["failurePolicy"], &entry["timeoutSeconds"]), (&json!("Fail"), &json!(7)));
+        let names = model.validating(&guard()).map(|entry| entry.name);
+        assert_eq!(names, ["guard.mandatory.outrigger.dev", "enter.guard.mandatory.outrigger.dev"]);
+    }
+
+    #[test]
+    fn what_an_admin_disarmed_stays_so() {
+        let off = json!([{ "name": "outrigger.dev/disarmed", "expression": "false" }]);
+        let model = Model::of(&own(&off, "QUJD")).unwrap();
+        assert!(is_disarmed(model.mutating(&guard()).match_conditions.as_ref()));
+        assert!(model.validating(&guard()).iter().all(|entry| is_disarmed(entry.match_conditions.as_ref())));
+    }
+
+    #[test]
+    fn without_an_authority_nobody_can_be_called() {
+        assert_eq!(Model::of(&own(&json!([]), "")), None);
+        assert_eq!(Model::of(&[]), None);
+    }
+}

@@ -1,0 +1,243 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use futures::{Stream, StreamExt as _};
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client, Resource};
+use kube_runtime::WatchStreamExt as _;
+use kube_runtime::watcher;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::entries::{Model, Target, is_disarmed};
+use super::status::{ENFORCED, now};
+use crate::api::{ClusterSidecarProfile, keys};
+use crate::cluster::{Leadership, Snapshot};
+
+/// What the webhook configurations of Mandatory profiles are called, beside the release's own of this name.
+pub fn mandatory_name(configuration: &str) -> String {
+    format!("{configuration}-mandatory")
+}
+
+/// How often it is looked whether the profiles are others.
+const LOOK: Duration = Duration::from_millis(500);
+/// How long after a failure it is tried again.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Keeps the webhook entries of Mandatory profiles.
+///
+/// The release makes the two configurations without entries; what is in them is written here, by one replica, so that
+/// the server need not be able to create webhook configurations.
+pub struct Mandatory {
+    /// How to reach the configurations.
+    pub client: Client,
+    /// The name of the release's own `MutatingWebhookConfiguration`, which the entries are modelled on.
+    pub configuration: String,
+    /// Namespaces that nobody is asked about, besides [`keys::ALWAYS_EXCLUDED_NAMESPACES`].
+    pub excluded: BTreeSet<String>,
+    /// What is known of the cluster.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// Whether this replica writes.
+    pub leadership: Leadership,
+}
+
+/// Whether a profile is enforced: a condition's status, reason and message.
+type Enforced = (&'static str, &'static str, &'static str);
+
+const IN_FORCE: Enforced = (
+    "True",
+    "WebhooksInForce",
+    "its webhook entries are written; API servers take them up within a second or two",
+);
+const DISARMED: Enforced =
+    ("False", "Disarmed", "an admin took the webhooks out of the way; `outrigger rearm` puts them back");
+const MISSING: Enforced = (
+    "False",
+    "ConfigurationMissing",
+    "the webhook configurations for Mandatory profiles do not exist; install or upgrade the release",
+);
+const NOT_CALLABLE: Enforced =
+    ("False", "NotCallable", "the release's own webhook configuration is missing or has no caBundle yet");
+
+impl Mandatory {
+    /// Keeps the entries until `stop`.
+    ///
+    /// # Errors
+    /// None: what fails is logged and tried again.
+    pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
+        let (mutating, validating) = self.apis();
+        let name = mandatory_name(&self.configuration);
+        let mut changes = futures::stream::select_all([
+            changes(mutating.clone(), &self.configuration).boxed(),
+            changes(mutating, &name).boxed(),
+            changes(validating, &name).boxed(),
+        ]);
+        let mut seen = Arc::clone(&self.snapshot.load().profiles);
+        let (mut pending, mut complaint) = (true, String::new());
+        let mut next = tokio::time::Instant::now();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = self.leadership.changed() => pending = true,
+                Some(()) = changes.next() => pending = true,
+                () = tokio::time::sleep(LOOK) => {}
+            }
+            let snapshot = self.snapshot.load_full();
+            if !Arc::ptr_eq(&seen, &snapshot.profiles) {
+                seen = Arc::clone(&snapshot.profiles);
+                pending = true;
+            }
+            // A cluster has namespaces, so without one nothing has been heard of it yet.
+            let is_due = pending && self.leadership.is_held() && tokio::time::Instant::now() >= next;
+            if !is_due || snapshot.namespaces.is_empty() {
+                continue;
+            }
+            match self.reconcile(&snapshot).await {
+                Ok(()) => {
+                    pending = false;
+                    complaint.clear();
+                }
+                Err(error) => {
+                    let said = error.to_string();
+                    if said != complaint {
+                        warn!(
+                            configuration = name,
+                            error = said,
+                            "cannot write the entries of mandatory profiles"
+                        );
+                        complaint = said;
+                    }
+                    next = tokio::time::Instant::now() + RETRY;
+                }
+            }
+        }
+    }
+
+    fn apis(&self) -> (Api<MutatingWebhookConfiguration>, Api<ValidatingWebhookConfiguration>) {
+        (Api::all(self.client.clone()), Api::all(self.client.clone()))
+    }
+
+    async fn reconcile(&self, snapshot: &Snapshot) -> kube::Result<()> {
+        let profiles = profiles(snapshot);
+        let enforced = self.write(&profiles).await?;
+        for (name, _) in &profiles {
+            self.say(name, enforced).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes the entries; says what holds of them.
+    async fn write(&self, profiles: &[Target]) -> kube::Result<Enforced> {
+        let name = mandatory_name(&self.configuration);
+        let (mutating, validating) = self.apis();
+        // They are read before the release's own: `rearm` turns that one first, so whoever reads in this order never takes
+        // an old word for a new one.
+        let (Some(injecting), Some(verifying)) =
+            (mutating.get_opt(&name).await?, validating.get_opt(&name).await?)
+        else {
+            return Ok(MISSING);
+        };
+        let own = mutating.get_opt(&self.configuration).await?.and_then(|own| own.webhooks);
+        let Some(mut model) = Model::of(&own.unwrap_or_default()) else { return Ok(NOT_CALLABLE) };
+        let (injects, verifies) =
+            (injecting.webhooks.unwrap_or_default(), verifying.webhooks.unwrap_or_default());
+        model.disarmed |= injects.iter().any(|entry| is_disarmed(entry.match_conditions.as_ref()))
+            || verifies.iter().any(|entry| is_disarmed(entry.match_conditions.as_ref()));
+        let always = keys::ALWAYS_EXCLUDED_NAMESPACES.iter().map(|name| (*name).to_owned());
+        model.excluded = always.chain(self.excluded.iter().cloned()).collect();
+        // First what injects, so that nothing is refused for the lack of what nobody put in.
+        let wanted: Vec<_> = profiles.iter().map(|profile| model.mutating(profile)).collect();
+        if wanted != injects {
+            put(&mutating, &name, injecting.metadata.resource_version, json!(wanted)).await?;
+        }
+        let wanted: Vec<_> = profiles.iter().flat_map(|profile| model.validating(profile)).collect();
+        if wanted != verifies {
+            put(&validating, &name, verifying.metadata.resource_version, json!(wanted)).await?;
+        }
+        Ok(if model.disarmed { DISARMED } else { IN_FORCE })
+    }
+
+    /// Writes the profile's condition where it is another one.
+    async fn say(&self, name: &str, (status, reason, message): Enforced) -> kube::Result<()> {
+        let api: Api<ClusterSidecarProfile> = Api::all(self.client.clone());
+        let Some(profile) = api.get_opt(name).await? else { return Ok(()) };
+        let mut conditions = profile.status.map(|status| status.conditions).unwrap_or_default();
+        let before = conditions.iter().position(|condition| condition.type_ == ENFORCED);
+        let mut condition = Condition {
+            type_: ENFORCED.to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            observed_generation: profile.metadata.generation,
+            last_transition_time: Time(now()),
+        };
+        match before.and_then(|index| conditions.get_mut(index)) {
+            Some(known) => {
+                if known.status == condition.status {
+                    condition.last_transition_time = known.last_transition_time.clone();
+                }
+                if *known == condition {
+                    return Ok(());
+                }
+                *known = condition;
+            }
+            None => conditions.push(condition),
+        }
+        let patch = json!({
+            "metadata": { "resourceVersion": profile.metadata.resource_version },
+            "status": { "conditions": conditions },
+        });
+        match api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await {
+            Ok(_) => {
+                info!(profile = name, status, reason, "wrote whether a mandatory profile is enforced");
+                Ok(())
+            }
+            Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The Mandatory profiles with their selectors, in the order of their names. One that is invalid counts: no pod that it
+/// is for can do without it.
+fn profiles(snapshot: &Snapshot) -> Vec<Target> {
+    let all = snapshot.profiles.all().filter(|(owner, _, entry)| owner.is_none() && entry.is_mandatory());
+    all.filter_map(|(_, name, entry)| Some((name.to_owned(), entry.matching()?.namespace_selector().clone())))
+        .collect()
+}
+
+async fn put<K>(api: &Api<K>, name: &str, version: Option<String>, entries: Value) -> kube::Result<()>
+where
+    K: Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let count = entries.as_array().map_or(0, Vec::len);
+    // The version keeps a change that others made since from being undone.
+    let patch = json!({ "metadata": { "resourceVersion": version }, "webhooks": entries });
+    api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+    info!(configuration = name, entries = count, "wrote the entries of mandatory profiles");
+    Ok(())
+}
+
+/// Says when a configuration has been listed or has changed.
+fn changes<K>(api: Api<K>, name: &str) -> impl Stream<Item = ()> + Send + use<K>
+where
+    K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
+{
+    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    watcher::watcher(api, config).default_backoff().filter_map(|event| async {
+        event
+            .inspect_err(
+                |error| warn!(%error, "the watch of a webhook configuration broke and is taken up again"),
+            )
+            .ok()
+            .map(drop)
+    })
+}

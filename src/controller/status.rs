@@ -1,0 +1,115 @@
+//! Every replica writes the same status for the same profile, and only where it differs, so none of them
+//! has to lead.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::api::{Patch, PatchParams};
+use kube::core::DynamicObject;
+use kube::{Api, Client};
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::api::{ProfileStatus, Scope};
+use crate::cluster::{Observed, profile_resources};
+use crate::profiles::{Entry, Severity};
+
+const ACCEPTED: &str = "Accepted";
+/// The condition of a Mandatory profile that says whether its webhook entries are in force.
+pub(super) const ENFORCED: &str = "Enforced";
+
+/// Writes the status of every profile that is seen, until `stop`.
+///
+/// # Errors
+/// None: a status that cannot be written is logged, and written when the profile is seen again.
+pub async fn write_status(
+    client: Client,
+    mut observed: mpsc::UnboundedReceiver<Observed>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    loop {
+        let seen = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            seen = observed.recv() => seen,
+        };
+        let Some(seen) = seen else { return Ok(()) };
+        let current: ProfileStatus = seen
+            .object
+            .data
+            .get("status")
+            .and_then(|status| serde_json::from_value(status.clone()).ok())
+            .unwrap_or_default();
+        let wanted = status_of(&seen, &current);
+        if wanted != current {
+            write(&client, &seen, &wanted).await;
+        }
+    }
+}
+
+async fn write(client: &Client, seen: &Observed, status: &ProfileStatus) {
+    let Some((_, resource)) = profile_resources().into_iter().find(|(scope, _)| *scope == seen.scope) else {
+        return;
+    };
+    let name = seen.object.metadata.name.as_deref().unwrap_or_default();
+    let api: Api<DynamicObject> = match (seen.scope, &seen.object.metadata.namespace) {
+        (Scope::Namespace, Some(namespace)) => Api::namespaced_with(client.clone(), namespace, &resource),
+        _ => Api::all_with(client.clone(), &resource),
+    };
+    // A merge patch: what is not said explicitly would stay as it was.
+    let patch = json!({
+        "metadata": { "resourceVersion": seen.object.metadata.resource_version },
+        "status": {
+            "observedGeneration": status.observed_generation,
+            "revision": status.revision,
+            "adds": status.adds,
+            "conditions": status.conditions,
+        }
+    });
+    match api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await {
+        Ok(_) => info!(profile = name, adds = status.adds, "wrote the status of a profile"),
+        // Gone, or changed since: then it is seen again.
+        Err(kube::Error::Api(answer)) if answer.code == 404 || answer.code == 409 => {}
+        Err(error) => warn!(profile = name, %error, "cannot write the status of a profile"),
+    }
+}
+
+fn status_of(seen: &Observed, current: &ProfileStatus) -> ProfileStatus {
+    let generation = seen.object.metadata.generation;
+    let (status, reason, revision, adds) = match &seen.entry {
+        Entry::Ready(profile) => ("True", "Accepted", Some(profile.revision.clone()), Some(profile.adds())),
+        Entry::Invalid(_) => ("False", "Invalid", None, None),
+    };
+    let findings: Vec<String> = seen
+        .findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Error || matches!(seen.entry, Entry::Ready(_)))
+        .map(ToString::to_string)
+        .collect();
+    let message =
+        if findings.is_empty() { "the profile can be injected".to_owned() } else { findings.join("; ") };
+    let before = current.conditions.iter().find(|condition| condition.type_ == ACCEPTED);
+    let last_transition_time = before
+        .filter(|condition| condition.status == status)
+        .map_or_else(|| Time(now()), |condition| condition.last_transition_time.clone());
+    let accepted = Condition {
+        type_: ACCEPTED.to_owned(),
+        status: status.to_owned(),
+        reason: reason.to_owned(),
+        message,
+        observed_generation: generation,
+        last_transition_time,
+    };
+    // Whether a Mandatory profile is enforced is for the replica to say that writes its webhook entries.
+    let others = current
+        .conditions
+        .iter()
+        .filter(|condition| condition.type_ == ENFORCED && seen.entry.is_mandatory());
+    let conditions = [accepted].into_iter().chain(others.cloned()).collect();
+    ProfileStatus { observed_generation: generation, revision, adds, conditions }
+}
+
+/// In whole seconds, as the API server stores it.
+pub(super) fn now() -> Timestamp {
+    Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default()
+}
