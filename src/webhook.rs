@@ -11,7 +11,7 @@ mod router;
 mod validate;
 mod verify;
 
-pub use decide::{Entry, Lookup};
+pub use decide::{Entry, Looking, Lookup, LookupError};
 pub use listener::{Limits, Listener};
 pub use mutate::{Reply, answer};
 pub use router::{State, metrics_router, router};

@@ -67,7 +67,7 @@ pub(super) async fn verify(state: &State, profile: String, body: &Bytes) -> Resp
         };
         match verdict {
             Ok(verdict) => break verdict,
-            Err(Undecided::Look(look)) => known.look(look).await,
+            Err(Undecided::Look(look)) => known.look(&request.uid, look).await,
             Err(Undecided::UnknownNamespace) => {
                 let message = format!(
                     "namespace {namespace:?} is not known yet, and the API server does not say in time what its labels are"
@@ -96,7 +96,7 @@ fn answer(request: &Review<'_>, verdict: Result<(), Reason>, code: &'static str)
         Ok(()) => Answer::allowed(&request.uid),
         Err(reason) => Answer::denied(&request.uid, StatusCode::FORBIDDEN, format!("{reason} [{code}]")),
     };
-    answer.with_audit("reason", code.to_owned())
+    answer.with_audit("reason", code.to_owned()).with_audit("uid", request.uid.to_string())
 }
 
 fn asked<'a>(request: &Review<'a>) -> Result<Asked<'a>, String> {

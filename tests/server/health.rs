@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, StatusCode};
+use axum::http::{Request, StatusCode, header};
 use outrigger::webhook::{metrics_router, router};
 use serde_json::json;
 
@@ -24,6 +24,9 @@ async fn health_and_metrics() {
     assert_eq!(send(&routes, get("/readyz")).await.0, StatusCode::OK);
     answer(&routes, "/mutate", &review("shop", &pod(&json!({})))).await;
     let (_, text) = send(&metrics, get("/metrics")).await;
+    assert!(!text.contains("# EOF") && text.contains("# TYPE outrigger_build_info gauge"), "{text}");
+    let open = Request::get("/metrics").header(header::ACCEPT, "application/openmetrics-text;version=1.0.0");
+    let (_, text) = send(&metrics, open.body(Body::empty()).unwrap()).await;
     for line in [
         "outrigger_admission_requests_total{webhook=\"mutate\",outcome=\"injected\",reason=\"Injected\"} 1",
         "outrigger_profile_injections_total{profile=\"log-shipper\"} 1",

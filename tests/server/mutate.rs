@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use outrigger::cluster::Snapshot;
+use outrigger::telemetry::Format;
 use outrigger::webhook::router;
 use serde_json::json;
 
@@ -16,7 +17,10 @@ async fn a_pod_is_injected() {
     for path in ["/mutate", "/mutate/namespace"] {
         let response = answer(&router, path, &review("shop", &pod)).await;
         assert_eq!(patched(&pod, &response)["spec"]["initContainers"][0]["name"], "log-shipper");
-        assert_eq!(response["auditAnnotations"], json!({ "outcome": "injected", "reason": "Injected" }));
+        assert_eq!(
+            response["auditAnnotations"],
+            json!({ "outcome": "injected", "reason": "Injected", "uid": "8b1f" })
+        );
     }
 }
 
@@ -106,9 +110,14 @@ async fn only_creations_are_decided() {
 
 #[tokio::test]
 async fn a_panic_answers_its_own_request_only() {
-    let router = router(state());
+    let state = state();
+    let router = router(state.clone());
     let (status, message) = post(&router, "/mutate", review("panics", &pod(&json!({}))).to_string()).await;
     assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
     assert!(message.contains("by a fault of Outrigger's"), "{message}");
+    let text = state.metrics.encode(Format::Plain).unwrap();
+    let counted =
+        "outrigger_admission_requests_total{webhook=\"mutate\",outcome=\"errored\",reason=\"Panicked\"} 1";
+    assert!(text.contains(counted), "{text}");
     assert_eq!(answer(&router, "/mutate", &review("shop", &pod(&json!({})))).await["allowed"], true);
 }

@@ -10,7 +10,6 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use base64::Engine as _;
 use futures::FutureExt as _;
-use futures::future::BoxFuture;
 use http_body_util::BodyExt as _;
 use outrigger::api::Scope;
 use outrigger::cluster::Snapshot;
@@ -18,7 +17,7 @@ use outrigger::engine::{Namespace, Settings};
 use outrigger::profiles::{Entry, ProfileSet};
 use outrigger::supervise::Health;
 use outrigger::telemetry::Metrics;
-use outrigger::webhook::{Lookup, State};
+use outrigger::webhook::{Looking, Lookup, State};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
@@ -30,7 +29,7 @@ struct FixedLookup {
 }
 
 impl Lookup for FixedLookup {
-    fn namespace<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Option<Namespace>> {
+    fn namespace<'a>(&'a self, name: &'a str) -> Looking<'a, Option<Namespace>> {
         async move {
             assert_ne!(name, "panics", "a fault made on purpose");
             match name {
@@ -38,14 +37,14 @@ impl Lookup for FixedLookup {
                 "hangs" => std::future::pending().await,
                 _ => {}
             }
-            self.namespaces.get(name).cloned()
+            Ok(self.namespaces.get(name).cloned())
         }
         .boxed()
     }
 
-    fn profiles<'a>(&'a self, _: &'a str, name: &'a str) -> BoxFuture<'a, Vec<(Option<String>, Entry)>> {
-        async move { self.profiles.get(name).map(|entry| (None, entry.clone())).into_iter().collect() }
-            .boxed()
+    fn profiles<'a>(&'a self, _: &'a str, name: &'a str) -> Looking<'a, Vec<(Option<String>, Entry)>> {
+        let found = self.profiles.get(name).map(|entry| (None, entry.clone())).into_iter().collect();
+        futures::future::ready(Ok(found)).boxed()
     }
 }
 
