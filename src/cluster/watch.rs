@@ -80,7 +80,7 @@ pub fn watch(
                 state.apply(change, &observed);
             }
             if state.is_complete() {
-                let next = state.snapshot();
+                let next = state.snapshot(&snapshot.load());
                 state.count(&metrics);
                 snapshot.store(Arc::new(next));
                 health.ready(PART);
@@ -214,6 +214,8 @@ struct Known {
     namespaces: Listed<Arc<Namespace>>,
     cluster: Listed<Entry>,
     namespaced: Listed<Entry>,
+    /// Whether the last snapshot has other profiles.
+    other_profiles: bool,
 }
 
 impl Known {
@@ -224,6 +226,7 @@ impl Known {
                 ((String::new(), namespace.name.clone()), Arc::new(namespace))
             })),
             Change::Profile(scope, event) => {
+                self.other_profiles = true;
                 let mut seen = None;
                 let live = matches!(event, Event::Apply(_) | Event::InitApply(_));
                 let event = map(event, |object: DynamicObject| {
@@ -253,7 +256,21 @@ impl Known {
         self.namespaces.complete && self.cluster.complete && self.namespaced.complete
     }
 
-    fn snapshot(&self) -> Snapshot {
+    fn snapshot(&mut self, last: &Snapshot) -> Snapshot {
+        let profiles = if std::mem::take(&mut self.other_profiles) {
+            let mut profiles = self.profiles();
+            profiles.remember_changed(&last.profiles);
+            Arc::new(profiles)
+        } else {
+            Arc::clone(&last.profiles)
+        };
+        let namespaces = self.namespaces.current.iter();
+        let namespaces: HashMap<String, Arc<Namespace>> =
+            namespaces.map(|((_, name), namespace)| (name.clone(), Arc::clone(namespace))).collect();
+        Snapshot { profiles, namespaces }
+    }
+
+    fn profiles(&self) -> ProfileSet {
         let mut profiles = ProfileSet::default();
         for ((_, name), entry) in &self.cluster.current {
             profiles.insert(None, name, entry.clone());
@@ -261,13 +278,7 @@ impl Known {
         for ((namespace, name), entry) in &self.namespaced.current {
             profiles.insert(Some(namespace), name, entry.clone());
         }
-        let namespaces: HashMap<String, Arc<Namespace>> = self
-            .namespaces
-            .current
-            .iter()
-            .map(|((_, name), namespace)| (name.clone(), Arc::clone(namespace)))
-            .collect();
-        Snapshot { profiles: Arc::new(profiles), namespaces }
+        profiles
     }
 
     fn count(&self, metrics: &Metrics) {

@@ -80,6 +80,10 @@ impl Entry {
         }
     }
 
+    fn is_revision(&self, revision: &str) -> bool {
+        matches!(self, Self::Ready(profile) if profile.revision == revision)
+    }
+
     /// Whether no pod that it matches can do without it.
     pub fn is_mandatory(&self) -> bool {
         match self {
@@ -171,6 +175,21 @@ impl ProfileSet {
     /// before the change.
     pub fn remember(&mut self, earlier: Arc<Profile>) {
         self.cluster.earlier.insert(earlier.name.to_string(), earlier);
+    }
+
+    /// Remembers what was changed since `last`, and what that remembered of the others.
+    pub fn remember_changed(&mut self, last: &Self) {
+        for (name, entry) in &self.cluster.entries {
+            let earlier = match last.cluster.entries.get(name) {
+                Some(Entry::Ready(known)) if known.mandatory && !entry.is_revision(&known.revision) => {
+                    Some(known)
+                }
+                _ => last.cluster.earlier.get(name),
+            };
+            if let Some(earlier) = earlier {
+                self.cluster.earlier.insert(name.clone(), Arc::clone(earlier));
+            }
+        }
     }
 
     /// A cluster's profile at a revision that is not the present one, where it is remembered.

@@ -109,6 +109,8 @@ pub(super) struct Known<'s> {
     /// The snapshot's profiles with those that live looks found.
     profiles: Option<ProfileSet>,
     looked_up: Vec<String>,
+    /// Profiles of which nothing is known, since the look at them failed.
+    missed: Vec<String>,
 }
 
 /// What a live look at the namespace brought.
@@ -127,6 +129,29 @@ pub(super) enum Undecided {
     /// It is an error and not a skipped pod: the webhook's failure policy says what becomes of the pod, and
     /// with Fail none slips in without its sidecars.
     UnknownNamespace,
+    /// The same of the Mandatory profile whose entry called.
+    UnknownProfile(String),
+}
+
+impl Undecided {
+    /// What nobody can say; `None` where it can still be looked up.
+    pub(super) fn message(&self, namespace: &str) -> Option<(&'static str, String)> {
+        match self {
+            Self::Look(_) => None,
+            Self::UnknownNamespace => Some((
+                "UnknownNamespace",
+                format!(
+                    "namespace {namespace:?} is not known yet, and the API server does not say in time what its labels are"
+                ),
+            )),
+            Self::UnknownProfile(name) => Some((
+                "UnknownProfile",
+                format!(
+                    "the mandatory profile {name:?} is not known yet, and the API server does not say in time what it is"
+                ),
+            )),
+        }
+    }
 }
 
 /// What has to be looked up.
@@ -140,8 +165,9 @@ pub(super) enum Look {
 impl<'s> Known<'s> {
     pub(super) fn new(state: &'s State, entry: Entry) -> Self {
         let snapshot = state.snapshot.load_full();
-        let (started, looked_up) = (Instant::now(), Vec::new());
-        Self { state, started, entry, snapshot, namespace: Looked::NotYet, profiles: None, looked_up }
+        let (started, namespace) = (Instant::now(), Looked::NotYet);
+        let (profiles, looked_up, missed) = (None, Vec::new(), Vec::new());
+        Self { state, started, entry, snapshot, namespace, profiles, looked_up, missed }
     }
 
     /// Runs the engine.
@@ -216,10 +242,14 @@ impl<'s> Known<'s> {
                 .profiles()
                 .find_in(Scope::Cluster, name, profile)
                 .is_some_and(profiles::Entry::is_mandatory)
-            && self.may_look_up(profile)
         {
-            let (namespace, name) = (name.to_owned(), profile.clone());
-            return Err(Undecided::Look(Look::Profile { namespace, name }));
+            if self.may_look_up(profile) {
+                let (namespace, name) = (name.to_owned(), profile.clone());
+                return Err(Undecided::Look(Look::Profile { namespace, name }));
+            }
+            if self.missed.contains(profile) {
+                return Err(Undecided::UnknownProfile(profile.clone()));
+            }
         }
         match &self.namespace {
             Looked::NotYet => {
@@ -259,6 +289,7 @@ impl<'s> Known<'s> {
                 let found = self.in_time(self.state.lookup.profiles(&namespace, &name)).await;
                 let found = found.unwrap_or_else(|error| {
                     warn!(uid, namespace, profile = name, %error, "a live look at a profile failed");
+                    self.missed.push(name.clone());
                     Vec::new()
                 });
                 for (scope, entry) in found {

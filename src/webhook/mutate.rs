@@ -69,13 +69,10 @@ fn reply(known: &Known<'_>, body: &[u8]) -> Result<Reply, (String, Look)> {
     let decision = match known.decide(&request.namespace, pod) {
         Ok(decision) => decision,
         Err(Undecided::Look(look)) => return Err((request.uid.into_owned(), look)),
-        Err(Undecided::UnknownNamespace) => {
-            let namespace = &request.namespace;
-            let message = format!(
-                "namespace {namespace:?} is not known yet, and the API server does not say in time what its labels are"
-            );
+        Err(unknown) => {
+            let (code, message) = unknown.message(&request.namespace).unwrap_or_default();
             warn!(uid = %request.uid, error = message, "cannot decide");
-            observe(known, &Verdict::errored("mutate", "UnknownNamespace"));
+            observe(known, &Verdict::errored("mutate", code));
             return Ok(Reply::text(StatusCode::SERVICE_UNAVAILABLE, message));
         }
     };

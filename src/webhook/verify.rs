@@ -65,17 +65,17 @@ pub(super) async fn verify(state: &State, profile: String, body: &Bytes) -> Resp
             Asked::Entered { verb, container } => known.verify_entry(namespace, (verb, container)),
             Asked::Nothing => Ok(Ok(())),
         };
-        match verdict {
+        let undecided = match verdict {
             Ok(verdict) => break verdict,
-            Err(Undecided::Look(look)) => known.look(&request.uid, look).await,
-            Err(Undecided::UnknownNamespace) => {
-                let message = format!(
-                    "namespace {namespace:?} is not known yet, and the API server does not say in time what its labels are"
-                );
-                warn!(uid = %request.uid, error = message, "cannot verify");
-                observe(&Verdict::errored("verify", "UnknownNamespace"), &known);
-                return (StatusCode::SERVICE_UNAVAILABLE, message).into_response();
-            }
+            Err(undecided) => undecided,
+        };
+        if let Some((code, message)) = undecided.message(namespace) {
+            warn!(uid = %request.uid, error = message, "cannot verify");
+            observe(&Verdict::errored("verify", code), &known);
+            return (StatusCode::SERVICE_UNAVAILABLE, message).into_response();
+        }
+        if let Undecided::Look(look) = undecided {
+            known.look(&request.uid, look).await;
         }
     };
     let (outcome, code) = match &verdict {

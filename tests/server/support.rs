@@ -17,7 +17,7 @@ use outrigger::engine::{Namespace, Settings};
 use outrigger::profiles::{Entry, ProfileSet};
 use outrigger::supervise::Health;
 use outrigger::telemetry::Metrics;
-use outrigger::webhook::{Looking, Lookup, State};
+use outrigger::webhook::{Looking, Lookup, LookupError, State};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
@@ -43,6 +43,9 @@ impl Lookup for FixedLookup {
     }
 
     fn profiles<'a>(&'a self, _: &'a str, name: &'a str) -> Looking<'a, Vec<(Option<String>, Entry)>> {
+        if name == "silent" {
+            return futures::future::ready(Err(LookupError("nobody answers".to_owned()))).boxed();
+        }
         let found = self.profiles.get(name).map(|entry| (None, entry.clone())).into_iter().collect();
         futures::future::ready(Ok(found)).boxed()
     }

@@ -107,6 +107,17 @@ async fn an_entry_of_a_profile_that_is_not_known_is_looked_up_and_else_lets_pods
     assert_eq!(response["allowed"], true, "{response}");
 }
 
+/// With nobody to ask, a pod must not get past a profile that may well be mandatory.
+#[tokio::test]
+async fn an_entry_of_a_profile_that_nobody_tells_of_is_an_error_and_not_a_skip() {
+    for path in ["/mutate/mandatory/silent", "/verify/silent"] {
+        let body = review("vault", &pod(&json!({}))).to_string();
+        let (status, message) = post(&guarded(), path, body).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{message}");
+        assert!(message.contains("the mandatory profile \"silent\" is not known yet"), "{message}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_no_review_of_a_pod_is_refused() {
     let router = guarded();

@@ -104,14 +104,14 @@ async fn one_writes_and_hands_over_when_it_stops() {
     let mut second = replica(&server, "second");
     assert_eq!(watched(&first, &second, Duration::from_mins(1)).await, [true, false]);
     assert_eq!(server.spec()["holderIdentity"], "first");
-    assert!(first.metrics.encode().unwrap().contains("outrigger_writer 1"));
+    assert!(first.metrics.encode(crate::telemetry::Format::Plain).unwrap().contains("outrigger_writer 1"));
 
     first.stop.cancel();
     tokio::time::timeout(2 * LOOK, second.leadership.changed()).await.unwrap();
     assert!(second.leadership.is_held());
     assert!(!first.leadership.is_held());
     first.task.await.unwrap().unwrap();
-    assert!(first.metrics.encode().unwrap().contains("outrigger_writer 0"));
+    assert!(first.metrics.encode(crate::telemetry::Format::Plain).unwrap().contains("outrigger_writer 0"));
     assert_eq!(server.spec()["holderIdentity"], "second");
     assert_eq!(server.spec()["leaseTransitions"], 2);
 

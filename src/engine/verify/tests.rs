@@ -149,9 +149,12 @@ fn a_pod_of_the_revision_before_is_accepted_where_that_is_remembered() {
     let mut after = profiles(&changed);
     let refused = check(&pod, &after).unwrap_err();
     assert_eq!(refused.code(), "MandatoryIncomplete");
-    let Some(Entry::Ready(earlier)) = before.find("shop", "guard") else { unreachable!() };
-    after.remember(std::sync::Arc::clone(earlier));
+    after.remember_changed(&before);
     check(&pod, &after).unwrap();
+    // A further look at the cluster does not forget it.
+    let mut later = profiles(&changed);
+    later.remember_changed(&after);
+    check(&pod, &later).unwrap();
 }
 
 #[test]
