@@ -1,0 +1,62 @@
+//! What a body may be, and how long it may take.
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
+use outrigger::webhook::router;
+use serde_json::json;
+
+use crate::support::{post, send, state};
+
+#[tokio::test]
+async fn a_body_that_is_no_review_is_a_4xx_that_says_why() {
+    let router = router(state());
+    let deployment = json!({ "apiVersion": "apps/v1", "kind": "Deployment" });
+    let empty = json!({ "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview" });
+    for (body, part) in [
+        (String::new(), "not an AdmissionReview in JSON"),
+        ("{".to_owned(), "line 1 column"),
+        ("[]".to_owned(), "not an AdmissionReview in JSON"),
+        (deployment.to_string(), "\"apps/v1\" \"Deployment\""),
+        (empty.to_string(), "no request"),
+        ("[".repeat(100_000), "not an AdmissionReview in JSON"),
+    ] {
+        for path in ["/mutate", "/mutate/pod", "/validate"] {
+            let (status, message) = post(&router, path, body.clone()).await;
+            assert_eq!(status, StatusCode::BAD_REQUEST, "{message}");
+            assert!(message.contains(part), "{message}");
+        }
+    }
+    let text =
+        Request::post("/mutate").header(header::CONTENT_TYPE, "text/plain").body(Body::from("{}")).unwrap();
+    assert_eq!(send(&router, text).await.0, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(
+        send(&router, Request::get("/mutate").body(Body::empty()).unwrap()).await.0,
+        StatusCode::METHOD_NOT_ALLOWED
+    );
+    assert_eq!(post(&router, "/elsewhere", "{}").await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_body_is_bounded_whether_or_not_it_says_its_length() {
+    let router = router(state());
+    let large = vec![b' '; 8 << 20];
+    let (status, message) = post(&router, "/mutate", large.clone()).await;
+    assert_eq!(
+        (status, message.as_str()),
+        (StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 7340032 bytes\n")
+    );
+    let chunks =
+        large.chunks(1 << 16).map(|chunk| Ok::<_, std::io::Error>(chunk.to_vec())).collect::<Vec<_>>();
+    let (status, _) = post(&router, "/mutate", Body::from_stream(futures::stream::iter(chunks))).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let stalled = Body::from_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+    let (status, message) = post(&router(state()), "/mutate", stalled).await;
+    assert_eq!(
+        (status, message.as_str()),
+        (StatusCode::REQUEST_TIMEOUT, "the body did not come within 3 s\n")
+    );
+}

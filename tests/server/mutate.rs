@@ -1,0 +1,114 @@
+//! Reviews of pods.
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use outrigger::cluster::Snapshot;
+use outrigger::webhook::router;
+use serde_json::json;
+
+use crate::support::{answer, namespace, patched, pod, post, review, state};
+
+#[tokio::test]
+async fn a_pod_is_injected() {
+    let router = router(state());
+    let pod = pod(&json!({}));
+    for path in ["/mutate", "/mutate/namespace"] {
+        let response = answer(&router, path, &review("shop", &pod)).await;
+        assert_eq!(patched(&pod, &response)["spec"]["initContainers"][0]["name"], "log-shipper");
+        assert_eq!(response["auditAnnotations"], json!({ "outcome": "injected", "reason": "Injected" }));
+    }
+}
+
+#[tokio::test]
+async fn a_skipped_pod_gets_neither_patch_nor_patch_type() {
+    let pod = json!({ "metadata": { "labels": { "outrigger.dev/inject": "disabled" } }, "spec": { "containers": [] } });
+    let response = answer(&router(state()), "/mutate", &review("shop", &pod)).await;
+    assert_eq!(response["allowed"], true);
+    assert!(
+        response.get("patch").is_none()
+            && response.get("patchType").is_none()
+            && response.get("status").is_none()
+    );
+}
+
+#[tokio::test]
+async fn a_denial_says_what_was_meant() {
+    let pod = pod(&json!({ "outrigger.dev/profiles": "log-shiper" }));
+    let response = answer(&router(state()), "/mutate/namespace", &review("shop", &pod)).await;
+    assert_eq!(response["allowed"], false);
+    assert_eq!(response["status"]["code"], 403);
+    assert_eq!(
+        response["status"]["message"],
+        "profile \"log-shiper\" (annotation outrigger.dev/profiles on the pod) does not exist in namespace \"shop\"; did you mean \"log-shipper\"? [ProfileNotFound]"
+    );
+}
+
+#[tokio::test]
+async fn what_the_snapshot_does_not_hold_yet_is_looked_up() {
+    let router = router(state());
+    let plain = pod(&json!({}));
+    // A namespace that is not known, and one whose labels contradict the entry that called.
+    for name in ["new", "stale"] {
+        let response = answer(&router, "/mutate/namespace", &review(name, &plain)).await;
+        assert_eq!(patched(&plain, &response)["spec"]["initContainers"][0]["name"], "log-shipper", "{name}");
+    }
+    let chooses = pod(&json!({ "outrigger.dev/profiles": "fresh,fresher" }));
+    let response = answer(&router, "/mutate/namespace", &review("shop", &chooses)).await;
+    assert_eq!(patched(&chooses, &response)["spec"]["initContainers"].as_array().unwrap().len(), 2);
+}
+
+/// With the failure policy Fail no pod may slip in because nobody could say whether its namespace is enabled.
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_nobody_knows_is_an_error_and_not_a_skip() {
+    let state = state();
+    // Known without the label, which the entry that calls contradicts, and gone when looked at live.
+    let mut snapshot = Snapshot::clone(&state.snapshot.load());
+    snapshot.namespaces.insert("gone".to_owned(), Arc::new(namespace("gone", None, "log-shipper")));
+    state.snapshot.store(Arc::new(snapshot));
+    let router = router(state);
+    for name in ["never-heard-of", "gone", "hangs"] {
+        let body = review(name, &pod(&json!({}))).to_string();
+        let (status, message) = post(&router, "/mutate/namespace", body).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{message}");
+        assert!(message.contains(&format!("namespace {name:?} is not known yet")), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_in_a_review_is_a_denial_with_its_uid() {
+    let router = router(state());
+    let deep = format!("{}1{}", "[".repeat(500), "]".repeat(500));
+    let deep = review("shop", &json!("DEEP")).to_string().replace("\"DEEP\"", &deep);
+    let (_, body) = post(&router, "/mutate", deep).await;
+    assert!(
+        body.contains("\"allowed\":false") && body.contains("8b1f") && body.contains("recursion limit"),
+        "{body}"
+    );
+
+    let mut other = review("shop", &pod(&json!({})));
+    other["request"]["kind"] = json!({ "group": "apps", "version": "v1", "kind": "Deployment" });
+    let response = answer(&router, "/mutate", &other).await;
+    assert_eq!(response["status"]["code"], 400);
+    assert!(response["status"]["message"].as_str().unwrap().contains("apps/v1 Deployment"));
+
+    let response = answer(&router, "/mutate", &review("shop", &json!({ "metadata": [] }))).await;
+    assert!(response["status"]["message"].as_str().unwrap().contains("the pod's metadata is malformed"));
+}
+
+#[tokio::test]
+async fn only_creations_are_decided() {
+    let mut update = review("shop", &pod(&json!({ "outrigger.dev/profiles": "no-such" })));
+    update["request"]["operation"] = json!("UPDATE");
+    let response = answer(&router(state()), "/mutate", &update).await;
+    assert_eq!((&response["allowed"], response.get("patch")), (&json!(true), None));
+}
+
+#[tokio::test]
+async fn a_panic_answers_its_own_request_only() {
+    let router = router(state());
+    let (status, message) = post(&router, "/mutate", review("panics", &pod(&json!({}))).to_string()).await;
+    assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(message.contains("by a fault of Outrigger's"), "{message}");
+    assert_eq!(answer(&router, "/mutate", &review("shop", &pod(&json!({})))).await["allowed"], true);
+}

@@ -1,0 +1,122 @@
+//! The server as a process, without a cluster.
+
+use std::time::Duration;
+
+use http_body_util::BodyExt as _;
+use hyper_util::rt::TokioIo;
+use outrigger::certificates::Material;
+use serde_json::{Value, json};
+
+use crate::running::{connect, material, request};
+use crate::support::{patched, pod};
+
+/// The server as a process, without a cluster.
+struct Standalone {
+    child: std::process::Child,
+    address: std::net::SocketAddr,
+}
+
+impl Drop for Standalone {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn standalone(folder: &std::path::Path) -> Standalone {
+    use std::io::BufRead as _;
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_outrigger"))
+        .args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--metrics-listen",
+            "127.0.0.1:0",
+            "--profiles",
+            "profiles",
+        ])
+        .args(["--tls-cert", "tls.crt", "--tls-key", "tls.key", "--log-format", "json"])
+        .current_dir(folder)
+        .env_remove("KUBECONFIG")
+        .env_remove("POD_NAMESPACE")
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = std::io::BufReader::new(child.stderr.take().unwrap()).lines();
+    let address = said.by_ref().find_map(|line| {
+        let line: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        line["listen"].as_str().map(|address| address.parse().unwrap())
+    });
+    // A pipe that nobody reads would stop the server.
+    std::thread::spawn(move || said.for_each(drop));
+    Standalone { child, address: address.expect("the server says where it listens") }
+}
+
+#[tokio::test]
+async fn it_serves_files_without_a_cluster_and_follows_their_changes() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("standalone");
+    drop(std::fs::remove_dir_all(&folder));
+    std::fs::create_dir_all(folder.join("profiles")).unwrap();
+    let put = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
+    let certify = |material: &Material| {
+        put("tls.key", &material.key);
+        put("tls.crt", &material.certificate);
+    };
+    let profile = |image: &str| {
+        json!({
+            "apiVersion": "outrigger.dev/v1alpha1", "kind": "ClusterSidecarProfile",
+            "metadata": { "name": "proxy" },
+            "spec": { "template": { "spec": { "initContainers": [
+                { "name": "proxy", "image": image, "restartPolicy": "Always" },
+            ] } } },
+        })
+        .to_string()
+    };
+    let namespace = "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: shop\n  labels: {outrigger.dev/inject: enabled}\n  annotations: {outrigger.dev/profiles: proxy}\n";
+    let first = material();
+    certify(&first);
+    put("profiles/namespace.yaml", namespace);
+    put("profiles/proxy.json", &profile("proxy:1"));
+    let server = standalone(&folder);
+
+    let ask = async |authority: &str, namespace: &str| -> Option<Value> {
+        let stream = connect(server.address, authority, b"http/1.1").await.ok()?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        let answer = sender.send_request(request(namespace)).await.unwrap();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        let answer: Value = serde_json::from_slice(&body).unwrap();
+        let response = &answer["response"];
+        assert_eq!(response["allowed"], true, "{response}");
+        if response["patch"].is_null() {
+            Some(Value::Null)
+        } else {
+            Some(patched(&pod(&json!({})), response))
+        }
+    };
+    let image = |pod: &Value| pod["spec"]["initContainers"][0]["image"].as_str().map(str::to_owned);
+    let eventually = async |authority: &str, wanted: &str| {
+        for _ in 0..300 {
+            if let Some(pod) = ask(authority, "shop").await
+                && image(&pod).as_deref() == Some(wanted)
+            {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("{wanted} was not injected in time");
+    };
+    eventually(&first.authority, "proxy:1").await;
+    // No file holds it, so nobody enabled it.
+    assert_eq!(image(&ask(&first.authority, "elsewhere").await.unwrap()), None);
+
+    put("profiles/proxy.json", &profile("proxy:2"));
+    eventually(&first.authority, "proxy:2").await;
+    put("profiles/proxy.json", "{ half of a cha");
+    let second = material();
+    certify(&second);
+    eventually(&second.authority, "proxy:2").await;
+    assert!(ask(&first.authority, "shop").await.is_none(), "the old certificate is still served");
+}

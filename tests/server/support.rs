@@ -1,0 +1,137 @@
+//! What the tests of the server share: a small cluster's state, reviews, and calls to a router.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
+use base64::Engine as _;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use http_body_util::BodyExt as _;
+use outrigger::api::Scope;
+use outrigger::cluster::Snapshot;
+use outrigger::engine::{Namespace, Settings};
+use outrigger::profiles::{Entry, ProfileSet};
+use outrigger::supervise::Health;
+use outrigger::telemetry::Metrics;
+use outrigger::webhook::{Lookup, State};
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+/// What a live look finds; one namespace makes it panic.
+#[derive(Default)]
+struct FixedLookup {
+    namespaces: HashMap<String, Namespace>,
+    profiles: HashMap<String, Entry>,
+}
+
+impl Lookup for FixedLookup {
+    fn namespace<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Option<Namespace>> {
+        async move {
+            assert_ne!(name, "panics", "a fault made on purpose");
+            match name {
+                "slow" => tokio::time::sleep(Duration::from_secs(1)).await,
+                "hangs" => std::future::pending().await,
+                _ => {}
+            }
+            self.namespaces.get(name).cloned()
+        }
+        .boxed()
+    }
+
+    fn profiles<'a>(&'a self, _: &'a str, name: &'a str) -> BoxFuture<'a, Vec<(Option<String>, Entry)>> {
+        async move { self.profiles.get(name).map(|entry| (None, entry.clone())).into_iter().collect() }
+            .boxed()
+    }
+}
+
+pub(crate) fn profile(name: &str) -> Entry {
+    let spec = json!({ "template": { "spec": { "initContainers": [
+        { "name": name, "image": format!("registry.example/{name}:1"), "restartPolicy": "Always" },
+    ] } } });
+    Entry::new(name, Scope::Cluster, &serde_json::from_value(spec).unwrap()).0
+}
+
+pub(crate) fn namespace(name: &str, inject: Option<&str>, profiles: &str) -> Namespace {
+    Namespace {
+        name: name.to_owned(),
+        labels: inject
+            .map(|value| ("outrigger.dev/inject".to_owned(), value.to_owned()))
+            .into_iter()
+            .collect(),
+        annotations: [("outrigger.dev/profiles".to_owned(), profiles.to_owned())].into(),
+    }
+}
+
+pub(crate) fn state() -> State {
+    let mut profiles = ProfileSet::default();
+    profiles.insert(None, "log-shipper", profile("log-shipper"));
+    let known = [namespace("shop", Some("enabled"), "log-shipper"), namespace("stale", None, "log-shipper")];
+    let namespaces =
+        known.into_iter().map(|namespace| (namespace.name.clone(), Arc::new(namespace))).collect();
+    let lookup = FixedLookup {
+        namespaces: [
+            ("new".to_owned(), namespace("new", Some("enabled"), "log-shipper")),
+            ("slow".to_owned(), namespace("slow", Some("enabled"), "log-shipper")),
+            ("stale".to_owned(), namespace("stale", Some("enabled"), "log-shipper")),
+        ]
+        .into(),
+        profiles: [("fresh".to_owned(), profile("fresh")), ("fresher".to_owned(), profile("fresher"))].into(),
+    };
+    State {
+        snapshot: Arc::new(ArcSwap::from_pointee(Snapshot { profiles: Arc::new(profiles), namespaces })),
+        lookup: Arc::new(lookup),
+        settings: Arc::new(Settings::default()),
+        metrics: Arc::new(Metrics::default()),
+        health: Health::default(),
+    }
+}
+
+pub(crate) fn review(namespace: &str, object: &Value) -> Value {
+    json!({ "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+        "uid": "8b1f", "kind": { "group": "", "version": "v1", "kind": "Pod" }, "namespace": namespace,
+        "operation": "CREATE", "object": object, "oldObject": null, "dryRun": false,
+    } })
+}
+
+pub(crate) fn pod(annotations: &Value) -> Value {
+    json!({ "metadata": { "generateName": "web-", "annotations": annotations }, "spec": { "containers": [{ "name": "app", "image": "web:1" }] } })
+}
+
+pub(crate) async fn post(router: &Router, path: &str, body: impl Into<Body>) -> (StatusCode, String) {
+    let request =
+        Request::post(path).header(header::CONTENT_TYPE, "application/json").body(body.into()).unwrap();
+    send(router, request).await
+}
+
+pub(crate) async fn send(router: &Router, request: Request<Body>) -> (StatusCode, String) {
+    let response = router.clone().oneshot(request).await.unwrap();
+    let status = response.status();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+pub(crate) async fn answer(router: &Router, path: &str, review: &Value) -> Value {
+    let (status, body) = post(router, path, review.to_string()).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    let answer: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(answer["apiVersion"], "admission.k8s.io/v1");
+    assert_eq!(answer["kind"], "AdmissionReview");
+    assert_eq!(answer["response"]["uid"], review["request"]["uid"]);
+    answer["response"].clone()
+}
+
+pub(crate) fn patched(pod: &Value, response: &Value) -> Value {
+    assert_eq!(response["allowed"], true, "{response}");
+    assert_eq!(response["patchType"], "JSONPatch");
+    let patch =
+        base64::engine::general_purpose::STANDARD.decode(response["patch"].as_str().unwrap()).unwrap();
+    let mut pod = pod.clone();
+    let patch: json_patch::Patch = serde_json::from_slice(&patch).unwrap();
+    json_patch::patch(&mut pod, &patch).unwrap();
+    pod
+}
