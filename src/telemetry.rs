@@ -1,5 +1,7 @@
 //! Logs and metrics. Neither ever holds a review's body or a pod's environment.
 
+mod load;
+
 use std::io::IsTerminal as _;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -14,6 +16,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use tracing_subscriber::EnvFilter;
+
+pub use load::{Load, Shed};
 
 use crate::engine::Decision;
 
@@ -99,6 +103,8 @@ pub struct Metrics {
     certificate_expiry: Family<OfCertificate, Gauge<f64, AtomicU64>>,
     profiles: Family<OfState, Gauge>,
     namespaces: Gauge,
+    /// What the webhook has to carry.
+    pub load: Load,
 }
 
 impl Default for Metrics {
@@ -138,7 +144,9 @@ impl Default for Metrics {
         );
         registry.register("profiles", "Profiles known, by whether they can be injected.", profiles.clone());
         registry.register("namespaces", "Namespaces known.", namespaces.clone());
-        Self { registry, requests, durations, injections, certificate_expiry, profiles, namespaces }
+        let load = Load::default();
+        load.register(&mut registry);
+        Self { registry, requests, durations, injections, certificate_expiry, profiles, namespaces, load }
     }
 }
 

@@ -48,6 +48,8 @@ pub trait Lookup: Send + Sync {
 
 /// How long live looks may take for one review, well below the webhook's own timeout of 5 s.
 const LOOKUP_LIMIT: Duration = Duration::from_millis(1500);
+/// What is left for the answer after them.
+const ANSWER: Duration = Duration::from_millis(50);
 /// How many unknown names one pod may have looked up.
 const MOST_LOOKUPS: usize = 8;
 
@@ -55,6 +57,8 @@ const MOST_LOOKUPS: usize = 8;
 pub(super) struct Known<'s> {
     pub(super) state: &'s State,
     pub(super) started: Instant,
+    /// When live looks have to end.
+    deadline: Instant,
     entry: Entry,
     snapshot: Arc<Snapshot>,
     namespace: Looked,
@@ -93,7 +97,23 @@ impl<'s> Known<'s> {
     pub(super) fn new(state: &'s State, entry: Entry) -> Self {
         let snapshot = state.snapshot.load_full();
         let (started, looked_up) = (Instant::now(), Vec::new());
-        Self { state, started, entry, snapshot, namespace: Looked::NotYet, profiles: None, looked_up }
+        let deadline = started + LOOKUP_LIMIT;
+        Self {
+            state,
+            started,
+            deadline,
+            entry,
+            snapshot,
+            namespace: Looked::NotYet,
+            profiles: None,
+            looked_up,
+        }
+    }
+
+    /// Leaves time for an answer before the request's own deadline.
+    pub(super) fn until(mut self, deadline: Instant) -> Self {
+        self.deadline = self.deadline.min(deadline.checked_sub(ANSWER).unwrap_or(deadline));
+        self
     }
 
     /// Runs the engine.
@@ -126,7 +146,7 @@ impl<'s> Known<'s> {
 
     /// Looks in the cluster itself, and remembers what it finds.
     pub(super) async fn look(&mut self, look: Look) {
-        let deadline = self.started + LOOKUP_LIMIT;
+        let deadline = self.deadline;
         match look {
             Look::Namespace(name) => {
                 let look = self.state.lookup.namespace(&name);

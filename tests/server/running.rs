@@ -61,6 +61,6 @@ pub(crate) async fn start(material: &Material) -> Running {
         Listener::bind("127.0.0.1:0".parse().unwrap(), Some(tls), Limits::default()).await.unwrap();
     let (address, stop, state) = (listener.address().unwrap(), CancellationToken::new(), state());
     let health = state.health.clone();
-    let ended = tokio::spawn(listener.serve(router(state), stop.clone()));
+    let ended = tokio::spawn(listener.serve(router(state.clone()), state.health, stop.clone()));
     Running { address, serving, health, stop, ended }
 }
