@@ -122,3 +122,6 @@ pub(super) async fn speak_http2(io: impl Io, talk: Talk) -> anyhow::Result<()> {
     let patience = if talk.activity.begun() > 0 { talk.limits.drain } else { LOOK };
     Ok(tokio::time::timeout(patience, connection).await??)
 }
+
+#[cfg(test)]
+mod tests;
