@@ -45,7 +45,7 @@ pub(super) async fn read(gate: &Arc<Gate>, headers: &HeaderMap, mut body: Body) 
     let mut whole = Whole::new(announced.unwrap_or_default());
     loop {
         let frame = match tokio::time::timeout_at(deadline, body.frame()).await {
-            Ok(None) => return Ok(Review { bytes: whole.into_bytes(), _held: held }),
+            Ok(None) => break,
             Ok(Some(Ok(frame))) => frame,
             Ok(Some(Err(error))) => {
                 let message = format!("the body cannot be read: {error}");
@@ -61,13 +61,29 @@ pub(super) async fn read(gate: &Arc<Gate>, headers: &HeaderMap, mut body: Body) 
             return Err(Refused { rest: Some(body), ..too_large() });
         }
         if !held.grow(data.len()) {
-            let message = "too many large reviews at once; come again in a second";
-            let refused = refused(StatusCode::TOO_MANY_REQUESTS, "Shed", message.to_owned());
+            let refused = refused(StatusCode::TOO_MANY_REQUESTS, "Shed", TOO_MANY.to_owned());
             return Err(Refused { rest: Some(body), ..refused });
         }
         whole.push(data);
     }
+    let bytes = whole.into_bytes();
+    let values = if bytes.len() < Limits::LARGE_BODY { 0 } else { values(&bytes) };
+    if values > Limits::MOST_VALUES {
+        let message = format!("the body has more than {} values", Limits::MOST_VALUES);
+        return Err(refused(StatusCode::PAYLOAD_TOO_LARGE, "BadReview", message));
+    }
+    if !held.parse(values) {
+        return Err(refused(StatusCode::TOO_MANY_REQUESTS, "Shed", TOO_MANY.to_owned()));
+    }
+    Ok(Review { bytes, _held: held })
 }
+
+/// No fewer than the values in a text of JSON: lists of nothing become many times as large when they are parsed.
+fn values(text: &[u8]) -> usize {
+    text.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count()
+}
+
+const TOO_MANY: &str = "too many large reviews at once; come again in a second";
 
 fn too_large() -> Refused {
     let message = format!("the body is larger than {} bytes", Limits::MOST_BYTES);

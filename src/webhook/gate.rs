@@ -22,6 +22,7 @@ pub(super) struct Held {
     gate: Arc<Gate>,
     /// The length of the body so far.
     length: usize,
+    taken: usize,
 }
 
 impl Gate {
@@ -50,26 +51,32 @@ impl Gate {
 
     /// The memory of a body that is about to come in.
     pub(super) fn hold(self: &Arc<Self>) -> Held {
-        Held { gate: Arc::clone(self), length: 0 }
+        Held { gate: Arc::clone(self), length: 0, taken: 0 }
     }
 }
 
 impl Held {
-    /// Takes so many more bytes, if there is room for them.
+    /// Takes so many more bytes of the body, if there is room for them.
     pub(super) fn grow(&mut self, more: usize) -> bool {
         let (before, after) = (large(self.length), large(self.length + more));
-        let (gate, most) = (&self.gate, self.gate.limits.body_memory);
-        let taken = after == before
-            || gate
-                .held
-                .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |held| {
-                    held.checked_add(after - before).filter(|held| *held <= most)
-                })
-                .is_ok();
+        self.length += more;
+        self.take(after - before)
+    }
+
+    /// Takes what so many values in the body become, if there is room for them.
+    pub(super) fn parse(&mut self, values: usize) -> bool {
+        self.take(values.saturating_mul(Limits::VALUE))
+    }
+
+    fn take(&mut self, more: usize) -> bool {
+        let most = self.gate.limits.body_memory;
+        let grown = |held: usize| held.checked_add(more).filter(|held| *held <= most);
+        let taken =
+            more == 0 || self.gate.held.fetch_update(Ordering::AcqRel, Ordering::Relaxed, grown).is_ok();
         if taken {
-            self.length += more;
+            self.taken += more;
         } else {
-            gate.load.shed(Shed::Memory);
+            self.gate.load.shed(Shed::Memory);
         }
         taken
     }
@@ -88,9 +95,8 @@ impl Drop for Admitted {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let large = large(self.length);
-        if large > 0 {
-            self.gate.held.fetch_sub(large, Ordering::AcqRel);
+        if self.taken > 0 {
+            self.gate.held.fetch_sub(self.taken, Ordering::AcqRel);
         }
     }
 }

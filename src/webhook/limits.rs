@@ -7,7 +7,7 @@ pub struct Limits {
     pub connections: usize,
     /// Reviews under way at once.
     pub requests: usize,
-    /// Bytes of large bodies in memory at once; see [`Limits::SMALL_BODY`].
+    /// Bytes of large bodies in memory at once, with what they are parsed into; see [`Limits::SMALL_BODY`].
     pub body_memory: usize,
     /// For the TLS handshake.
     pub handshake: Duration,
@@ -30,7 +30,7 @@ impl Default for Limits {
         Self {
             connections: 512,
             requests: 256,
-            body_memory: 32 << 20,
+            body_memory: 64 << 20,
             handshake: Duration::from_secs(3),
             head: Duration::from_secs(5),
             // The API server closes a connection that is idle for 90 s. Were we to close it first, it could
@@ -50,6 +50,15 @@ impl Limits {
     /// So much of each body is not counted as large, in bytes: ordinary reviews are not turned away because of
     /// large ones.
     pub const SMALL_BODY: usize = 64 << 10;
+    /// A body of so many bytes takes milliseconds and a multiple of its memory to parse.
+    pub(super) const LARGE_BODY: usize = 256 << 10;
+    /// What a value in a body is parsed into, in bytes, while the list that holds it grows.
+    pub(super) const VALUE: usize = 64;
+    /// Values in one body: more than an object of the API server's limit can have, new and old, and few enough for
+    /// the least memory that there may be for bodies.
+    pub(super) const MOST_VALUES: usize = 900_000;
+    /// The least memory for bodies with which every review can be answered.
+    pub const LEAST_BODY_MEMORY: usize = Self::MOST_BYTES + Self::MOST_VALUES * Self::VALUE;
     /// What a body that is refused may still send, in bytes, so that its sender reads why.
     pub(super) const MOST_DISCARDED: usize = 32 << 20;
     /// What one connection may hold of what it has not read or sent yet, in bytes.

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::decide::{Entry, Known, Look, Undecided};
+use super::limits::Limits;
 use super::review::{self, Answer, Request};
 use super::router::State;
 use super::status::failure;
@@ -14,9 +15,6 @@ use crate::json::{Json, PodBody, field, text};
 use crate::telemetry::Verdict;
 
 type Review<'a> = Request<'a, PodBody<'a>>;
-
-/// A review of so many bytes takes milliseconds.
-const LARGE: usize = 512 << 10;
 
 /// What a review is answered with, in JSON: the review's answer where the status is 200, else a `Status` of Kubernetes.
 pub struct Reply {
@@ -46,7 +44,7 @@ pub(super) async fn mutate(state: &State, entry: Entry, body: &[u8], deadline: I
 /// A large review takes this thread for a while: what waits behind it goes to another one.
 fn aside<T>(size: usize, work: impl FnOnce() -> T) -> T {
     let can_step_aside = || Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
-    if size >= LARGE && can_step_aside() { tokio::task::block_in_place(work) } else { work() }
+    if size >= Limits::LARGE_BODY && can_step_aside() { tokio::task::block_in_place(work) } else { work() }
 }
 
 /// # Errors

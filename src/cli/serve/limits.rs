@@ -15,8 +15,8 @@ pub(super) struct Serving {
     /// Reviews at once; one more is told to come again in a second.
     #[arg(long, value_name = "NUMBER", default_value_t = Limits::default().requests, value_parser = at_least_one)]
     max_requests: usize,
-    /// Memory for the bodies of large reviews, a quantity of at least 7Mi; one that finds none is told to come again in a second.
-    #[arg(long, value_name = "QUANTITY", default_value = "32Mi", value_parser = body_memory)]
+    /// Memory for large reviews, a quantity of at least 62Mi; one that finds none is told to come again in a second.
+    #[arg(long, value_name = "QUANTITY", default_value = "64Mi", value_parser = body_memory)]
     max_body_memory: usize,
     /// Certificate authority of the API server's client certificate, PEM; read again when it changes. Without a certificate that it
     /// signed, no client gets an answer but from /healthz and /readyz.
@@ -54,8 +54,22 @@ fn body_memory(text: &str) -> Result<usize, String> {
     let quantity: Quantity = text.parse().map_err(|error| format!("{error}"))?;
     let bytes =
         quantity.ceil().as_integer().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or_default();
-    if bytes < Limits::MOST_BYTES {
-        return Err("write at least 7Mi: the largest review could never be read".to_owned());
+    if bytes < Limits::LEAST_BODY_MEMORY {
+        return Err("write at least 62Mi: the largest review could never be answered".to_owned());
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_that_would_refuse_everything_are_refused() {
+        assert_eq!(body_memory("62Mi"), Ok(62 << 20));
+        assert!(body_memory("61Mi").unwrap_err().contains("at least 62Mi"));
+        assert!(body_memory("much").is_err());
+        assert_eq!(at_least_one("1"), Ok(1));
+        assert!(at_least_one("0").unwrap_err().contains("at least 1"));
+    }
 }
