@@ -5,13 +5,15 @@
 //! server believes the certificate.
 
 mod bundle;
+mod clients;
 mod files;
 mod keeper;
 mod material;
 mod serving;
 
 pub use bundle::{Configurations, keep_bundle};
+pub use clients::{ClientAuthority, follow_clients};
 pub use files::{CertificateFiles, serve_files};
 pub use keeper::{Keeper, SecretName};
 pub use material::{Material, MaterialError};
-pub use serving::{Serving, acceptor};
+pub use serving::{Serving, acceptor, acceptor_that_asks};

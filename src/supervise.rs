@@ -69,6 +69,8 @@ type Remarks = Box<dyn Fn() -> Vec<String> + Send>;
 struct Parts {
     /// Every request reads it, so it is no part of what the lock guards.
     draining: AtomicBool,
+    /// The same, for those who wait for it.
+    drain: CancellationToken,
     waiting: Mutex<BTreeMap<&'static str, String>>,
     remarks: Mutex<Vec<Remarks>>,
 }
@@ -98,6 +100,12 @@ impl Health {
     /// The server is going away.
     pub fn drain(&self) {
         self.0.draining.store(true, Ordering::Relaxed);
+        self.0.drain.cancel();
+    }
+
+    /// Waits until the server is going away.
+    pub async fn draining(&self) {
+        self.0.drain.cancelled().await;
     }
 
     /// Whether the server is going away.

@@ -1,11 +1,13 @@
 //! Logs and metrics. Neither ever holds a review's body or a pod's environment.
 
 mod exposition;
+mod load;
 mod logs;
 mod metrics;
 mod process;
 
 pub use exposition::Format;
+pub use load::{Load, Shed};
 pub use logs::{LogFormat, start_logs};
 pub use metrics::{Metrics, Verdict};
 

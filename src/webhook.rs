@@ -3,15 +3,28 @@
 //! A handler reads one snapshot and runs the engine on it; only a name that the snapshot does not hold yet
 //! costs a live request. The router is public and knows nothing of sockets, so tests call it in-process.
 
+mod activity;
+mod body;
+mod client;
+mod connections;
+mod deadline;
 mod decide;
+mod gate;
+mod idle;
+mod limits;
 mod listener;
 mod mutate;
 mod review;
 mod router;
+mod speak;
+mod status;
 mod validate;
 mod verify;
 
+pub use client::Clients;
 pub use decide::{Entry, Looking, Lookup, LookupError};
-pub use listener::{Limits, Listener};
+pub use gate::Gate;
+pub use limits::Limits;
+pub use listener::Listener;
 pub use mutate::{Reply, answer};
-pub use router::{State, metrics_router, router};
+pub use router::{State, metrics_router, router, router_behind};

@@ -5,9 +5,11 @@ use arc_swap::ArcSwapOption;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
+
+use super::ClientAuthority;
 
 /// The certificate that new connections get. It can be changed while connections go on.
 #[derive(Debug, Default)]
@@ -38,7 +40,21 @@ impl ResolvesServerCert for Serving {
 
 /// Speaks TLS 1.2 and 1.3 with rustls' own choice of suites, HTTP/2 and HTTP/1.1 on top.
 pub fn acceptor(serving: Arc<Serving>) -> TlsAcceptor {
-    let mut config = rustls::ServerConfig::builder().with_no_client_auth().with_cert_resolver(serving);
+    with_protocols(rustls::ServerConfig::builder().with_no_client_auth().with_cert_resolver(serving))
+}
+
+/// The same, and asks clients for a certificate, which they may refuse to show; one that the authority did not
+/// sign ends the handshake.
+pub fn acceptor_that_asks(serving: Arc<Serving>, clients: Arc<ClientAuthority>) -> TlsAcceptor {
+    let builder = rustls::ServerConfig::builder().with_client_cert_verifier(clients);
+    let mut config = builder.with_cert_resolver(serving);
+    // A session that is taken up again shows no certificate, and the authority may have changed since.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    with_protocols(config)
+}
+
+fn with_protocols(mut config: rustls::ServerConfig) -> TlsAcceptor {
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     TlsAcceptor::from(Arc::new(config))
 }

@@ -1,6 +1,7 @@
 //! Manifests as people have them: files, folders, standard input; YAML with several documents, JSON, Lists.
 
 use std::fs;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -70,6 +71,21 @@ pub(super) fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Manifest>> {
         }
     }
     Ok(manifests)
+}
+
+/// Tells the contents of the files from others, without reading objects.
+///
+/// # Errors
+/// A file that cannot be read.
+pub(super) fn fingerprint(paths: &[PathBuf]) -> anyhow::Result<u64> {
+    let mut hasher = DefaultHasher::new();
+    for path in paths {
+        for file in files(path)? {
+            let text = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            (file, text).hash(&mut hasher);
+        }
+    }
+    Ok(hasher.finish())
 }
 
 /// The file itself, or the manifests directly in a folder and below it, in the order of their names.

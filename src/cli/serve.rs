@@ -1,4 +1,5 @@
 mod election;
+mod limits;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -15,13 +16,15 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::certificates::{self, CertificateFiles, Configurations, Keeper, SecretName, Serving};
+use crate::certificates::{
+    self, CertificateFiles, ClientAuthority, Configurations, Keeper, SecretName, Serving,
+};
 use crate::cluster::{self, LiveLookup, Snapshot};
 use crate::controller::{self, Mandatory};
 use crate::engine::Settings;
 use crate::supervise::{Health, Tasks};
 use crate::telemetry::{self, LogFormat, Metrics};
-use crate::webhook::{self, Limits, Listener, Lookup, State};
+use crate::webhook::{self, Gate, Limits, Listener, Lookup, State};
 
 use super::standalone;
 
@@ -78,7 +81,14 @@ pub(super) struct Serve {
     /// What is logged, in the form of `RUST_LOG`.
     #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "info")]
     log_filter: String,
+    #[command(flatten)]
+    serving: limits::Serving,
 }
+
+/// Threads that answer, at the most: a decision takes microseconds, and each thread keeps memory of its own.
+const MOST_THREADS: usize = 4;
+/// Connections to the metrics: those of the kubelet and of a few scrapers.
+const METRICS_CONNECTIONS: usize = 64;
 
 impl Serve {
     pub(super) fn run(self) -> anyhow::Result<()> {
@@ -86,7 +96,9 @@ impl Serve {
         rustls::crypto::aws_lc_rs::default_provider()
             .install_default()
             .map_err(|_| anyhow::anyhow!("another cryptography provider is already installed"))?;
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
         tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads)
             .enable_all()
             .build()
             .context("cannot start the runtime")?
@@ -98,9 +110,9 @@ impl Serve {
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
         let serving = Arc::new(Serving::default());
         let mut tasks = Tasks::default();
-        let tls = certificates::acceptor(Arc::clone(&serving));
-        let https = Listener::bind(self.listen, Some(tls), Limits::default()).await?;
-        let http = Listener::bind(self.metrics_listen, None, Limits::default()).await?;
+        let https = self.https(&serving, &metrics, &health, &mut tasks).await?;
+        let for_metrics = Limits { connections: METRICS_CONNECTIONS, ..Limits::default() };
+        let http = Listener::bind(self.metrics_listen, None, for_metrics).await?;
         let (listen, metrics_listen) = (https.address()?, http.address()?);
 
         let files = self.certificate_files();
@@ -158,11 +170,47 @@ impl Serve {
             health: health.clone(),
             own_user: self.own_user().into(),
         };
-        tasks.spawn("webhook", https.serve(webhook::router(state.clone()), tasks.stop()));
-        tasks.spawn("metrics", http.serve(webhook::metrics_router(state), tasks.stop()));
+        let routes = webhook::router_behind(self.gate(&state.metrics), state.clone());
+        tasks.spawn("webhook", https.serve(routes, health.clone(), tasks.stop()));
+        tasks.spawn("metrics", http.serve(webhook::metrics_router(state), health.clone(), tasks.stop()));
         tasks.spawn("signals", drain(health, Duration::from_secs(self.drain_delay), tasks.stop()));
         info!(version = env!("CARGO_PKG_VERSION"), %listen, metrics = %metrics_listen, "serving");
         tasks.join().await
+    }
+
+    /// The webhook's listener.
+    async fn https(
+        &self,
+        serving: &Arc<Serving>,
+        metrics: &Metrics,
+        health: &Health,
+        tasks: &mut Tasks,
+    ) -> anyhow::Result<Listener> {
+        let (serving, limits) = (Arc::clone(serving), self.serving.limits());
+        let tls = match &self.serving.client_ca {
+            None => certificates::acceptor(serving),
+            Some(file) => {
+                let clients = Arc::new(ClientAuthority::default());
+                let followed = certificates::follow_clients(
+                    file.clone(),
+                    Arc::clone(&clients),
+                    health.clone(),
+                    tasks.stop(),
+                );
+                tasks.spawn("client authority", followed);
+                certificates::acceptor_that_asks(serving, clients)
+            }
+        };
+        let listener = Listener::bind(self.listen, Some(tls), limits).await?.counted(metrics.load.clone());
+        Ok(match self.serving.clients() {
+            None => listener,
+            Some(clients) => listener.with_clients(clients),
+        })
+    }
+
+    fn gate(&self, metrics: &Metrics) -> Gate {
+        let gate = Gate::new(self.serving.limits(), metrics.load.clone());
+        if self.serving.client_ca.is_some() { gate.for_clients_only() } else { gate }
     }
 
     /// Where the server runs; nowhere without a cluster.

@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use futures::FutureExt as _;
-use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -39,7 +38,8 @@ impl Lookup for NoCluster {
 /// The files with profiles and namespaces.
 pub(super) struct Files {
     paths: Vec<PathBuf>,
-    seen: Option<Vec<Value>>,
+    /// The fingerprint of what was read last: what it was itself would double the memory.
+    seen: Option<u64>,
 }
 
 impl Files {
@@ -88,11 +88,11 @@ impl Files {
     }
 
     fn look(&mut self, snapshot: &ArcSwap<Snapshot>, metrics: &Metrics) -> anyhow::Result<()> {
-        let manifests = manifests::read(&self.paths)?;
-        let objects: Vec<Value> = manifests.iter().map(|manifest| manifest.object.clone()).collect();
-        if self.seen.as_ref() == Some(&objects) {
+        let found = manifests::fingerprint(&self.paths)?;
+        if self.seen == Some(found) {
             return Ok(());
         }
+        let manifests = manifests::read(&self.paths)?;
         let mut world = World::default();
         for manifest in &manifests {
             world.take(&manifest.object, None).with_context(|| manifest.source.clone())?;
@@ -105,7 +105,7 @@ impl Files {
         metrics.known(ready, invalid, read.namespaces.len());
         info!(profiles = ready, invalid, namespaces = read.namespaces.len(), "read profiles and namespaces");
         snapshot.store(Arc::new(read));
-        self.seen = Some(objects);
+        self.seen = Some(found);
         Ok(())
     }
 }

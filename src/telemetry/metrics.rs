@@ -13,6 +13,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::exposition::{self, Format};
+use super::load::Load;
 use super::process::Process;
 use crate::api::Scope;
 use crate::engine::Decision;
@@ -83,6 +84,8 @@ pub struct Metrics {
     profiles: Family<OfState, Gauge>,
     namespaces: Gauge,
     writer: Gauge,
+    /// What the webhook has to carry.
+    pub load: Load,
 }
 
 impl Default for Metrics {
@@ -137,6 +140,8 @@ impl Default for Metrics {
             "1 on the replica that holds the Lease and writes what all share, else 0",
             writer.clone(),
         );
+        let load = Load::default();
+        load.register(registry);
         let profile_names = Mutex::default();
         let registry = RwLock::new(root);
         Self {
@@ -150,6 +155,7 @@ impl Default for Metrics {
             profiles,
             namespaces,
             writer,
+            load,
         }
     }
 }

@@ -2,17 +2,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use serde::de::IgnoredAny;
 use tokio::time::Instant;
-use tracing::{error, warn};
+use tracing::warn;
 
-use super::{State, review};
+use super::State;
 use crate::api::{Scope, keys};
 use crate::cluster::Snapshot;
 use crate::engine::{Decision, Namespace, Reason, inject, verify, verify_change, verify_entry};
 use crate::json::Json;
 use crate::profiles::{self, ProfileSet};
-use crate::telemetry::Verdict;
 
 /// Which of the webhook's entries called: each says something of the namespace's labels.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,43 +64,17 @@ pub struct LookupError(pub String);
 
 /// How long live looks may take for one review, well below the webhook's own timeout of 5 s.
 const LOOKUP_LIMIT: Duration = Duration::from_millis(1500);
+/// What is left for the answer after them.
+const ANSWER: Duration = Duration::from_millis(50);
 /// How many unknown names one pod may have looked up.
 const MOST_LOOKUPS: usize = 8;
-
-/// A review that nobody answered yet. One that is dropped so, by a panic or because its time was over, is counted and
-/// logged, too.
-pub(super) struct Unanswered<'a> {
-    state: &'a State,
-    webhook: &'static str,
-    body: &'a [u8],
-    started: Instant,
-}
-
-impl<'a> Unanswered<'a> {
-    pub(super) fn new(state: &'a State, webhook: &'static str, body: &'a [u8]) -> Self {
-        Self { state, webhook, body, started: Instant::now() }
-    }
-
-    /// It is answered.
-    pub(super) fn done(self) {
-        std::mem::forget(self);
-    }
-}
-
-impl Drop for Unanswered<'_> {
-    fn drop(&mut self) {
-        let reason = if std::thread::panicking() { "Panicked" } else { "TimedOut" };
-        let request = review::read::<IgnoredAny>(self.body).ok();
-        let uid = request.as_ref().map(|request| request.uid.as_ref());
-        error!(uid, webhook = self.webhook, reason, "a review was not answered");
-        self.state.metrics.observe(&Verdict::errored(self.webhook, reason), self.started.elapsed());
-    }
-}
 
 /// What one review is decided from: the snapshot, and what live looks added to it.
 pub(super) struct Known<'s> {
     pub(super) state: &'s State,
     pub(super) started: Instant,
+    /// When live looks have to end.
+    deadline: Instant,
     entry: Entry,
     snapshot: Arc<Snapshot>,
     namespace: Looked,
@@ -167,7 +139,14 @@ impl<'s> Known<'s> {
         let snapshot = state.snapshot.load_full();
         let (started, namespace) = (Instant::now(), Looked::NotYet);
         let (profiles, looked_up, missed) = (None, Vec::new(), Vec::new());
-        Self { state, started, entry, snapshot, namespace, profiles, looked_up, missed }
+        let deadline = started + LOOKUP_LIMIT;
+        Self { state, started, deadline, entry, snapshot, namespace, profiles, looked_up, missed }
+    }
+
+    /// Leaves time for an answer before the request's own deadline.
+    pub(super) fn until(mut self, deadline: Instant) -> Self {
+        self.deadline = self.deadline.min(deadline.checked_sub(ANSWER).unwrap_or(deadline));
+        self
     }
 
     /// Runs the engine.
@@ -307,6 +286,6 @@ impl<'s> Known<'s> {
 
     async fn in_time<T>(&self, look: Looking<'_, T>) -> Result<T, LookupError> {
         let late = |_| LookupError("the API server did not answer in time".to_owned());
-        tokio::time::timeout_at(self.started + LOOKUP_LIMIT, look).await.map_err(late)?
+        tokio::time::timeout_at(self.deadline, look).await.map_err(late)?
     }
 }

@@ -4,48 +4,27 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
-use hyper::server::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-/// What one client may cost.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Connections at once; a further one waits in the kernel's queue.
-    pub connections: usize,
-    /// For the TLS handshake.
-    pub handshake: Duration,
-    /// From the end of one request on a connection to the end of the next one's head.
-    pub head: Duration,
-    /// For the requests that are under way when the server stops.
-    pub drain: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: 1024,
-            handshake: Duration::from_secs(3),
-            // The API server closes a connection that is idle for 90 s. Were we to close it first, it could
-            // do so just as a review is sent, and the review would be lost.
-            head: Duration::from_secs(95),
-            drain: Duration::from_secs(10),
-        }
-    }
-}
+use super::client::Clients;
+use super::connections::{Connections, Place};
+use super::limits::Limits;
+use super::speak::{Talk, speak_http1, speak_http2};
+use crate::supervise::Health;
+use crate::telemetry::Load;
 
 /// A bound socket that serves a router until it is told to stop.
 pub struct Listener {
     socket: TcpListener,
     tls: Option<TlsAcceptor>,
+    clients: Option<Clients>,
     limits: Limits,
+    load: Option<Load>,
 }
 
 impl Listener {
@@ -56,7 +35,21 @@ impl Listener {
     pub async fn bind(address: SocketAddr, tls: Option<TlsAcceptor>, limits: Limits) -> anyhow::Result<Self> {
         let socket =
             TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
-        Ok(Self { socket, tls, limits })
+        Ok(Self { socket, tls, clients: None, limits, load: None })
+    }
+
+    /// Counts connections there.
+    #[must_use]
+    pub fn counted(mut self, load: Load) -> Self {
+        self.load = Some(load);
+        self
+    }
+
+    /// Tells the router whose certificate a client has shown.
+    #[must_use]
+    pub fn with_clients(mut self, clients: Clients) -> Self {
+        self.clients = Some(clients);
+        self
     }
 
     /// The bound address.
@@ -67,96 +60,91 @@ impl Listener {
         self.socket.local_addr()
     }
 
-    /// Serves until `stop`, then finishes the requests that are under way.
+    /// Serves until `stop`, then finishes the requests that are under way. While `health` says that the server
+    /// is going away, clients are told to turn elsewhere.
     ///
     /// # Errors
     /// None that one connection caused.
-    pub async fn serve(self, router: Router, stop: CancellationToken) -> anyhow::Result<()> {
-        let connections = TaskTracker::new();
-        let permits = Arc::new(Semaphore::new(self.limits.connections));
+    pub async fn serve(self, router: Router, health: Health, stop: CancellationToken) -> anyhow::Result<()> {
+        let tracker = TaskTracker::new();
+        let connections = Connections::new(self.limits.connections, self.load);
+        let server = Server { tls: self.tls, clients: self.clients, limits: self.limits, router, health };
         loop {
-            let permit = tokio::select! {
+            let accepted = tokio::select! {
                 () = stop.cancelled() => break,
-                permit = Arc::clone(&permits).acquire_owned() => permit?,
+                accepted = self.socket.accept() => accepted,
             };
-            let stream = tokio::select! {
-                () = stop.cancelled() => break,
-                accepted = self.socket.accept() => match accepted {
-                    Ok((stream, _)) => stream,
-                    Err(error) => {
-                        // Out of file descriptors, say: trying again at once would only burn the processor.
-                        tracing::warn!(%error, "cannot accept a connection");
-                        tokio::time::sleep(Duration::from_millis(100)).await;
-                        continue;
-                    }
-                },
-            };
-            let (tls, limits, router, stop) = (self.tls.clone(), self.limits, router.clone(), stop.clone());
-            connections.spawn(async move {
-                if let Err(error) = connection(stream, tls, limits, router, stop).await {
-                    debug!(%error, "a connection ended badly");
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of file descriptors, say: trying again at once would only burn the processor.
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
                 }
-                drop(permit);
+            };
+            // Others wait in the kernel's queue meanwhile.
+            let place = tokio::select! {
+                () = stop.cancelled() => break,
+                place = connections.place() => place,
+            };
+            let server = server.clone();
+            tracker.spawn(async move {
+                if let Err(error) = server.connection(stream, place).await {
+                    debug!(error = format!("{error:#}"), "a connection ended badly");
+                }
             });
         }
         drop(self.socket);
+        tracker.close();
         connections.close();
-        if tokio::time::timeout(self.limits.drain, connections.wait()).await.is_err() {
-            tracing::warn!(connections = connections.len(), "gave up connections that did not end in time");
+        if tokio::time::timeout(self.limits.drain, tracker.wait()).await.is_err() {
+            tracing::warn!(connections = tracker.len(), "gave up connections that did not end in time");
         }
         Ok(())
     }
 }
 
-async fn connection(
-    stream: TcpStream,
+#[derive(Clone)]
+struct Server {
     tls: Option<TlsAcceptor>,
+    clients: Option<Clients>,
     limits: Limits,
     router: Router,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
-    stream.set_nodelay(true)?;
-    let Some(tls) = tls else { return speak_http1(stream, limits, router, stop).await };
-    let stream = tokio::time::timeout(limits.handshake, tls.accept(stream))
-        .await
-        .context("no TLS handshake in time")??;
-    if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-        speak_http2(stream, router, stop).await
-    } else {
-        speak_http1(stream, limits, router, stop).await
+    health: Health,
+}
+
+impl Server {
+    async fn connection(self, stream: TcpStream, place: Place) -> anyhow::Result<()> {
+        stream.set_nodelay(true)?;
+        let Some(tls) = &self.tls else {
+            return speak_http1(stream, self.talk(&place, None)).await;
+        };
+        let stream = tokio::select! {
+            stream = tokio::time::timeout(self.limits.handshake, tls.accept(stream)) => {
+                stream.context("no TLS handshake in time")??
+            }
+            () = place.activity.closed() => return Ok(()),
+        };
+        let session = stream.get_ref().1;
+        let is_http2 = session.alpn_protocol() == Some(b"h2");
+        let client = self.clients.as_ref().map(|clients| clients.of(session.peer_certificates()));
+        let talk = self.talk(&place, client);
+        if is_http2 { speak_http2(stream, talk).await } else { speak_http1(stream, talk).await }
+    }
+
+    fn talk(&self, place: &Place, client: Option<super::client::Client>) -> Talk {
+        Talk {
+            router: self.router.clone(),
+            activity: Arc::clone(&place.activity),
+            limits: self.limits,
+            health: self.health.clone(),
+            client,
+        }
     }
 }
 
-async fn speak_http1<I>(io: I, limits: Limits, router: Router, stop: CancellationToken) -> anyhow::Result<()>
-where
-    I: AsyncRead + AsyncWrite + Unpin + 'static,
-{
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.head)
-        .serve_connection(TokioIo::new(io), TowerToHyperService::new(router));
-    let mut connection = std::pin::pin!(connection);
-    tokio::select! {
-        done = connection.as_mut() => return Ok(done?),
-        () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
-    }
-    Ok(connection.await?)
-}
+/// What a connection is read from and written to.
+pub(super) trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 
-async fn speak_http2<I>(io: I, router: Router, stop: CancellationToken) -> anyhow::Result<()>
-where
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let connection = http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .keep_alive_interval(Duration::from_secs(30))
-        .keep_alive_timeout(Duration::from_secs(10))
-        .max_concurrent_streams(128)
-        .serve_connection(TokioIo::new(io), TowerToHyperService::new(router));
-    let mut connection = std::pin::pin!(connection);
-    tokio::select! {
-        done = connection.as_mut() => return Ok(done?),
-        () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
-    }
-    Ok(connection.await?)
-}
+impl<I: AsyncRead + AsyncWrite + Unpin + Send + 'static> Io for I {}

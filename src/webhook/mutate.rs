@@ -1,19 +1,22 @@
-use axum::body::Bytes;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::value::RawValue;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::decide::{Entry, Known, Look, Unanswered, Undecided};
+use super::decide::{Entry, Known, Look, Undecided};
+use super::limits::Limits;
 use super::review::{self, Answer, Request};
 use super::router::State;
+use super::status::failure;
 use crate::engine::{Decision, Outcome, Reason};
 use crate::json::{Json, PodBody, field, text};
 use crate::telemetry::Verdict;
 
 type Review<'a> = Request<'a, PodBody<'a>>;
 
-/// What a review is answered with: JSON where the status is 200, else a line of text.
+/// What a review is answered with, in JSON: the review's answer where the status is 200, else a `Status` of Kubernetes.
 pub struct Reply {
     /// The HTTP status.
     pub status: StatusCode,
@@ -28,18 +31,20 @@ pub fn answer(state: &State, entry: Entry, body: &[u8]) -> Option<Reply> {
 }
 
 /// Answers `POST /mutate…`.
-pub(super) async fn mutate(state: State, entry: Entry, body: Bytes) -> Reply {
-    let unanswered = Unanswered::new(&state, "mutate", &body);
-    let mut known = Known::new(&state, entry);
+pub(super) async fn mutate(state: &State, entry: Entry, body: &[u8], deadline: Instant) -> Reply {
+    let mut known = Known::new(state, entry).until(deadline);
     loop {
-        match reply(&known, &body) {
-            Ok(reply) => {
-                unanswered.done();
-                return reply;
-            }
+        match aside(body.len(), || reply(&known, body)) {
+            Ok(reply) => return reply,
             Err((uid, look)) => known.look(&uid, look).await,
         }
     }
+}
+
+/// A large review takes this thread for a while: what waits behind it goes to another one.
+fn aside<T>(size: usize, work: impl FnOnce() -> T) -> T {
+    let can_step_aside = || Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
+    if size >= Limits::LARGE_BODY && can_step_aside() { tokio::task::block_in_place(work) } else { work() }
 }
 
 /// # Errors
@@ -58,7 +63,7 @@ fn reply(known: &Known<'_>, body: &[u8]) -> Result<Reply, (String, Look)> {
             }
             warn!(error = %bad, "refused a body");
             observe(known, &Verdict::errored("mutate", "BadReview"));
-            return Ok(Reply::text(StatusCode::BAD_REQUEST, bad.to_string()));
+            return Ok(Reply::failed(StatusCode::BAD_REQUEST, &bad.to_string()));
         }
     };
     let pod = match pod_of(&request) {
@@ -73,7 +78,7 @@ fn reply(known: &Known<'_>, body: &[u8]) -> Result<Reply, (String, Look)> {
             let (code, message) = unknown.message(&request.namespace).unwrap_or_default();
             warn!(uid = %request.uid, error = message, "cannot decide");
             observe(known, &Verdict::errored("mutate", code));
-            return Ok(Reply::text(StatusCode::SERVICE_UNAVAILABLE, message));
+            return Ok(Reply::failed(StatusCode::SERVICE_UNAVAILABLE, &message));
         }
     };
     report(known, &request, pod, &decision);
@@ -129,19 +134,18 @@ impl Reply {
     fn json(answer: &Answer) -> Self {
         match serde_json::to_vec(answer) {
             Ok(body) => Self { status: StatusCode::OK, body },
-            Err(error) => Self::text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+            Err(error) => Self::failed(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
         }
     }
 
-    fn text(status: StatusCode, text: String) -> Self {
-        Self { status, body: text.into_bytes() }
+    fn failed(status: StatusCode, message: &str) -> Self {
+        Self { status, body: failure(status, message) }
     }
 }
 
 impl IntoResponse for Reply {
     fn into_response(self) -> Response {
-        let kind =
-            if self.status == StatusCode::OK { "application/json" } else { "text/plain; charset=utf-8" };
+        let kind = HeaderValue::from_static("application/json");
         (self.status, [(header::CONTENT_TYPE, kind)], self.body).into_response()
     }
 }

@@ -1,28 +1,34 @@
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, Path, Request, State as Extract};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::{self, Next};
+use axum::extract::{Path, Request, State as Extract};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
-use http_body_util::BodyExt as _;
+use axum::routing::{MethodRouter, get, post};
+use futures::FutureExt as _;
 use serde::Serialize;
-use tower::ServiceBuilder;
-use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::timeout::TimeoutLayer;
+use serde::de::IgnoredAny;
+use tokio::time::Instant;
+use tracing::warn;
 
+use super::body::{self, Refused};
+use super::client::Client;
+use super::deadline::deadline;
 use super::decide::{Entry, Lookup};
+use super::gate::Gate;
+use super::limits::Limits;
 use super::mutate::mutate;
+use super::review;
+use super::status::refusal;
 use super::validate::validate;
 use super::verify::verify;
 use crate::cluster::Snapshot;
 use crate::engine::Settings;
 use crate::supervise::Health;
-use crate::telemetry::{Format, Metrics};
+use crate::telemetry::{Format, Metrics, Verdict};
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -41,142 +47,151 @@ pub struct State {
     pub own_user: Arc<str>,
 }
 
-/// The largest review, in bytes: an object of the API server's own limit (3 MiB), new and old, and the rest.
-const MOST_BYTES: usize = 7 * 1024 * 1024;
-/// How long a body may take to come in.
-const BODY_LIMIT: Duration = Duration::from_secs(3);
-/// How long a request may take in all: less than the webhook's own timeout of 5 s, so that the API server
-/// hears why.
-const REQUEST_LIMIT: Duration = Duration::from_millis(4500);
+/// What the routes share.
+struct Shared {
+    state: State,
+    gate: Arc<Gate>,
+}
 
 /// The webhook's routes, to be served over TLS.
 pub fn router(state: State) -> Router {
-    let routes = Router::new()
-        .route("/mutate", post(|state, body| handle(state, Entry::Any, body)))
-        .route("/mutate/namespace", post(|state, body| handle(state, Entry::Namespace, body)))
-        .route("/mutate/pod", post(|state, body| handle(state, Entry::Pod, body)))
+    let gate = Gate::new(Limits::default(), state.metrics.load.clone());
+    router_behind(gate, state)
+}
+
+/// The same, with limits of its own.
+pub fn router_behind(gate: Gate, state: State) -> Router {
+    Router::new()
+        .route("/mutate", mutating(Entry::Any))
+        .route("/mutate/namespace", mutating(Entry::Namespace))
+        .route("/mutate/pod", mutating(Entry::Pod))
         .route(
             "/mutate/mandatory/{profile}",
-            post(|Path(profile), state, body| handle(state, Entry::Mandatory(profile), body)),
+            post(|Path(profile), shared, request| mutated(shared, Entry::Mandatory(profile), request)),
         )
         .route(
             "/verify/{profile}",
-            post(async |Path(profile), Extract(state): Extract<State>, Review(body)| {
-                verify(&state, profile, &body).await
+            post(|Path(profile): Path<String>, shared, request| {
+                answered(shared, "verify", request, async move |state, body, deadline| {
+                    verify(state, profile, &body, deadline).await
+                })
             }),
         )
         .route(
             "/validate",
-            post(async |Extract(state): Extract<State>, Review(body)| validate(&state, &body)),
+            post(|shared, request| {
+                answered(shared, "validate", request, async |state, body, _| validate(state, &body))
+            }),
         )
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .fallback(async || {
             (StatusCode::NOT_FOUND, "no such path; the webhook is at /mutate, /validate and /verify\n")
-        });
-    guarded(routes, &state).with_state(state)
+        })
+        .with_state(Arc::new(Shared { state, gate: Arc::new(gate) }))
 }
 
 /// The routes for the kubelet and for Prometheus, to be served without TLS.
 pub fn metrics_router(state: State) -> Router {
-    let routes = Router::new()
+    let gate = Arc::new(Gate::new(Limits::default(), state.metrics.load.clone()));
+    Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
-        .route("/readyz", get(readyz));
-    guarded(routes, &state).with_state(state)
+        .route("/readyz", get(readyz))
+        .with_state(Arc::new(Shared { state, gate }))
 }
 
-/// What stands around every route: a panic answers its own request only, no request takes for ever, and a
-/// server that is going away says so.
-fn guarded(routes: Router<State>, state: &State) -> Router<State> {
-    let guards = ServiceBuilder::new()
-        .layer(middleware::from_fn_with_state(state.health.clone(), close_while_draining))
-        .layer(CatchPanicLayer::custom(answer_panic))
-        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_LIMIT));
-    routes.layer(guards)
+fn mutating(entry: Entry) -> MethodRouter<Arc<Shared>> {
+    post(move |shared, request| mutated(shared, entry, request))
 }
 
-/// The API server keeps its connections to a pod that is going away, unless it is told.
-async fn close_while_draining(Extract(health): Extract<Health>, request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
-    if health.is_draining() && response.version() < axum::http::Version::HTTP_2 {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+async fn mutated(shared: Extract<Arc<Shared>>, entry: Entry, request: Request) -> Response {
+    answered(shared, "mutate", request, async move |state, body, deadline| {
+        mutate(state, entry, &body, deadline).await.into_response()
+    })
+    .await
+}
+
+/// What stands around every review: it comes from a client that may ask, there is room for it, its body is
+/// bounded, it takes no longer than the API server waits, and a panic answers it alone.
+async fn answered(
+    Extract(shared): Extract<Arc<Shared>>,
+    webhook: &'static str,
+    request: Request,
+    answer: impl AsyncFnOnce(&State, Bytes, Instant) -> Response,
+) -> Response {
+    let (started, gate) = (Instant::now(), &shared.gate);
+    let deadline = deadline(request.uri(), gate.limits.request);
+    let (head, body) = request.into_parts();
+    let mut seen = Bytes::new();
+    let work = async {
+        if gate.asks_clients && head.extensions.get() != Some(&Client::Verified) {
+            let message = match head.extensions.get() {
+                Some(Client::Unverified(why)) => why.to_string(),
+                _ => "this webhook answers only clients with a certificate; see --client-ca".to_owned(),
+            };
+            let (code, reason) = (StatusCode::FORBIDDEN, "ClientNotVerified");
+            return Err(Refused { code, reason, message, rest: Some(body) });
+        }
+        let Some(_admitted) = gate.enter() else {
+            let message = "too many reviews at once; come again in a second".to_owned();
+            let (code, reason) = (StatusCode::TOO_MANY_REQUESTS, "Shed");
+            return Err(Refused { code, reason, message, rest: Some(body) });
+        };
+        let read = body::read(gate, &head.headers, body).await?;
+        seen = read.bytes.clone();
+        Ok(answer(&shared.state, read.bytes, deadline).await)
+    };
+    let done = tokio::time::timeout_at(deadline, AssertUnwindSafe(work).catch_unwind()).await;
+    let refused = match done {
+        Ok(Ok(Ok(answer))) => return answer,
+        Ok(Ok(Err(refused))) => refused,
+        Ok(Err(panic)) => panicked(panic.as_ref()),
+        Err(_) => {
+            let message = format!("there was no answer within {:?}", deadline.duration_since(started));
+            Refused { code: StatusCode::GATEWAY_TIMEOUT, reason: "TooSlow", message, rest: None }
+        }
+    };
+    let uid = review::read::<IgnoredAny>(&seen).ok().map(|request| request.uid);
+    warn!(uid = uid.as_deref(), webhook, error = refused.message, "refused a request");
+    shared.state.metrics.observe(&Verdict::errored(webhook, refused.reason), started.elapsed());
+    if let Some(rest) = refused.rest {
+        body::discard(gate, rest).await;
     }
-    response
+    refusal(refused.code, &refused.message)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the signature that tower-http wants")]
-fn answer_panic(panic: Box<dyn std::any::Any + Send>) -> Response {
-    let message = panic
+fn panicked(panic: &(dyn std::any::Any + Send)) -> Refused {
+    let said = panic
         .downcast_ref::<String>()
         .map(String::as_str)
         .or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("no message");
-    tracing::error!(message, "a request panicked");
-    (StatusCode::INTERNAL_SERVER_ERROR, "this request failed by a fault of Outrigger's; its log says more\n")
-        .into_response()
-}
-
-async fn handle(Extract(state): Extract<State>, entry: Entry, Review(body): Review) -> Response {
-    mutate(state, entry, body).await.into_response()
+    tracing::error!(message = said, "a request panicked");
+    let message = "this request failed by a fault of Outrigger's; its log says more".to_owned();
+    Refused { code: StatusCode::INTERNAL_SERVER_ERROR, reason: "Panicked", message, rest: None }
 }
 
 async fn healthz() -> &'static str {
     "ok\n"
 }
 
-async fn readyz(Extract(state): Extract<State>) -> (StatusCode, String) {
-    match state.health.waiting_for() {
+async fn readyz(Extract(shared): Extract<Arc<Shared>>) -> (StatusCode, String) {
+    match shared.state.health.waiting_for() {
         None => {
-            let lines = ["ok".to_owned()].into_iter().chain(state.health.remarks());
+            let lines = ["ok".to_owned()].into_iter().chain(shared.state.health.remarks());
             (StatusCode::OK, lines.map(|line| line + "\n").collect())
         }
         Some(waiting) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {waiting}\n")),
     }
 }
 
-async fn metrics(Extract(state): Extract<State>, headers: HeaderMap) -> Response {
+async fn metrics(Extract(shared): Extract<Arc<Shared>>, headers: HeaderMap) -> Response {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let format = Format::accepted(accept);
-    match state.metrics.encode(format) {
+    match shared.state.metrics.encode(format) {
         Ok(text) => ([(header::CONTENT_TYPE, format.content_type())], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
-    }
-}
-
-/// The whole body of a review, bounded in size and time.
-struct Review(Bytes);
-
-impl<S: Send + Sync> FromRequest<S> for Review {
-    type Rejection = (StatusCode, String);
-
-    async fn from_request(request: Request, _: &S) -> Result<Self, Self::Rejection> {
-        let kind = request
-            .headers()
-            .get(header::CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default();
-        if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
-            let message = format!("the content type is {kind:?}; a review is application/json\n");
-            return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
-        }
-        let too_large =
-            || (StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {MOST_BYTES} bytes\n"));
-        let announced =
-            request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        if announced.is_some_and(|length: usize| length > MOST_BYTES) {
-            return Err(too_large());
-        }
-        let body = http_body_util::Limited::new(request.into_body(), MOST_BYTES);
-        match tokio::time::timeout(BODY_LIMIT, body.collect()).await {
-            Err(_) => Err((
-                StatusCode::REQUEST_TIMEOUT,
-                format!("the body did not come within {} s\n", BODY_LIMIT.as_secs()),
-            )),
-            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
-            Ok(Err(error)) => Err((StatusCode::BAD_REQUEST, format!("the body cannot be read: {error}\n"))),
-            Ok(Ok(collected)) => Ok(Self(collected.to_bytes())),
-        }
     }
 }
 

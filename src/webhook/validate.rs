@@ -1,12 +1,13 @@
 use axum::body::Bytes;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tracing::{info, warn};
 
 use super::review::{self, Answer, Request};
 use super::router::{State, json};
+use super::status::refusal;
 use crate::api::{ProfileSpec, Scope, keys};
 use crate::profiles::{Entry, Finding, ProfileSet, Relations, Severity};
 use crate::telemetry::Verdict;
@@ -37,7 +38,7 @@ pub(super) fn validate(state: &State, body: &Bytes) -> Response {
         Err(bad) => {
             warn!(error = %bad, "refused a body");
             state.metrics.observe(&Verdict::errored("validate", "BadReview"), started.elapsed());
-            return (StatusCode::BAD_REQUEST, bad.to_string()).into_response();
+            return refusal(StatusCode::BAD_REQUEST, &bad.to_string());
         }
     };
     let (answer, verdict) = match check(state, &request) {

@@ -1,13 +1,15 @@
 use axum::body::Bytes;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::decide::{Entry, Known, Undecided};
 use super::review::{self, Answer, Request};
 use super::router::{State, json};
+use super::status::refusal;
 use crate::engine::Reason;
 use crate::json::PodBody;
 use crate::telemetry::Verdict;
@@ -34,8 +36,8 @@ struct Into {
 }
 
 /// Answers `POST /verify/{profile}`.
-pub(super) async fn verify(state: &State, profile: String, body: &Bytes) -> Response {
-    let mut known = Known::new(state, Entry::Mandatory(profile));
+pub(super) async fn verify(state: &State, profile: String, body: &Bytes, deadline: Instant) -> Response {
+    let mut known = Known::new(state, Entry::Mandatory(profile)).until(deadline);
     let observe = |verdict: &Verdict, known: &Known<'_>| {
         state.metrics.observe(verdict, known.started.elapsed());
     };
@@ -44,7 +46,7 @@ pub(super) async fn verify(state: &State, profile: String, body: &Bytes) -> Resp
         Err(bad) => {
             warn!(error = %bad, "refused a body");
             observe(&Verdict::errored("verify", "BadReview"), &known);
-            return (StatusCode::BAD_REQUEST, bad.to_string()).into_response();
+            return refusal(StatusCode::BAD_REQUEST, &bad.to_string());
         }
     };
     let asked = match asked(&request) {
@@ -72,7 +74,7 @@ pub(super) async fn verify(state: &State, profile: String, body: &Bytes) -> Resp
         if let Some((code, message)) = undecided.message(namespace) {
             warn!(uid = %request.uid, error = message, "cannot verify");
             observe(&Verdict::errored("verify", code), &known);
-            return (StatusCode::SERVICE_UNAVAILABLE, message).into_response();
+            return refusal(StatusCode::SERVICE_UNAVAILABLE, &message);
         }
         if let Undecided::Look(look) = undecided {
             known.look(&request.uid, look).await;

@@ -5,7 +5,7 @@ use axum::http::{Request, StatusCode, header};
 use outrigger::webhook::router;
 use serde_json::json;
 
-use crate::support::{post, send, state};
+use crate::support::{post, review, send, state};
 
 #[tokio::test]
 async fn a_body_that_is_no_review_is_a_4xx_that_says_why() {
@@ -43,7 +43,7 @@ async fn a_body_is_bounded_whether_or_not_it_says_its_length() {
     let (status, message) = post(&router, "/mutate", large.clone()).await;
     assert_eq!(
         (status, message.as_str()),
-        (StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 7340032 bytes\n")
+        (StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 7340032 bytes")
     );
     let chunks =
         large.chunks(1 << 16).map(|chunk| Ok::<_, std::io::Error>(chunk.to_vec())).collect::<Vec<_>>();
@@ -55,8 +55,18 @@ async fn a_body_is_bounded_whether_or_not_it_says_its_length() {
 async fn a_body_that_does_not_come_is_not_waited_for() {
     let stalled = Body::from_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>());
     let (status, message) = post(&router(state()), "/mutate", stalled).await;
+    assert_eq!((status, message.as_str()), (StatusCode::REQUEST_TIMEOUT, "the body did not come within 3s"));
+}
+
+/// Small in bytes, it would become a tree of a hundred megabytes.
+#[tokio::test]
+async fn a_body_of_nothing_but_values_is_refused() {
+    let body = review("shop", &json!("VALUES"))
+        .to_string()
+        .replace("\"VALUES\"", &format!("[0{}]", ",0".repeat(1_000_000)));
+    let (status, message) = post(&router(state()), "/mutate", body).await;
     assert_eq!(
         (status, message.as_str()),
-        (StatusCode::REQUEST_TIMEOUT, "the body did not come within 3 s\n")
+        (StatusCode::PAYLOAD_TOO_LARGE, "the body has more than 900000 values")
     );
 }

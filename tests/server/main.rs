@@ -9,10 +9,14 @@
 )]
 
 mod bodies;
+mod clients;
+mod connections;
 mod drain;
+mod handshakes;
 mod health;
 mod mutate;
 mod running;
+mod shed;
 mod standalone;
 mod support;
 mod tls;

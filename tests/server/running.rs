@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use axum::http::{Request, header};
 use http_body_util::Full;
-use outrigger::certificates::{Material, Serving, acceptor};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use outrigger::certificates::{ClientAuthority, Material, Serving, acceptor, acceptor_that_asks};
 use outrigger::supervise::Health;
-use outrigger::webhook::{Limits, Listener, router};
+use outrigger::telemetry::Metrics;
+use outrigger::webhook::{Clients, Gate, Limits, Listener, router_behind};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::json;
@@ -26,9 +30,8 @@ pub(crate) async fn connect(
     authority: &str,
     protocol: &[u8],
 ) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap()).unwrap();
-    let mut config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let mut config =
+        rustls::ClientConfig::builder().with_root_certificates(roots(authority)).with_no_client_auth();
     config.alpn_protocols = vec![protocol.to_vec()];
     let stream = TcpStream::connect(address).await?;
     tokio_rustls::TlsConnector::from(Arc::new(config))
@@ -36,7 +39,13 @@ pub(crate) async fn connect(
         .await
 }
 
-pub(crate) fn request(namespace: &str) -> Request<Full<axum::body::Bytes>> {
+pub(crate) fn roots(authority: &str) -> rustls::RootCertStore {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap()).unwrap();
+    roots
+}
+
+pub(crate) fn request(namespace: &str) -> Request<Full<Bytes>> {
     Request::post("/mutate")
         .header(header::CONTENT_TYPE, "application/json")
         .header(header::HOST, NAME)
@@ -48,19 +57,55 @@ pub(crate) struct Running {
     pub(crate) address: std::net::SocketAddr,
     pub(crate) serving: Arc<Serving>,
     pub(crate) health: Health,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) stop: CancellationToken,
     pub(crate) ended: tokio::task::JoinHandle<anyhow::Result<()>>,
 }
 
 pub(crate) async fn start(material: &Material) -> Running {
+    start_with(material, Limits::default(), None).await
+}
+
+/// With limits, and where `clients` are given, only for those.
+pub(crate) async fn start_with(
+    material: &Material,
+    limits: Limits,
+    clients: Option<(Arc<ClientAuthority>, Clients)>,
+) -> Running {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let serving = Arc::new(Serving::default());
+    let (serving, state) = (Arc::new(Serving::default()), state());
     serving.set(&material.certificate, &material.key).unwrap();
-    let tls = acceptor(Arc::clone(&serving));
-    let listener =
-        Listener::bind("127.0.0.1:0".parse().unwrap(), Some(tls), Limits::default()).await.unwrap();
-    let (address, stop, state) = (listener.address().unwrap(), CancellationToken::new(), state());
-    let health = state.health.clone();
-    let ended = tokio::spawn(listener.serve(router(state), stop.clone()));
-    Running { address, serving, health, stop, ended }
+    let (metrics, health, stop) =
+        (Arc::clone(&state.metrics), state.health.clone(), CancellationToken::new());
+    let mut gate = Gate::new(limits, metrics.load.clone());
+    let tls = match &clients {
+        None => acceptor(Arc::clone(&serving)),
+        Some((authority, _)) => {
+            gate = gate.for_clients_only();
+            acceptor_that_asks(Arc::clone(&serving), Arc::clone(authority))
+        }
+    };
+    let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), Some(tls), limits).await.unwrap();
+    let mut listener = listener.counted(metrics.load.clone());
+    if let Some((_, clients)) = clients {
+        listener = listener.with_clients(clients);
+    }
+    let address = listener.address().unwrap();
+    let ended = tokio::spawn(listener.serve(router_behind(gate, state), health.clone(), stop.clone()));
+    Running { address, serving, health, metrics, stop, ended }
+}
+
+/// A connection that speaks HTTP/1.1, ready for requests.
+pub(crate) async fn http1(server: &Running, authority: &str) -> SendRequest<Full<Bytes>> {
+    let stream = connect(server.address, authority, b"http/1.1").await.unwrap();
+    let (sender, connection) = handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+/// A line of the server's metrics.
+pub(crate) fn metric(metrics: &Metrics, name: &str) -> String {
+    let text = metrics.encode(outrigger::telemetry::Format::Plain).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("{name} is missing in\n{text}")).to_owned()
 }

@@ -115,7 +115,13 @@ pub(crate) async fn send(router: &Router, request: Request<Body>) -> (StatusCode
     let response = router.clone().oneshot(request).await.unwrap();
     let status = response.status();
     let body = response.into_body().collect().await.unwrap().to_bytes();
-    (status, String::from_utf8(body.to_vec()).unwrap())
+    (status, said(std::str::from_utf8(&body).unwrap()))
+}
+
+/// What a body says; of a `Status` of Kubernetes, what the API server reports of it.
+pub(crate) fn said(body: &str) -> String {
+    let status = serde_json::from_str::<Value>(body).ok().filter(|status| status["kind"] == "Status");
+    status.map_or_else(|| body.to_owned(), |status| status["message"].as_str().unwrap().to_owned())
 }
 
 pub(crate) async fn answer(router: &Router, path: &str, review: &Value) -> Value {

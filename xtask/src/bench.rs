@@ -1,5 +1,7 @@
 //! What an answer costs: `cargo xtask bench engine` runs the benchmark and prints what it means. What a profile costs a pod:
-//! `cargo xtask bench catalogue`.
+//! `cargo xtask bench catalogue`. What serving costs: `cargo xtask bench serve`.
+
+mod serve;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
@@ -41,7 +43,8 @@ pub(crate) fn run(mut args: Args) -> Result<()> {
     match args.next().as_deref() {
         None | Some("engine") => {}
         Some("catalogue") => return e2e::measure(&args.rest()),
-        Some(other) => return Err(unknown(other, &["catalogue", "engine"]).into()),
+        Some("serve") => return serve::run(args),
+        Some(other) => return Err(unknown(other, &["catalogue", "engine", "serve"]).into()),
     }
     args.end(&[])?;
     let mut command = sh::line("cargo bench --locked --package outrigger --bench engine");

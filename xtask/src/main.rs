@@ -41,6 +41,8 @@ Commands:
   images [FOLDER…]          build all container images, or those of these folders in e2e/images
   generate [--check]        write the generated files, or fail if they are stale
   bench engine              what an answer costs, in time and allocations
+  bench serve [--soak N]    what serving costs beside a bare server, in processor time, latency and memory; with a soak
+                            of N seconds (also --rounds N, --seconds N of each)
   bench catalogue [NAME]    what the catalogue's profiles cost a pod, in seconds at its start and in memory
   fuzz [TARGET…]            look for inputs that break expression, profile and review, --seconds N each (60)
 

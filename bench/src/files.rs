@@ -1,0 +1,118 @@
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Args;
+use outrigger::certificates::Material;
+use serde_json::{Value, json};
+
+/// The name that the certificate is for.
+pub(crate) const NAME: &str = "outrigger.bench.svc";
+
+/// What is written.
+#[derive(Args)]
+pub(crate) struct Files {
+    /// The folder, which is there.
+    folder: PathBuf,
+    /// Profiles beside the one that is injected.
+    #[arg(long, default_value_t = 0)]
+    profiles: usize,
+    /// Namespaces beside the one that is served.
+    #[arg(long, default_value_t = 0)]
+    namespaces: usize,
+}
+
+impl Files {
+    pub(crate) fn write(&self) -> anyhow::Result<()> {
+        let put = |file: &str, text: &str| {
+            let path = self.folder.join(file);
+            std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+        };
+        let material = Material::new(&[NAME.to_owned()], time::OffsetDateTime::now_utc())?;
+        put("ca.crt", &material.authority)?;
+        put("tls.crt", &material.certificate)?;
+        put("tls.key", &material.key)?;
+        std::fs::create_dir_all(self.folder.join("profiles"))?;
+        let one = [
+            namespace("shop", &json!({ "outrigger.dev/profiles": "log-shipper" })),
+            profile("log-shipper", None),
+        ];
+        put("profiles/one.yaml", &documents(one))?;
+        let others = (0..self.profiles)
+            .map(|index| profile(&format!("profile-{index}"), Some(&format!("team-{index}"))));
+        put("profiles/profiles.yaml", &documents(others))?;
+        let owner =
+            "A description that says what the namespace is for, who runs it and where its runbook is.";
+        let others = (0..self.namespaces).map(|index| {
+            let annotations = json!({
+                "outrigger.dev/profiles": format!("profile-{}", index % self.profiles.max(1)),
+                "example.com/owner": format!("team-{index}@example.com"), "example.com/description": owner,
+            });
+            namespace(&format!("namespace-{index}"), &annotations)
+        });
+        put("profiles/namespaces.yaml", &documents(others))
+    }
+}
+
+fn documents(objects: impl IntoIterator<Item = Value>) -> String {
+    let mut text = String::new();
+    for object in objects {
+        // JSON is YAML; each is a document of its own.
+        let _ = writeln!(text, "---\n{object}");
+    }
+    text
+}
+
+fn namespace(name: &str, annotations: &Value) -> Value {
+    json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": {
+        "name": name, "annotations": annotations,
+        "labels": {
+            "kubernetes.io/metadata.name": name, "outrigger.dev/inject": "enabled", "team": name,
+            "pod-security.kubernetes.io/enforce": "restricted",
+        },
+    } })
+}
+
+/// A log shipper as the engine's benchmark has it, without expressions: a sidecar, two volumes, a mount in each of the
+/// app's containers. With a team, it matches that team's namespaces by itself.
+fn profile(name: &str, team: Option<&str>) -> Value {
+    let volume = |name: &str| json!({ "name": name, "emptyDir": { "sizeLimit": "256Mi" } });
+    let variable = |name: &str, value: &str| json!({ "name": name, "value": value });
+    let of_pod =
+        |name: &str, path: &str| json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": path } } });
+    let container = json!({
+        "name": name, "image": format!("registry.example.com/sidecars/{name}:1.4.2"), "restartPolicy": "Always",
+        "env": [
+            variable("LOG_TARGET", "log-archive.logs.svc"), variable("LOG_PORT", "514"),
+            of_pod("POD_NAME", "metadata.name"), of_pod("POD_NAMESPACE", "metadata.namespace"),
+        ],
+        "startupProbe": { "httpGet": { "path": "/ready", "port": 2020 } },
+        "resources": { "requests": { "cpu": "10m", "memory": "32Mi" }, "limits": { "memory": "128Mi" } },
+        "securityContext": {
+            "runAsNonRoot": true, "runAsUser": 10001, "runAsGroup": 10001, "allowPrivilegeEscalation": false,
+            "readOnlyRootFilesystem": true, "capabilities": { "drop": ["ALL"] },
+            "seccompProfile": { "type": "RuntimeDefault" },
+        },
+        "volumeMounts": [
+            { "name": "app-logs", "mountPath": "/var/log/app", "readOnly": true },
+            { "name": "log-outbox", "mountPath": "/var/spool/rsyslog" },
+        ],
+    });
+    let mut spec = json!({
+        "template": {
+            "metadata": { "labels": { "logging": "shipped" } },
+            "spec": { "initContainers": [container], "volumes": [volume("app-logs"), volume("log-outbox")] },
+        },
+        "appContainers": [{
+            "containers": ["*"], "volumeMounts": [{ "name": "app-logs", "mountPath": "/var/log/app" }],
+        }],
+    });
+    if let (Some(team), Some(spec)) = (team, spec.as_object_mut()) {
+        let selector = json!({ "namespaceSelector": { "matchLabels": { "team": team } } });
+        spec.insert("match".to_owned(), selector);
+    }
+    json!({
+        "apiVersion": "outrigger.dev/v1alpha1", "kind": "ClusterSidecarProfile",
+        "metadata": { "name": name }, "spec": spec,
+    })
+}

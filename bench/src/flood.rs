@@ -1,0 +1,51 @@
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+use axum::body::Bytes;
+use axum::http::StatusCode;
+use outrigger::webhook::Limits;
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use crate::client::Load;
+use crate::figures::memory;
+
+/// Every client sends reviews of the largest size that is read; those that find no memory are told to come again.
+pub(crate) async fn run(load: Load) -> anyhow::Result<()> {
+    let body = padded(&load.body());
+    let end = Instant::now() + Duration::from_secs_f64(load.seconds);
+    let mut clients = JoinSet::new();
+    for mut client in load.clients().await? {
+        let body = body.clone();
+        clients.spawn(async move {
+            let (mut answered, mut shed) = (0_u32, 0_u32);
+            while Instant::now() < end {
+                match client.send(body.clone()).await? {
+                    (StatusCode::OK, _) => answered += 1,
+                    (StatusCode::TOO_MANY_REQUESTS, _) => shed += 1,
+                    (status, answer) => bail!("the answer is {status}: {}", String::from_utf8_lossy(&answer)),
+                }
+            }
+            Ok((answered, shed))
+        });
+    }
+    let (mut answered, mut shed) = (0, 0);
+    while let Some(done) = clients.join_next().await {
+        let (more_answered, more_shed) = done??;
+        (answered, shed) = (answered + more_answered, shed + more_shed);
+    }
+    crate::say(json!({
+        "bytes": body.len(), "answered": answered, "shed": shed,
+        "rss_kib": memory(load.pid, "VmRSS:")?, "peak_kib": memory(load.pid, "VmHWM:")?,
+    }));
+    Ok(())
+}
+
+/// The review with an annotation that fills it up to the largest size.
+fn padded(body: &Bytes) -> Bytes {
+    let text = String::from_utf8_lossy(body);
+    let part = "\"annotations\":{";
+    let room = Limits::MOST_BYTES.saturating_sub(text.len() + 64);
+    let filled = text.replacen(part, &format!("{part}\"example.com/filler\":\"{}\",", "x".repeat(room)), 1);
+    Bytes::from(filled)
+}

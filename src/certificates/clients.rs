@@ -1,0 +1,146 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use arc_swap::ArcSwapOption;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::supervise::Health;
+
+/// The part of [`Health`] that the first authority makes ready.
+const PART: &str = "client authority";
+/// How often the file is read.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// The authorities that a client's certificate must come from. They can be changed while the server runs; a
+/// connection that is open stays open.
+#[derive(Debug)]
+pub struct ClientAuthority {
+    provider: CryptoProvider,
+    current: ArcSwapOption<Arc<dyn ClientCertVerifier>>,
+}
+
+impl Default for ClientAuthority {
+    fn default() -> Self {
+        Self { provider: aws_lc_rs::default_provider(), current: ArcSwapOption::empty() }
+    }
+}
+
+impl ClientAuthority {
+    /// Believes these authorities, PEM, from now on.
+    ///
+    /// # Errors
+    /// There is no certificate in the text, or one cannot be read.
+    pub fn set(&self, authorities: &str) -> anyhow::Result<()> {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(authorities.as_bytes()) {
+            roots.add(certificate.context("a certificate of the client authority cannot be read")?)?;
+        }
+        let provider = Arc::new(self.provider.clone());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+            .build()
+            .context("the client authority has no certificate")?;
+        self.current.store(Some(Arc::new(verifier)));
+        Ok(())
+    }
+}
+
+impl ClientCertVerifier for ClientAuthority {
+    fn client_auth_mandatory(&self) -> bool {
+        // The kubelet's probes come to the same port and show none.
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        // Names would have to stay as they are; without any, a client shows what it has.
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let current = self.current.load();
+        let current =
+            current.as_deref().ok_or_else(|| Error::General("no client authority yet".to_owned()))?;
+        current.verify_client_cert(certificate, chain, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Believes the authorities in the file, and the next ones once it has changed; until `stop`.
+///
+/// # Errors
+/// None: a file that cannot be used is logged, and the last authorities stay in force.
+pub fn follow_clients(
+    file: PathBuf,
+    authority: Arc<ClientAuthority>,
+    health: Health,
+    stop: CancellationToken,
+) -> impl Future<Output = anyhow::Result<()>> {
+    health.wait_for(PART, format!("the authority of clients in {}", file.display()));
+    async move {
+        let (mut believed, mut complaint) = (None, String::new());
+        loop {
+            match look(&file, &authority, &mut believed) {
+                Ok(()) => {
+                    health.ready(PART);
+                    complaint.clear();
+                }
+                Err(error) => {
+                    let said = format!("{error:#}");
+                    if said != complaint {
+                        warn!(error = said, "cannot use the authority of clients");
+                        complaint = said;
+                    }
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+    }
+}
+
+fn look(file: &PathBuf, authority: &ClientAuthority, believed: &mut Option<String>) -> anyhow::Result<()> {
+    let found = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    if believed.as_ref() != Some(&found) {
+        authority.set(&found).with_context(|| format!("in {}", file.display()))?;
+        info!(file = %file.display(), "believes the authority of clients");
+        *believed = Some(found);
+    }
+    Ok(())
+}

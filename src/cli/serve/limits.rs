@@ -1,0 +1,75 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+
+use crate::quantity::Quantity;
+use crate::webhook::{Clients, Limits};
+
+/// What clients may cost, and which may ask.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Serving {
+    /// Connections to the webhook at once; for one more, the one that has been idle longest makes room.
+    #[arg(long, value_name = "NUMBER", default_value_t = Limits::default().connections, value_parser = at_least_one)]
+    max_connections: usize,
+    /// Reviews at once; one more is told to come again in a second.
+    #[arg(long, value_name = "NUMBER", default_value_t = Limits::default().requests, value_parser = at_least_one)]
+    max_requests: usize,
+    /// Memory for large reviews, a quantity of at least 62Mi; one that finds none is told to come again in a second.
+    #[arg(long, value_name = "QUANTITY", default_value = "64Mi", value_parser = body_memory)]
+    max_body_memory: usize,
+    /// Certificate authority of the API server's client certificate, PEM; read again when it changes. Without a certificate that it
+    /// signed, no client gets an answer but from /healthz and /readyz.
+    #[arg(long, value_name = "FILE")]
+    pub(super) client_ca: Option<PathBuf>,
+    /// Common name or alternative name that the client certificate must have.
+    #[arg(long, value_name = "NAME", requires = "client_ca")]
+    client_name: Option<Arc<str>>,
+}
+
+impl Serving {
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            connections: self.max_connections,
+            requests: self.max_requests,
+            body_memory: self.max_body_memory,
+            ..Limits::default()
+        }
+    }
+
+    pub(super) fn clients(&self) -> Option<Clients> {
+        self.client_ca.as_ref().map(|_| Clients { name: self.client_name.clone() })
+    }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("write at least 1: with none, no pod could be created".to_owned()),
+        Ok(number) => Ok(number),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn body_memory(text: &str) -> Result<usize, String> {
+    let quantity: Quantity = text.parse().map_err(|error| format!("{error}"))?;
+    let bytes =
+        quantity.ceil().as_integer().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or_default();
+    if bytes < Limits::LEAST_BODY_MEMORY {
+        return Err("write at least 62Mi: the largest review could never be answered".to_owned());
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_that_would_refuse_everything_are_refused() {
+        assert_eq!(body_memory("62Mi"), Ok(62 << 20));
+        assert!(body_memory("61Mi").unwrap_err().contains("at least 62Mi"));
+        assert!(body_memory("much").is_err());
+        assert_eq!(at_least_one("1"), Ok(1));
+        assert!(at_least_one("0").unwrap_err().contains("at least 1"));
+    }
+}

@@ -1,0 +1,140 @@
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, StatusCode, header};
+use http_body_util::BodyExt as _;
+use tokio::time::Instant;
+
+use super::gate::{Gate, Held};
+use super::limits::Limits;
+
+/// Why a body is not taken.
+pub(super) struct Refused {
+    pub(super) code: StatusCode,
+    /// For the metric.
+    pub(super) reason: &'static str,
+    pub(super) message: String,
+    /// What was not read of it, where its sender should be let finish.
+    pub(super) rest: Option<Body>,
+}
+
+/// The whole body of a review and the memory that it holds.
+pub(super) struct Review {
+    pub(super) bytes: Bytes,
+    pub(super) _held: Held,
+}
+
+/// Reads the body of a review, bounded in size and time.
+pub(super) async fn read(gate: &Arc<Gate>, headers: &HeaderMap, mut body: Body) -> Result<Review, Refused> {
+    let refused = |code, reason, message| Refused { code, reason, message, rest: None };
+    let said = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = said(header::CONTENT_TYPE);
+    if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
+        let message = format!("the content type is {kind:?}; a review is application/json");
+        let refused = refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "BadReview", message);
+        return Err(Refused { rest: Some(body), ..refused });
+    }
+    let announced: Option<usize> = said(header::CONTENT_LENGTH).parse().ok();
+    if announced.is_some_and(|length| length > Limits::MOST_BYTES) {
+        let rest = announced.is_some_and(|length| length <= Limits::MOST_DISCARDED).then_some(body);
+        return Err(Refused { rest, ..too_large() });
+    }
+    let limit = gate.limits.body;
+    let deadline = Instant::now() + limit;
+    let mut held = gate.hold();
+    let mut whole = Whole::new(announced.unwrap_or_default());
+    loop {
+        let frame = match tokio::time::timeout_at(deadline, body.frame()).await {
+            Ok(None) => break,
+            Ok(Some(Ok(frame))) => frame,
+            Ok(Some(Err(error))) => {
+                let message = format!("the body cannot be read: {error}");
+                return Err(refused(StatusCode::BAD_REQUEST, "BadReview", message));
+            }
+            Err(_) => {
+                let message = format!("the body did not come within {limit:?}");
+                return Err(refused(StatusCode::REQUEST_TIMEOUT, "SlowBody", message));
+            }
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        if whole.length() + data.len() > Limits::MOST_BYTES {
+            return Err(Refused { rest: Some(body), ..too_large() });
+        }
+        if !held.grow(data.len()) {
+            let refused = refused(StatusCode::TOO_MANY_REQUESTS, "Shed", TOO_MANY.to_owned());
+            return Err(Refused { rest: Some(body), ..refused });
+        }
+        whole.push(data);
+    }
+    let bytes = whole.into_bytes();
+    let values = if bytes.len() < Limits::LARGE_BODY { 0 } else { values(&bytes) };
+    if values > Limits::MOST_VALUES {
+        let message = format!("the body has more than {} values", Limits::MOST_VALUES);
+        return Err(refused(StatusCode::PAYLOAD_TOO_LARGE, "BadReview", message));
+    }
+    if !held.parse(values) {
+        return Err(refused(StatusCode::TOO_MANY_REQUESTS, "Shed", TOO_MANY.to_owned()));
+    }
+    Ok(Review { bytes, _held: held })
+}
+
+/// No fewer than the values in a text of JSON: lists of nothing become many times as large when they are parsed.
+fn values(text: &[u8]) -> usize {
+    text.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count()
+}
+
+const TOO_MANY: &str = "too many large reviews at once; come again in a second";
+
+fn too_large() -> Refused {
+    let message = format!("the body is larger than {} bytes", Limits::MOST_BYTES);
+    Refused { code: StatusCode::PAYLOAD_TOO_LARGE, reason: "BadReview", message, rest: None }
+}
+
+/// Reads on without keeping anything, so that the sender of a body that was refused comes to read why.
+pub(super) async fn discard(gate: &Gate, mut body: Body) {
+    let all = async {
+        let mut length = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            length += frame.data_ref().map_or(0, Bytes::len);
+            if length > Limits::MOST_DISCARDED {
+                break;
+            }
+        }
+    };
+    // In time or not, there is nothing more to do.
+    drop(tokio::time::timeout(gate.limits.body, all).await);
+}
+
+/// A body as it comes in: mostly in one piece, which is then not copied.
+struct Whole {
+    announced: usize,
+    first: Bytes,
+    more: Vec<u8>,
+}
+
+impl Whole {
+    fn new(announced: usize) -> Self {
+        Self { announced, first: Bytes::new(), more: Vec::new() }
+    }
+
+    fn length(&self) -> usize {
+        self.first.len() + self.more.len()
+    }
+
+    fn push(&mut self, data: Bytes) {
+        if self.length() == 0 {
+            self.first = data;
+            return;
+        }
+        if !self.first.is_empty() {
+            // What is only announced costs no memory before it is written to.
+            self.more.reserve_exact(self.announced.max(self.first.len() + data.len()));
+            self.more.extend_from_slice(&std::mem::take(&mut self.first));
+        }
+        self.more.extend_from_slice(&data);
+    }
+
+    fn into_bytes(self) -> Bytes {
+        if self.more.is_empty() { self.first } else { Bytes::from(self.more) }
+    }
+}

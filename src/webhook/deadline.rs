@@ -1,0 +1,50 @@
+use std::time::Duration;
+
+use axum::http::Uri;
+use tokio::time::Instant;
+
+/// What is kept back at most for the way of an answer.
+const MOST_MARGIN: Duration = Duration::from_millis(500);
+
+/// When a request has to be answered: a little before the API server gives up on it, which it says in the
+/// query (`?timeout=5s`), and at the latest after `most`.
+///
+/// A time that cannot be read counts as not said.
+pub(super) fn deadline(uri: &Uri, most: Duration) -> Instant {
+    let said = uri
+        .query()
+        .into_iter()
+        .flat_map(|query| query.split('&'))
+        .find_map(|pair| pair.strip_prefix("timeout="))
+        .and_then(|text| text.parse::<crate::duration::Duration>().ok())
+        .and_then(|said| u64::try_from(said.nanos()).ok())
+        .map(Duration::from_nanos);
+    let limit = said.map_or(most, |said| most.min(said.saturating_sub(MOST_MARGIN.min(said / 10))));
+    Instant::now() + limit
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_answer_comes_before_the_api_server_gives_up() {
+        let most = Duration::from_millis(4500);
+        for (uri, millis) in [
+            ("/mutate", 4500),
+            ("/mutate?timeout=5s", 4500),
+            ("/mutate?timeout=30s", 4500),
+            ("/mutate?timeout=3s", 2700),
+            ("/mutate?a=b&timeout=1s", 900),
+            ("/mutate?timeout=1m", 4500),
+            ("/mutate?timeout=250ms", 225),
+            ("/mutate?timeout=0s", 0),
+            ("/mutate?timeout=-5s", 4500),
+            ("/mutate?timeout=soon", 4500),
+            ("/mutate?timeout=", 4500),
+        ] {
+            let limit = deadline(&uri.parse().unwrap(), most) - Instant::now();
+            assert_eq!(limit, Duration::from_millis(millis), "{uri}");
+        }
+    }
+}

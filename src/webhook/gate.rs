@@ -1,0 +1,147 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::limits::Limits;
+use crate::telemetry::{Load, Shed};
+
+/// Lets in as many reviews as may be under way, and as much of their bodies as may be in memory.
+pub struct Gate {
+    pub(super) limits: Limits,
+    /// Whether reviews are taken only from clients that the listener has verified.
+    pub(super) asks_clients: bool,
+    /// Bytes of large bodies in memory.
+    held: AtomicUsize,
+    load: Load,
+}
+
+/// A review under way, until it is dropped.
+pub(super) struct Admitted(Arc<Gate>);
+
+/// The memory of one body, until it is dropped.
+pub(super) struct Held {
+    gate: Arc<Gate>,
+    /// The length of the body so far.
+    length: usize,
+    taken: usize,
+}
+
+impl Gate {
+    /// With these limits, counting there.
+    pub fn new(limits: Limits, load: Load) -> Self {
+        Self { limits, asks_clients: false, held: AtomicUsize::new(0), load }
+    }
+
+    /// Takes reviews only from clients that the listener has verified.
+    #[must_use]
+    pub fn for_clients_only(mut self) -> Self {
+        self.asks_clients = true;
+        self
+    }
+
+    /// Lets a review in, if there is room.
+    pub(super) fn enter(self: &Arc<Self>) -> Option<Admitted> {
+        let others = usize::try_from(self.load.requests.inc()).unwrap_or_default();
+        let admitted = Admitted(Arc::clone(self));
+        if others < self.limits.requests {
+            return Some(admitted);
+        }
+        self.load.shed(Shed::Requests);
+        None
+    }
+
+    /// The memory of a body that is about to come in.
+    pub(super) fn hold(self: &Arc<Self>) -> Held {
+        Held { gate: Arc::clone(self), length: 0, taken: 0 }
+    }
+}
+
+impl Held {
+    /// Takes so many more bytes of the body, if there is room for them.
+    pub(super) fn grow(&mut self, more: usize) -> bool {
+        let (before, after) = (large(self.length), large(self.length + more));
+        self.length += more;
+        self.take(after - before)
+    }
+
+    /// Takes what so many values in the body become, if there is room for them.
+    pub(super) fn parse(&mut self, values: usize) -> bool {
+        self.take(values.saturating_mul(Limits::VALUE))
+    }
+
+    fn take(&mut self, more: usize) -> bool {
+        let most = self.gate.limits.body_memory;
+        let grown = |held: usize| held.checked_add(more).filter(|held| *held <= most);
+        let taken =
+            more == 0 || self.gate.held.fetch_update(Ordering::AcqRel, Ordering::Relaxed, grown).is_ok();
+        if taken {
+            self.taken += more;
+        } else {
+            self.gate.load.shed(Shed::Memory);
+        }
+        taken
+    }
+}
+
+/// How much of a body counts as large.
+fn large(length: usize) -> usize {
+    length.saturating_sub(Limits::SMALL_BODY)
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.0.load.requests.dec();
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if self.taken > 0 {
+            self.gate.held.fetch_sub(self.taken, Ordering::AcqRel);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    fn gate(requests: usize, body_memory: usize) -> Arc<Gate> {
+        Arc::new(Gate::new(Limits { requests, body_memory, ..Limits::default() }, Load::default()))
+    }
+
+    #[test]
+    fn small_bodies_are_let_in_whatever_large_ones_hold() {
+        let gate = gate(1, 10 * MIB);
+        let mut bodies: Vec<Held> = (0..100).map(|_| gate.hold()).collect();
+        let taken = bodies.iter_mut().filter_map(|body| body.grow(7 * MIB).then_some(())).count();
+        assert_eq!(taken, 1);
+        assert!(gate.hold().grow(Limits::SMALL_BODY) && !gate.hold().grow(4 * MIB));
+        bodies.clear();
+        assert_eq!(gate.held.load(Ordering::Relaxed), 0);
+        assert!(gate.hold().grow(10 * MIB));
+    }
+
+    #[test]
+    fn a_body_grows_by_what_comes() {
+        let gate = gate(1, MIB);
+        let mut body = gate.hold();
+        let chunks = std::iter::repeat_with(|| body.grow(1000)).take_while(|taken| *taken).count();
+        assert_eq!(chunks, (MIB + Limits::SMALL_BODY) / 1000);
+        drop(body);
+        assert_eq!(gate.held.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn only_so_many_are_let_in_at_once() {
+        let gate = gate(2, 0);
+        let (first, second) = (gate.enter(), gate.enter());
+        assert!(first.is_some() && second.is_some() && gate.enter().is_none());
+        drop(first);
+        let again = gate.enter();
+        assert!(again.is_some() && gate.enter().is_none());
+        drop((second, again));
+        assert_eq!(gate.load.requests.get(), 0);
+    }
+}

@@ -1,0 +1,127 @@
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{HeaderValue, Version, header};
+use axum::response::Response;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::time::Instant;
+use tower::Service as _;
+
+use super::activity::Activity;
+use super::client::Client;
+use super::idle::Watched;
+use super::limits::Limits;
+use super::listener::Io;
+use crate::supervise::Health;
+
+/// How often an HTTP/2 connection is looked at while the server goes away.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// One connection's conversation.
+#[derive(Clone)]
+pub(super) struct Talk {
+    pub(super) router: Router,
+    pub(super) activity: Arc<Activity>,
+    pub(super) limits: Limits,
+    pub(super) health: Health,
+    /// Who called, where that is asked.
+    pub(super) client: Option<Client>,
+}
+
+impl Talk {
+    fn answer(
+        &self,
+        mut request: hyper::Request<Incoming>,
+    ) -> impl Future<Output = Result<Response, Infallible>> + use<> {
+        let under_way = self.activity.begin();
+        if let Some(client) = &self.client {
+            request.extensions_mut().insert(client.clone());
+        }
+        let health = self.health.clone();
+        let answer = self.router.clone().call(Request::from(request));
+        async move {
+            let mut response = answer.await?;
+            // The API server keeps its connections to a pod that is going away, unless it is told.
+            if health.is_draining() && response.version() < Version::HTTP_2 {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            drop(under_way);
+            Ok(response)
+        }
+    }
+
+    /// Ends when an HTTP/2 connection should be told to go away.
+    async fn http2_is_over(&self) {
+        loop {
+            let is_served = self.activity.begun() > 0;
+            // A client that has just come gets one answer first: others may not be there to turn to yet.
+            if self.health.is_draining() && is_served {
+                return;
+            }
+            let patience = if is_served { self.limits.idle } else { self.limits.head };
+            let deadline = self.activity.idle_since().map(|since| since + patience);
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return;
+            }
+            let next_look = deadline.unwrap_or_else(|| Instant::now() + patience);
+            tokio::select! {
+                () = self.activity.closed() => return,
+                () = tokio::time::sleep_until(next_look) => {}
+                () = self.health.draining() => tokio::time::sleep(LOOK).await,
+            }
+        }
+    }
+}
+
+pub(super) async fn speak_http1(io: impl Io, talk: Talk) -> anyhow::Result<()> {
+    let io = Watched::new(io, Arc::clone(&talk.activity), talk.limits, true);
+    let service = service_fn(|request| talk.answer(request));
+    let connection = http1::Builder::new()
+        // `Watched` does that.
+        .header_read_timeout(None)
+        .max_buf_size(Limits::BUFFER)
+        .serve_connection(TokioIo::new(io), service);
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        biased;
+        done = connection.as_mut() => return Ok(done?),
+        () = talk.activity.closed() => connection.as_mut().graceful_shutdown(),
+    }
+    Ok(connection.await?)
+}
+
+pub(super) async fn speak_http2(io: impl Io, talk: Talk) -> anyhow::Result<()> {
+    let io = Watched::new(io, Arc::clone(&talk.activity), talk.limits, false);
+    let service = service_fn(|request| talk.answer(request));
+    let window = u32::try_from(2 * Limits::BUFFER)?;
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_timeout(Duration::from_secs(10))
+        .max_concurrent_streams(Limits::STREAMS)
+        .max_header_list_size(Limits::HEAD_BYTES)
+        .initial_stream_window_size(window)
+        .initial_connection_window_size(window)
+        .max_send_buf_size(Limits::BUFFER)
+        .max_pending_accept_reset_streams(Limits::RESETS)
+        .max_local_error_reset_streams(Limits::RESETS)
+        .serve_connection(TokioIo::new(io), service);
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        biased;
+        done = connection.as_mut() => return Ok(done?),
+        () = talk.http2_is_over() => connection.as_mut().graceful_shutdown(),
+    }
+    // A client that has not even said that it speaks HTTP/2 is not waited for.
+    let patience = if talk.activity.begun() > 0 { talk.limits.drain } else { LOOK };
+    Ok(tokio::time::timeout(patience, connection).await??)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,153 @@
+//! The API server's client certificate.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::http::{Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::rt::TokioIo;
+use outrigger::certificates::{ClientAuthority, follow_clients};
+use outrigger::supervise::Health;
+use outrigger::webhook::{Clients, Limits};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose,
+};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::running::{NAME, Running, material, request, roots, start_with};
+use crate::support::said;
+
+/// An authority that signs clients.
+struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+/// A certificate and its key, PEM.
+struct Identity(String, String);
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    fn client(&self, common_name: &str, alternative: &[&str]) -> Identity {
+        let names: Vec<String> = alternative.iter().map(ToString::to_string).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.distinguished_name.push(DnType::CommonName, common_name);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate().unwrap();
+        Identity(params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
+    }
+}
+
+/// Calls with a certificate, and gives the status and what the answer says; an error where there is no answer.
+async fn call(
+    server: &Running,
+    trusted: &str,
+    identity: Option<&Identity>,
+    request: Request<Full<Bytes>>,
+) -> anyhow::Result<(StatusCode, String)> {
+    let builder = rustls::ClientConfig::builder().with_root_certificates(roots(trusted));
+    let config = match identity {
+        None => builder.with_no_client_auth(),
+        Some(Identity(certificate, key)) => builder.with_client_auth_cert(
+            vec![CertificateDer::from_pem_slice(certificate.as_bytes())?],
+            PrivateKeyDer::from_pem_slice(key.as_bytes())?,
+        )?,
+    };
+    let stream = TcpStream::connect(server.address).await?;
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let stream = connector.connect(ServerName::try_from(NAME)?, stream).await?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let response = sender.send_request(request).await?;
+    let status = response.status();
+    let body = response.into_body().collect().await?.to_bytes();
+    Ok((status, said(std::str::from_utf8(&body)?)))
+}
+
+fn get(path: &str) -> Request<Full<Bytes>> {
+    Request::get(path).header(header::HOST, NAME).body(Full::default()).unwrap()
+}
+
+#[tokio::test]
+async fn only_a_client_with_the_right_certificate_gets_an_answer() {
+    let (material, ours, other) = (material(), Authority::new(), Authority::new());
+    let trusted = Arc::new(ClientAuthority::default());
+    let clients = Clients { name: Some(Arc::from("kube-apiserver")) };
+    let server = start_with(&material, Limits::default(), Some((Arc::clone(&trusted), clients))).await;
+    let call = async |identity: Option<&Identity>, request| {
+        call(&server, &material.authority, identity, request).await
+    };
+    let named = ours.client("kube-apiserver", &[]);
+    assert!(call(Some(&named), request("shop")).await.is_err(), "there is no authority yet");
+
+    trusted.set(&ours.pem()).unwrap();
+    assert_eq!(call(Some(&named), request("shop")).await.unwrap().0, StatusCode::OK);
+    let alternative = ours.client("somebody", &["kube-apiserver"]);
+    assert_eq!(call(Some(&alternative), request("shop")).await.unwrap().0, StatusCode::OK);
+
+    let somebody = ours.client("somebody", &["somebody.example"]);
+    let (status, message) = call(Some(&somebody), request("shop")).await.unwrap();
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert!(message.contains(r#"["somebody", "somebody.example"]"#), "{message}");
+    assert!(message.contains(r#"answers only "kube-apiserver""#), "{message}");
+
+    for path in ["/mutate", "/mutate/namespace", "/mutate/pod", "/validate"] {
+        let mut anonymous = request("shop");
+        *anonymous.uri_mut() = path.parse().unwrap();
+        let (status, message) = call(None, anonymous).await.unwrap();
+        assert_eq!(status, StatusCode::FORBIDDEN, "{path}");
+        assert!(message.contains("none was shown; see --client-ca"), "{message}");
+    }
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(call(None, get(path)).await.unwrap().0, StatusCode::OK, "the kubelet shows none");
+    }
+    let stranger = other.client("kube-apiserver", &[]);
+    assert!(call(Some(&stranger), request("shop")).await.is_err(), "signed by somebody else");
+
+    trusted.set(&other.pem()).unwrap();
+    assert_eq!(call(Some(&stranger), request("shop")).await.unwrap().0, StatusCode::OK);
+    assert!(call(Some(&named), request("shop")).await.is_err(), "the old authority is believed no more");
+}
+
+#[tokio::test]
+async fn the_authority_is_read_again_when_its_file_changes() {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("client-authority");
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("ca.crt");
+    drop(std::fs::remove_file(&file));
+    let (material, first, second) = (material(), Authority::new(), Authority::new());
+    let (trusted, health, stop) =
+        (Arc::new(ClientAuthority::default()), Health::default(), CancellationToken::new());
+    let server =
+        start_with(&material, Limits::default(), Some((Arc::clone(&trusted), Clients::default()))).await;
+    let followed = follow_clients(file.clone(), trusted, health.clone(), stop.clone());
+    let followed = tokio::spawn(followed);
+    assert!(health.waiting_for().unwrap().contains("the authority of clients"));
+
+    for authority in [&first, &second] {
+        std::fs::write(&file, authority.pem()).unwrap();
+        let client = authority.client("any name", &[]);
+        let mut waited = 0;
+        while call(&server, &material.authority, Some(&client), request("shop")).await.is_err() {
+            assert!(waited < 300, "the authority was not read in time");
+            waited += 1;
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        assert_eq!(health.waiting_for(), None);
+        // What cannot be read leaves it in force.
+        std::fs::write(&file, "no certificate").unwrap();
+    }
+    stop.cancel();
+    followed.await.unwrap().unwrap();
+}
