@@ -1,0 +1,3 @@
+module outrigger.dev/programs/meddler
+
+go 1.25.0

@@ -1,0 +1,516 @@
+//! Mandatory profiles, attacked by somebody who has every right in a namespace and none outside it: mallory.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use e2e::{Cluster, Output, TestNamespace, companion, eventually, image, injected, pod};
+use serde_json::{Value, json};
+
+/// A namespace without any label of ours, in which a profile is mandatory, and mallory's rights there.
+async fn guarded(profile: &str) -> (Cluster, TestNamespace) {
+    let cluster = Cluster::installed().await;
+    cluster.apply("default", &mandatory(profile).to_string()).expect();
+    let space = TestNamespace::plain(&cluster).await;
+    cluster.kubectl(&["label", "namespace", &space.name, &format!("e2e-guard={profile}")]).expect();
+    let all = ["create", "rolebinding", "mallory", "--clusterrole=admin", "--user=mallory", "--namespace"];
+    cluster.kubectl(&[&all[..], &[&space.name]].concat()).expect();
+    // More than the role admin has: a way into live pods.
+    let pods = [
+        "create",
+        "role",
+        "debugger",
+        "--verb=*",
+        "--resource=pods/ephemeralcontainers,pods/resize",
+        "--namespace",
+    ];
+    cluster.kubectl(&[&pods[..], &[&space.name]].concat()).expect();
+    let bound = ["create", "rolebinding", "debugger", "--role=debugger", "--user=mallory", "--namespace"];
+    cluster.kubectl(&[&bound[..], &[&space.name]].concat()).expect();
+    let enforced = ["wait", "--for=condition=Enforced", "--timeout=60s", "clustersidecarprofile", profile];
+    cluster.kubectl(&enforced).expect();
+    eventually("the API server calling for the profile", || async {
+        let made = cluster.dry_run_pod(&space.name, &pod("probe")).await?;
+        if injected(&made, profile) { Ok(()) } else { Err(made.to_string()) }
+    })
+    .await;
+    (cluster, space)
+}
+
+fn mandatory(name: &str) -> Value {
+    let mut profile = companion(name);
+    profile["spec"]["enforcement"] = json!("Mandatory");
+    profile["spec"]["match"] = json!({ "namespaceSelector": { "matchLabels": { "e2e-guard": name } } });
+    profile
+}
+
+fn remove(cluster: &Cluster, profile: &str) {
+    cluster.kubectl(&["delete", "clustersidecarprofile", profile]).expect();
+}
+
+/// kubectl as mallory.
+fn mallory(cluster: &Cluster, space: &TestNamespace, words: &[&str]) -> Output {
+    let who = ["--as=mallory", "--namespace", &space.name];
+    cluster.kubectl(&[&who[..], words].concat())
+}
+
+/// The pod that was made, or the refusal; what is made is a dry run.
+fn try_as_mallory(cluster: &Cluster, space: &TestNamespace, manifest: &Value) -> Result<Value, String> {
+    let file = std::env::temp_dir().join(format!(
+        "{}-{}.json",
+        space.name,
+        manifest["metadata"]["name"].as_str().unwrap()
+    ));
+    std::fs::write(&file, manifest.to_string()).unwrap();
+    let path = file.to_string_lossy();
+    let said = mallory(cluster, space, &["create", "--dry-run=server", "--output=json", "--filename", &path]);
+    std::fs::remove_file(&file).unwrap();
+    if said.success {
+        let json = &said.text[said.text.find('{').unwrap()..=said.text.rfind('}').unwrap()];
+        Ok(serde_json::from_str(json).unwrap())
+    } else {
+        Err(said.text)
+    }
+}
+
+/// Whether the pod has the sidecar as the profile says it, before all init containers of its author's.
+fn is_genuine(pod: &Value, profile: &str) -> Result<(), String> {
+    let wanted = &mandatory(profile)["spec"]["template"]["spec"]["initContainers"][0];
+    let sidecar = &pod["spec"]["initContainers"][0];
+    for field in ["name", "image", "restartPolicy", "args", "securityContext"] {
+        if sidecar[field] != wanted[field] {
+            return Err(format!("{field} is {} in {pod}", sidecar[field]));
+        }
+    }
+    let extra = ["command", "env", "envFrom", "lifecycle", "livenessProbe"];
+    if let Some(field) = extra.iter().find(|field| sidecar.get(**field).is_some()) {
+        return Err(format!("{field} was added in {pod}"));
+    }
+    let app = pod["spec"]["containers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|container| container["name"] == "app")
+        .unwrap();
+    if app["env"]
+        .as_array()
+        .is_none_or(|env| !env.contains(&json!({ "name": "COMPANION", "value": "127.0.0.1:6400" })))
+    {
+        return Err(format!("the app lacks its variable in {pod}"));
+    }
+    Ok(())
+}
+
+/// Pods that mallory writes in a guarded namespace, knowing all that a genuine one has.
+struct Attack {
+    cluster: Cluster,
+    space: TestNamespace,
+    name: &'static str,
+    /// The genuine sidecar.
+    sidecar: Value,
+    /// Labels and annotations that claim the injection.
+    claims: Value,
+}
+
+impl Attack {
+    async fn on(name: &'static str) -> Self {
+        let (cluster, space) = guarded(name).await;
+        let whole = cluster.dry_run_pod(&space.name, &pod("whole")).await.unwrap();
+        is_genuine(&whole, name).unwrap();
+        let mut sidecar = whole["spec"]["initContainers"][0].clone();
+        let mounts = sidecar["volumeMounts"].as_array_mut().unwrap();
+        mounts.retain(|mount| mount["name"] == "scratch");
+        let status = &whole["metadata"]["annotations"]["outrigger.dev/status"];
+        let claims = json!({
+            "labels": { "outrigger.dev/injected": "true", "companion": name },
+            "annotations": { "outrigger.dev/status": status },
+        });
+        Self { cluster, space, name, sidecar, claims }
+    }
+
+    fn write(&self, fields: impl FnOnce(&mut Value)) -> Result<Value, String> {
+        let mut made = pod("attack");
+        fields(&mut made);
+        try_as_mallory(&self.cluster, &self.space, &made)
+    }
+
+    fn write_metadata(&self, labels: &Value, annotations: &Value) -> Result<Value, String> {
+        self.write(|made| {
+            made["metadata"]["labels"] = labels.clone();
+            made["metadata"]["annotations"] = annotations.clone();
+        })
+    }
+
+    /// A pod that claims to be injected, with these init containers.
+    fn forge(&self, containers: Value) -> Result<Value, String> {
+        self.write(|made| {
+            made["metadata"]["labels"] = self.claims["labels"].clone();
+            made["metadata"]["annotations"] = self.claims["annotations"].clone();
+            made["spec"]["initContainers"] = containers;
+            made["spec"]["volumes"] = json!([{ "name": "scratch", "emptyDir": { "sizeLimit": "16Mi" } }]);
+        })
+    }
+
+    fn sidecar_with(&self, field: &str, value: Value) -> Value {
+        let mut container = self.sidecar.clone();
+        container[field] = value;
+        container
+    }
+
+    fn must_be_genuine(&self, what: &str, made: Result<Value, String>) {
+        let made = made.unwrap_or_else(|refused| panic!("{what}: {refused}"));
+        is_genuine(&made, self.name).unwrap_or_else(|missing| panic!("{what}: {missing}"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_labels_and_annotations_a_pod_has_the_mandatory_sidecar_comes_first() {
+    let attack = Attack::on("e2e-guard-labels").await;
+    let enabled = json!({ "outrigger.dev/inject": "enabled" });
+    let own = json!({ "name": "own", "image": image("redis:7.0"), "command": ["true"] });
+    let taken_away = json!({ "outrigger.dev/profiles": format!("-{}", attack.name) });
+    for (what, made) in [
+        (
+            "a label that opts out",
+            attack.write_metadata(&json!({ "outrigger.dev/inject": "disabled" }), &json!({})),
+        ),
+        ("no profile chosen", attack.write_metadata(&enabled, &json!({ "outrigger.dev/profiles": "" }))),
+        ("the profile taken away", attack.write_metadata(&enabled, &taken_away)),
+        (
+            "a status that claims it",
+            attack.write_metadata(&attack.claims["labels"], &attack.claims["annotations"]),
+        ),
+        ("an own init container", attack.write(|made| made["spec"]["initContainers"] = json!([own]))),
+        ("a copy after an own init container", attack.forge(json!([own, attack.sidecar]))),
+    ] {
+        attack.must_be_genuine(what, made);
+    }
+    for (what, container) in [
+        ("another image", attack.sidecar_with("image", json!("busybox"))),
+        ("another command", attack.sidecar_with("command", json!(["sleep", "1d"]))),
+        ("other arguments", attack.sidecar_with("args", json!(["--version"]))),
+        ("a variable", attack.sidecar_with("env", json!([{ "name": "LD_PRELOAD", "value": "/x" }]))),
+        (
+            "a hook",
+            attack
+                .sidecar_with("lifecycle", json!({ "postStart": { "exec": { "command": ["kill", "1"] } } })),
+        ),
+    ] {
+        attack.must_be_genuine(what, attack.forge(json!([container])));
+    }
+    remove(&attack.cluster, attack.name);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_stands_in_a_mandatory_profiles_way_is_refused() {
+    let attack = Attack::on("e2e-guard-refused").await;
+    let name = attack.name;
+    let taken = json!([attack.sidecar_with("image", json!("busybox"))]);
+    let overlay = json!([{ "name": name, "image": "auto", "command": ["sleep", "1d"] }]);
+    let mount = json!([{ "name": "scratch", "mountPath": "/mine" }]);
+    let variable = json!([{ "name": "COMPANION", "value": "evil:1" }]);
+    for (what, code, made) in [
+        (
+            "the name taken",
+            "ContainerNameTaken",
+            attack.write(|made| {
+                made["spec"]["initContainers"] = taken;
+                made["spec"]["volumes"] = json!([{ "name": "scratch", "emptyDir": { "sizeLimit": "16Mi" } }]);
+            }),
+        ),
+        ("an overlay", "OverlayRefused", attack.write(|made| made["spec"]["initContainers"] = overlay)),
+        (
+            "the node's network",
+            "HostNetworkDenied",
+            attack.write(|made| made["spec"]["hostNetwork"] = json!(true)),
+        ),
+        (
+            "its volume",
+            "VolumeProtected",
+            attack.write(|made| {
+                made["spec"]["containers"][0]["volumeMounts"] = mount;
+                made["spec"]["volumes"] = json!([{ "name": "scratch", "emptyDir": { "sizeLimit": "16Mi" } }]);
+            }),
+        ),
+        (
+            "its variable",
+            "ValueConflict",
+            attack.write(|made| made["spec"]["containers"][0]["env"] = variable),
+        ),
+        (
+            "a label with a typo",
+            "InvalidInjectLabel",
+            attack.write_metadata(&json!({ "outrigger.dev/inject": "off" }), &json!({})),
+        ),
+    ] {
+        let refused = made.expect_err(what);
+        assert!(refused.contains(&format!("[{code}]")), "{what}: {refused}");
+    }
+    remove(&attack.cluster, name);
+}
+
+/// The webhook is not asked about mirror pods, so their annotation must win nobody anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_kubelet_runs_a_forged_mirror_pod() {
+    let name = "e2e-guard-mirror";
+    let (cluster, space) = guarded(name).await;
+    let mut mirror = pod("mirror");
+    mirror["metadata"]["annotations"] =
+        json!({ "kubernetes.io/config.mirror": "x", "kubernetes.io/config.source": "file" });
+    if cluster.create_pod(&space.name, &mirror).await.is_ok() {
+        let off = ["annotate", "pod", "mirror", "kubernetes.io/config.mirror-"];
+        let stripped = mallory(&cluster, &space, &off);
+        assert!(!stripped.success, "the annotation came off: {}", stripped.text);
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        let path = "jsonpath={.status.containerStatuses}";
+        let state =
+            ["get", "pod", "mirror", "--ignore-not-found", "--output", path, "--namespace", &space.name];
+        assert_eq!(cluster.kubectl(&state).expect(), "", "a kubelet ran it");
+    }
+    remove(&cluster, name);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespaces_own_profiles_and_labels_do_not_help_either() {
+    let name = "e2e-guard-shadowed";
+    let (cluster, space) = guarded(name).await;
+    // Even with the right to write profiles, which the role admin does not have.
+    let role = [
+        "create",
+        "role",
+        "writer",
+        "--verb=*",
+        "--resource=sidecarprofiles.outrigger.dev",
+        "--namespace",
+        &space.name,
+    ];
+    cluster.kubectl(&role).expect();
+    let binding =
+        ["create", "rolebinding", "writer", "--role=writer", "--user=mallory", "--namespace", &space.name];
+    cluster.kubectl(&binding).expect();
+    cluster.kubectl(&["label", "namespace", &space.name, "outrigger.dev/inject=enabled"]).expect();
+    let own = |own: &str, template: Value| {
+        json!({ "apiVersion": "outrigger.dev/v1alpha1", "kind": "SidecarProfile", "metadata": { "name": own },
+            "spec": { "onConflict": "Skip", "onError": "Ignore", "match": { "podSelector": {} }, "template": { "spec": template } } })
+    };
+    let apply = |manifest: &Value| {
+        let file = std::env::temp_dir().join(format!("{}-profile.json", space.name));
+        std::fs::write(&file, manifest.to_string()).unwrap();
+        let said = mallory(&cluster, &space, &["apply", "--filename", &file.to_string_lossy()]);
+        std::fs::remove_file(&file).unwrap();
+        said
+    };
+    let harmless = json!({ "initContainers": [{ "name": "x", "image": image("redis:7.0"), "restartPolicy": "Always" }] });
+    let shadow = apply(&own(name, harmless)).expect();
+    assert!(shadow.contains("Mandatory"), "the shadow's author is told: {shadow}");
+    let made = try_as_mallory(&cluster, &space, &pod("shadowed")).unwrap();
+    is_genuine(&made, name).unwrap();
+
+    // Another one puts a container of that name, and a mount of the volume, before it.
+    let fake = json!({ "initContainers": [{ "name": name, "image": "busybox", "restartPolicy": "Always" }] });
+    let thief = json!({ "initContainers": [{ "name": "thief", "image": image("redis:7.0"), "restartPolicy": "Always",
+        "volumeMounts": [{ "name": "scratch", "mountPath": "/theirs" }] }], "volumes": [{ "name": "scratch", "emptyDir": { "sizeLimit": "16Mi" } }] });
+    for template in [fake, thief] {
+        apply(&own("other", template)).expect();
+        eventually("the profile being known", || async {
+            let found = cluster.kubectl(&[
+                "get",
+                "sidecarprofile",
+                "other",
+                "--namespace",
+                &space.name,
+                "--output",
+                "jsonpath={.status.conditions[0].status}",
+            ]);
+            if found.text == "True" { Ok(()) } else { Err(found.text) }
+        })
+        .await;
+        match try_as_mallory(&cluster, &space, &pod("beside")) {
+            Ok(made) => is_genuine(&made, name).unwrap(),
+            Err(refused) => assert!(refused.contains("admission webhook"), "{refused}"),
+        }
+        mallory(&cluster, &space, &["delete", "sidecarprofile", "other"]).expect();
+    }
+
+    // Labels of the namespace are not mallory's to change, and ours say nothing here.
+    let label =
+        mallory(&cluster, &space, &["label", "namespace", &space.name, "e2e-guard-"]).expect_failure();
+    assert!(label.contains("orbidden"), "{label}");
+    for value in ["outrigger.dev/inject=disabled", "outrigger.dev/inject-"] {
+        cluster.kubectl(&["label", "--overwrite", "namespace", &space.name, value]).expect();
+        for _ in 0..5 {
+            is_genuine(&try_as_mallory(&cluster, &space, &pod("labels")).unwrap(), name).unwrap();
+        }
+    }
+    remove(&cluster, name);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_pod_keeps_its_mandatory_sidecar() {
+    let name = "e2e-guard-live";
+    let (cluster, space) = guarded(name).await;
+    cluster.create_pod(&space.name, &pod("live")).await.unwrap();
+    cluster.ready_pod(&space.name, "live").await;
+    let refused = |words: &[&str], code: &str| {
+        let said = mallory(&cluster, &space, words).expect_failure();
+        assert!(said.contains(&format!("[{code}]")), "{words:?}: {said}");
+    };
+    let curl = image("outrigger.dev/echo:1.0");
+    refused(&["set", "image", "pod/live", &format!("{name}={curl}")], "MandatoryChanged");
+    refused(&["annotate", "--overwrite", "pod", "live", "outrigger.dev/status={}"], "MandatoryChanged");
+    refused(&["annotate", "pod", "live", "outrigger.dev/status-"], "MandatoryChanged");
+    refused(&["label", "pod", "live", "outrigger.dev/injected-"], "MandatoryChanged");
+    refused(&["label", "--overwrite", "pod", "live", "companion=other"], "MandatoryChanged");
+    let less = json!({ "spec": { "initContainers": [{ "name": name, "resources": { "limits": { "memory": "20Mi" } } }] } });
+    refused(
+        &["patch", "pod", "live", "--subresource=resize", "--patch", &less.to_string()],
+        "MandatoryChanged",
+    );
+    let debug = ["debug", "pod/live", "--quiet", "--profile=general", "--attach=false", "--image", &curl];
+    refused(&[&debug[..], &["--target", name]].concat(), "MandatoryEntered");
+    let thief = json!({ "spec": { "ephemeralContainers": [{ "name": "thief", "image": curl,
+        "volumeMounts": [{ "name": "scratch", "mountPath": "/theirs" }] }] } });
+    refused(
+        &["patch", "pod", "live", "--subresource=ephemeralcontainers", "--patch", &thief.to_string()],
+        "MandatoryEntered",
+    );
+    refused(
+        &["exec", "live", "--container", name, "--", "redis-cli", "-p", "6400", "shutdown"],
+        "MandatoryEntered",
+    );
+    refused(&["attach", "live", "--container", name], "MandatoryEntered");
+
+    // What is mallory's own stays so, and the platform's people get in.
+    mallory(&cluster, &space, &["exec", "live", "--container", "app", "--", "redis-cli", "ping"]).expect();
+    mallory(&cluster, &space, &[&debug[..], &["--target", "app"]].concat()).expect();
+    mallory(&cluster, &space, &["label", "pod", "live", "team=a"]).expect();
+    let inside = [
+        "exec",
+        "live",
+        "--namespace",
+        &space.name,
+        "--container",
+        name,
+        "--",
+        "redis-cli",
+        "-p",
+        "6400",
+        "ping",
+    ];
+    assert!(cluster.kubectl(&inside).expect().contains("PONG"));
+    let denied = ["set", "image", "pod/live", &format!("{name}={curl}"), "--namespace", &space.name];
+    assert!(
+        cluster.kubectl(&denied).expect_failure().contains("[MandatoryChanged]"),
+        "not even an admin, by hand"
+    );
+    let live = cluster.ready_pod(&space.name, "live").await;
+    is_genuine(&live, name).unwrap();
+    mallory(&cluster, &space, &["delete", "pod", "live", "--wait=false"]).expect();
+    remove(&cluster, name);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_comes_after_cannot_take_it_out_again() {
+    let name = "e2e-guard-meddled";
+    let (cluster, space) = guarded(name).await;
+    let home = TestNamespace::plain(&cluster).await;
+    let server = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "meddler", "labels": { "app": "meddler" } },
+        "spec": { "containers": [{ "name": "meddler", "image": image("outrigger.dev/meddler:1.0"),
+            "args": [":8443", format!("meddler.{}.svc", home.name)], "ports": [{ "containerPort": 8443 }] }] },
+    });
+    let service = json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": "meddler" },
+        "spec": { "selector": { "app": "meddler" }, "ports": [{ "port": 443, "targetPort": 8443 }] } });
+    cluster
+        .apply(
+            &home.name,
+            &json!({ "apiVersion": "v1", "kind": "List", "items": [server, service] }).to_string(),
+        )
+        .expect();
+    cluster.ready_pod(&home.name, "meddler").await;
+    let authority = cluster.kubectl(&["logs", "meddler", "--namespace", &home.name]).expect();
+    let authority = authority.lines().next().unwrap().to_owned();
+    let meddle = |path: &str| {
+        let webhook = json!({
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
+            "metadata": { "name": "zz-meddler" },
+            "webhooks": [{
+                "name": "meddler.example.com", "admissionReviewVersions": ["v1"], "sideEffects": "None", "failurePolicy": "Fail",
+                "namespaceSelector": { "matchLabels": { "e2e-guard": name } },
+                "rules": [{ "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"] }],
+                "clientConfig": { "caBundle": authority, "service": { "name": "meddler", "namespace": home.name, "path": path } },
+            }],
+        });
+        cluster.apply_as_it_is(&webhook.to_string()).expect();
+    };
+    meddle("/take-out");
+    eventually("the pod being refused", || async {
+        match cluster.dry_run_pod(&space.name, &pod("robbed")).await {
+            Err(refused) if refused.contains("[MandatoryIncomplete]") => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    // What does no harm is let through: an image from another registry, an agent's address.
+    for (path, pointer, value) in [
+        ("/new-image", "/spec/initContainers/0/image", json!("mirror.example/redis:7.0")),
+        ("/with-agent", "/spec/initContainers/0/env/0/name", json!("AGENT_HOST")),
+    ] {
+        meddle(path);
+        eventually(&format!("the pod being admitted after {path}"), || async {
+            let made = cluster.dry_run_pod(&space.name, &pod("rewritten")).await?;
+            if made.pointer(pointer) == Some(&value) { Ok(()) } else { Err(made.to_string()) }
+        })
+        .await;
+    }
+    cluster.kubectl(&["delete", "mutatingwebhookconfiguration", "zz-meddler"]).expect();
+    remove(&cluster, name);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mandatory_profile_changes_while_pods_are_created_and_none_is_refused_or_bare() {
+    let name = "e2e-guard-changed";
+    let (cluster, space) = guarded(name).await;
+    let (done, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let creating = async {
+        while !done.load(Ordering::Relaxed) {
+            let made = cluster.dry_run_pod(&space.name, &pod("steady")).await.expect("no pod is refused");
+            assert!(injected(&made, name), "{made}");
+            asked.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let changing = async {
+        for round in 0..8 {
+            let mut profile = mandatory(name);
+            profile["spec"]["template"]["spec"]["initContainers"][0]["resources"]["requests"]["memory"] =
+                json!(format!("{}Mi", 16 + round));
+            cluster.apply("default", &profile.to_string()).expect();
+            tokio::time::sleep(Duration::from_millis(700)).await;
+        }
+        done.store(true, Ordering::Relaxed);
+    };
+    tokio::join!(creating, changing);
+    assert!(asked.load(Ordering::Relaxed) > 20, "{asked:?} pods are no test of it");
+
+    // Once it is optional nobody insists any more, and the entries go.
+    cluster.apply("default", &companion(name).to_string()).expect();
+    eventually("the entries being gone", || async {
+        let path = "jsonpath={.webhooks[*].name}";
+        let mut left = String::new();
+        for kind in ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"] {
+            left += &cluster.kubectl(&["get", kind, "outrigger-mandatory", "--output", path]).expect();
+        }
+        if left.contains(name) { Err(left) } else { Ok(()) }
+    })
+    .await;
+    let bare = cluster.dry_run_pod(&space.name, &pod("free")).await.unwrap();
+    assert!(!injected(&bare, name), "{bare}");
+    remove(&cluster, name);
+}
