@@ -1,6 +1,7 @@
 //! What is known of the cluster: profiles and namespaces, watched, and put together in one immutable
 //! [`Snapshot`] that requests read without a lock.
 
+mod lease;
 mod live;
 mod watch;
 
@@ -9,6 +10,7 @@ use std::sync::Arc;
 
 use kube::core::{ApiResource, DynamicObject};
 
+pub use lease::{Election, Leadership};
 pub use live::LiveLookup;
 pub(crate) use watch::namespace_of;
 pub use watch::{Observed, watch};

@@ -99,6 +99,7 @@ pub struct Metrics {
     certificate_expiry: Family<OfCertificate, Gauge<f64, AtomicU64>>,
     profiles: Family<OfState, Gauge>,
     namespaces: Gauge,
+    writer: Gauge,
 }
 
 impl Default for Metrics {
@@ -110,6 +111,7 @@ impl Default for Metrics {
         let certificate_expiry = Family::default();
         let profiles = Family::default();
         let namespaces = Gauge::default();
+        let writer = Gauge::default();
         registry.register(
             "build",
             "The build that runs.",
@@ -138,7 +140,12 @@ impl Default for Metrics {
         );
         registry.register("profiles", "Profiles known, by whether they can be injected.", profiles.clone());
         registry.register("namespaces", "Namespaces known.", namespaces.clone());
-        Self { registry, requests, durations, injections, certificate_expiry, profiles, namespaces }
+        registry.register(
+            "writer",
+            "1 on the replica that holds the Lease and writes what all share, else 0.",
+            writer.clone(),
+        );
+        Self { registry, requests, durations, injections, certificate_expiry, profiles, namespaces, writer }
     }
 }
 
@@ -173,6 +180,11 @@ impl Metrics {
         self.profiles.get_or_create(&OfState { state: "ready" }).set(count(ready));
         self.profiles.get_or_create(&OfState { state: "invalid" }).set(count(invalid));
         self.namespaces.set(count(namespaces));
+    }
+
+    /// Says whether this replica is the one that writes.
+    pub fn writes(&self, does: bool) {
+        self.writer.set(i64::from(does));
     }
 
     /// All of it as OpenMetrics text.

@@ -1,3 +1,5 @@
+mod election;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -65,6 +67,8 @@ pub(super) struct Serve {
     /// Seconds to go on serving after SIGTERM, while the API server learns that this replica is going away.
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
     drain_delay: u64,
+    #[command(flatten)]
+    election: election::ElectionArgs,
     /// Form of the log lines.
     #[arg(long, value_enum, default_value_t)]
     log_format: LogFormat,
@@ -112,6 +116,8 @@ impl Serve {
             let client = Client::try_default().await.context(
                 "cannot find a cluster to serve; without one, serve files by --profiles PATH --tls-cert FILE --tls-key FILE",
             )?;
+            let _leadership =
+                self.election.spawn(&client, self.own_namespace(), &self.service, &metrics, &mut tasks);
             if !has_files {
                 self.spawn_certificates(&client, serving, &metrics, &health, &mut tasks);
             }

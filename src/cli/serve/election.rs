@@ -1,0 +1,39 @@
+use std::sync::Arc;
+
+use clap::Args;
+use kube::Client;
+
+use crate::cluster::{Election, Leadership};
+use crate::supervise::Tasks;
+use crate::telemetry::Metrics;
+
+/// How one of several replicas is chosen to write.
+#[derive(Debug, Args)]
+pub(super) struct ElectionArgs {
+    /// Name of this replica in the Lease by which one is chosen to write; no other may have it.
+    #[arg(long, value_name = "NAME", env = "POD_NAME", required_unless_present = "profiles")]
+    identity: Option<String>,
+}
+
+impl ElectionArgs {
+    /// Takes part in the election; the Lease is called as the Service.
+    pub(super) fn spawn(
+        &self,
+        client: &Client,
+        namespace: &str,
+        service: &str,
+        metrics: &Arc<Metrics>,
+        tasks: &mut Tasks,
+    ) -> Leadership {
+        let election = Election {
+            client: client.clone(),
+            namespace: namespace.to_owned(),
+            name: service.to_owned(),
+            identity: self.identity.clone().unwrap_or_default(),
+            metrics: Arc::clone(metrics),
+        };
+        let (leadership, election) = election.run(tasks.stop());
+        tasks.spawn("election", election);
+        leadership
+    }
+}

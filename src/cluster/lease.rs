@@ -1,0 +1,224 @@
+//! Who of several replicas writes. Serving never asks; a Lease only chooses one that keeps what all of them share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{ObjectMeta, PostParams};
+use kube::{Api, Client};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::telemetry::Metrics;
+
+/// How long a Lease counts after it was last renewed, by the clock of whoever waits for its end.
+const DURATION: Duration = Duration::from_secs(10);
+/// How long a holder believes in its last renewal: shorter, so that it has stopped writing before another one begins.
+const BELIEF: Duration = Duration::from_secs(7);
+/// How often a holder renews, and the others look.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Whether this replica is the one that writes. Clones follow the same Lease.
+#[derive(Clone, Debug)]
+pub struct Leadership(watch::Receiver<bool>);
+
+impl Leadership {
+    /// Leadership without a Lease: nobody else is there.
+    pub fn always() -> Self {
+        Self(watch::channel(true).1)
+    }
+
+    /// Leadership that follows this channel.
+    pub fn following(held: watch::Receiver<bool>) -> Self {
+        Self(held)
+    }
+
+    /// Whether it is held now.
+    pub fn is_held(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Waits until it has been won or lost since the last call; for ever where that can happen no more.
+    pub async fn changed(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// One replica's part in the election.
+pub struct Election {
+    /// How to reach the Lease.
+    pub client: Client,
+    /// The Lease's namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// What this replica, and no other one, is called.
+    pub identity: String,
+    /// Where it is shown who writes.
+    pub metrics: Arc<Metrics>,
+}
+
+/// What was last seen in the hands of another replica, and since when.
+struct Foreign {
+    version: Option<String>,
+    since: Instant,
+}
+
+impl Election {
+    /// Takes the Lease whenever it is free, renews it, and gives it back at `stop`.
+    ///
+    /// # Errors
+    /// None, as far as the future goes: what fails is logged and tried again.
+    pub fn run(
+        self,
+        stop: CancellationToken,
+    ) -> (Leadership, impl Future<Output = anyhow::Result<()>> + Send) {
+        let (held, follows) = watch::channel(false);
+        (Leadership(follows), self.compete(held, stop))
+    }
+
+    async fn compete(self, held: watch::Sender<bool>, stop: CancellationToken) -> anyhow::Result<()> {
+        let api: Api<Lease> = Api::namespaced(self.client.clone(), &self.namespace);
+        let (mut foreign, mut belief) = (None, Instant::now());
+        let mut complaint = String::new();
+        loop {
+            let asked = Instant::now();
+            let until = if *held.borrow() { belief } else { asked + BELIEF };
+            let answer = tokio::select! {
+                () = stop.cancelled() => break,
+                answer = tokio::time::timeout_at(until, self.attempt(&api, &mut foreign)) => answer,
+            };
+            match answer {
+                Ok(Ok(holds)) => {
+                    belief = asked + BELIEF;
+                    complaint.clear();
+                    self.say(&held, holds);
+                }
+                Ok(Err(error)) => {
+                    let said = format!("{error:#}");
+                    if said != complaint {
+                        warn!(lease = self.name, error = said, "cannot look after the Lease");
+                        complaint = said;
+                    }
+                }
+                Err(_) => warn!(lease = self.name, "the API server does not answer about the Lease"),
+            }
+            let next = asked + LOOK;
+            let next = if *held.borrow() { next.min(belief) } else { next };
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep_until(next) => {}
+            }
+            if Instant::now() >= belief {
+                self.say(&held, false);
+            }
+        }
+        if held.send_replace(false) {
+            self.metrics.writes(false);
+            // A successor need not wait for the end then; where it fails, it waits.
+            match tokio::time::timeout(LOOK, self.release(&api)).await {
+                Ok(Ok(())) => info!(lease = self.name, "gave the Lease back"),
+                Ok(Err(error)) => {
+                    warn!(lease = self.name, error = format!("{error:#}"), "cannot give the Lease back");
+                }
+                Err(_) => {
+                    warn!(lease = self.name, "cannot give the Lease back: the API server does not answer");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn say(&self, held: &watch::Sender<bool>, holds: bool) {
+        self.metrics.writes(holds);
+        let changed = held.send_if_modified(|held| std::mem::replace(held, holds) != holds);
+        if changed && holds {
+            info!(lease = self.name, identity = self.identity, "holds the Lease; this replica writes");
+        } else if changed {
+            info!(lease = self.name, identity = self.identity, "lost the Lease; another replica writes");
+        }
+    }
+
+    /// Whether the Lease is ours after this look at it. Writes carry the version that was read, so of two replicas
+    /// that take it at once only one succeeds.
+    async fn attempt(&self, api: &Api<Lease>, foreign: &mut Option<Foreign>) -> anyhow::Result<bool> {
+        let Some(lease) = api.get_opt(&self.name).await.context("cannot read it")? else {
+            let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
+            let lease = self.taken(Lease { metadata, spec: None });
+            return won(api.create(&PostParams::default(), &lease).await).context("cannot create it");
+        };
+        if !self.may_take(&lease, foreign) {
+            return Ok(false);
+        }
+        let written = api.replace(&self.name, &PostParams::default(), &self.taken(lease)).await;
+        won(written).context("cannot update it")
+    }
+
+    /// Another holder's time is counted by our own clock, from when we first saw the state that it wrote: clocks of
+    /// nodes differ.
+    fn may_take(&self, lease: &Lease, foreign: &mut Option<Foreign>) -> bool {
+        let spec = lease.spec.as_ref();
+        let holder =
+            spec.and_then(|spec| spec.holder_identity.as_deref()).filter(|holder| !holder.is_empty());
+        if holder.is_none_or(|holder| holder == self.identity) {
+            *foreign = None;
+            return true;
+        }
+        let version = &lease.metadata.resource_version;
+        if foreign.as_ref().is_none_or(|seen| seen.version != *version) {
+            *foreign = Some(Foreign { version: version.clone(), since: Instant::now() });
+        }
+        let seconds = spec.and_then(|spec| spec.lease_duration_seconds);
+        let lasts =
+            seconds.and_then(|seconds| u64::try_from(seconds).ok()).map_or(DURATION, Duration::from_secs);
+        foreign.as_ref().is_some_and(|seen| seen.since.elapsed() > lasts)
+    }
+
+    /// The Lease as this replica holds it from now on.
+    fn taken(&self, lease: Lease) -> Lease {
+        let before = lease.spec.unwrap_or_default();
+        let now = MicroTime(Timestamp::now());
+        let renewed = before.holder_identity.as_ref() == Some(&self.identity);
+        let transitions = before.lease_transitions.unwrap_or(0);
+        let spec = LeaseSpec {
+            acquire_time: if renewed { before.acquire_time } else { Some(now.clone()) },
+            lease_transitions: Some(if renewed { transitions } else { transitions.saturating_add(1) }),
+            holder_identity: Some(self.identity.clone()),
+            lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
+            renew_time: Some(now),
+            ..before
+        };
+        Lease { spec: Some(spec), ..lease }
+    }
+
+    async fn release(&self, api: &Api<Lease>) -> anyhow::Result<()> {
+        let Some(mut lease) = api.get_opt(&self.name).await? else { return Ok(()) };
+        let Some(spec) = &mut lease.spec else { return Ok(()) };
+        if spec.holder_identity.as_ref() != Some(&self.identity) {
+            return Ok(());
+        }
+        spec.holder_identity = None;
+        spec.renew_time = Some(MicroTime(Timestamp::now()));
+        won(api.replace(&self.name, &PostParams::default(), &lease).await)?;
+        Ok(())
+    }
+}
+
+/// A conflict means that another replica was first.
+fn won(written: kube::Result<Lease>) -> kube::Result<bool> {
+    match written {
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(answer)) if answer.code == 409 => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests;
