@@ -100,6 +100,7 @@ pub struct Metrics {
     profiles: Family<OfState, Gauge>,
     namespaces: Gauge,
     writer: Gauge,
+    certificate_trusted: Gauge,
 }
 
 impl Default for Metrics {
@@ -112,6 +113,7 @@ impl Default for Metrics {
         let profiles = Family::default();
         let namespaces = Gauge::default();
         let writer = Gauge::default();
+        let certificate_trusted = Gauge::default();
         registry.register(
             "build",
             "The build that runs.",
@@ -145,7 +147,22 @@ impl Default for Metrics {
             "1 on the replica that holds the Lease and writes what all share, else 0.",
             writer.clone(),
         );
-        Self { registry, requests, durations, injections, certificate_expiry, profiles, namespaces, writer }
+        registry.register(
+            "certificate_trusted",
+            "1 while the caBundle of every webhook entry that calls the server verifies what it serves, else 0.",
+            certificate_trusted.clone(),
+        );
+        Self {
+            registry,
+            requests,
+            durations,
+            injections,
+            certificate_expiry,
+            profiles,
+            namespaces,
+            writer,
+            certificate_trusted,
+        }
     }
 }
 
@@ -185,6 +202,11 @@ impl Metrics {
     /// Says whether this replica is the one that writes.
     pub fn writes(&self, does: bool) {
         self.writer.set(i64::from(does));
+    }
+
+    /// Says whether callers believe the serving certificate.
+    pub fn certificate_trusted(&self, is: bool) {
+        self.certificate_trusted.set(i64::from(is));
     }
 
     /// All of it as OpenMetrics text.

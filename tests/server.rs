@@ -22,7 +22,7 @@ use futures::future::BoxFuture;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use outrigger::api::Scope;
-use outrigger::certificates::{Material, Serving, acceptor};
+use outrigger::certificates::{Lifetimes, Material, Serving, acceptor};
 use outrigger::cluster::Snapshot;
 use outrigger::engine::{Namespace, Settings};
 use outrigger::profiles::{Entry, ProfileSet};
@@ -438,7 +438,7 @@ async fn health_and_metrics() {
 const NAME: &str = "outrigger.test.svc";
 
 fn material() -> Material {
-    Material::new(&[NAME.to_owned()], time::OffsetDateTime::now_utc()).unwrap()
+    Material::new(&[NAME.to_owned()], Lifetimes::DEFAULT, time::OffsetDateTime::now_utc()).unwrap()
 }
 
 async fn connect(
@@ -489,12 +489,12 @@ async fn start(material: &Material) -> Running {
 async fn tls_with_both_protocols_and_a_certificate_changed_in_service() {
     let first = material();
     let server = start(&first).await;
-    let http1 = connect(server.address, &first.authority, b"http/1.1").await.unwrap();
+    let http1 = connect(server.address, &first.authority.certificate, b"http/1.1").await.unwrap();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(http1)).await.unwrap();
     tokio::spawn(connection);
     assert_eq!(sender.send_request(request("shop")).await.unwrap().status(), StatusCode::OK);
 
-    let http2 = connect(server.address, &first.authority, b"h2").await.unwrap();
+    let http2 = connect(server.address, &first.authority.certificate, b"h2").await.unwrap();
     assert_eq!(http2.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
     let executor = hyper_util::rt::TokioExecutor::new();
     let (mut h2, connection) =
@@ -507,10 +507,10 @@ async fn tls_with_both_protocols_and_a_certificate_changed_in_service() {
     let second = material();
     server.serving.set(&second.certificate, &second.key).unwrap();
     assert!(
-        connect(server.address, &first.authority, b"http/1.1").await.is_err(),
+        connect(server.address, &first.authority.certificate, b"http/1.1").await.is_err(),
         "the old certificate is still served"
     );
-    connect(server.address, &second.authority, b"http/1.1").await.unwrap();
+    connect(server.address, &second.authority.certificate, b"http/1.1").await.unwrap();
     assert_eq!(
         sender.send_request(request("shop")).await.unwrap().status(),
         StatusCode::OK,
@@ -522,7 +522,7 @@ async fn tls_with_both_protocols_and_a_certificate_changed_in_service() {
 async fn a_drain_says_close_and_finishes_what_is_under_way() {
     let material = material();
     let server = start(&material).await;
-    let stream = connect(server.address, &material.authority, b"http/1.1").await.unwrap();
+    let stream = connect(server.address, &material.authority.certificate, b"http/1.1").await.unwrap();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
     assert!(sender.send_request(request("shop")).await.unwrap().headers().get(header::CONNECTION).is_none());
@@ -530,7 +530,7 @@ async fn a_drain_says_close_and_finishes_what_is_under_way() {
     let response = sender.send_request(request("shop")).await.unwrap();
     assert_eq!(response.headers()[header::CONNECTION], "close");
 
-    let stream = connect(server.address, &material.authority, b"http/1.1").await.unwrap();
+    let stream = connect(server.address, &material.authority.certificate, b"http/1.1").await.unwrap();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
     let slow = tokio::spawn(async move { sender.send_request(request("slow")).await });
@@ -639,15 +639,15 @@ async fn it_serves_files_without_a_cluster_and_follows_their_changes() {
         }
         panic!("{wanted} was not injected in time");
     };
-    eventually(&first.authority, "proxy:1").await;
+    eventually(&first.authority.certificate, "proxy:1").await;
     // No file holds it, so nobody enabled it.
-    assert_eq!(image(&ask(&first.authority, "elsewhere").await.unwrap()), None);
+    assert_eq!(image(&ask(&first.authority.certificate, "elsewhere").await.unwrap()), None);
 
     put("profiles/proxy.json", &profile("proxy:2"));
-    eventually(&first.authority, "proxy:2").await;
+    eventually(&first.authority.certificate, "proxy:2").await;
     put("profiles/proxy.json", "{ half of a cha");
     let second = material();
     certify(&second);
-    eventually(&second.authority, "proxy:2").await;
-    assert!(ask(&first.authority, "shop").await.is_none(), "the old certificate is still served");
+    eventually(&second.authority.certificate, "proxy:2").await;
+    assert!(ask(&first.authority.certificate, "shop").await.is_none(), "the old certificate is still served");
 }

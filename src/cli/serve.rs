@@ -1,3 +1,4 @@
+mod certificates;
 mod election;
 
 use std::collections::BTreeSet;
@@ -11,11 +12,11 @@ use arc_swap::ArcSwap;
 use clap::Args;
 use kube::Client;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::certificates::{self, CertificateFiles, Configurations, Keeper, SecretName, Serving};
+use crate::certificates::{CertificateFiles, Serving, acceptor, serve_files};
 use crate::cluster::{self, LiveLookup, Snapshot};
 use crate::controller;
 use crate::engine::Settings;
@@ -49,15 +50,8 @@ pub(super) struct Serve {
     /// Service in front of the server; the certificate is for its names.
     #[arg(long, value_name = "NAME", default_value = "outrigger")]
     service: String,
-    /// Secret that keeps the certificates, shared by all replicas.
-    #[arg(long, value_name = "NAME", default_value = "outrigger-certificates")]
-    certificate_secret: String,
-    /// MutatingWebhookConfiguration that gets the certificate authority.
-    #[arg(long, value_name = "NAME", default_value = "outrigger")]
-    mutating_webhook: String,
-    /// ValidatingWebhookConfiguration that gets the certificate authority.
-    #[arg(long, value_name = "NAME", default_value = "outrigger")]
-    validating_webhook: String,
+    #[command(flatten)]
+    certificates: certificates::CertificateArgs,
     /// Namespace that is never injected, besides kube-system, kube-node-lease and the server's own; may be repeated.
     #[arg(long, value_name = "NAMESPACE")]
     exclude_namespace: Vec<String>,
@@ -95,7 +89,7 @@ impl Serve {
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
         let serving = Arc::new(Serving::default());
         let mut tasks = Tasks::default();
-        let tls = certificates::acceptor(Arc::clone(&serving));
+        let tls = acceptor(Arc::clone(&serving));
         let https = Listener::bind(self.listen, Some(tls), Limits::default()).await?;
         let http = Listener::bind(self.metrics_listen, None, Limits::default()).await?;
         let (listen, metrics_listen) = (https.address()?, http.address()?);
@@ -103,24 +97,25 @@ impl Serve {
         let files = self.certificate_files();
         let has_files = files.is_some();
         if let Some(files) = files {
-            let served = certificates::serve_files(
-                files,
-                Arc::clone(&serving),
-                Arc::clone(&metrics),
-                health.clone(),
-                tasks.stop(),
-            );
+            let served =
+                serve_files(files, Arc::clone(&serving), Arc::clone(&metrics), health.clone(), tasks.stop());
             tasks.spawn("certificates", served);
         }
         let lookup: Arc<dyn Lookup> = if self.profiles.is_empty() {
             let client = Client::try_default().await.context(
                 "cannot find a cluster to serve; without one, serve files by --profiles PATH --tls-cert FILE --tls-key FILE",
             )?;
-            let _leadership =
+            let leadership =
                 self.election.spawn(&client, self.own_namespace(), &self.service, &metrics, &mut tasks);
-            if !has_files {
-                self.spawn_certificates(&client, serving, &metrics, &health, &mut tasks);
-            }
+            let context = certificates::Context {
+                client: client.clone(),
+                namespace: self.own_namespace().to_owned(),
+                service: self.service.clone(),
+                serving,
+                metrics: Arc::clone(&metrics),
+                health: health.clone(),
+            };
+            self.certificates.spawn(context, (!has_files).then_some(leadership), &mut tasks)?;
             let (seen, observed) = mpsc::unbounded_channel();
             let watched = cluster::watch(
                 client.clone(),
@@ -156,49 +151,6 @@ impl Serve {
     fn certificate_files(&self) -> Option<CertificateFiles> {
         let (certificate, key) = (self.tls_cert.clone()?, self.tls_key.clone()?);
         Some(CertificateFiles { certificate, key })
-    }
-
-    fn spawn_certificates(
-        &self,
-        client: &Client,
-        serving: Arc<Serving>,
-        metrics: &Arc<Metrics>,
-        health: &Health,
-        tasks: &mut Tasks,
-    ) {
-        let secret =
-            SecretName { namespace: self.own_namespace().to_owned(), name: self.certificate_secret.clone() };
-        let configurations = Configurations {
-            mutating: self.mutating_webhook.clone(),
-            validating: self.validating_webhook.clone(),
-            service: self.service.clone(),
-            namespace: self.own_namespace().to_owned(),
-        };
-        let (authority, authorities) = watch::channel(String::new());
-        let keeper = Keeper {
-            client: client.clone(),
-            secret,
-            names: self.dns_names(),
-            serving,
-            authority,
-            metrics: Arc::clone(metrics),
-            health: health.clone(),
-        };
-        tasks.spawn("certificates", keeper.run(tasks.stop()));
-        let bundled = certificates::keep_bundle(
-            client.clone(),
-            configurations,
-            authorities,
-            health.clone(),
-            tasks.stop(),
-        );
-        tasks.spawn("caBundle", bundled);
-    }
-
-    /// The names by which the API server may call the Service.
-    fn dns_names(&self) -> Vec<String> {
-        let short = format!("{}.{}", self.service, self.own_namespace());
-        vec![format!("{short}.svc"), format!("{short}.svc.cluster.local"), short]
     }
 
     fn settings(&self) -> Settings {
