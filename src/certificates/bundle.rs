@@ -80,7 +80,9 @@ async fn put(
     }
     let patch: json_patch::Patch =
         serde_json::from_value(Value::Array(operations)).map_err(kube::Error::SerdeError)?;
-    match api.patch(name, &PatchParams::default(), &Patch::Json::<()>(patch)).await {
+    // Helm, too, says by this name whose field it would take.
+    let writer = PatchParams { field_manager: Some("outrigger".to_owned()), ..PatchParams::default() };
+    match api.patch(name, &writer, &Patch::Json::<()>(patch)).await {
         Ok(_) => {
             info!(configuration = name, "put the authorities into a caBundle");
             Ok(())
