@@ -17,6 +17,7 @@ mod replicas;
 mod rotation;
 mod serving;
 mod trust;
+mod x509;
 
 use std::sync::Arc;
 

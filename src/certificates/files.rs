@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Serving;
-use super::material::end_of;
+use super::x509::end_of;
 use crate::supervise::Health;
 use crate::telemetry::Metrics;
 

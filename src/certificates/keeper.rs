@@ -14,10 +14,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::live::Live;
-use super::material::{end_of, seconds_until_due};
 use super::replicas::Replicas;
 use super::rotation::{self, Seen, Wanted};
 use super::trust::trusted;
+use super::x509::{end_of, seconds_until_due};
 use super::{Material, MaterialError, Serving};
 use crate::cluster::Leadership;
 use crate::supervise::Health;

@@ -6,20 +6,19 @@ use rcgen::{
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
 };
 use time::{Duration, OffsetDateTime};
-use x509_parser::extensions::GeneralName;
-use x509_parser::pem::Pem;
 
 use super::Lifetimes;
+use super::x509::{end_of, in_time, is_for, unreadable, with_certificate};
 
 /// A certificate is valid a little before it is made, for clocks that are behind.
-const SKEW: Duration = Duration::minutes(5);
+pub(super) const SKEW: Duration = Duration::minutes(5);
 
 const CA_CERTIFICATE: &str = "ca.crt";
 const CA_KEY: &str = "ca.key";
 const NEXT_CA_CERTIFICATE: &str = "next-ca.crt";
 const NEXT_CA_KEY: &str = "next-ca.key";
 const PREVIOUS_CA_CERTIFICATES: &str = "previous-ca.crt";
-const CERTIFICATE: &str = "tls.crt";
+pub(super) const CERTIFICATE: &str = "tls.crt";
 const KEY: &str = "tls.key";
 
 /// An authority that signs, as PEM.
@@ -246,73 +245,6 @@ impl Material {
             })
         })
     }
-}
-
-/// When a serving certificate ends, in seconds since 1970.
-pub(super) fn end_of(certificate: &str) -> Result<i64, MaterialError> {
-    with_certificate(CERTIFICATE, certificate, |read| Ok(read.validity().not_after.timestamp()))
-}
-
-/// How many seconds are left until a certificate of this lifetime is renewed.
-pub(super) fn seconds_until_due(certificate: &str, now: OffsetDateTime, lifetime: Duration) -> Option<u64> {
-    let due = with_certificate(CERTIFICATE, certificate, |read| Ok(due_at(read, lifetime))).ok()?;
-    Some(u64::try_from((due - now).whole_seconds()).unwrap_or_default())
-}
-
-/// The certificates of a bundle that have not ended, each once.
-pub(super) fn in_time_only(bundle: &str, now: OffsetDateTime) -> String {
-    let mut kept = String::new();
-    for one in bundle.split_inclusive("-----END CERTIFICATE-----\n") {
-        if end_of(one).is_ok_and(|end| end > now.unix_timestamp()) && !kept.contains(one) {
-            kept.push_str(one);
-        }
-    }
-    kept
-}
-
-fn unreadable(what: &'static str, problem: &impl ToString) -> MaterialError {
-    MaterialError::Unreadable { what, problem: problem.to_string() }
-}
-
-fn with_certificate<T>(
-    what: &'static str,
-    pem: &str,
-    look: impl FnOnce(&x509_parser::certificate::X509Certificate<'_>) -> Result<T, MaterialError>,
-) -> Result<T, MaterialError> {
-    let pem = Pem::iter_from_buffer(pem.as_bytes())
-        .next()
-        .ok_or_else(|| unreadable(what, &"it holds no certificate"))?
-        .map_err(|error| unreadable(what, &error))?;
-    look(&pem.parse_x509().map_err(|error| unreadable(what, &error))?)
-}
-
-fn in_time(
-    what: &'static str,
-    certificate: &x509_parser::certificate::X509Certificate<'_>,
-    now: OffsetDateTime,
-    lifetime: Duration,
-) -> Result<(), MaterialError> {
-    let end = certificate.validity().not_after.to_datetime();
-    if now < due_at(certificate, lifetime) { Ok(()) } else { Err(MaterialError::Ends { what, end }) }
-}
-
-/// A certificate is renewed with a third of its life left: of its own life, or of the life that is wanted now, where
-/// that is shorter.
-fn due_at(certificate: &x509_parser::certificate::X509Certificate<'_>, lifetime: Duration) -> OffsetDateTime {
-    let made = certificate.validity().not_before.to_datetime() + SKEW;
-    let end = certificate.validity().not_after.to_datetime();
-    made + (end - made).min(lifetime) * 2 / 3
-}
-
-fn is_for(certificate: &x509_parser::certificate::X509Certificate<'_>, name: &str) -> bool {
-    let names = certificate.subject_alternative_name().ok().flatten();
-    names.is_some_and(|names| {
-        names
-            .value
-            .general_names
-            .iter()
-            .any(|known| matches!(known, GeneralName::DNSName(dns) if *dns == name))
-    })
 }
 
 #[cfg(test)]

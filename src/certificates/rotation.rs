@@ -10,7 +10,8 @@
 use time::OffsetDateTime;
 use tracing::info;
 
-use super::material::{Authority, Material, MaterialError, in_time_only};
+use super::material::{Authority, Material, MaterialError};
+use super::x509::in_time_only;
 use super::{Clock, Lifetimes};
 
 /// For whom and for how long certificates are made.
