@@ -28,8 +28,9 @@ impl Files {
             let path = self.folder.join(file);
             std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
         };
-        let material = Material::new(&[NAME.to_owned()], time::OffsetDateTime::now_utc())?;
-        put("ca.crt", &material.authority)?;
+        let material =
+            Material::new(&[NAME.to_owned()], Lifetimes::DEFAULT, time::OffsetDateTime::now_utc())?;
+        put("ca.crt", &material.authority.certificate)?;
         put("tls.crt", &material.certificate)?;
         put("tls.key", &material.key)?;
         std::fs::create_dir_all(self.folder.join("profiles"))?;

@@ -62,6 +62,11 @@ impl Cluster {
         self.upgrade(&["--values", "-"], values)
     }
 
+    /// The same where fields change hands that the server has written so far.
+    pub fn install_over(&self, values: &str) -> Output {
+        self.upgrade(&["--values", "-", "--force-conflicts"], values)
+    }
+
     fn upgrade(&self, more: &[&str], input: &str) -> Output {
         let kept = self.helm(&["status", Self::RELEASE, "--namespace", Self::SYSTEM]);
         if kept.success {

@@ -2,7 +2,7 @@
 //! looks at pods.
 //!
 //! The tests are in `tests/`: `demo` runs the README's first command, `injection` looks at pods and runs in
-//! parallel, `disruption` takes things away and runs one test at a time, `catalogue` puts every profile to work with its
+//! parallel, `disruption` takes things away and runs one test at a time, as does `certificates`, `catalogue` puts every profile to work with its
 //! real program. `cargo xtask test` starts them and
 //! says by environment variables where the cluster is.
 
@@ -21,10 +21,12 @@ mod catalogue;
 mod cluster;
 mod manifests;
 mod namespace;
+mod steady;
 mod wait;
 
 pub use alone::{alone, injected, injects, scale};
 pub use cluster::{Cluster, Output};
 pub use manifests::{companion, deployment, image, pod};
 pub use namespace::TestNamespace;
+pub use steady::{Counts, Steady};
 pub use wait::eventually;

@@ -132,57 +132,6 @@ async fn create_until(cluster: &Cluster, space: &TestNamespace, done: &AtomicBoo
 }
 
 #[test]
-fn what_is_taken_from_the_certificates_comes_back() {
-    alone("e2e-certificates", |cluster, space| async move {
-        injects(&cluster, &space, "e2e-certificates").await;
-        let emptied = r#"[{"op": "remove", "path": "/webhooks/0/clientConfig/caBundle"}]"#;
-        cluster
-            .kubectl(&[
-                "patch",
-                "mutatingwebhookconfiguration",
-                "outrigger",
-                "--type=json",
-                "--patch",
-                emptied,
-            ])
-            .expect();
-        eventually("the caBundle coming back", || async {
-            let said = cluster
-                .kubectl(&[
-                    "get",
-                    "mutatingwebhookconfiguration",
-                    "outrigger",
-                    "--output",
-                    "jsonpath={.webhooks[*].clientConfig.caBundle}",
-                ])
-                .expect();
-            if said.split_whitespace().count() == 2 { Ok(()) } else { Err(said) }
-        })
-        .await;
-        cluster
-            .kubectl(&["delete", "secret", "outrigger-certificates", "--namespace", Cluster::SYSTEM])
-            .expect();
-        eventually("the Secret coming back", || async {
-            let said = cluster.kubectl(&[
-                "get",
-                "secret",
-                "outrigger-certificates",
-                "--namespace",
-                Cluster::SYSTEM,
-                "--output",
-                "jsonpath={.data.tls\\.crt}",
-            ]);
-            if said.success && said.text.len() > 100 { Ok(()) } else { Err(said.text) }
-        })
-        .await;
-        injects(&cluster, &space, "e2e-certificates").await;
-        // Helm did not render the bundle, so it does not take it away either.
-        cluster.install(&[]);
-        injects(&cluster, &space, "e2e-certificates").await;
-    });
-}
-
-#[test]
 fn the_charts_own_test_passes() {
     alone("e2e-helm-test", |cluster, _space| async move {
         let said = cluster

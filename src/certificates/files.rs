@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Serving;
-use super::material::end_of;
+use super::x509::end_of;
 use crate::supervise::Health;
 use crate::telemetry::Metrics;
 
@@ -83,4 +83,65 @@ fn look(
     info!(ends = end, "serves a certificate");
     *served = Some(found);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+
+    use time::OffsetDateTime;
+
+    use super::*;
+    use crate::certificates::{Lifetimes, Material};
+
+    /// Brings another version of a Secret into a volume as the kubelet does: a folder of its own, and a link to it that is
+    /// exchanged in one step.
+    fn bring(volume: &Path, version: &str, material: &Material) {
+        let folder = volume.join(version);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("tls.crt"), &material.certificate).unwrap();
+        std::fs::write(folder.join("tls.key"), &material.key).unwrap();
+        symlink(version, volume.join("..data_tmp")).unwrap();
+        std::fs::rename(volume.join("..data_tmp"), volume.join("..data")).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_kubelets_exchange_of_a_link_is_followed() {
+        let volume = std::env::temp_dir().join(format!("outrigger-files-{}", std::process::id()));
+        drop(std::fs::remove_dir_all(&volume));
+        let made = || {
+            let names = ["outrigger.system.svc".to_owned()];
+            Material::new(&names, Lifetimes::DEFAULT, OffsetDateTime::now_utc()).unwrap()
+        };
+        let (first, second) = (made(), made());
+        bring(&volume, "..2026_01", &first);
+        for file in ["tls.crt", "tls.key"] {
+            symlink(Path::new("..data").join(file), volume.join(file)).unwrap();
+        }
+        let files = CertificateFiles { certificate: volume.join("tls.crt"), key: volume.join("tls.key") };
+        let (serving, health, stop) =
+            (Arc::new(Serving::default()), Health::default(), CancellationToken::new());
+        let task = serve_files(files, Arc::clone(&serving), Arc::default(), health.clone(), stop.clone());
+        let task = tokio::spawn(task);
+        let served = || serving.current().unwrap().cert.clone();
+        let chain = |material: &Material| crate::certificates::trust::chain_of(&material.certificate);
+        tokio::time::sleep(2 * LOOK).await;
+        assert_eq!(served(), chain(&first));
+        assert_eq!(health.waiting_for(), None);
+
+        bring(&volume, "..2026_02", &second);
+        std::fs::remove_dir_all(volume.join("..2026_01")).unwrap();
+        tokio::time::sleep(2 * LOOK).await;
+        assert_eq!(served(), chain(&second));
+
+        // What cannot be used leaves the last one in service.
+        let halves = Material { key: first.key.clone(), ..second.clone() };
+        bring(&volume, "..2026_03", &halves);
+        tokio::time::sleep(2 * LOOK).await;
+        assert_eq!(served(), chain(&second));
+        stop.cancel();
+        task.await.unwrap().unwrap();
+        std::fs::remove_dir_all(&volume).unwrap();
+    }
 }

@@ -1,19 +1,25 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::PostParams;
 use kube::{Api, Client};
 use kube_runtime::WatchStreamExt as _;
-use kube_runtime::watcher;
-use time::OffsetDateTime;
+use kube_runtime::watcher::{self, Event};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
-use super::{Material, Serving};
+use super::live::Live;
+use super::replicas::Replicas;
+use super::rotation::{self, Seen, Wanted};
+use super::trust::trusted;
+use super::x509::{end_of, seconds_until_due};
+use super::{Material, MaterialError, Serving};
+use crate::cluster::Leadership;
 use crate::supervise::Health;
 use crate::telemetry::Metrics;
 
@@ -28,12 +34,10 @@ pub struct SecretName {
 
 /// The part of [`Health`] that the first certificate makes ready.
 const PART: &str = "certificate";
-/// How often the certificates' ends are looked at; far less than a third of the shortest life.
-const LOOK: Duration = Duration::from_hours(1);
-/// How long after a failure it is tried again.
-const RETRY: Duration = Duration::from_secs(2);
-/// How often a lost race against another replica is run again.
-const TRIES: u32 = 5;
+/// How often certificates are looked at while nothing happens: a clock may be set, a machine may sleep.
+const LOOK: Duration = Duration::from_secs(30);
+/// How often it is looked whether the next step can be taken, and how long after a failure it is tried again.
+const STEP: Duration = Duration::from_secs(1);
 
 /// Keeps the certificates of one server.
 pub struct Keeper {
@@ -41,20 +45,37 @@ pub struct Keeper {
     pub client: Client,
     /// Where the certificates are kept.
     pub secret: SecretName,
-    /// The DNS names that the certificate is for.
-    pub names: Vec<String>,
+    /// What certificates are made.
+    pub wanted: Wanted,
     /// What new connections get.
     pub serving: Arc<Serving>,
-    /// Who wants to hear of every authority, as PEM.
-    pub authority: watch::Sender<String>,
+    /// Who wants to hear what callers have to believe, as PEM.
+    pub bundle: watch::Sender<String>,
+    /// What callers believe.
+    pub live: watch::Receiver<Live>,
+    /// Whether this replica writes the Secret.
+    pub leadership: Leadership,
+    /// What all replicas serve.
+    pub replicas: Arc<dyn Replicas>,
     /// Where the certificates' ends are shown.
     pub metrics: Arc<Metrics>,
     /// Not ready before there is a certificate.
     pub health: Health,
 }
 
+/// What is known of the Secret.
+#[derive(Default)]
+struct Known {
+    /// Whether it has been looked for.
+    listed: bool,
+    secret: Option<Secret>,
+    /// The last certificates that could be read, whatever became of the Secret.
+    last: Option<Material>,
+    served: Option<Material>,
+}
+
 impl Keeper {
-    /// Serves the Secret's certificate, makes it where it is missing, renews it in time; until `stop`.
+    /// Serves the Secret's certificate, and makes and renews it where this replica is the one that writes; until `stop`.
     ///
     /// # Errors
     /// None: what fails is logged and tried again, and the last certificate stays in service.
@@ -66,92 +87,143 @@ impl Keeper {
         self.keep(stop)
     }
 
-    async fn keep(self, stop: CancellationToken) -> anyhow::Result<()> {
+    async fn keep(mut self, stop: CancellationToken) -> anyhow::Result<()> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.secret.namespace);
-        let config = watcher::Config::default().fields(&format!("metadata.name={}", self.secret.name));
-        let mut changes = Box::pin(watcher::watcher(api.clone(), config).default_backoff());
-        let mut served: Option<Material> = None;
+        let mut secrets = Box::pin(secrets(api.clone(), &self.secret.name));
+        let mut known = Known::default();
         loop {
-            let wait = match self.look(&api, &mut served).await {
-                Ok(()) => {
-                    self.health.ready(PART);
-                    LOOK
-                }
+            let wait = match self.look(&api, &mut known).await {
+                Ok(wait) => wait,
                 Err(error) => {
                     warn!(error = format!("{error:#}"), "cannot keep the certificates");
-                    RETRY
+                    STEP
                 }
             };
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 () = tokio::time::sleep(wait) => {}
-                change = changes.next() => if let Some(Err(error)) = change {
-                    warn!(%error, "the watch of the certificates broke and is taken up again");
+                () = self.leadership.changed() => {}
+                changed = self.live.changed() => if changed.is_err() {
+                    return Ok(());
+                },
+                Some(secret) = secrets.next() => {
+                    known.listed = true;
+                    known.secret = secret;
                 }
             }
         }
     }
 
-    async fn look(&self, api: &Api<Secret>, served: &mut Option<Material>) -> anyhow::Result<()> {
-        let material = ensure(api, &self.secret.name, &self.names).await?;
-        if served.as_ref() == Some(&material) {
-            return Ok(());
+    /// Serves what is there and writes what is due; says when to look again.
+    async fn look(&mut self, api: &Api<Secret>, known: &mut Known) -> anyhow::Result<Duration> {
+        if !known.listed {
+            return Ok(LOOK);
+        }
+        let data = known.secret.as_ref().and_then(|secret| secret.data.as_ref());
+        let read = Material::from_secret(data.unwrap_or(&BTreeMap::new()));
+        let mut wait = LOOK;
+        if let Ok(material) = &read {
+            let bundle = material.bundle();
+            self.bundle.send_if_modified(|wanted| {
+                let differs = *wanted != bundle;
+                *wanted = bundle;
+                differs
+            });
+            known.last = Some(material.clone());
+            wait = wait.min(self.until_due(material));
+            if !self.serve(material, &mut known.served)? || !material.previous.is_empty() {
+                wait = wait.min(STEP);
+            }
+        }
+        if self.leadership.is_held() {
+            let seen = self.seen(read.as_ref()).await;
+            if let Some(next) = rotation::next(read, known.last.as_ref(), &self.wanted, seen)? {
+                write(api, &self.secret.name, known.secret.clone(), &next).await?;
+                // The watch brings it.
+                wait = wait.min(STEP);
+            }
+        }
+        Ok(wait)
+    }
+
+    /// Serves these certificates where callers believe them. Until then, those that they believe stay in service.
+    fn serve(&self, material: &Material, served: &mut Option<Material>) -> anyhow::Result<bool> {
+        let same = served.as_ref().is_some_and(|served| served.certificate == material.certificate);
+        if same || material.certificate.is_empty() {
+            return Ok(true);
+        }
+        let now = (self.wanted.clock)();
+        let name = self.wanted.names.first().map(String::as_str).unwrap_or_default();
+        let live = self.live.borrow();
+        let must_wait = served.is_some()
+            && !live.has_settled(&material.authority.certificate)
+            && trusted(&live, &self.serving, name, now).is_ok();
+        drop(live);
+        if must_wait {
+            return Ok(false);
         }
         self.serving.set(&material.certificate, &material.key)?;
-        let (authority_end, leaf_end) = material.ends()?;
-        self.metrics.certificate_ends("ca", authority_end);
-        self.metrics.certificate_ends("serving", leaf_end);
-        info!(ends = leaf_end, "serves a certificate");
-        self.authority.send_replace(material.authority.clone());
-        *served = Some(material);
-        Ok(())
+        let end = end_of(&material.certificate)?;
+        self.metrics.certificate_ends("serving", end);
+        info!(ends = end, "serves a certificate");
+        *served = Some(material.clone());
+        self.health.ready(PART);
+        Ok(true)
+    }
+
+    /// What the writer has to know of callers and replicas.
+    async fn seen(&self, read: Result<&Material, &MaterialError>) -> Seen {
+        let Ok(material) = read else { return Seen::default() };
+        let settled = self.live.borrow().has_settled(&material.bundle());
+        if material.previous.is_empty() {
+            return Seen { settled, everywhere: false };
+        }
+        match self.replicas.all_serve(&material.authority.certificate).await {
+            Ok(()) => Seen { settled, everywhere: true },
+            Err(reason) => {
+                debug!(reason = format!("{reason:#}"), "an earlier authority is still needed");
+                Seen { settled, everywhere: false }
+            }
+        }
+    }
+
+    fn until_due(&self, material: &Material) -> Duration {
+        let now = (self.wanted.clock)();
+        if material.next.is_some() {
+            return STEP;
+        }
+        let lives = [
+            (&material.authority.certificate, self.wanted.lifetimes.authority()),
+            (&material.certificate, self.wanted.lifetimes.certificate()),
+        ];
+        let due = lives.iter().filter_map(|(pem, life)| seconds_until_due(pem, now, *life)).min();
+        Duration::from_secs(due.unwrap_or_default().max(1))
     }
 }
 
-/// The Secret's certificates; what is missing or ends soon is made and written first.
-async fn ensure(api: &Api<Secret>, name: &str, names: &[String]) -> anyhow::Result<Material> {
-    for _ in 0..TRIES {
-        let existing = api.get_opt(name).await.context("cannot read the Secret")?;
-        let now = OffsetDateTime::now_utc();
-        let (material, secret) = match existing {
-            None => (Material::new(names, now)?, None),
-            Some(secret) => match good_or_new(&secret, names, now)? {
-                Current::Good(material) => return Ok(material),
-                Current::New(material) => (material, Some(secret)),
-            },
-        };
-        match write(api, name, secret, &material).await {
-            Ok(()) => return Ok(material),
-            // Another replica was first; its certificates are as good.
-            Err(kube::Error::Api(answer)) if answer.code == 409 => {}
-            Err(error) => return Err(error).context("cannot write the Secret"),
-        }
-    }
-    anyhow::bail!("others changed the Secret {TRIES} times while it was being written")
-}
-
-enum Current {
-    Good(Material),
-    New(Material),
-}
-
-fn good_or_new(secret: &Secret, names: &[String], now: OffsetDateTime) -> anyhow::Result<Current> {
-    let read = Material::from_secret(secret.data.as_ref().unwrap_or(&std::collections::BTreeMap::new()));
-    let usable = read.and_then(|material| material.check_authority(now).map(|()| material));
-    let material = match usable {
-        Err(problem) => {
-            info!(%problem, "makes a new authority");
-            return Ok(Current::New(Material::new(names, now)?));
-        }
-        Ok(material) => material,
-    };
-    match material.check_certificate(names, now) {
-        Ok(()) => Ok(Current::Good(material)),
-        Err(problem) => {
-            info!(%problem, "makes a new serving certificate");
-            Ok(Current::New(material.renewed(names, now)?))
-        }
-    }
+/// The Secret whenever it was found, has changed, or is gone.
+fn secrets(api: Api<Secret>, name: &str) -> impl Stream<Item = Option<Secret>> + Send + use<> {
+    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let mut listed = None;
+    watcher::watcher(api, config).default_backoff().filter_map(move |event| {
+        futures::future::ready(match event {
+            Ok(Event::Init) => {
+                listed = None;
+                None
+            }
+            Ok(Event::InitApply(secret)) => {
+                listed = Some(secret);
+                None
+            }
+            Ok(Event::InitDone) => Some(listed.take()),
+            Ok(Event::Apply(secret)) => Some(Some(secret)),
+            Ok(Event::Delete(_)) => Some(None),
+            Err(error) => {
+                warn!(%error, "the watch of the certificates broke and is taken up again");
+                None
+            }
+        })
+    })
 }
 
 async fn write(
@@ -159,16 +231,26 @@ async fn write(
     name: &str,
     existing: Option<Secret>,
     material: &Material,
-) -> kube::Result<()> {
+) -> anyhow::Result<()> {
     let create = existing.is_none();
     let mut secret = existing.unwrap_or_default();
     secret.metadata.name = Some(name.to_owned());
     secret.data = Some(material.to_secret());
-    if create {
-        api.create(&PostParams::default(), &secret).await?;
+    let written = if create {
+        api.create(&PostParams::default(), &secret).await
     } else {
-        // It carries the resource version that was read, so a race is lost and not overwritten.
-        api.replace(name, &PostParams::default(), &secret).await?;
+        // It carries the resource version that was read, so what another one wrote meanwhile stays.
+        api.replace(name, &PostParams::default(), &secret).await
+    };
+    match written {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(answer)) if answer.code == 409 => {
+            debug!("the Secret has changed meanwhile");
+            Ok(())
+        }
+        Err(error) => Err(error).context("cannot write the Secret"),
     }
-    Ok(())
 }
+
+#[cfg(test)]
+mod tests;

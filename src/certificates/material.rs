@@ -3,30 +3,41 @@ use std::collections::BTreeMap;
 use k8s_openapi::ByteString;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
 };
 use time::{Duration, OffsetDateTime};
-use x509_parser::extensions::GeneralName;
-use x509_parser::pem::Pem;
 
-/// How long an authority lasts.
-const AUTHORITY: Duration = Duration::days(3650);
-/// How long a serving certificate lasts.
-const LEAF: Duration = Duration::days(90);
+use super::Lifetimes;
+use super::x509::{end_of, in_time, is_for, unreadable, with_certificate};
+
 /// A certificate is valid a little before it is made, for clocks that are behind.
-const SKEW: Duration = Duration::minutes(5);
+pub(super) const SKEW: Duration = Duration::minutes(5);
 
 const CA_CERTIFICATE: &str = "ca.crt";
 const CA_KEY: &str = "ca.key";
-const CERTIFICATE: &str = "tls.crt";
+const NEXT_CA_CERTIFICATE: &str = "next-ca.crt";
+const NEXT_CA_KEY: &str = "next-ca.key";
+const PREVIOUS_CA_CERTIFICATES: &str = "previous-ca.crt";
+pub(super) const CERTIFICATE: &str = "tls.crt";
 const KEY: &str = "tls.key";
 
-/// An authority and the serving certificate that it signed, as PEM.
+/// An authority that signs, as PEM.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Authority {
+    /// Its certificate, which goes into the webhook configurations.
+    pub certificate: String,
+    key: String,
+}
+
+/// What the Secret holds: the authorities that callers have to believe, and the serving certificate, as PEM.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Material {
-    /// The authority's certificate, which goes into the webhook configurations.
-    pub authority: String,
-    authority_key: String,
+    /// The authority that signed the serving certificate.
+    pub authority: Authority,
+    /// The authority that comes next, once callers believe it.
+    pub next: Option<Authority>,
+    /// Certificates of earlier authorities, one after the other, which a replica may still need.
+    pub previous: String,
     /// The serving certificate.
     pub certificate: String,
     /// Its key.
@@ -73,38 +84,83 @@ impl std::fmt::Debug for Material {
     }
 }
 
+impl Authority {
+    /// Makes an authority.
+    ///
+    /// # Errors
+    /// [`MaterialError::Make`].
+    pub fn new(lifetimes: Lifetimes, now: OffsetDateTime) -> Result<Self, MaterialError> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let mut params = CertificateParams::new(Vec::<String>::new())?;
+        params
+            .distinguished_name
+            .push(DnType::CommonName, format!("outrigger authority {}", now.unix_timestamp_nanos()));
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages =
+            vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+        (params.not_before, params.not_after) = (now - SKEW, now + lifetimes.authority());
+        Ok(Self { certificate: params.self_signed(&key)?.pem(), key: key.serialize_pem() })
+    }
+
+    /// Whether it can be read and has not ended.
+    pub fn is_usable(&self, now: OffsetDateTime) -> bool {
+        KeyPair::from_pem(&self.key).is_ok()
+            && end_of(&self.certificate).is_ok_and(|end| end > now.unix_timestamp())
+    }
+
+    /// Checks that it can go on signing.
+    ///
+    /// # Errors
+    /// It cannot be read, or a third of its life or less is left.
+    pub fn check(&self, lifetimes: Lifetimes, now: OffsetDateTime) -> Result<(), MaterialError> {
+        KeyPair::from_pem(&self.key).map_err(|error| unreadable(CA_KEY, &error))?;
+        with_certificate(CA_CERTIFICATE, &self.certificate, |certificate| {
+            in_time("the authority", certificate, now, lifetimes.authority())
+        })
+    }
+}
+
 impl Material {
     /// Makes an authority and a serving certificate for these DNS names.
     ///
     /// # Errors
     /// [`MaterialError::Make`].
-    pub fn new(names: &[String], now: OffsetDateTime) -> Result<Self, MaterialError> {
-        let key = KeyPair::generate()?;
-        let mut params = CertificateParams::new(Vec::<String>::new())?;
-        params
-            .distinguished_name
-            .push(DnType::CommonName, format!("outrigger authority {}", now.unix_timestamp()));
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages =
-            vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
-        (params.not_before, params.not_after) = (now - SKEW, now + AUTHORITY);
-        let authority = params.self_signed(&key)?.pem();
-        let unsigned = Self {
-            authority,
-            authority_key: key.serialize_pem(),
-            certificate: String::new(),
-            key: String::new(),
-        };
-        unsigned.renewed(names, now)
+    pub fn new(names: &[String], lifetimes: Lifetimes, now: OffsetDateTime) -> Result<Self, MaterialError> {
+        Self::signed_by(Authority::new(lifetimes, now)?, String::new(), names, lifetimes, now)
     }
 
-    /// The same authority with a new serving certificate.
+    /// A serving certificate of this authority, beside what `previous` ones signed.
+    ///
+    /// # Errors
+    /// [`MaterialError::Make`].
+    pub fn signed_by(
+        authority: Authority,
+        previous: String,
+        names: &[String],
+        lifetimes: Lifetimes,
+        now: OffsetDateTime,
+    ) -> Result<Self, MaterialError> {
+        let unsigned =
+            Self { authority, next: None, previous, certificate: String::new(), key: String::new() };
+        unsigned.renewed(names, lifetimes, now)
+    }
+
+    /// The same authorities with a new serving certificate, which ends no later than its authority.
     ///
     /// # Errors
     /// [`MaterialError::Make`], also where the authority itself cannot be read.
-    pub fn renewed(&self, names: &[String], now: OffsetDateTime) -> Result<Self, MaterialError> {
-        let issuer = Issuer::from_ca_cert_pem(&self.authority, KeyPair::from_pem(&self.authority_key)?)?;
-        let key = KeyPair::generate()?;
+    pub fn renewed(
+        &self,
+        names: &[String],
+        lifetimes: Lifetimes,
+        now: OffsetDateTime,
+    ) -> Result<Self, MaterialError> {
+        let Authority { certificate, key } = &self.authority;
+        let issuer = Issuer::from_ca_cert_pem(certificate, KeyPair::from_pem(key)?)?;
+        let last = with_certificate(CA_CERTIFICATE, certificate, |authority| {
+            Ok(authority.validity().not_after.to_datetime())
+        })?;
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let mut params = CertificateParams::new(names)?;
         if let Some(name) = names.first() {
             // The common name holds 64 characters at the most; the names that count are the alternative ones.
@@ -113,9 +169,15 @@ impl Material {
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        (params.not_before, params.not_after) = (now - SKEW, now + LEAF);
+        (params.not_before, params.not_after) = (now - SKEW, last.min(now + lifetimes.certificate()));
         let certificate = params.signed_by(&key, &issuer)?.pem();
         Ok(Self { certificate, key: key.serialize_pem(), ..self.clone() })
+    }
+
+    /// All authorities that callers have to believe: the one that signs, the next one, and earlier ones.
+    pub fn bundle(&self) -> String {
+        let next = self.next.as_ref().map_or("", |next| next.certificate.as_str());
+        [self.authority.certificate.as_str(), next, self.previous.as_str()].concat()
     }
 
     /// Reads the data of a Secret.
@@ -129,34 +191,34 @@ impl Material {
             String::from_utf8(bytes.0.clone())
                 .map_err(|error| MaterialError::Unreadable { what, problem: error.to_string() })
         };
+        let optional = |what: &'static str| text(what).ok();
+        let next = optional(NEXT_CA_CERTIFICATE).zip(optional(NEXT_CA_KEY));
         Ok(Self {
-            authority: text(CA_CERTIFICATE)?,
-            authority_key: text(CA_KEY)?,
-            certificate: text(CERTIFICATE)?,
-            key: text(KEY)?,
+            authority: Authority { certificate: text(CA_CERTIFICATE)?, key: text(CA_KEY)? },
+            next: next.map(|(certificate, key)| Authority { certificate, key }),
+            previous: optional(PREVIOUS_CA_CERTIFICATES).unwrap_or_default(),
+            // Only they are missing: the authority goes on signing, so nobody has to believe another one.
+            certificate: optional(CERTIFICATE).unwrap_or_default(),
+            key: optional(KEY).unwrap_or_default(),
         })
     }
 
     /// The data of a Secret.
     pub fn to_secret(&self) -> BTreeMap<String, ByteString> {
-        let entry = |key: &str, text: &str| (key.to_owned(), ByteString(text.as_bytes().to_vec()));
-        BTreeMap::from([
-            entry(CA_CERTIFICATE, &self.authority),
-            entry(CA_KEY, &self.authority_key),
-            entry(CERTIFICATE, &self.certificate),
-            entry(KEY, &self.key),
-        ])
-    }
-
-    /// Checks that the authority can go on signing.
-    ///
-    /// # Errors
-    /// It cannot be read, or a third of its life or less is left.
-    pub fn check_authority(&self, now: OffsetDateTime) -> Result<(), MaterialError> {
-        KeyPair::from_pem(&self.authority_key).map_err(|error| unreadable(CA_KEY, &error))?;
-        with_certificate(CA_CERTIFICATE, &self.authority, |certificate| {
-            in_time("the authority", certificate, now, AUTHORITY / 3)
-        })
+        let next = self.next.as_ref();
+        [
+            (CA_CERTIFICATE, self.authority.certificate.as_str()),
+            (CA_KEY, &self.authority.key),
+            (NEXT_CA_CERTIFICATE, next.map_or("", |next| &next.certificate)),
+            (NEXT_CA_KEY, next.map_or("", |next| &next.key)),
+            (PREVIOUS_CA_CERTIFICATES, &self.previous),
+            (CERTIFICATE, &self.certificate),
+            (KEY, &self.key),
+        ]
+        .into_iter()
+        .filter(|(_, text)| !text.is_empty())
+        .map(|(key, text)| (key.to_owned(), ByteString(text.as_bytes().to_vec())))
+        .collect()
     }
 
     /// Checks that the serving certificate is for these names, signed by the authority, and has more than a
@@ -164,122 +226,26 @@ impl Material {
     ///
     /// # Errors
     /// What is not so.
-    pub fn check_certificate(&self, names: &[String], now: OffsetDateTime) -> Result<(), MaterialError> {
+    pub fn check_certificate(
+        &self,
+        names: &[String],
+        lifetimes: Lifetimes,
+        now: OffsetDateTime,
+    ) -> Result<(), MaterialError> {
         KeyPair::from_pem(&self.key).map_err(|error| unreadable(KEY, &error))?;
         with_certificate(CERTIFICATE, &self.certificate, |certificate| {
-            in_time("the serving certificate", certificate, now, LEAF / 3)?;
+            in_time("the serving certificate", certificate, now, lifetimes.certificate())?;
             if let Some(missing) = names.iter().find(|name| !is_for(certificate, name)) {
                 return Err(MaterialError::OtherName(missing.clone()));
             }
-            with_certificate(CA_CERTIFICATE, &self.authority, |authority| {
+            with_certificate(CA_CERTIFICATE, &self.authority.certificate, |authority| {
                 certificate
                     .verify_signature(Some(authority.public_key()))
                     .map_err(|error| MaterialError::NotSigned(error.to_string()))
             })
         })
     }
-
-    /// When authority and serving certificate end, in seconds since 1970.
-    ///
-    /// # Errors
-    /// One of them cannot be read.
-    pub fn ends(&self) -> Result<(i64, i64), MaterialError> {
-        let authority = with_certificate(CA_CERTIFICATE, &self.authority, |read| {
-            Ok(read.validity().not_after.timestamp())
-        });
-        Ok((authority?, end_of(&self.certificate)?))
-    }
-}
-
-/// When a serving certificate ends, in seconds since 1970.
-pub(super) fn end_of(certificate: &str) -> Result<i64, MaterialError> {
-    with_certificate(CERTIFICATE, certificate, |read| Ok(read.validity().not_after.timestamp()))
-}
-
-fn unreadable(what: &'static str, problem: &impl ToString) -> MaterialError {
-    MaterialError::Unreadable { what, problem: problem.to_string() }
-}
-
-fn with_certificate<T>(
-    what: &'static str,
-    pem: &str,
-    look: impl FnOnce(&x509_parser::certificate::X509Certificate<'_>) -> Result<T, MaterialError>,
-) -> Result<T, MaterialError> {
-    let pem = Pem::iter_from_buffer(pem.as_bytes())
-        .next()
-        .ok_or_else(|| unreadable(what, &"it holds no certificate"))?
-        .map_err(|error| unreadable(what, &error))?;
-    look(&pem.parse_x509().map_err(|error| unreadable(what, &error))?)
-}
-
-fn in_time(
-    what: &'static str,
-    certificate: &x509_parser::certificate::X509Certificate<'_>,
-    now: OffsetDateTime,
-    reserve: Duration,
-) -> Result<(), MaterialError> {
-    let end = certificate.validity().not_after.to_datetime();
-    if end - now > reserve { Ok(()) } else { Err(MaterialError::Ends { what, end }) }
-}
-
-fn is_for(certificate: &x509_parser::certificate::X509Certificate<'_>, name: &str) -> bool {
-    let names = certificate.subject_alternative_name().ok().flatten();
-    names.is_some_and(|names| {
-        names
-            .value
-            .general_names
-            .iter()
-            .any(|known| matches!(known, GeneralName::DNSName(dns) if *dns == name))
-    })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn names() -> Vec<String> {
-        vec!["outrigger.outrigger-system.svc".to_owned()]
-    }
-
-    #[test]
-    fn what_is_made_is_good_and_reads_back() {
-        let now = OffsetDateTime::now_utc();
-        let material = Material::new(&names(), now).unwrap();
-        material.check_authority(now).unwrap();
-        material.check_certificate(&names(), now).unwrap();
-        assert_eq!(Material::from_secret(&material.to_secret()).unwrap(), material);
-        let (authority, leaf) = material.ends().unwrap();
-        assert!(authority > leaf && leaf > now.unix_timestamp());
-    }
-
-    #[test]
-    fn a_renewal_keeps_the_authority() {
-        let now = OffsetDateTime::now_utc();
-        let old = Material::new(&names(), now - Duration::days(61)).unwrap();
-        assert!(matches!(old.check_certificate(&names(), now), Err(MaterialError::Ends { .. })));
-        let new = old.renewed(&names(), now).unwrap();
-        new.check_certificate(&names(), now).unwrap();
-        assert_eq!(new.authority, old.authority);
-        assert_ne!(new.key, old.key);
-    }
-
-    #[test]
-    fn what_is_wrong_is_said() {
-        let now = OffsetDateTime::now_utc();
-        let good = Material::new(&names(), now).unwrap();
-        assert!(matches!(
-            good.check_certificate(&["other.svc".to_owned()], now),
-            Err(MaterialError::OtherName(_))
-        ));
-        let other = Material::new(&names(), now).unwrap();
-        let mixed = Material { authority: other.authority.clone(), ..good.clone() };
-        assert!(matches!(mixed.check_certificate(&names(), now), Err(MaterialError::NotSigned(_))));
-        let mut data = good.to_secret();
-        data.remove("ca.key");
-        assert!(matches!(Material::from_secret(&data), Err(MaterialError::Missing("ca.key"))));
-        assert!(matches!(Material::from_secret(&BTreeMap::new()), Err(MaterialError::Missing(_))));
-        let broken = Material { certificate: "nonsense".to_owned(), ..good };
-        assert!(matches!(broken.check_certificate(&names(), now), Err(MaterialError::Unreadable { .. })));
-        assert_eq!(format!("{broken:?}"), "Material { .. }");
-    }
-}
+mod tests;

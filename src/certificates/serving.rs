@@ -30,11 +30,16 @@ impl Serving {
         self.0.store(Some(Arc::new(certified)));
         Ok(())
     }
+
+    /// What new connections get, if there is something.
+    pub(super) fn current(&self) -> Option<Arc<CertifiedKey>> {
+        self.0.load_full()
+    }
 }
 
 impl ResolvesServerCert for Serving {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.0.load_full()
+        self.current()
     }
 }
 

@@ -1,3 +1,4 @@
+mod certificates;
 mod election;
 mod limits;
 
@@ -12,12 +13,12 @@ use arc_swap::ArcSwap;
 use clap::Args;
 use kube::Client;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::certificates::{
-    self, CertificateFiles, ClientAuthority, Configurations, Keeper, SecretName, Serving,
+    CertificateFiles, ClientAuthority, Serving, acceptor, acceptor_that_asks, follow_clients, serve_files,
 };
 use crate::cluster::{self, LiveLookup, Snapshot};
 use crate::controller::{self, Mandatory};
@@ -55,15 +56,8 @@ pub(super) struct Serve {
     /// Service account that the server runs as; it alone may change what Mandatory profiles put into live pods.
     #[arg(long, value_name = "NAME", default_value = "outrigger")]
     service_account: String,
-    /// Secret that keeps the certificates, shared by all replicas.
-    #[arg(long, value_name = "NAME", default_value = "outrigger-certificates")]
-    certificate_secret: String,
-    /// MutatingWebhookConfiguration that gets the certificate authority.
-    #[arg(long, value_name = "NAME", default_value = "outrigger")]
-    mutating_webhook: String,
-    /// ValidatingWebhookConfiguration that gets the certificate authority.
-    #[arg(long, value_name = "NAME", default_value = "outrigger")]
-    validating_webhook: String,
+    #[command(flatten)]
+    certificates: certificates::CertificateArgs,
     /// Namespace that is never injected, besides kube-system, kube-node-lease and the server's own; may be repeated.
     #[arg(long, value_name = "NAMESPACE")]
     exclude_namespace: Vec<String>,
@@ -118,13 +112,8 @@ impl Serve {
         let files = self.certificate_files();
         let has_files = files.is_some();
         if let Some(files) = files {
-            let served = certificates::serve_files(
-                files,
-                Arc::clone(&serving),
-                Arc::clone(&metrics),
-                health.clone(),
-                tasks.stop(),
-            );
+            let served =
+                serve_files(files, Arc::clone(&serving), Arc::clone(&metrics), health.clone(), tasks.stop());
             tasks.spawn("certificates", served);
         }
         let lookup: Arc<dyn Lookup> = if self.profiles.is_empty() {
@@ -133,9 +122,15 @@ impl Serve {
             )?;
             let leadership =
                 self.election.spawn(&client, self.own_namespace(), &self.service, &metrics, &mut tasks);
-            if !has_files {
-                self.spawn_certificates(&client, serving, &metrics, &health, &mut tasks);
-            }
+            let context = certificates::Context {
+                client: client.clone(),
+                namespace: self.own_namespace().to_owned(),
+                service: self.service.clone(),
+                serving,
+                metrics: Arc::clone(&metrics),
+                health: health.clone(),
+            };
+            self.certificates.spawn(context, (!has_files).then(|| leadership.clone()), &mut tasks)?;
             let (seen, observed) = mpsc::unbounded_channel();
             let watched = cluster::watch(
                 client.clone(),
@@ -149,7 +144,7 @@ impl Serve {
             tasks.spawn("profile status", controller::write_status(client.clone(), observed, tasks.stop()));
             let mandatory = Mandatory {
                 client: client.clone(),
-                configuration: self.mutating_webhook.clone(),
+                configuration: self.certificates.mutating_webhook.clone(),
                 excluded: self.settings().excluded_namespaces,
                 snapshot: Arc::clone(&snapshot),
                 leadership,
@@ -188,17 +183,13 @@ impl Serve {
     ) -> anyhow::Result<Listener> {
         let (serving, limits) = (Arc::clone(serving), self.serving.limits());
         let tls = match &self.serving.client_ca {
-            None => certificates::acceptor(serving),
+            None => acceptor(serving),
             Some(file) => {
                 let clients = Arc::new(ClientAuthority::default());
-                let followed = certificates::follow_clients(
-                    file.clone(),
-                    Arc::clone(&clients),
-                    health.clone(),
-                    tasks.stop(),
-                );
+                let followed =
+                    follow_clients(file.clone(), Arc::clone(&clients), health.clone(), tasks.stop());
                 tasks.spawn("client authority", followed);
-                certificates::acceptor_that_asks(serving, clients)
+                acceptor_that_asks(serving, clients)
             }
         };
         let listener = Listener::bind(self.listen, Some(tls), limits).await?.counted(metrics.load.clone());
@@ -228,49 +219,6 @@ impl Serve {
     fn certificate_files(&self) -> Option<CertificateFiles> {
         let (certificate, key) = (self.tls_cert.clone()?, self.tls_key.clone()?);
         Some(CertificateFiles { certificate, key })
-    }
-
-    fn spawn_certificates(
-        &self,
-        client: &Client,
-        serving: Arc<Serving>,
-        metrics: &Arc<Metrics>,
-        health: &Health,
-        tasks: &mut Tasks,
-    ) {
-        let secret =
-            SecretName { namespace: self.own_namespace().to_owned(), name: self.certificate_secret.clone() };
-        let configurations = Configurations {
-            mutating: self.mutating_webhook.clone(),
-            validating: self.validating_webhook.clone(),
-            service: self.service.clone(),
-            namespace: self.own_namespace().to_owned(),
-        };
-        let (authority, authorities) = watch::channel(String::new());
-        let keeper = Keeper {
-            client: client.clone(),
-            secret,
-            names: self.dns_names(),
-            serving,
-            authority,
-            metrics: Arc::clone(metrics),
-            health: health.clone(),
-        };
-        tasks.spawn("certificates", keeper.run(tasks.stop()));
-        let bundled = certificates::keep_bundle(
-            client.clone(),
-            configurations,
-            authorities,
-            health.clone(),
-            tasks.stop(),
-        );
-        tasks.spawn("caBundle", bundled);
-    }
-
-    /// The names by which the API server may call the Service.
-    fn dns_names(&self) -> Vec<String> {
-        let short = format!("{}.{}", self.service, self.own_namespace());
-        vec![format!("{short}.svc"), format!("{short}.svc.cluster.local"), short]
     }
 
     fn settings(&self) -> Settings {

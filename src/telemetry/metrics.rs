@@ -84,6 +84,7 @@ pub struct Metrics {
     profiles: Family<OfState, Gauge>,
     namespaces: Gauge,
     writer: Gauge,
+    certificate_trusted: Gauge,
     /// What the webhook has to carry.
     pub load: Load,
 }
@@ -101,6 +102,7 @@ impl Default for Metrics {
         let profiles = Family::default();
         let namespaces = Gauge::default();
         let writer = Gauge::default();
+        let certificate_trusted = Gauge::default();
         registry.register(
             "build",
             "The build that runs",
@@ -140,6 +142,11 @@ impl Default for Metrics {
             "1 on the replica that holds the Lease and writes what all share, else 0",
             writer.clone(),
         );
+        registry.register(
+            "certificate_trusted",
+            "1 while the caBundle of every webhook entry that calls the server verifies what it serves, else 0",
+            certificate_trusted.clone(),
+        );
         let load = Load::default();
         load.register(registry);
         let profile_names = Mutex::default();
@@ -155,6 +162,7 @@ impl Default for Metrics {
             profiles,
             namespaces,
             writer,
+            certificate_trusted,
             load,
         }
     }
@@ -235,6 +243,11 @@ impl Metrics {
     /// Says whether this replica is the one that writes.
     pub fn writes(&self, does: bool) {
         self.writer.set(i64::from(does));
+    }
+
+    /// Says whether callers believe the serving certificate.
+    pub fn certificate_trusted(&self, is: bool) {
+        self.certificate_trusted.set(i64::from(is));
     }
 
     /// All of it as text.

@@ -86,7 +86,7 @@ async fn only_a_client_with_the_right_certificate_gets_an_answer() {
     let clients = Clients { name: Some(Arc::from("kube-apiserver")) };
     let server = start_with(&material, Limits::default(), Some((Arc::clone(&trusted), clients))).await;
     let call = async |identity: Option<&Identity>, request| {
-        call(&server, &material.authority, identity, request).await
+        call(&server, &material.authority.certificate, identity, request).await
     };
     let named = ours.client("kube-apiserver", &[]);
     assert!(call(Some(&named), request("shop")).await.is_err(), "there is no authority yet");
@@ -139,7 +139,7 @@ async fn the_authority_is_read_again_when_its_file_changes() {
         std::fs::write(&file, authority.pem()).unwrap();
         let client = authority.client("any name", &[]);
         let mut waited = 0;
-        while call(&server, &material.authority, Some(&client), request("shop")).await.is_err() {
+        while call(&server, &material.authority.certificate, Some(&client), request("shop")).await.is_err() {
             assert!(waited < 300, "the authority was not read in time");
             waited += 1;
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;

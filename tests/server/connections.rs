@@ -18,16 +18,16 @@ use crate::support::{pod, review, said};
 async fn for_one_connection_too_many_the_most_idle_one_makes_room() {
     let material = material();
     let server = start_with(&material, Limits { connections: 4, ..Limits::default() }, None).await;
-    let mut used = http1(&server, &material.authority).await;
+    let mut used = http1(&server, &material.authority.certificate).await;
     assert_eq!(used.send_request(request("shop")).await.unwrap().status(), StatusCode::OK);
     // One that never finishes its handshake, and two that never ask.
     let mut half_open = TcpStream::connect(server.address).await.unwrap();
-    let mut silent = connect(server.address, &material.authority, b"http/1.1").await.unwrap();
-    let _silent_too = connect(server.address, &material.authority, b"h2").await.unwrap();
+    let mut silent = connect(server.address, &material.authority.certificate, b"http/1.1").await.unwrap();
+    let _silent_too = connect(server.address, &material.authority.certificate, b"h2").await.unwrap();
     assert_eq!(metric(&server.metrics, "outrigger_connections"), "4");
 
     for made_room in 1..=2 {
-        let mut fresh = http1(&server, &material.authority).await;
+        let mut fresh = http1(&server, &material.authority.certificate).await;
         assert_eq!(fresh.send_request(request("shop")).await.unwrap().status(), StatusCode::OK);
         assert_eq!(
             metric(&server.metrics, "outrigger_requests_shed_total{reason=\"connections\"}"),
@@ -83,8 +83,8 @@ async fn bodies_of_every_size_are_answered_over_both_protocols() {
         [0, 1, 1000, 64 << 10, 1 << 20, Limits::MOST_BYTES, Limits::MOST_BYTES + 1, 16_000_000, 8 << 10];
     let material = material();
     let server = start(&material).await;
-    let mut over_http1 = http1(&server, &material.authority).await;
-    let stream = connect(server.address, &material.authority, b"h2").await.unwrap();
+    let mut over_http1 = http1(&server, &material.authority.certificate).await;
+    let stream = connect(server.address, &material.authority.certificate, b"h2").await.unwrap();
     let (mut over_http2, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);

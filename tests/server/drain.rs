@@ -12,7 +12,7 @@ use crate::running::{connect, material, request, start};
 async fn a_drain_says_close_and_finishes_what_is_under_way() {
     let material = material();
     let server = start(&material).await;
-    let stream = connect(server.address, &material.authority, b"http/1.1").await.unwrap();
+    let stream = connect(server.address, &material.authority.certificate, b"http/1.1").await.unwrap();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
     assert!(sender.send_request(request("shop")).await.unwrap().headers().get(header::CONNECTION).is_none());
@@ -20,7 +20,7 @@ async fn a_drain_says_close_and_finishes_what_is_under_way() {
     let response = sender.send_request(request("shop")).await.unwrap();
     assert_eq!(response.headers()[header::CONNECTION], "close");
 
-    let stream = connect(server.address, &material.authority, b"http/1.1").await.unwrap();
+    let stream = connect(server.address, &material.authority.certificate, b"http/1.1").await.unwrap();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
     let slow = tokio::spawn(async move { sender.send_request(request("slow")).await });

@@ -25,7 +25,7 @@ async fn both_versions_are_spoken_with_each_of_their_suites() {
         let config = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(&[version])
             .unwrap()
-            .with_root_certificates(roots(&material.authority))
+            .with_root_certificates(roots(&material.authority.certificate))
             .with_no_client_auth();
         let stream = TcpStream::connect(server.address).await.unwrap();
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));

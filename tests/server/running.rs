@@ -7,7 +7,7 @@ use axum::http::{Request, header};
 use http_body_util::Full;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
-use outrigger::certificates::{ClientAuthority, Material, Serving, acceptor, acceptor_that_asks};
+use outrigger::certificates::{ClientAuthority, Lifetimes, Material, Serving, acceptor, acceptor_that_asks};
 use outrigger::supervise::Health;
 use outrigger::telemetry::Metrics;
 use outrigger::webhook::{Clients, Gate, Limits, Listener, router_behind};
@@ -22,7 +22,7 @@ use crate::support::{pod, review, state};
 pub(crate) const NAME: &str = "outrigger.test.svc";
 
 pub(crate) fn material() -> Material {
-    Material::new(&[NAME.to_owned()], time::OffsetDateTime::now_utc()).unwrap()
+    Material::new(&[NAME.to_owned()], Lifetimes::DEFAULT, time::OffsetDateTime::now_utc()).unwrap()
 }
 
 pub(crate) async fn connect(

@@ -108,15 +108,15 @@ async fn it_serves_files_without_a_cluster_and_follows_their_changes() {
         }
         panic!("{wanted} was not injected in time");
     };
-    eventually(&first.authority, "proxy:1").await;
+    eventually(&first.authority.certificate, "proxy:1").await;
     // No file holds it, so nobody enabled it.
-    assert_eq!(image(&ask(&first.authority, "elsewhere").await.unwrap()), None);
+    assert_eq!(image(&ask(&first.authority.certificate, "elsewhere").await.unwrap()), None);
 
     put("profiles/proxy.json", &profile("proxy:2"));
-    eventually(&first.authority, "proxy:2").await;
+    eventually(&first.authority.certificate, "proxy:2").await;
     put("profiles/proxy.json", "{ half of a cha");
     let second = material();
     certify(&second);
-    eventually(&second.authority, "proxy:2").await;
-    assert!(ask(&first.authority, "shop").await.is_none(), "the old certificate is still served");
+    eventually(&second.authority.certificate, "proxy:2").await;
+    assert!(ask(&first.authority.certificate, "shop").await.is_none(), "the old certificate is still served");
 }

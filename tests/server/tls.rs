@@ -9,12 +9,12 @@ use crate::running::{NAME, connect, material, request, start};
 async fn tls_with_both_protocols_and_a_certificate_changed_in_service() {
     let first = material();
     let server = start(&first).await;
-    let http1 = connect(server.address, &first.authority, b"http/1.1").await.unwrap();
+    let http1 = connect(server.address, &first.authority.certificate, b"http/1.1").await.unwrap();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(http1)).await.unwrap();
     tokio::spawn(connection);
     assert_eq!(sender.send_request(request("shop")).await.unwrap().status(), StatusCode::OK);
 
-    let http2 = connect(server.address, &first.authority, b"h2").await.unwrap();
+    let http2 = connect(server.address, &first.authority.certificate, b"h2").await.unwrap();
     assert_eq!(http2.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
     let executor = hyper_util::rt::TokioExecutor::new();
     let (mut h2, connection) =
@@ -27,10 +27,10 @@ async fn tls_with_both_protocols_and_a_certificate_changed_in_service() {
     let second = material();
     server.serving.set(&second.certificate, &second.key).unwrap();
     assert!(
-        connect(server.address, &first.authority, b"http/1.1").await.is_err(),
+        connect(server.address, &first.authority.certificate, b"http/1.1").await.is_err(),
         "the old certificate is still served"
     );
-    connect(server.address, &second.authority, b"http/1.1").await.unwrap();
+    connect(server.address, &second.authority.certificate, b"http/1.1").await.unwrap();
     assert_eq!(
         sender.send_request(request("shop")).await.unwrap().status(),
         StatusCode::OK,

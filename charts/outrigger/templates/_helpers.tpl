@@ -41,6 +41,42 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- include "outrigger.fullname" . }}-certificates
 {{- end }}
 
+{{/*
+Who gets certificates from elsewhere puts no CA anywhere. Where the servers begin to make their own, one of the new ones
+has to write while those with the files are still there; so they do not compete for one Lease.
+*/}}
+{{- define "outrigger.lease" -}}
+{{- include "outrigger.fullname" . }}
+{{- if ne .Values.certificates.source "SelfManaged" }}-external{{ end }}
+{{- end }}
+
+{{/*
+The Secret whose files are served; none where the servers keep their certificates themselves.
+*/}}
+{{- define "outrigger.mountedSecret" -}}
+{{- if eq .Values.certificates.source "CertManager" -}}
+{{- include "outrigger.fullname" . }}-tls
+{{- else if eq .Values.certificates.source "Files" -}}
+{{- required "certificates.files.secretName: name the Secret with tls.crt and tls.key" .Values.certificates.files.secretName }}
+{{- end }}
+{{- end }}
+
+{{/*
+`caBundle` of every entry. SelfManaged: the server puts it in, and an upgrade leaves it as it is. CertManager: cainjector
+puts it in.
+*/}}
+{{- define "outrigger.caBundle" -}}
+{{- if eq .Values.certificates.source "Files" -}}
+caBundle: {{ required "certificates.files.caBundle: give the authority of the certificate, PEM" .Values.certificates.files.caBundle | b64enc }}
+{{- end }}
+{{- end }}
+
+{{- define "outrigger.injectCa" -}}
+{{- if eq .Values.certificates.source "CertManager" -}}
+cert-manager.io/inject-ca-from: {{ .Release.Namespace }}/{{ include "outrigger.fullname" . }}
+{{- end }}
+{{- end }}
+
 {{- define "outrigger.configurationName" -}}
 {{- default (include "outrigger.fullname" .) .Values.webhook.configurationName }}
 {{- end }}

@@ -13,10 +13,13 @@ pub(super) struct ElectionArgs {
     /// Name of this replica in the Lease by which one is chosen to write; no other may have it.
     #[arg(long, value_name = "NAME", env = "POD_NAME", required_unless_present = "profiles")]
     identity: Option<String>,
+    /// Name of the Lease; the Service's name unless said.
+    #[arg(long, value_name = "NAME")]
+    lease: Option<String>,
 }
 
 impl ElectionArgs {
-    /// Takes part in the election; the Lease is called as the Service.
+    /// Takes part in the election.
     pub(super) fn spawn(
         &self,
         client: &Client,
@@ -28,7 +31,7 @@ impl ElectionArgs {
         let election = Election {
             client: client.clone(),
             namespace: namespace.to_owned(),
-            name: service.to_owned(),
+            name: self.lease.clone().unwrap_or_else(|| service.to_owned()),
             identity: self.identity.clone().unwrap_or_default(),
             metrics: Arc::clone(metrics),
         };

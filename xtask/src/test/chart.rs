@@ -50,16 +50,10 @@ fn one(cluster: &Ready, values: Option<&PathBuf>) -> Result<()> {
 
 /// Custom resources among the objects need their definitions.
 fn definitions(cluster: &Ready) -> Result<()> {
-    let folder = "charts/outrigger/crds";
-    if workspace::root().join(folder).exists() {
-        sh::run(&mut cluster.kubectl([
-            "apply",
-            "--server-side",
-            "--force-conflicts",
-            "--validate=strict",
-            "--filename",
-            folder,
-        ]))?;
+    let folders = [workspace::root().join("charts/outrigger/crds"), super::e2e::cert_manager_definitions()?];
+    for folder in folders.iter().filter(|folder| folder.exists()) {
+        let apply = ["apply", "--server-side", "--force-conflicts", "--validate=strict", "--filename"];
+        sh::run(cluster.kubectl(apply).arg(folder))?;
     }
     Ok(())
 }

@@ -15,6 +15,13 @@ use crate::{sh, workspace};
 /// Tests that run beside each other: they wait for the cluster most of the time.
 const AT_A_TIME: &str = "4";
 
+/// The folder of cert-manager's custom resource definitions. They are too much to keep here, and belong to the version that
+/// is built.
+pub(super) fn cert_manager_definitions() -> Result<PathBuf> {
+    let module = crate::tools::required_module("cert-manager", "github.com/cert-manager/cert-manager")?;
+    Ok(module.join("deploy/crds"))
+}
+
 /// Runs the tests that were selected, and says which took longest.
 pub(super) fn run(run: &Run, ready: Ready) -> Result<()> {
     let ready = ready.with_product(images::product()?)?;
@@ -65,7 +72,8 @@ fn command(ready: &Ready) -> Result<Command> {
         .env("OUTRIGGER_IMAGE_REPOSITORY", repository)
         .env("OUTRIGGER_IMAGE_TAG", tag)
         .env("OUTRIGGER_IMAGE_BUILD", ready.product_build())
-        .env("OUTRIGGER_TIMES", times());
+        .env("OUTRIGGER_TIMES", times())
+        .env("OUTRIGGER_CERT_MANAGER_CRDS", cert_manager_definitions()?);
     Ok(command)
 }
 

@@ -77,6 +77,16 @@ pub(crate) fn programs(module: &str) -> Result<Vec<(String, PathBuf)>> {
         .collect()
 }
 
+/// Where Go keeps a module that a module in `e2e/programs` requires; downloaded unless it is there.
+pub(crate) fn required_module(module: &str, path: &str) -> Result<PathBuf> {
+    let folder = workspace::root().join("e2e/programs").join(module);
+    let said = sh::output(go(&folder).args(["mod", "download", "-json", path]))?;
+    let said: serde_json::Value =
+        serde_json::from_str(&said).context("go mod download does not print JSON")?;
+    let found = said.get("Dir").and_then(serde_json::Value::as_str);
+    Ok(PathBuf::from(found.with_context(|| format!("Go has no folder for {path}"))?))
+}
+
 /// A binary that a Go module of this repository makes.
 struct Binary {
     name: String,

@@ -1,0 +1,274 @@
+use base64::Engine as _;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::*;
+use crate::certificates::fake::{MUTATING, SECRETS, Server, VALIDATING};
+use crate::certificates::live::{Configurations, watch_configurations};
+use crate::certificates::trust::{trusted, verify};
+use crate::certificates::{Clock, Lifetimes, keep_bundle, keep_trust};
+
+const NAME: &str = "outrigger.system.svc";
+
+struct Replica {
+    serving: Arc<Serving>,
+    holds: watch::Sender<bool>,
+    health: Health,
+    metrics: Arc<Metrics>,
+    tasks: Vec<JoinHandle<anyhow::Result<()>>>,
+}
+
+/// What all replicas serve, looked at without a network.
+struct Known(Vec<Arc<Serving>>, Clock);
+
+impl Replicas for Known {
+    fn all_serve<'a>(&'a self, authority: &'a str) -> BoxFuture<'a, anyhow::Result<()>> {
+        let one = |serving: &Arc<Serving>| {
+            let served = serving.current().context("serves nothing")?;
+            verify(&served.cert, authority.as_bytes(), NAME, (self.1)()).map_err(anyhow::Error::msg)
+        };
+        futures::future::ready(self.0.iter().try_for_each(one)).boxed()
+    }
+}
+
+/// A clock that goes with the test's.
+fn clock() -> Clock {
+    let (start, since) = (OffsetDateTime::now_utc(), Instant::now());
+    Arc::new(move || start + since.elapsed())
+}
+
+fn configurations() -> Configurations {
+    Configurations {
+        mutating: vec!["outrigger".to_owned(), "outrigger-mandatory".to_owned()],
+        validating: vec!["outrigger".to_owned()],
+        service: "outrigger".to_owned(),
+        namespace: "system".to_owned(),
+    }
+}
+
+/// Replicas, the first of which writes, with authorities of 300 and certificates of 60 seconds.
+fn replicas(server: &Arc<Server>, clock: &Clock, names: &[&'static str]) -> Vec<Replica> {
+    let servings: Vec<Arc<Serving>> = names.iter().map(|_| Arc::default()).collect();
+    let first = names.first().copied();
+    let started = names.iter().zip(&servings).map(|(name, serving)| {
+        let (client, stop) = (server.client(name), CancellationToken::new());
+        let (holds, held) = watch::channel(Some(*name) == first);
+        let leadership = Leadership::following(held);
+        let (sender, live) = watch::channel(Live::default());
+        let (bundle, bundles) = watch::channel(String::new());
+        let (health, metrics) = (Health::default(), Arc::new(Metrics::default()));
+        let keeper = Keeper {
+            client: client.clone(),
+            secret: SecretName { namespace: "system".to_owned(), name: "certificates".to_owned() },
+            wanted: Wanted {
+                names: vec![NAME.to_owned()],
+                lifetimes: Lifetimes::from_seconds(300, 60),
+                clock: Arc::clone(clock),
+            },
+            serving: Arc::clone(serving),
+            bundle,
+            live: live.clone(),
+            leadership: leadership.clone(),
+            replicas: Arc::new(Known(servings.clone(), Arc::clone(clock))),
+            metrics: Arc::clone(&metrics),
+            health: health.clone(),
+        };
+        let trust = keep_trust(
+            live.clone(),
+            Arc::clone(serving),
+            NAME.to_owned(),
+            Arc::clone(clock),
+            Arc::clone(&metrics),
+            health.clone(),
+            stop.clone(),
+        );
+        let watched = watch_configurations(client.clone(), configurations(), sender, stop.clone());
+        let writer = keep_bundle(client, configurations(), bundles, live, leadership, stop.clone());
+        let tasks = vec![
+            tokio::spawn(keeper.run(stop)),
+            tokio::spawn(trust),
+            tokio::spawn(watched),
+            tokio::spawn(writer),
+        ];
+        Replica { serving: Arc::clone(serving), holds, health, metrics, tasks }
+    });
+    started.collect()
+}
+
+impl Replica {
+    fn served(&self) -> Vec<u8> {
+        self.serving.current().unwrap().cert.first().unwrap().to_vec()
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+fn bundle_of(server: &Server, collection: &str) -> Vec<u8> {
+    let configuration = server.get(collection, "outrigger").unwrap();
+    let text = configuration["webhooks"][0]["clientConfig"]["caBundle"].as_str().unwrap_or_default();
+    base64::engine::general_purpose::STANDARD.decode(text).unwrap()
+}
+
+/// Calls every replica as an API server would, for so long, and gives how often a call failed.
+async fn called(server: &Server, replicas: &[Replica], clock: &Clock, seconds: u64) -> usize {
+    let (end, mut failed) = (Instant::now() + Duration::from_secs(seconds), 0);
+    while Instant::now() < end {
+        for replica in replicas {
+            let current = replica.serving.current();
+            for collection in [MUTATING, VALIDATING] {
+                let bundle = bundle_of(server, collection);
+                let believes = current
+                    .as_ref()
+                    .is_some_and(|served| verify(&served.cert, &bundle, NAME, clock()).is_ok());
+                failed += usize::from(!believes);
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(400)).await;
+    }
+    failed
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_call_fails_over_many_rotations_with_changing_writers() {
+    let (server, clock) = (Server::installed(), clock());
+    let replicas = replicas(&server, &clock, &["first", "second"]);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(server.written_by("second").is_empty());
+    assert!(replicas.iter().all(|replica| replica.health.waiting_for().is_none()));
+    let mut seen = std::collections::BTreeSet::new();
+    let mut leaves = std::collections::BTreeSet::new();
+    for turn in 0..20 {
+        let first_writes = turn % 2 == 0;
+        let (first, second) = (&replicas[0], &replicas[1]);
+        // There is a while without a writer between two.
+        (if first_writes { second } else { first }).holds.send_replace(false);
+        assert_eq!(called(&server, &replicas, &clock, 3).await, 0, "turn {turn}");
+        (if first_writes { first } else { second }).holds.send_replace(true);
+        assert_eq!(called(&server, &replicas, &clock, 34).await, 0, "turn {turn}");
+        seen.insert(bundle_of(&server, MUTATING));
+        leaves.extend(replicas.iter().map(Replica::served));
+    }
+    assert!(
+        seen.len() >= 4 && leaves.len() >= 12,
+        "{} bundles and {} certificates",
+        seen.len(),
+        leaves.len()
+    );
+    assert!(!server.written_by("second").is_empty());
+    let other = server.get(MUTATING, "outrigger").unwrap();
+    assert_eq!(other["webhooks"][1]["clientConfig"].get("caBundle"), None, "another Service's entry");
+    let text = replicas[1].metrics.encode(crate::telemetry::Format::Plain).unwrap();
+    assert!(text.contains("outrigger_certificate_trusted 1"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_taken_away_comes_back_by_the_writer_alone() {
+    let (server, clock) = (Server::installed(), clock());
+    let replicas = replicas(&server, &clock, &["first", "second"]);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let before = replicas[0].served();
+
+    let mut emptied = server.get(MUTATING, "outrigger").unwrap();
+    emptied["webhooks"][0]["clientConfig"].as_object_mut().unwrap().remove("caBundle");
+    server.put(MUTATING, "outrigger", emptied.clone());
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(called(&server, &replicas, &clock, 5).await, 0, "after the caBundle was emptied");
+    emptied["webhooks"][0]["clientConfig"]["caBundle"] = json!("bm9uZQ==");
+    server.put(MUTATING, "outrigger", emptied);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(called(&server, &replicas, &clock, 5).await, 0, "after the caBundle was replaced");
+    assert_eq!(replicas[0].served(), before);
+
+    // Nobody is refused while the Secret is made anew: what is served stays believed.
+    server.delete(SECRETS, "certificates");
+    assert_eq!(called(&server, &replicas, &clock, 10).await, 0, "after the Secret was deleted");
+    assert_ne!(replicas[0].served(), before);
+    assert_eq!(replicas[0].served(), replicas[1].served());
+    let mut rubbish = server.get(SECRETS, "certificates").unwrap();
+    rubbish["data"] = json!({ "ca.crt": "bm9uZQ==" });
+    server.put(SECRETS, "certificates", rubbish);
+    assert_eq!(called(&server, &replicas, &clock, 10).await, 0, "after the Secret was overwritten");
+    assert_eq!(replicas[0].served(), replicas[1].served());
+    assert!(server.written_by("second").is_empty(), "{:?}", server.written_by("second"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn readiness_follows_what_callers_believe_and_keeps_its_answer_while_nobody_tells() {
+    let (server, clock) = (Server::installed(), clock());
+    let replicas = replicas(&server, &clock, &["first"]);
+    let health = &replicas[0].health;
+    assert!(health.waiting_for().is_some());
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(health.waiting_for(), None);
+
+    // Nobody repairs it.
+    replicas[0].holds.send_replace(false);
+    let good = server.get(VALIDATING, "outrigger").unwrap();
+    let mut emptied = good.clone();
+    emptied["webhooks"][0]["clientConfig"]["caBundle"] = json!("");
+    server.put(VALIDATING, "outrigger", emptied.clone());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let said = health.waiting_for().unwrap();
+    assert!(said.contains("webhook \"ours\" in ValidatingWebhookConfiguration \"outrigger\""), "{said}");
+    assert!(
+        replicas[0]
+            .metrics
+            .encode(crate::telemetry::Format::Plain)
+            .unwrap()
+            .contains("outrigger_certificate_trusted 0")
+    );
+    // A configuration that is gone calls nobody; neither does an entry for another Service.
+    server.delete(VALIDATING, "outrigger");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(health.waiting_for(), None);
+    // One that the controller makes later counts, too.
+    server.put(MUTATING, "outrigger-mandatory", emptied);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let said = health.waiting_for().unwrap();
+    assert!(said.contains("MutatingWebhookConfiguration \"outrigger-mandatory\""), "{said}");
+    server.put(MUTATING, "outrigger-mandatory", good);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(health.waiting_for(), None);
+
+    server.is_away(true);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert_eq!(health.waiting_for(), None, "the last answer holds while the API server is away");
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    let said = health.waiting_for().unwrap();
+    assert!(said.to_lowercase().contains("expired"), "the certificate has ended: {said}");
+    server.is_away(false);
+    replicas[0].holds.send_replace(true);
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert_eq!(health.waiting_for(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_certificate_waits_until_callers_believe_it() {
+    let (server, clock) = (Server::installed(), clock());
+    let replicas = replicas(&server, &clock, &["first"]);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    replicas[0].holds.send_replace(false);
+    let before = replicas[0].served();
+    let names = [NAME.to_owned()];
+    let other = Material::new(&names, Lifetimes::from_seconds(300, 60), clock()).unwrap();
+    let mut secret = server.get(SECRETS, "certificates").unwrap();
+    secret["data"] = serde_json::to_value(other.to_secret()).unwrap();
+    server.put(SECRETS, "certificates", secret);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(replicas[0].served(), before);
+    assert_ne!(server.get(SECRETS, "certificates").unwrap(), Value::Null);
+    replicas[0].holds.send_replace(true);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_ne!(replicas[0].served(), before);
+    assert_eq!(replicas[0].health.waiting_for(), None);
+    let live = Live::of(Vec::new());
+    trusted(&live, &replicas[0].serving, NAME, clock()).unwrap();
+}

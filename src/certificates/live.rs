@@ -1,0 +1,220 @@
+//! What the webhook configurations hold: which entries call the server, and whom they believe.
+
+use std::collections::{BTreeMap, HashMap};
+
+use base64::Engine as _;
+use futures::{Stream, StreamExt as _};
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
+};
+use kube::core::{ApiResource, DynamicObject};
+use kube::{Api, Client};
+use kube_runtime::WatchStreamExt as _;
+use kube_runtime::watcher::{self, Event};
+use serde_json::Value;
+use time::OffsetDateTime;
+use tokio::sync::watch;
+use tokio::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::trust::{certificates_of, end_of};
+
+/// How long every API server is given to see a change of a configuration that we have seen.
+pub(super) const SETTLE: Duration = Duration::from_secs(2);
+
+/// The webhook configurations that call this server. One that does not exist calls nobody.
+#[derive(Clone, Debug)]
+pub struct Configurations {
+    /// The names of `MutatingWebhookConfiguration`s.
+    pub mutating: Vec<String>,
+    /// The names of `ValidatingWebhookConfiguration`s.
+    pub validating: Vec<String>,
+    /// The Service in front of the server; entries that call another one are left alone.
+    pub service: String,
+    /// The Service's namespace.
+    pub namespace: String,
+}
+
+/// The two kinds of webhook configurations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Mutating,
+    Validating,
+}
+
+impl Kind {
+    /// The kind's name in Kubernetes.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Mutating => "MutatingWebhookConfiguration",
+            Self::Validating => "ValidatingWebhookConfiguration",
+        }
+    }
+
+    pub(super) fn api(self, client: &Client) -> Api<DynamicObject> {
+        let resource = match self {
+            Self::Mutating => ApiResource::erase::<MutatingWebhookConfiguration>(&()),
+            Self::Validating => ApiResource::erase::<ValidatingWebhookConfiguration>(&()),
+        };
+        Api::all_with(client.clone(), &resource)
+    }
+}
+
+impl Configurations {
+    /// All of them, with their kinds.
+    pub(super) fn all(&self) -> impl Iterator<Item = (Kind, &String)> {
+        let mutating = self.mutating.iter().map(|name| (Kind::Mutating, name));
+        mutating.chain(self.validating.iter().map(|name| (Kind::Validating, name)))
+    }
+
+    /// Whether an entry of a configuration calls this server.
+    pub(super) fn calls_us(&self, entry: &Value) -> bool {
+        let service = entry.get("clientConfig").and_then(|client| client.get("service"));
+        let is = |field, wanted: &str| service.and_then(|of| of.get(field)?.as_str()) == Some(wanted);
+        is("name", &self.service) && is("namespace", &self.namespace)
+    }
+}
+
+/// An entry that calls this server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) kind: Kind,
+    pub(super) configuration: String,
+    pub(super) webhook: String,
+    /// Its `caBundle`.
+    pub(super) bundle: Vec<u8>,
+}
+
+/// The entries that call this server, as last seen.
+#[derive(Clone, Debug, Default)]
+pub struct Live {
+    known: bool,
+    entries: Vec<Entry>,
+    /// Certificates that all entries hold, and since when.
+    held: HashMap<Vec<u8>, Instant>,
+}
+
+impl Live {
+    /// Whether every configuration has been looked for.
+    pub(super) fn is_known(&self) -> bool {
+        self.known
+    }
+
+    pub(super) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Whether all callers have had these authorities for long enough; so it is where there is no caller.
+    pub(super) fn has_settled(&self, authorities: &str) -> bool {
+        let is_old = |since: &Instant| since.elapsed() >= SETTLE;
+        self.known
+            && (self.entries.is_empty()
+                || certificates_of(authorities.as_bytes())
+                    .all(|authority| self.held.get(authority.as_ref()).is_some_and(is_old)))
+    }
+
+    /// When the first entry has no valid authority any more, in seconds since 1970.
+    pub(super) fn authorities_end(&self, now: OffsetDateTime) -> Option<i64> {
+        let end = |entry: &Entry| {
+            let ends = certificates_of(&entry.bundle).filter_map(|authority| end_of(&authority));
+            ends.max().unwrap_or(now).unix_timestamp()
+        };
+        self.entries.iter().map(end).min()
+    }
+
+    fn update(&mut self, entries: Vec<Entry>) {
+        let mut all = entries.iter().map(|entry| certificates_of(&entry.bundle).map(|one| one.to_vec()));
+        let mut common: Vec<Vec<u8>> = all.next().into_iter().flatten().collect();
+        for others in all {
+            let others: Vec<Vec<u8>> = others.collect();
+            common.retain(|one| others.contains(one));
+        }
+        let now = Instant::now();
+        let since = |one: &Vec<u8>| self.held.get(one).copied().unwrap_or(now);
+        self.held = common.iter().map(|one| (one.clone(), since(one))).collect();
+        self.entries = entries;
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(entries: Vec<Entry>) -> Self {
+        let mut live = Self { known: true, ..Self::default() };
+        live.update(entries);
+        live
+    }
+}
+
+/// Follows the configurations until `stop`.
+///
+/// # Errors
+/// None: a watch that breaks is taken up again, and what was seen last goes on counting.
+pub async fn watch_configurations(
+    client: Client,
+    configurations: Configurations,
+    live: watch::Sender<Live>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let streams =
+        configurations.all().map(|(kind, name)| seen(kind, name.clone(), kind.api(&client)).boxed());
+    let mut events = futures::stream::select_all(streams.collect::<Vec<_>>());
+    let mut known: BTreeMap<(Kind, String), Vec<Entry>> = BTreeMap::new();
+    loop {
+        let (kind, name, object) = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            Some(event) = events.next() => event,
+        };
+        let entries = object.map(|object| entries(kind, &name, &object.data, &configurations));
+        known.insert((kind, name), entries.unwrap_or_default());
+        live.send_modify(|live| {
+            live.known = known.len() == configurations.all().count();
+            live.update(known.values().flatten().cloned().collect());
+        });
+    }
+}
+
+/// A configuration whenever it was found, has changed, or is gone.
+fn seen(
+    kind: Kind,
+    name: String,
+    api: Api<DynamicObject>,
+) -> impl Stream<Item = (Kind, String, Option<DynamicObject>)> + Send {
+    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let mut listed = None;
+    watcher::watcher(api, config).default_backoff().filter_map(move |event| {
+        let found = match event {
+            Ok(Event::Init) => {
+                listed = None;
+                None
+            }
+            Ok(Event::InitApply(object)) => {
+                listed = Some(object);
+                None
+            }
+            Ok(Event::InitDone) => Some(listed.take()),
+            Ok(Event::Apply(object)) => Some(Some(object)),
+            Ok(Event::Delete(_)) => Some(None),
+            Err(error) => {
+                let kind = kind.name();
+                warn!(kind, configuration = name, %error, "a watch broke and is taken up again");
+                None
+            }
+        };
+        futures::future::ready(found.map(|object| (kind, name.clone(), object)))
+    })
+}
+
+fn entries(kind: Kind, name: &str, configuration: &Value, ours: &Configurations) -> Vec<Entry> {
+    let entries = configuration.get("webhooks").and_then(Value::as_array).into_iter().flatten();
+    let ours = entries.filter(|entry| ours.calls_us(entry));
+    ours.map(|entry| {
+        let bundle = entry.get("clientConfig").and_then(|client| client.get("caBundle")?.as_str());
+        let decoded = bundle.map(|text| base64::engine::general_purpose::STANDARD.decode(text));
+        Entry {
+            kind,
+            configuration: name.to_owned(),
+            webhook: entry.get("name").and_then(Value::as_str).unwrap_or_default().to_owned(),
+            bundle: decoded.and_then(Result::ok).unwrap_or_default(),
+        }
+    })
+    .collect()
+}

@@ -1,0 +1,104 @@
+//! What the writer does next to the certificates. It is decided from what the Secret holds and what was seen since, so
+//! that another writer goes on where the last one stopped.
+//!
+//! An authority is replaced in three steps, each a write of the Secret:
+//!
+//! 1. the next authority is put beside the one that signs, and callers get both;
+//! 2. once callers have had both for a while, the next one signs the serving certificate;
+//! 3. once every replica serves that certificate, the old authority goes.
+
+use time::OffsetDateTime;
+use tracing::info;
+
+use super::material::{Authority, Material, MaterialError};
+use super::x509::in_time_only;
+use super::{Clock, Lifetimes};
+
+/// For whom and for how long certificates are made.
+#[derive(Clone)]
+pub struct Wanted {
+    /// The DNS names that the certificate is for.
+    pub names: Vec<String>,
+    /// How long authority and certificate last.
+    pub lifetimes: Lifetimes,
+    /// What time it is.
+    pub clock: Clock,
+}
+
+/// What was seen outside of the Secret.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen {
+    /// Callers have had all authorities of the Secret for a while.
+    pub(super) settled: bool,
+    /// Every replica serves a certificate that the Secret's authority signed.
+    pub(super) everywhere: bool,
+}
+
+/// What the Secret is to hold from now on; `None` where it is good as it is.
+///
+/// # Errors
+/// A certificate cannot be made.
+pub(super) fn next(
+    read: Result<Material, MaterialError>,
+    last: Option<&Material>,
+    wanted: &Wanted,
+    seen: Seen,
+) -> Result<Option<Material>, MaterialError> {
+    let now = (wanted.clock)();
+    match read {
+        Ok(material) if material.authority.is_usable(now) || has_next(&material, now) => {
+            step(material, wanted, seen, now)
+        }
+        read => {
+            let problem = read.err().map_or("the authority has ended".to_owned(), |error| error.to_string());
+            info!(problem, "makes a new authority and a new serving certificate");
+            // Replicas go on serving what they have until callers believe the new one.
+            let previous = last.map(|last| in_time_only(&last.bundle(), now)).unwrap_or_default();
+            let authority = Authority::new(wanted.lifetimes, now)?;
+            Material::signed_by(authority, previous, &wanted.names, wanted.lifetimes, now).map(Some)
+        }
+    }
+}
+
+fn has_next(material: &Material, now: OffsetDateTime) -> bool {
+    material.next.as_ref().is_some_and(|next| next.is_usable(now))
+}
+
+fn step(
+    material: Material,
+    wanted: &Wanted,
+    seen: Seen,
+    now: OffsetDateTime,
+) -> Result<Option<Material>, MaterialError> {
+    let Wanted { names, lifetimes, .. } = wanted;
+    let usable = material.authority.is_usable(now);
+    match &material.next {
+        Some(next) if next.is_usable(now) && (seen.settled || !usable) => {
+            info!("the next authority signs the serving certificate from now on");
+            let previous =
+                in_time_only(&[&*material.authority.certificate, &material.previous].concat(), now);
+            return Material::signed_by(next.clone(), previous, names, *lifetimes, now).map(Some);
+        }
+        Some(next) if next.is_usable(now) => {}
+        _ => {
+            if let Err(problem) = material.authority.check(*lifetimes, now) {
+                info!(%problem, "makes the next authority");
+                let next = Some(Authority::new(*lifetimes, now)?);
+                return Ok(Some(Material { next, ..material }));
+            }
+        }
+    }
+    if let Err(problem) = material.check_certificate(names, *lifetimes, now) {
+        info!(%problem, "makes a new serving certificate");
+        return material.renewed(names, *lifetimes, now).map(Some);
+    }
+    let previous = if seen.everywhere { String::new() } else { in_time_only(&material.previous, now) };
+    if previous == material.previous {
+        return Ok(None);
+    }
+    info!("no replica needs an earlier authority any more");
+    Ok(Some(Material { previous, ..material }))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+//! Whether who calls the webhook believes the certificate that it serves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::RootCertStore;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier as _;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use time::OffsetDateTime;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::live::Live;
+use super::{Clock, Serving};
+use crate::supervise::Health;
+use crate::telemetry::Metrics;
+
+/// The part of [`Health`] that a believed certificate makes ready.
+const PART: &str = "trust";
+/// How often the certificate's end is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Says by readiness and metric whether every webhook entry that calls the server believes what it serves; until `stop`.
+///
+/// While the API server is away, the last configurations that were seen count.
+///
+/// # Errors
+/// None.
+pub fn keep_trust(
+    mut live: watch::Receiver<Live>,
+    serving: Arc<Serving>,
+    name: String,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    health: Health,
+    stop: CancellationToken,
+) -> impl Future<Output = anyhow::Result<()>> {
+    health.wait_for(PART, "the webhook configurations (may the server read them?)");
+    async move {
+        let mut said = Some(String::new());
+        loop {
+            let now = clock();
+            let found = trusted(&live.borrow(), &serving, &name, now);
+            metrics.certificate_trusted(found.is_ok());
+            if let Some(end) = live.borrow_and_update().authorities_end(now) {
+                metrics.certificate_ends("ca", end);
+            }
+            match &found {
+                Ok(()) => health.ready(PART),
+                Err(problem) => health.wait_for(PART, problem.clone()),
+            }
+            let problem = found.err();
+            if problem != said {
+                if let Some(problem) = &problem {
+                    warn!(problem, "callers do not believe the serving certificate");
+                } else {
+                    info!("callers believe the serving certificate");
+                }
+                said = problem;
+            }
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(LOOK) => {}
+                changed = live.changed() => if changed.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// # Errors
+/// Which entry does not believe the certificate, and why.
+pub(super) fn trusted(live: &Live, serving: &Serving, name: &str, now: OffsetDateTime) -> Result<(), String> {
+    if !live.is_known() {
+        return Err(
+            "the webhook configurations have not been read yet (may the server read them?)".to_owned()
+        );
+    }
+    let Some(served) = serving.current() else { return Err("there is no certificate to serve".to_owned()) };
+    live.entries().iter().try_for_each(|entry| {
+        verify(&served.cert, &entry.bundle, name, now).map_err(|problem| {
+            format!(
+                "webhook {:?} in {} {:?} does not believe the serving certificate: {problem}",
+                entry.webhook,
+                entry.kind.name(),
+                entry.configuration
+            )
+        })
+    })
+}
+
+/// Checks a chain as the API server does that has this `caBundle`.
+///
+/// # Errors
+/// Why it does not believe it.
+pub(super) fn verify(
+    chain: &[CertificateDer<'static>],
+    bundle: &[u8],
+    name: &str,
+    now: OffsetDateTime,
+) -> Result<(), String> {
+    let mut roots = RootCertStore::empty();
+    // Unlike the API server's, this verifier does not ask whether a root has ended.
+    for root in certificates_of(bundle).filter(|root| end_of(root).is_some_and(|end| end > now)) {
+        roots.add(root).map_err(|error| format!("its caBundle cannot be used: {error}"))?;
+    }
+    if roots.is_empty() {
+        return Err("its caBundle holds no certificate that is valid".to_owned());
+    }
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+        .build()
+        .map_err(|error| error.to_string())?;
+    let (leaf, others) = chain.split_first().ok_or("the chain is empty")?;
+    let name = ServerName::try_from(name).map_err(|error| error.to_string())?;
+    let seconds = u64::try_from(now.unix_timestamp()).unwrap_or_default();
+    let time = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+    let answer = verifier.verify_server_cert(leaf, others, &name, &[], time);
+    answer.map(|_| ()).map_err(|error| error.to_string())
+}
+
+/// The certificates in a text; what is none is passed over, as the API server does.
+pub(super) fn certificates_of(pem: &[u8]) -> impl Iterator<Item = CertificateDer<'static>> {
+    CertificateDer::pem_slice_iter(pem).map_while(Result::ok).collect::<Vec<_>>().into_iter()
+}
+
+/// When a certificate ends.
+pub(super) fn end_of(certificate: &CertificateDer<'_>) -> Option<OffsetDateTime> {
+    let (_, read) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    Some(read.validity().not_after.to_datetime())
+}
+
+#[cfg(test)]
+pub(super) fn chain_of(pem: &str) -> Vec<CertificateDer<'static>> {
+    certificates_of(pem.as_bytes()).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,75 @@
+//! What certificates say of themselves.
+
+use time::{Duration, OffsetDateTime};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::pem::Pem;
+
+use super::material::{CERTIFICATE, MaterialError, SKEW};
+
+/// When a serving certificate ends, in seconds since 1970.
+pub(super) fn end_of(certificate: &str) -> Result<i64, MaterialError> {
+    with_certificate(CERTIFICATE, certificate, |read| Ok(read.validity().not_after.timestamp()))
+}
+
+/// How many seconds are left until a certificate of this lifetime is renewed.
+pub(super) fn seconds_until_due(certificate: &str, now: OffsetDateTime, lifetime: Duration) -> Option<u64> {
+    let due = with_certificate(CERTIFICATE, certificate, |read| Ok(due_at(read, lifetime))).ok()?;
+    Some(u64::try_from((due - now).whole_seconds()).unwrap_or_default())
+}
+
+/// The certificates of a bundle that have not ended, each once.
+pub(super) fn in_time_only(bundle: &str, now: OffsetDateTime) -> String {
+    let mut kept = String::new();
+    for one in bundle.split_inclusive("-----END CERTIFICATE-----\n") {
+        if end_of(one).is_ok_and(|end| end > now.unix_timestamp()) && !kept.contains(one) {
+            kept.push_str(one);
+        }
+    }
+    kept
+}
+
+pub(super) fn unreadable(what: &'static str, problem: &impl ToString) -> MaterialError {
+    MaterialError::Unreadable { what, problem: problem.to_string() }
+}
+
+pub(super) fn with_certificate<T>(
+    what: &'static str,
+    pem: &str,
+    look: impl FnOnce(&X509Certificate<'_>) -> Result<T, MaterialError>,
+) -> Result<T, MaterialError> {
+    let pem = Pem::iter_from_buffer(pem.as_bytes())
+        .next()
+        .ok_or_else(|| unreadable(what, &"it holds no certificate"))?
+        .map_err(|error| unreadable(what, &error))?;
+    look(&pem.parse_x509().map_err(|error| unreadable(what, &error))?)
+}
+
+pub(super) fn in_time(
+    what: &'static str,
+    certificate: &X509Certificate<'_>,
+    now: OffsetDateTime,
+    lifetime: Duration,
+) -> Result<(), MaterialError> {
+    let end = certificate.validity().not_after.to_datetime();
+    if now < due_at(certificate, lifetime) { Ok(()) } else { Err(MaterialError::Ends { what, end }) }
+}
+
+/// A certificate is renewed with a third of its life left: of its own life, or of the life that is wanted now, where
+/// that is shorter.
+fn due_at(certificate: &X509Certificate<'_>, lifetime: Duration) -> OffsetDateTime {
+    let made = certificate.validity().not_before.to_datetime() + SKEW;
+    let end = certificate.validity().not_after.to_datetime();
+    made + (end - made).min(lifetime) * 2 / 3
+}
+
+pub(super) fn is_for(certificate: &X509Certificate<'_>, name: &str) -> bool {
+    let names = certificate.subject_alternative_name().ok().flatten();
+    names.is_some_and(|names| {
+        names
+            .value
+            .general_names
+            .iter()
+            .any(|known| matches!(known, GeneralName::DNSName(dns) if *dns == name))
+    })
+}

@@ -1,0 +1,141 @@
+use std::sync::Arc;
+
+use clap::Args;
+use kube::Client;
+use tokio::sync::watch;
+
+use crate::certificates::{
+    Configurations, Endpoints, Keeper, Lifetimes, Live, SecretName, Serving, Wanted, keep_bundle, keep_trust,
+    system_clock, watch_configurations,
+};
+use crate::cluster::Leadership;
+use crate::controller::mandatory_name;
+use crate::duration::Duration;
+use crate::supervise::{Health, Tasks};
+use crate::telemetry::Metrics;
+
+/// The certificates of the server's own making, and who has to believe those that are served.
+#[derive(Debug, Args)]
+pub(super) struct CertificateArgs {
+    /// Secret that keeps the certificates, shared by all replicas.
+    #[arg(long, value_name = "NAME", default_value = "outrigger-certificates")]
+    certificate_secret: String,
+    /// How long a certificate authority of the server's own making lasts. Authority and certificate are renewed with a third of their life left.
+    #[arg(long, value_name = "DURATION", default_value = "87600h")]
+    ca_lifetime: Duration,
+    /// How long a serving certificate of the server's own making lasts; at most half as long as the authority.
+    #[arg(long, value_name = "DURATION", default_value = "2160h")]
+    certificate_lifetime: Duration,
+    /// MutatingWebhookConfiguration that must believe the certificate, and gets the certificate authority.
+    #[arg(long, value_name = "NAME", default_value = "outrigger")]
+    pub(super) mutating_webhook: String,
+    /// ValidatingWebhookConfiguration that must believe the certificate, and gets the certificate authority.
+    #[arg(long, value_name = "NAME", default_value = "outrigger")]
+    validating_webhook: String,
+}
+
+/// Where certificates are served.
+pub(super) struct Context {
+    pub(super) client: Client,
+    pub(super) namespace: String,
+    pub(super) service: String,
+    pub(super) serving: Arc<Serving>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) health: Health,
+}
+
+impl CertificateArgs {
+    /// Ties readiness to what the webhook configurations believe; with a Lease, also makes certificates, and puts their
+    /// authorities there. Without one, both come from elsewhere.
+    ///
+    /// # Errors
+    /// The lifetimes do not fit.
+    pub(super) fn spawn(
+        &self,
+        context: Context,
+        leadership: Option<Leadership>,
+        tasks: &mut Tasks,
+    ) -> anyhow::Result<()> {
+        let configurations = Configurations {
+            mutating: vec![self.mutating_webhook.clone(), mandatory_name(&self.mutating_webhook)],
+            validating: vec![self.validating_webhook.clone(), mandatory_name(&self.mutating_webhook)],
+            service: context.service.clone(),
+            namespace: context.namespace.clone(),
+        };
+        let (sender, live) = watch::channel(Live::default());
+        let watched =
+            watch_configurations(context.client.clone(), configurations.clone(), sender, tasks.stop());
+        tasks.spawn("webhook configurations", watched);
+        let trust = keep_trust(
+            live.clone(),
+            Arc::clone(&context.serving),
+            context.dns_name(),
+            system_clock(),
+            Arc::clone(&context.metrics),
+            context.health.clone(),
+            tasks.stop(),
+        );
+        tasks.spawn("trust", trust);
+        if let Some(leadership) = leadership {
+            let lifetimes = Lifetimes::new(self.ca_lifetime, self.certificate_lifetime)?;
+            self.keep(context, configurations, lifetimes, live, leadership, tasks);
+        }
+        Ok(())
+    }
+
+    fn keep(
+        &self,
+        context: Context,
+        configurations: Configurations,
+        lifetimes: Lifetimes,
+        live: watch::Receiver<Live>,
+        leadership: Leadership,
+        tasks: &mut Tasks,
+    ) {
+        let (bundle, bundles) = watch::channel(String::new());
+        let client = context.client.clone();
+        let writer = keep_bundle(
+            client.clone(),
+            configurations,
+            bundles,
+            live.clone(),
+            leadership.clone(),
+            tasks.stop(),
+        );
+        tasks.spawn("caBundle", writer);
+        let replicas = Endpoints {
+            client: client.clone(),
+            namespace: context.namespace.clone(),
+            service: context.service.clone(),
+            dns_name: context.dns_name(),
+        };
+        let keeper = Keeper {
+            client,
+            secret: SecretName {
+                namespace: context.namespace.clone(),
+                name: self.certificate_secret.clone(),
+            },
+            wanted: Wanted { names: context.dns_names(), lifetimes, clock: system_clock() },
+            serving: context.serving,
+            bundle,
+            live,
+            leadership,
+            replicas: Arc::new(replicas),
+            metrics: context.metrics,
+            health: context.health,
+        };
+        tasks.spawn("certificates", keeper.run(tasks.stop()));
+    }
+}
+
+impl Context {
+    /// The names by which the API server may call the Service; by the first one it does.
+    fn dns_names(&self) -> Vec<String> {
+        let short = format!("{}.{}", self.service, self.namespace);
+        vec![self.dns_name(), format!("{short}.svc.cluster.local"), short]
+    }
+
+    fn dns_name(&self) -> String {
+        format!("{}.{}.svc", self.service, self.namespace)
+    }
+}
