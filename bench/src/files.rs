@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
-use outrigger::certificates::Material;
+use outrigger::certificates::{Lifetimes, Material};
 use serde_json::{Value, json};
 
 /// The name that the certificate is for.
