@@ -17,6 +17,7 @@ pub(super) fn write(cluster: &Cluster) -> Result<()> {
     std::fs::write(state.join("kubelet.yaml"), kubelet(state))?;
     std::fs::write(state.join("Corefile"), corefile(state))?;
     std::fs::write(state.join("dns.yaml"), DNS)?;
+    std::fs::write(state.join("audit.yaml"), AUDIT)?;
     Ok(())
 }
 
@@ -145,4 +146,24 @@ metadata: {name: kube-dns-1, namespace: kube-system, labels: {kubernetes.io/serv
 addressType: IPv4
 endpoints: [{addresses: [10.244.0.1], conditions: {ready: true}}]
 ports: [{name: dns, port: 53, protocol: UDP}, {name: dns-tcp, port: 53, protocol: TCP}]
+";
+
+/// Who made and changed pods, workloads and what Outrigger is made of, with what webhooks noted; and all that pods
+/// asked for with their service accounts. Without bodies, and without the node's own programs it stays small.
+const AUDIT: &str = "apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: Metadata
+  verbs: [create, update, patch, delete]
+  resources:
+  - {group: '', resources: [pods]}
+  - {group: apps, resources: [deployments, statefulsets, daemonsets, replicasets]}
+  - {group: batch, resources: [jobs, cronjobs]}
+  - {group: outrigger.dev}
+  - {group: admissionregistration.k8s.io}
+- level: None
+  userGroups: ['system:serviceaccounts:kube-system']
+- level: Metadata
+  userGroups: ['system:serviceaccounts']
 ";

@@ -65,6 +65,11 @@ impl Cluster {
         self.state.join("kubeconfig")
     }
 
+    /// Where the API server writes down who asked for what.
+    pub(crate) fn audit_log(&self) -> PathBuf {
+        self.log("audit")
+    }
+
     /// Starts the cluster unless it is up; removes what a broken-off start left.
     pub(crate) fn up(&self, tools: &Tools, pause_image: &Path) -> Result<()> {
         up::up(self, tools, pause_image)

@@ -60,7 +60,9 @@ impl Ready {
     pub(crate) fn environment(&self) -> Vec<(&'static str, OsString)> {
         let mut environment = vec![("OUTRIGGER_KUBECONFIG", self.kubeconfig.clone().into_os_string())];
         match &self.target {
-            Target::Embedded(_) => {}
+            Target::Embedded(cluster) => {
+                environment.push(("OUTRIGGER_AUDIT_LOG", cluster.audit_log().into_os_string()));
+            }
             Target::External { delivery: Delivery::Load(command), .. } => {
                 environment.push(("OUTRIGGER_LOAD", command.into()));
             }
