@@ -1,6 +1,7 @@
 //! What is known of the cluster: profiles and namespaces, watched, and put together in one immutable
 //! [`Snapshot`] that requests read without a lock.
 
+pub(crate) mod contact;
 mod live;
 mod watch;
 

@@ -114,6 +114,14 @@ impl Decision {
         self.trace.lines().iter().map(|line| &line.reason).filter(|reason| reason.level() == Level::Warning)
     }
 
+    /// The profiles that the pod does without though it should have them, each with what kept it out.
+    pub fn left_out(&self) -> impl Iterator<Item = (&str, &Reason)> {
+        self.trace.lines().iter().filter_map(|line| match &line.reason {
+            Reason::ProfileLeftOut { profile, cause } => Some((profile.as_str(), &**cause)),
+            _ => None,
+        })
+    }
+
     /// The names that pod, namespace or a chosen profile ask for and that mean no profile here.
     pub fn unknown_profiles(&self) -> Vec<&str> {
         let lines = self.trace.lines().iter().map(|line| &line.reason);

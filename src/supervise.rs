@@ -62,11 +62,15 @@ impl Tasks {
 #[derive(Clone, Default)]
 pub struct Health(Arc<Parts>);
 
+/// What can be asked for what a person should know.
+type Remarks = Box<dyn Fn() -> Vec<String> + Send>;
+
 #[derive(Default)]
 struct Parts {
     /// Every request reads it, so it is no part of what the lock guards.
     draining: AtomicBool,
     waiting: Mutex<BTreeMap<&'static str, String>>,
+    remarks: Mutex<Vec<Remarks>>,
 }
 
 impl Health {
@@ -78,6 +82,17 @@ impl Health {
     /// The part is there.
     pub fn ready(&self, part: &'static str) {
         self.waiting().remove(part);
+    }
+
+    /// Something to be asked for what a person should know of a server that is ready.
+    pub fn remark(&self, about: impl Fn() -> Vec<String> + Send + 'static) {
+        self.0.remarks.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(about));
+    }
+
+    /// What a person should know although the server is ready.
+    pub fn remarks(&self) -> Vec<String> {
+        let remarks = self.0.remarks.lock().unwrap_or_else(PoisonError::into_inner);
+        remarks.iter().flat_map(|about| about()).collect()
     }
 
     /// The server is going away.

@@ -10,7 +10,7 @@ mod review;
 mod router;
 mod validate;
 
-pub use decide::{Entry, Lookup};
+pub use decide::{Entry, Looking, Lookup, LookupError};
 pub use listener::{Limits, Listener};
 pub use mutate::{Reply, answer};
 pub use router::{State, metrics_router, router};

@@ -18,7 +18,6 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use base64::Engine as _;
 use futures::FutureExt as _;
-use futures::future::BoxFuture;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use outrigger::api::Scope;
@@ -27,8 +26,8 @@ use outrigger::cluster::Snapshot;
 use outrigger::engine::{Namespace, Settings};
 use outrigger::profiles::{Entry, ProfileSet};
 use outrigger::supervise::Health;
-use outrigger::telemetry::Metrics;
-use outrigger::webhook::{Limits, Listener, Lookup, State, metrics_router, router};
+use outrigger::telemetry::{Format, Metrics};
+use outrigger::webhook::{Limits, Listener, Looking, Lookup, State, metrics_router, router};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::{Value, json};
@@ -44,7 +43,7 @@ struct FixedLookup {
 }
 
 impl Lookup for FixedLookup {
-    fn namespace<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Option<Namespace>> {
+    fn namespace<'a>(&'a self, name: &'a str) -> Looking<'a, Option<Namespace>> {
         async move {
             assert_ne!(name, "panics", "a fault made on purpose");
             match name {
@@ -52,14 +51,14 @@ impl Lookup for FixedLookup {
                 "hangs" => std::future::pending().await,
                 _ => {}
             }
-            self.namespaces.get(name).cloned()
+            Ok(self.namespaces.get(name).cloned())
         }
         .boxed()
     }
 
-    fn profiles<'a>(&'a self, _: &'a str, name: &'a str) -> BoxFuture<'a, Vec<(Option<String>, Entry)>> {
-        async move { self.profiles.get(name).map(|entry| (None, entry.clone())).into_iter().collect() }
-            .boxed()
+    fn profiles<'a>(&'a self, _: &'a str, name: &'a str) -> Looking<'a, Vec<(Option<String>, Entry)>> {
+        let found = self.profiles.get(name).map(|entry| (None, entry.clone())).into_iter().collect();
+        futures::future::ready(Ok(found)).boxed()
     }
 }
 
@@ -157,7 +156,10 @@ async fn a_pod_is_injected() {
     for path in ["/mutate", "/mutate/namespace"] {
         let response = answer(&router, path, &review("shop", &pod)).await;
         assert_eq!(patched(&pod, &response)["spec"]["initContainers"][0]["name"], "log-shipper");
-        assert_eq!(response["auditAnnotations"], json!({ "outcome": "injected", "reason": "Injected" }));
+        assert_eq!(
+            response["auditAnnotations"],
+            json!({ "outcome": "injected", "reason": "Injected", "uid": "8b1f" })
+        );
     }
 }
 
@@ -301,10 +303,15 @@ async fn only_creations_are_decided() {
 
 #[tokio::test]
 async fn a_panic_answers_its_own_request_only() {
-    let router = router(state());
+    let state = state();
+    let router = router(state.clone());
     let (status, message) = post(&router, "/mutate", review("panics", &pod(&json!({}))).to_string()).await;
     assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
     assert!(message.contains("by a fault of Outrigger's"), "{message}");
+    let text = state.metrics.encode(Format::Plain).unwrap();
+    let counted =
+        "outrigger_admission_requests_total{webhook=\"mutate\",outcome=\"errored\",reason=\"Panicked\"} 1";
+    assert!(text.contains(counted), "{text}");
     assert_eq!(answer(&router, "/mutate", &review("shop", &pod(&json!({})))).await["allowed"], true);
 }
 
@@ -424,6 +431,9 @@ async fn health_and_metrics() {
     assert_eq!(send(&routes, get("/readyz")).await.0, StatusCode::OK);
     answer(&routes, "/mutate", &review("shop", &pod(&json!({})))).await;
     let (_, text) = send(&metrics, get("/metrics")).await;
+    assert!(!text.contains("# EOF") && text.contains("# TYPE outrigger_build_info gauge"), "{text}");
+    let open = Request::get("/metrics").header(header::ACCEPT, "application/openmetrics-text;version=1.0.0");
+    let (_, text) = send(&metrics, open.body(Body::empty()).unwrap()).await;
     for line in [
         "outrigger_admission_requests_total{webhook=\"mutate\",outcome=\"injected\",reason=\"Injected\"} 1",
         "outrigger_profile_injections_total{profile=\"log-shipper\"} 1",

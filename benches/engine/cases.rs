@@ -4,13 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use futures::future::BoxFuture;
 use outrigger::cluster::Snapshot;
 use outrigger::engine::{Namespace, Settings};
 use outrigger::profiles::{self, ProfileSet};
 use outrigger::supervise::Health;
 use outrigger::telemetry::Metrics;
-use outrigger::webhook::{Entry, Lookup, State, answer};
+use outrigger::webhook::{Entry, Looking, Lookup, State, answer};
 use serde_json::Value;
 
 use crate::profiles::{beside, catalogue, five, into_containers, plain, thousand, three};
@@ -141,15 +140,11 @@ impl fmt::Display for Case {
 struct NoLookup;
 
 impl Lookup for NoLookup {
-    fn namespace<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Option<Namespace>> {
-        Box::pin(std::future::ready(None))
+    fn namespace<'a>(&'a self, _: &'a str) -> Looking<'a, Option<Namespace>> {
+        Box::pin(std::future::ready(Ok(None)))
     }
 
-    fn profiles<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a str,
-    ) -> BoxFuture<'a, Vec<(Option<String>, profiles::Entry)>> {
-        Box::pin(std::future::ready(Vec::new()))
+    fn profiles<'a>(&'a self, _: &'a str, _: &'a str) -> Looking<'a, Vec<(Option<String>, profiles::Entry)>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
     }
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use futures::FutureExt as _;
-use futures::future::BoxFuture;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -18,7 +17,7 @@ use crate::cluster::Snapshot;
 use crate::engine::Namespace;
 use crate::profiles::Entry;
 use crate::telemetry::Metrics;
-use crate::webhook::Lookup;
+use crate::webhook::{Looking, Lookup};
 
 /// How often the files are read again.
 const LOOK: Duration = Duration::from_secs(2);
@@ -28,12 +27,12 @@ pub(super) struct NoCluster;
 
 impl Lookup for NoCluster {
     /// A namespace that no file holds has neither labels nor annotations.
-    fn namespace<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Option<Namespace>> {
-        futures::future::ready(Some(Namespace { name: name.to_owned(), ..Namespace::default() })).boxed()
+    fn namespace<'a>(&'a self, name: &'a str) -> Looking<'a, Option<Namespace>> {
+        futures::future::ready(Ok(Some(Namespace { name: name.to_owned(), ..Namespace::default() }))).boxed()
     }
 
-    fn profiles<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Vec<(Option<String>, Entry)>> {
-        futures::future::ready(Vec::new()).boxed()
+    fn profiles<'a>(&'a self, _: &'a str, _: &'a str) -> Looking<'a, Vec<(Option<String>, Entry)>> {
+        futures::future::ready(Ok(Vec::new())).boxed()
     }
 }
 

@@ -1,16 +1,14 @@
-use futures::FutureExt as _;
-use futures::future::BoxFuture;
+use futures::{FutureExt as _, TryFutureExt as _};
 use k8s_openapi::api::core::v1::Namespace as KubeNamespace;
 use kube::core::DynamicObject;
 use kube::{Api, Client};
-use tracing::warn;
 
 use super::watch::namespace_of;
 use super::{entry_of, profile_resources};
 use crate::api::Scope;
 use crate::engine::Namespace;
 use crate::profiles;
-use crate::webhook::Lookup;
+use crate::webhook::{Looking, Lookup, LookupError};
 
 /// Looks at the cluster itself.
 pub struct LiveLookup(Client);
@@ -23,16 +21,11 @@ impl LiveLookup {
 }
 
 impl Lookup for LiveLookup {
-    fn namespace<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Option<Namespace>> {
+    fn namespace<'a>(&'a self, name: &'a str) -> Looking<'a, Option<Namespace>> {
         async move {
             let api: Api<KubeNamespace> = Api::all(self.0.clone());
-            match api.get_metadata_opt(name).await {
-                Ok(found) => found.map(|found| namespace_of(&found.metadata)),
-                Err(error) => {
-                    warn!(namespace = name, %error, "a live look at a namespace failed");
-                    None
-                }
-            }
+            let found = api.get_metadata_opt(name).await.map_err(failed)?;
+            Ok(found.map(|found| namespace_of(&found.metadata)))
         }
         .boxed()
     }
@@ -41,7 +34,7 @@ impl Lookup for LiveLookup {
         &'a self,
         namespace: &'a str,
         name: &'a str,
-    ) -> BoxFuture<'a, Vec<(Option<String>, profiles::Entry)>> {
+    ) -> Looking<'a, Vec<(Option<String>, profiles::Entry)>> {
         let look = move |(scope, resource)| async move {
             let (api, owner): (Api<DynamicObject>, _) = match scope {
                 Scope::Cluster => (Api::all_with(self.0.clone(), &resource), None),
@@ -49,16 +42,37 @@ impl Lookup for LiveLookup {
                     (Api::namespaced_with(self.0.clone(), namespace, &resource), Some(namespace.to_owned()))
                 }
             };
-            match api.get_opt(name).await {
-                Ok(found) => found.map(|object| (owner, entry_of(&object, scope).0)),
-                Err(error) => {
-                    warn!(profile = name, %error, "a live look at a profile failed");
-                    None
-                }
-            }
+            let found = api.get_opt(name).await.map_err(failed)?;
+            Ok(found.map(|object| (owner, entry_of(&object, scope).0)))
         };
-        futures::future::join_all(profile_resources().into_iter().map(look))
-            .map(|found| found.into_iter().flatten().collect())
+        futures::future::try_join_all(profile_resources().into_iter().map(look))
+            .map_ok(|found| found.into_iter().flatten().collect())
             .boxed()
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the signature that `map_err` wants")]
+fn failed(error: kube::Error) -> LookupError {
+    LookupError(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever waits for it is a pod's creation.
+    #[tokio::test]
+    async fn an_api_server_that_is_away_is_known_at_once() {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        // Bound and closed again: nobody listens there.
+        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let config = kube::Config::new(format!("http://{address}").parse().unwrap());
+        let lookup = LiveLookup::new(Client::try_from(config).unwrap());
+        let both = async { (lookup.namespace("shop").await, lookup.profiles("shop", "proxy").await) };
+        // As long as a review waits for all its looks.
+        let (namespace, profiles) =
+            tokio::time::timeout(std::time::Duration::from_millis(1500), both).await.expect("it waits");
+        assert!(namespace.unwrap_err().to_string().contains("onnect"), "{profiles:?}");
+        assert!(profiles.is_err());
     }
 }

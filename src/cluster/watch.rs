@@ -1,18 +1,23 @@
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures::{Stream, StreamExt as _};
 use k8s_openapi::api::core::v1::Namespace as KubeNamespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{DynamicObject, PartialObjectMeta};
-use kube::{Api, Client};
+use kube::{Api, Client, Resource};
 use kube_runtime::WatchStreamExt as _;
-use kube_runtime::watcher::{self, Event};
+use kube_runtime::utils::{Backoff, ResetTimerBackoff};
+use kube_runtime::watcher::{self, Event, ExponentialBackoff};
+use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::contact::Contact;
 use super::{Snapshot, entry_of, profile_resources};
 use crate::api::Scope;
 use crate::engine::Namespace;
@@ -35,6 +40,9 @@ pub struct Observed {
 
 /// The part of [`Health`] that the first lists make ready.
 const PART: &str = "watches";
+/// How long one watch lasts until it is taken up again where it was, in seconds. One that brings nothing, not even its
+/// end, is given up five seconds later: a connection may be dead without anybody saying so.
+const WATCH_SECONDS: u32 = 90;
 /// How many events make one new snapshot at the most.
 const BATCH: usize = 512;
 
@@ -60,8 +68,13 @@ pub fn watch(
         "the first lists of profiles and namespaces (are the CRDs installed, and may the server read them?)",
     );
     async move {
+        let contact = Contact::default();
+        metrics.collect(contact.clone());
+        let remarks = contact.clone();
+        health.remark(move || remarks.remarks());
         let mut state = Known::default();
-        let mut changes = Box::pin(changes(client).take_until(stop.cancelled_owned()).ready_chunks(BATCH));
+        let changes = changes(&client, &contact).take_until(stop.cancelled_owned());
+        let mut changes = Box::pin(changes.ready_chunks(BATCH));
         while let Some(batch) = changes.next().await {
             for change in batch {
                 state.apply(change, &observed);
@@ -77,37 +90,81 @@ pub fn watch(
     }
 }
 
-fn changes(client: Client) -> impl Stream<Item = Change> {
-    let namespaces = retrying(
-        "namespaces",
-        watcher::watcher(
-            Api::<PartialObjectMeta<KubeNamespace>>::all(client.clone()),
-            watcher::Config::default(),
-        ),
-    )
-    .map(Change::Namespace);
-    let profiles = profile_resources().into_iter().map(move |(scope, resource)| {
-        let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+fn changes(client: &Client, contact: &Contact) -> impl Stream<Item = Change> + use<> {
+    let name = "namespaces";
+    let api: Api<PartialObjectMeta<KubeNamespace>> = Api::all(contact.listening(client.clone(), name));
+    let namespaces = retrying(name, contact.clone(), api).map(Change::Namespace);
+    let profiles = profile_resources().map(|(scope, resource)| {
         let name = match scope {
             Scope::Cluster => "clustersidecarprofiles",
             Scope::Namespace => "sidecarprofiles",
         };
-        retrying(name, watcher::watcher(api, watcher::Config::default()))
-            .map(move |event| Change::Profile(scope, event))
-            .boxed()
+        let api: Api<DynamicObject> = Api::all_with(contact.listening(client.clone(), name), &resource);
+        retrying(name, contact.clone(), api).map(move |event| Change::Profile(scope, event)).boxed()
     });
-    futures::stream::select_all(profiles.chain([namespaces.boxed()]))
+    futures::stream::select_all(profiles.into_iter().chain([namespaces.boxed()]))
 }
 
-fn retrying<K: Send>(
+fn retrying<K>(
     what: &'static str,
-    stream: impl Stream<Item = watcher::Result<Event<K>>> + Send,
-) -> impl Stream<Item = Event<K>> + Send {
-    stream.default_backoff().filter_map(move |result| {
-        futures::future::ready(
-            result.map_err(|error| warn!(what, %error, "a watch broke and is taken up again")).ok(),
-        )
+    contact: Contact,
+    api: Api<K>,
+) -> impl Stream<Item = Event<K>> + Send + use<K>
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    K::DynamicType: Clone,
+{
+    // The watcher lists anew when a watch says that it begins too far back, but not when the API server refuses to
+    // begin it for that reason.
+    let watched = futures::stream::repeat_with(move || {
+        let mut gone = false;
+        let config = watcher::Config::default().timeout(WATCH_SECONDS);
+        watcher::watcher(api.clone(), config).take_while(move |result| {
+            let goes_on = !gone;
+            gone = is_gone(result);
+            futures::future::ready(goes_on)
+        })
+    });
+    watched.flatten().backoff(Patience::default()).filter_map(move |result| {
+        let event = result.map_err(|error| {
+            contact.lost(what);
+            warn!(what, %error, "a watch broke and is taken up again");
+        });
+        futures::future::ready(event.ok())
     })
+}
+
+fn is_gone<K>(result: &watcher::Result<Event<K>>) -> bool {
+    matches!(result, Err(watcher::Error::WatchStartFailed(kube::Error::Api(answer))) if answer.code == 410)
+}
+
+/// How long a broken watch waits: from under a second to ten or twenty, so that a cluster whose API server comes back
+/// is not left with old profiles for long.
+struct Patience(ResetTimerBackoff<ExponentialBackoff>);
+
+impl Default for Patience {
+    fn default() -> Self {
+        let growing = backon::ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(800))
+            .with_max_delay(Duration::from_secs(10))
+            .with_jitter()
+            .without_max_times();
+        Self(ResetTimerBackoff::new(growing.into(), Duration::from_mins(1)))
+    }
+}
+
+impl Iterator for Patience {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.0.next()
+    }
+}
+
+impl Backoff for Patience {
+    /// Only time makes it short again. It is called for every event, and the watcher announces a list before it asks
+    /// for one, so lists that fail would be tried without end at the shortest wait.
+    fn reset(&mut self) {}
 }
 
 pub(crate) fn namespace_of(metadata: &ObjectMeta) -> Namespace {
@@ -229,3 +286,6 @@ fn map<A, B>(event: Event<A>, mut convert: impl FnMut(A) -> B) -> Event<B> {
         Event::Delete(object) => Event::Delete(convert(object)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,14 +2,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use serde::de::IgnoredAny;
 use tokio::time::Instant;
+use tracing::{error, warn};
 
-use super::State;
-use crate::api::keys;
+use super::{State, review};
+use crate::api::{Scope, keys};
 use crate::cluster::Snapshot;
 use crate::engine::{Decision, Namespace, inject};
 use crate::json::Json;
 use crate::profiles::{self, ProfileSet};
+use crate::telemetry::Verdict;
 
 /// Which of the webhook's entries called: each says something of the namespace's labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,20 +39,58 @@ impl Entry {
 
 /// A live look at the cluster, for what the snapshot does not hold yet.
 pub trait Lookup: Send + Sync {
-    /// The namespace; `None` where it does not exist or the API server does not answer.
-    fn namespace<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Option<Namespace>>;
+    /// The namespace; `None` where it does not exist.
+    fn namespace<'a>(&'a self, name: &'a str) -> Looking<'a, Option<Namespace>>;
     /// The profiles of a name, in the cluster and in the namespace.
     fn profiles<'a>(
         &'a self,
         namespace: &'a str,
         name: &'a str,
-    ) -> BoxFuture<'a, Vec<(Option<String>, profiles::Entry)>>;
+    ) -> Looking<'a, Vec<(Option<String>, profiles::Entry)>>;
 }
+
+/// What a live look will bring.
+pub type Looking<'a, T> = BoxFuture<'a, Result<T, LookupError>>;
+
+/// The API server did not say what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct LookupError(pub String);
 
 /// How long live looks may take for one review, well below the webhook's own timeout of 5 s.
 const LOOKUP_LIMIT: Duration = Duration::from_millis(1500);
 /// How many unknown names one pod may have looked up.
 const MOST_LOOKUPS: usize = 8;
+
+/// A review that nobody answered yet. One that is dropped so, by a panic or because its time was over, is counted and
+/// logged, too.
+pub(super) struct Unanswered<'a> {
+    state: &'a State,
+    webhook: &'static str,
+    body: &'a [u8],
+    started: Instant,
+}
+
+impl<'a> Unanswered<'a> {
+    pub(super) fn new(state: &'a State, webhook: &'static str, body: &'a [u8]) -> Self {
+        Self { state, webhook, body, started: Instant::now() }
+    }
+
+    /// It is answered.
+    pub(super) fn done(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        let reason = if std::thread::panicking() { "Panicked" } else { "TimedOut" };
+        let request = review::read::<IgnoredAny>(self.body).ok();
+        let uid = request.as_ref().map(|request| request.uid.as_ref());
+        error!(uid, webhook = self.webhook, reason, "a review was not answered");
+        self.state.metrics.observe(&Verdict::errored(self.webhook, reason), self.started.elapsed());
+    }
+}
 
 /// What one review is decided from: the snapshot, and what live looks added to it.
 pub(super) struct Known<'s> {
@@ -120,27 +161,47 @@ impl<'s> Known<'s> {
         }
     }
 
+    /// Where a profile is defined that pods of a namespace can get; nowhere if it does not exist.
+    pub(super) fn scope_of(&self, namespace: &str, profile: &str) -> Option<Scope> {
+        let profiles = self.profiles.as_ref().unwrap_or(&self.snapshot.profiles);
+        profiles.find(namespace, profile).map(|entry| match entry {
+            profiles::Entry::Ready(profile) => profile.scope,
+            profiles::Entry::Invalid(invalid) => invalid.scope,
+        })
+    }
+
     fn may_look_up(&self, profile: &str) -> bool {
         self.looked_up.len() < MOST_LOOKUPS && !self.looked_up.iter().any(|name| name == profile)
     }
 
     /// Looks in the cluster itself, and remembers what it finds.
-    pub(super) async fn look(&mut self, look: Look) {
-        let deadline = self.started + LOOKUP_LIMIT;
+    pub(super) async fn look(&mut self, uid: &str, look: Look) {
         match look {
             Look::Namespace(name) => {
-                let look = self.state.lookup.namespace(&name);
-                let found = tokio::time::timeout_at(deadline, look).await.ok().flatten();
+                let found = self.in_time(self.state.lookup.namespace(&name)).await;
+                let found = found.unwrap_or_else(|error| {
+                    warn!(uid, namespace = name, %error, "a live look at a namespace failed");
+                    None
+                });
                 self.namespace = found.map_or(Looked::Nothing, |found| Looked::Found(Arc::new(found)));
             }
             Look::Profile { namespace, name } => {
-                let look = self.state.lookup.profiles(&namespace, &name);
-                for (scope, entry) in tokio::time::timeout_at(deadline, look).await.unwrap_or_default() {
+                let found = self.in_time(self.state.lookup.profiles(&namespace, &name)).await;
+                let found = found.unwrap_or_else(|error| {
+                    warn!(uid, namespace, profile = name, %error, "a live look at a profile failed");
+                    Vec::new()
+                });
+                for (scope, entry) in found {
                     let set = self.profiles.get_or_insert_with(|| ProfileSet::clone(&self.snapshot.profiles));
                     set.insert(scope.as_deref(), &name, entry);
                 }
                 self.looked_up.push(name);
             }
         }
+    }
+
+    async fn in_time<T>(&self, look: Looking<'_, T>) -> Result<T, LookupError> {
+        let late = |_| LookupError("the API server did not answer in time".to_owned());
+        tokio::time::timeout_at(self.started + LOOKUP_LIMIT, look).await.map_err(late)?
     }
 }

@@ -4,7 +4,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::value::RawValue;
 use tracing::{info, warn};
 
-use super::decide::{Entry, Known, Look, Undecided};
+use super::decide::{Entry, Known, Look, Unanswered, Undecided};
 use super::review::{self, Answer, Request};
 use super::router::State;
 use crate::engine::{Decision, Outcome, Reason};
@@ -29,18 +29,22 @@ pub fn answer(state: &State, entry: Entry, body: &[u8]) -> Option<Reply> {
 
 /// Answers `POST /mutate…`.
 pub(super) async fn mutate(state: State, entry: Entry, body: Bytes) -> Reply {
+    let unanswered = Unanswered::new(&state, "mutate", &body);
     let mut known = Known::new(&state, entry);
     loop {
         match reply(&known, &body) {
-            Ok(reply) => return reply,
-            Err(look) => known.look(look).await,
+            Ok(reply) => {
+                unanswered.done();
+                return reply;
+            }
+            Err((uid, look)) => known.look(&uid, look).await,
         }
     }
 }
 
 /// # Errors
-/// What has to be looked up first.
-fn reply(known: &Known<'_>, body: &[u8]) -> Result<Reply, Look> {
+/// What has to be looked up first, for which request.
+fn reply(known: &Known<'_>, body: &[u8]) -> Result<Reply, (String, Look)> {
     let request: Review<'_> = match review::read(body) {
         Ok(request) => request,
         Err(bad) => {
@@ -64,7 +68,7 @@ fn reply(known: &Known<'_>, body: &[u8]) -> Result<Reply, Look> {
     };
     let decision = match known.decide(&request.namespace, pod) {
         Ok(decision) => decision,
-        Err(Undecided::Look(look)) => return Err(look),
+        Err(Undecided::Look(look)) => return Err((request.uid.into_owned(), look)),
         Err(Undecided::UnknownNamespace) => {
             let namespace = &request.namespace;
             let message = format!(
@@ -96,7 +100,15 @@ fn report(known: &Known<'_>, request: &Review<'_>, pod: &Json<'_>, decision: &De
     let is_dry_run = request.dry_run.unwrap_or_default();
     known.state.metrics.observe(&Verdict::of("mutate", decision), took);
     if !is_dry_run {
-        known.state.metrics.count_profiles(decision.profiles.iter().map(|profile| profile.name.as_str()));
+        for profile in &decision.profiles {
+            known.state.metrics.count_injection(profile.scope, &profile.name);
+        }
+        if decision.outcome != Outcome::Denied {
+            for (profile, cause) in decision.left_out() {
+                let scope = known.scope_of(&request.namespace, profile);
+                known.state.metrics.count_left_out(scope, profile, cause.code());
+            }
+        }
     }
     let profiles = || {
         let names: Vec<&str> = decision.profiles.iter().map(|profile| profile.name.as_str()).collect();
@@ -174,4 +186,6 @@ fn answer_with(request: &Review<'_>, decision: &Decision) -> Answer {
         .with_warnings(decision.warnings().map(with_code))
         .with_audit("outcome", decision.outcome.as_str().to_owned())
         .with_audit("reason", decision.reason.code().to_owned())
+        // The API server's log has another name for the request; with this one it leads to our line.
+        .with_audit("uid", request.uid.clone().into_owned())
 }

@@ -5,7 +5,7 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request, State as Extract};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
@@ -21,7 +21,7 @@ use super::validate::validate;
 use crate::cluster::Snapshot;
 use crate::engine::Settings;
 use crate::supervise::Health;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Format, Metrics};
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -114,15 +114,19 @@ async fn healthz() -> &'static str {
 
 async fn readyz(Extract(state): Extract<State>) -> (StatusCode, String) {
     match state.health.waiting_for() {
-        None => (StatusCode::OK, "ok\n".to_owned()),
+        None => {
+            let lines = ["ok".to_owned()].into_iter().chain(state.health.remarks());
+            (StatusCode::OK, lines.map(|line| line + "\n").collect())
+        }
         Some(waiting) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {waiting}\n")),
     }
 }
 
-async fn metrics(Extract(state): Extract<State>) -> Response {
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    match state.metrics.encode() {
-        Ok(text) => ([(header::CONTENT_TYPE, kind)], text).into_response(),
+async fn metrics(Extract(state): Extract<State>, headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let format = Format::accepted(accept);
+    match state.metrics.encode(format) {
+        Ok(text) => ([(header::CONTENT_TYPE, format.content_type())], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }

@@ -1,0 +1,131 @@
+//! What is heard of the API server.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::body::Body as AnyBody;
+use http_body_util::BodyExt as _;
+use kube::Client;
+use kube::client::Body;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::registry::Unit;
+use tokio::time::Instant;
+use tower::BoxError;
+use tower_http::timeout::TimeoutBody;
+
+/// How long the API server may take to begin an answer. It may itself let a list wait for a while.
+const ANSWER: Duration = Duration::from_secs(30);
+/// How long it may pause within an answer. A watch that is longer without a word has been given up before.
+const PAUSE: Duration = Duration::from_mins(2);
+
+/// Which watches are connected, and when each was last heard. Clones share one state.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Contact(Arc<Mutex<BTreeMap<&'static str, Heard>>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    connected: bool,
+    last: Instant,
+}
+
+impl Contact {
+    /// A client for one watch, which notes what it hears. It also gives up an API server that does not answer; the
+    /// watcher itself would wait for ever.
+    pub(crate) fn listening(&self, client: Client, resource: &'static str) -> Client {
+        self.expect(resource);
+        let contact = self.clone();
+        let namespace = client.default_namespace().to_owned();
+        let service = tower::service_fn(move |request: axum::http::Request<Body>| {
+            let (client, contact) = (client.clone(), contact.clone());
+            async move {
+                let query = request.uri().query().unwrap_or_default();
+                let is_watch = query.split('&').any(|field| field == "watch=true");
+                let answer = tokio::time::timeout(ANSWER, client.send(request))
+                    .await
+                    .map_err(|_| BoxError::from(format!("no answer within {} s", ANSWER.as_secs())))??;
+                if !answer.status().is_success() {
+                    return Ok(answer.map(AnyBody::new));
+                }
+                contact.note(resource, is_watch);
+                let heard = move |frame| {
+                    contact.note(resource, is_watch);
+                    frame
+                };
+                let bounded = |body| AnyBody::new(TimeoutBody::new(PAUSE, AnyBody::new(body)));
+                Ok::<_, BoxError>(answer.map(|body| AnyBody::new(bounded(body).map_frame(heard))))
+            }
+        });
+        Client::new(service, namespace)
+    }
+
+    /// A watch that has yet to be connected.
+    pub(crate) fn expect(&self, resource: &'static str) {
+        self.note(resource, false);
+    }
+
+    /// The watch broke.
+    pub(crate) fn lost(&self, resource: &'static str) {
+        if let Some(heard) = self.all().get_mut(resource) {
+            heard.connected = false;
+        }
+    }
+
+    /// How old what is known may be: nothing while all watches are connected, else the time since the first of them
+    /// was last heard.
+    fn age(&self) -> Duration {
+        let all = self.all();
+        let broken = all.values().filter(|heard| !heard.connected);
+        broken.map(|heard| heard.last.elapsed()).max().unwrap_or_default()
+    }
+
+    /// What a person should know of a server that is ready, a line for each watch that is not connected.
+    pub(crate) fn remarks(&self) -> Vec<String> {
+        let all = self.all();
+        let broken = all.iter().filter(|(_, heard)| !heard.connected);
+        broken
+            .map(|(resource, heard)| {
+                let seconds = heard.last.elapsed().as_secs();
+                format!(
+                    "{resource}: not heard of the API server for {seconds} s; serving what was known then"
+                )
+            })
+            .collect()
+    }
+
+    /// A list that comes in is no watch yet, and does not end one either.
+    fn note(&self, resource: &'static str, connected: bool) {
+        let last = Instant::now();
+        let mut all = self.all();
+        let heard = all.entry(resource).or_insert(Heard { connected, last });
+        *heard = Heard { connected: heard.connected || connected, last };
+    }
+
+    fn all(&self) -> MutexGuard<'_, BTreeMap<&'static str, Heard>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Collector for Contact {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let connected: Family<[(&'static str, &'static str); 1], Gauge> = Family::default();
+        for (resource, heard) in self.all().iter() {
+            connected.get_or_create(&[("resource", *resource)]).set(i64::from(heard.connected));
+        }
+        let help = "Whether the watch of a resource is connected to the API server.";
+        let descriptor = encoder.encode_descriptor("watch_connected", help, None, MetricType::Gauge)?;
+        connected.encode(descriptor)?;
+        let help = "Time since the first of the watches broke that are not connected; 0 while all are.";
+        let age = ConstGauge::new(self.age().as_secs_f64());
+        age.encode(encoder.encode_descriptor(
+            "snapshot_age",
+            help,
+            Some(&Unit::Seconds),
+            MetricType::Gauge,
+        )?)
+    }
+}

@@ -1,0 +1,243 @@
+use std::sync::Mutex;
+
+use axum::body::Body;
+use axum::http;
+use futures::channel::mpsc::{UnboundedSender, unbounded};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::telemetry::Format;
+
+type Sender = UnboundedSender<std::io::Result<Vec<u8>>>;
+
+/// An API server with namespaces and no profiles, which breaks as it is told.
+#[derive(Default)]
+struct Server {
+    namespaces: Mutex<Vec<&'static str>>,
+    mood: Mutex<Mood>,
+    /// The watches that are open.
+    open: Mutex<Vec<(String, Sender)>>,
+    asked: Mutex<Vec<String>>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq)]
+enum Mood {
+    #[default]
+    Well,
+    /// Connections are refused.
+    Away,
+    /// Connections are taken, and nothing is ever answered.
+    Silent,
+    /// Watches are refused as beginning too far back.
+    Forgetful,
+    /// One kind cannot be listed.
+    WithoutKind,
+}
+
+impl Server {
+    async fn answer(
+        self: Arc<Self>,
+        request: http::Request<kube::client::Body>,
+    ) -> std::io::Result<http::Response<Body>> {
+        let path = request.uri().path().to_owned();
+        let watches = request.uri().query().unwrap_or_default().contains("watch=true");
+        let mood = *self.mood.lock().unwrap();
+        self.asked.lock().unwrap().push(format!("{}{path}", if watches { "watch " } else { "list " }));
+        let answer = |status, body| Ok(http::Response::builder().status(status).body(body).unwrap());
+        match mood {
+            Mood::Away => Err(std::io::ErrorKind::ConnectionRefused.into()),
+            Mood::Silent => std::future::pending().await,
+            Mood::Forgetful if watches => {
+                let status = json!({ "kind": "Status", "status": "Failure", "code": 410, "reason": "Expired", "message": "too old" });
+                answer(410, Body::from(status.to_string()))
+            }
+            Mood::WithoutKind if path.ends_with("/sidecarprofiles") => {
+                answer(404, Body::from("404 page not found"))
+            }
+            _ if watches => {
+                let (sender, receiver) = unbounded();
+                self.open.lock().unwrap().push((path, sender));
+                answer(200, Body::from_stream(receiver))
+            }
+            _ => {
+                let names = self.namespaces.lock().unwrap();
+                let items: Vec<Value> = if path.ends_with("/namespaces") {
+                    names
+                        .iter()
+                        .map(|name| json!({ "metadata": { "name": name, "resourceVersion": "1" } }))
+                        .collect()
+                } else {
+                    Vec::new()
+                };
+                let list = json!({ "metadata": { "resourceVersion": "1" }, "items": items });
+                answer(200, Body::from(list.to_string()))
+            }
+        }
+    }
+
+    fn set(&self, mood: Mood) {
+        *self.mood.lock().unwrap() = mood;
+    }
+
+    /// Sends an event to the open watches of namespaces.
+    fn send(&self, event: &Value) {
+        let line = format!("{event}\n").into_bytes();
+        for (path, sender) in self.open.lock().unwrap().iter() {
+            if path.ends_with("/namespaces") {
+                drop(sender.unbounded_send(Ok(line.clone())));
+            }
+        }
+    }
+
+    /// Breaks the open watches in the middle.
+    fn cut(&self) {
+        for (_, sender) in self.open.lock().unwrap().drain(..) {
+            drop(sender.unbounded_send(Err(std::io::ErrorKind::ConnectionReset.into())));
+        }
+    }
+
+    /// How often it was asked since the last time.
+    fn asked(&self, what: &str) -> usize {
+        let mut asked = self.asked.lock().unwrap();
+        let count = asked.iter().filter(|asked| asked.starts_with(what)).count();
+        asked.clear();
+        count
+    }
+}
+
+struct Watching {
+    server: Arc<Server>,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    metrics: Arc<Metrics>,
+    health: Health,
+    _stop: tokio_util::sync::DropGuard,
+}
+
+impl Watching {
+    fn start(mood: Mood) -> Self {
+        let server = Arc::new(Server::default());
+        server.namespaces.lock().unwrap().push("shop");
+        server.set(mood);
+        let answers = Arc::clone(&server);
+        let service = tower::service_fn(move |request| Arc::clone(&answers).answer(request));
+        let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
+        let (metrics, health, stop) =
+            (Arc::new(Metrics::default()), Health::default(), CancellationToken::new());
+        let (seen, _) = mpsc::unbounded_channel();
+        let client = Client::new(service, "default");
+        let (known, counted, waiting) = (Arc::clone(&snapshot), Arc::clone(&metrics), health.clone());
+        tokio::spawn(watch(client, known, seen, counted, waiting, stop.clone()));
+        Self { server, snapshot, metrics, health, _stop: stop.drop_guard() }
+    }
+
+    fn knows(&self) -> Vec<String> {
+        let snapshot = self.snapshot.load();
+        let mut names: Vec<String> = snapshot.namespaces.keys().cloned().collect();
+        names.sort();
+        names
+    }
+
+    fn metric(&self, name: &str) -> f64 {
+        let text = self.metrics.encode(Format::OpenMetrics).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_else(|| panic!("{name} is missing in\n{text}")).trim().parse().unwrap()
+    }
+
+    fn is_connected(&self) -> bool {
+        self.metric("outrigger_watch_connected{resource=\"namespaces\"}") > 0.5
+    }
+
+    fn age(&self) -> f64 {
+        self.metric("outrigger_snapshot_age_seconds")
+    }
+}
+
+async fn seconds(seconds: u64) {
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_not_ready_before_every_list_is_there() {
+    let watching = Watching::start(Mood::WithoutKind);
+    seconds(60).await;
+    let waiting = watching.health.waiting_for().expect("one kind is not there");
+    assert!(waiting.contains("are the CRDs installed"), "{waiting}");
+    assert_eq!(watching.knows(), [""; 0], "half of the cluster is not served");
+    watching.server.set(Mood::Well);
+    seconds(30).await;
+    assert_eq!(watching.health.waiting_for(), None);
+    assert_eq!(watching.knows(), ["shop"]);
+    assert!(watching.health.remarks().is_empty() && watching.is_connected());
+    assert!(watching.age() < 0.001);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_serves_what_it_knew_while_the_api_server_is_away() {
+    let watching = Watching::start(Mood::Well);
+    seconds(200).await;
+    assert_eq!(watching.health.waiting_for(), None);
+    assert!(watching.is_connected(), "a watch that ended in time is no broken one");
+    let asked = watching.server.asked("watch ");
+    assert!((6..=12).contains(&asked), "a silent watch is taken up again: {asked}");
+
+    watching.server.set(Mood::Away);
+    watching.server.cut();
+    seconds(3600).await;
+    assert_eq!((watching.knows(), watching.health.waiting_for()), (vec!["shop".to_owned()], None));
+    assert!(!watching.is_connected());
+    // The last word came when the watches were taken up, at most 90 s before.
+    assert!((3600.0..3690.0).contains(&watching.age()), "{}", watching.age());
+    let remarks = watching.health.remarks();
+    assert_eq!(remarks.len(), 3, "{remarks:?}");
+    assert!(remarks[1].starts_with("namespaces: not heard of the API server for 36"), "{remarks:?}");
+    let asked = watching.server.asked("");
+    assert!((3 * 150..3 * 400).contains(&asked), "asked {asked} times in an hour");
+
+    watching.server.namespaces.lock().unwrap().push("new");
+    watching.server.set(Mood::Well);
+    seconds(25).await;
+    assert!(watching.is_connected() && watching.health.remarks().is_empty() && watching.age() < 0.001);
+    // The watch goes on from where it was; what is new comes by it.
+    watching.server.send(
+        &json!({ "type": "ADDED", "object": { "metadata": { "name": "new", "resourceVersion": "2" } } }),
+    );
+    seconds(1).await;
+    assert_eq!(watching.knows(), ["new", "shop"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_server_that_says_nothing_any_more_is_noticed() {
+    let watching = Watching::start(Mood::Well);
+    seconds(1).await;
+    watching.server.set(Mood::Silent);
+    seconds(90).await;
+    assert!(watching.is_connected());
+    seconds(40).await;
+    assert!(!watching.is_connected());
+    assert!(watching.age() > 120.0, "since it was last heard, not since that was noticed");
+    watching.server.set(Mood::Well);
+    seconds(60).await;
+    assert!(watching.is_connected(), "{:?}", watching.health.remarks());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_server_that_remembers_less_is_listed_anew() {
+    let watching = Watching::start(Mood::Well);
+    seconds(1).await;
+    *watching.server.namespaces.lock().unwrap() = vec!["other"];
+    let status = json!({ "kind": "Status", "status": "Failure", "code": 410, "reason": "Expired", "message": "too old" });
+    watching.server.send(&json!({ "type": "ERROR", "object": status }));
+    seconds(10).await;
+    assert_eq!(watching.knows(), ["other"], "it was told in the watch");
+    assert!(watching.is_connected());
+
+    *watching.server.namespaces.lock().unwrap() = vec!["third"];
+    watching.server.set(Mood::Forgetful);
+    watching.server.cut();
+    seconds(60).await;
+    assert_eq!(watching.knows(), ["third"], "the watch was refused");
+    assert!(!watching.is_connected());
+    watching.server.set(Mood::Well);
+    seconds(30).await;
+    assert!(watching.is_connected());
+}

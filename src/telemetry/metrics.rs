@@ -1,0 +1,261 @@
+use std::collections::BTreeSet;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::exposition::{self, Format};
+use super::process::Process;
+use crate::api::Scope;
+use crate::engine::Decision;
+
+/// How a request ended, for its metric.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Verdict {
+    /// `mutate`, `validate`, `verify` or `advise`.
+    pub webhook: &'static str,
+    /// `injected`, `skipped`, `denied`, `allowed` or `errored`.
+    pub outcome: &'static str,
+    /// The reason's code.
+    pub reason: &'static str,
+}
+
+impl Verdict {
+    /// A verdict in words.
+    pub fn new(webhook: &'static str, outcome: &'static str, reason: &'static str) -> Self {
+        Self { webhook, outcome, reason }
+    }
+
+    /// The request could not be understood.
+    pub fn errored(webhook: &'static str, reason: &'static str) -> Self {
+        Self::new(webhook, "errored", reason)
+    }
+
+    /// The engine decided.
+    pub fn of(webhook: &'static str, decision: &Decision) -> Self {
+        Self::new(webhook, decision.outcome.as_str(), decision.reason.code())
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfWebhook {
+    webhook: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfProfile {
+    profile: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LeftOut {
+    profile: String,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfCertificate {
+    certificate: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfState {
+    state: &'static str,
+}
+
+/// What is counted, under the prefix `outrigger_`, and what is known of the process.
+pub struct Metrics {
+    registry: RwLock<Registry>,
+    requests: Family<Verdict, Counter>,
+    durations: Family<OfWebhook, Histogram, fn() -> Histogram>,
+    injections: Family<OfProfile, Counter>,
+    left_out: Family<LeftOut, Counter>,
+    profile_names: Mutex<BTreeSet<String>>,
+    certificate_expiry: Family<OfCertificate, Gauge<f64, AtomicU64>>,
+    profiles: Family<OfState, Gauge>,
+    namespaces: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut root = Registry::default();
+        root.register_collector(Box::new(Process));
+        let registry = root.sub_registry_with_prefix("outrigger");
+        let requests = Family::default();
+        let durations = Family::new_with_constructor(latencies as fn() -> Histogram);
+        let injections = Family::default();
+        let left_out = Family::default();
+        let certificate_expiry = Family::default();
+        let profiles = Family::default();
+        let namespaces = Gauge::default();
+        registry.register(
+            "build",
+            "The build that runs",
+            Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]),
+        );
+        registry.register(
+            "admission_requests",
+            "Admission requests by how they ended and why",
+            requests.clone(),
+        );
+        registry.register_with_unit(
+            "admission_duration",
+            "Time from a request's body to its answer",
+            Unit::Seconds,
+            durations.clone(),
+        );
+        registry.register(
+            "profile_injections",
+            "Pods that got a profile, dry runs left out",
+            injections.clone(),
+        );
+        registry.register(
+            "profile_left_out",
+            "Pods that were admitted without a profile that they should have had, dry runs left out",
+            left_out.clone(),
+        );
+        registry.register_with_unit(
+            "certificate_expiry_timestamp",
+            "When a certificate ends, in seconds since 1970",
+            Unit::Seconds,
+            certificate_expiry.clone(),
+        );
+        registry.register("profiles", "Profiles known, by whether they can be injected", profiles.clone());
+        registry.register("namespaces", "Namespaces known", namespaces.clone());
+        let profile_names = Mutex::default();
+        let registry = RwLock::new(root);
+        Self {
+            registry,
+            requests,
+            durations,
+            injections,
+            left_out,
+            profile_names,
+            certificate_expiry,
+            profiles,
+            namespaces,
+        }
+    }
+}
+
+/// The most names of profiles that become values of a label.
+const MOST_PROFILES: usize = 1000;
+/// What stands for all profiles of namespaces. No profile can have this name.
+const NAMESPACED: &str = "_namespaced";
+/// What stands for profiles beyond the most, and for those that do not exist.
+const OTHER: &str = "_other";
+
+/// Buckets from 100 µs to the webhook's timeout, in seconds.
+fn latencies() -> Histogram {
+    Histogram::new([0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0])
+}
+
+impl Metrics {
+    /// Counts a request.
+    pub fn observe(&self, verdict: &Verdict, took: Duration) {
+        self.durations.get_or_create(&OfWebhook { webhook: verdict.webhook }).observe(took.as_secs_f64());
+        self.requests.get_or_create(verdict).inc();
+    }
+
+    /// Counts a profile that a pod got.
+    pub fn count_injection(&self, scope: Scope, profile: &str) {
+        let profile = self.profile_label(Some(scope), profile);
+        self.injections.get_or_create(&OfProfile { profile }).inc();
+    }
+
+    /// Counts a profile that was left out of a pod, and the code of what kept it out. Without a scope it is one that
+    /// does not exist.
+    pub fn count_left_out(&self, scope: Option<Scope>, profile: &str, reason: &'static str) {
+        let profile = self.profile_label(scope, profile);
+        self.left_out.get_or_create(&LeftOut { profile, reason }).inc();
+    }
+
+    /// What stands for a profile in a label. The names of cluster profiles are the platform team's, and few; those of
+    /// the others are anybody's, so all of them share one value.
+    fn profile_label(&self, scope: Option<Scope>, name: &str) -> String {
+        match scope {
+            Some(Scope::Namespace) => NAMESPACED.to_owned(),
+            Some(Scope::Cluster) => {
+                let mut names = self.profile_names.lock().unwrap_or_else(PoisonError::into_inner);
+                if names.contains(name) || (names.len() < MOST_PROFILES && names.insert(name.to_owned())) {
+                    name.to_owned()
+                } else {
+                    OTHER.to_owned()
+                }
+            }
+            None => OTHER.to_owned(),
+        }
+    }
+
+    /// Shows what is known elsewhere, too, whenever metrics are asked for.
+    pub fn collect(&self, collector: impl Collector) {
+        self.registry
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .sub_registry_with_prefix("outrigger")
+            .register_collector(Box::new(collector));
+    }
+
+    /// Says when a certificate ends, in seconds since 1970.
+    pub fn certificate_ends(&self, certificate: &'static str, timestamp: i64) {
+        #[expect(clippy::cast_precision_loss, reason = "a timestamp has far fewer than 52 bits")]
+        self.certificate_expiry.get_or_create(&OfCertificate { certificate }).set(timestamp as f64);
+    }
+
+    /// Says what the snapshot holds.
+    pub fn known(&self, ready: usize, invalid: usize, namespaces: usize) {
+        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.profiles.get_or_create(&OfState { state: "ready" }).set(count(ready));
+        self.profiles.get_or_create(&OfState { state: "invalid" }).set(count(invalid));
+        self.namespaces.set(count(namespaces));
+    }
+
+    /// All of it as text.
+    ///
+    /// # Errors
+    /// Never in practice: writing to a string does not fail.
+    pub fn encode(&self, format: Format) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        let registry = self.registry.read().unwrap_or_else(PoisonError::into_inner);
+        prometheus_client::encoding::text::encode(&mut text, &registry)?;
+        Ok(match format {
+            Format::OpenMetrics => text,
+            Format::Plain => exposition::plain(&text),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_anybody_can_make_do_not_become_labels_without_end() {
+        let metrics = Metrics::default();
+        for number in 0..3 * MOST_PROFILES {
+            metrics.count_injection(Scope::Cluster, &format!("cluster-{number}"));
+            metrics.count_injection(Scope::Namespace, &format!("own-{number}"));
+            metrics.count_left_out(None, &format!("misspelt-{number}"), "ProfileNotFound");
+        }
+        metrics.count_injection(Scope::Cluster, "cluster-0");
+        let text = metrics.encode(Format::OpenMetrics).unwrap();
+        let lines = text.lines().filter(|line| line.starts_with("outrigger_profile_")).count();
+        assert_eq!(lines, MOST_PROFILES + 3, "the names, those beyond them, the namespaced, the misspelt");
+        for line in [
+            "outrigger_profile_injections_total{profile=\"cluster-0\"} 2",
+            "outrigger_profile_injections_total{profile=\"_other\"} 2000",
+            "outrigger_profile_injections_total{profile=\"_namespaced\"} 3000",
+            "outrigger_profile_left_out_total{profile=\"_other\",reason=\"ProfileNotFound\"} 3000",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\nis missing");
+        }
+    }
+}
