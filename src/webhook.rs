@@ -3,6 +3,7 @@
 //! A handler reads one snapshot and runs the engine on it; only a name that the snapshot does not hold yet
 //! costs a live request. The router is public and knows nothing of sockets, so tests call it in-process.
 
+mod advise;
 mod decide;
 mod listener;
 mod mutate;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use outrigger::cluster::Snapshot;
+use outrigger::cluster::{Announcer, Snapshot};
 use outrigger::engine::{Namespace, Settings};
 use outrigger::profiles::{self, ProfileSet};
 use outrigger::supervise::Health;
@@ -85,6 +85,7 @@ impl Case {
             settings: Arc::new(Settings::default()),
             metrics: Arc::new(Metrics::default()),
             health: Health::default(),
+            announcer: Announcer::default(),
         }
     }
 

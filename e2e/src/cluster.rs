@@ -169,6 +169,26 @@ impl Cluster {
         }
     }
 
+    /// What the API server's audit log has of a namespace, oldest first.
+    pub fn audited(&self, namespace: &str) -> Vec<Value> {
+        let log = PathBuf::from(variable("OUTRIGGER_AUDIT_LOG"));
+        let stem = log.file_stem().unwrap().to_string_lossy().into_owned();
+        let folder = std::fs::read_dir(log.parent().unwrap()).expect("the audit log's folder is readable");
+        // A log that became too long is renamed, with the time behind its name.
+        let mut files: Vec<PathBuf> = folder
+            .map(|file| file.unwrap().path())
+            .filter(|file| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&stem)))
+            .collect();
+        files.sort();
+        let wanted = format!("\"namespace\":\"{namespace}\"");
+        let lines = files.iter().flat_map(|file| {
+            let text = std::fs::read_to_string(file).unwrap();
+            text.lines().filter(|line| line.contains(&wanted)).map(str::to_owned).collect::<Vec<_>>()
+        });
+        // The last line may be half written.
+        lines.filter_map(|line| serde_json::from_str(&line).ok()).collect()
+    }
+
     /// The pods that a label selects.
     pub async fn pods(&self, namespace: &str, labels: &str) -> Vec<Value> {
         let pods = self.api::<Pod>(namespace).list(&ListParams::default().labels(labels)).await.unwrap();

@@ -2,7 +2,7 @@
 //! looks at pods.
 //!
 //! The tests are in `tests/`: `demo` runs the README's first command, `injection` looks at pods and runs in
-//! parallel, `disruption` takes things away and runs one test at a time, `catalogue` puts every profile to work with its
+//! parallel, as does `observability` at logs, events and metrics; `disruption` takes things away and runs one test at a time, `catalogue` puts every profile to work with its
 //! real program. `cargo xtask test` starts them and
 //! says by environment variables where the cluster is.
 

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::certificates::{self, CertificateFiles, Configurations, Keeper, SecretName, Serving};
-use crate::cluster::{self, LiveLookup, Snapshot};
+use crate::cluster::{self, Announcer, LiveLookup, Snapshot};
 use crate::controller;
 use crate::engine::Settings;
 use crate::supervise::{Health, Tasks};
@@ -108,6 +108,7 @@ impl Serve {
             );
             tasks.spawn("certificates", served);
         }
+        let mut announcer = Announcer::default();
         let lookup: Arc<dyn Lookup> = if self.profiles.is_empty() {
             let client = Client::try_default().await.context(
                 "cannot find a cluster to serve; without one, serve files by --profiles PATH --tls-cert FILE --tls-key FILE",
@@ -126,6 +127,17 @@ impl Serve {
             );
             tasks.spawn("watches", watched);
             tasks.spawn("profile status", controller::write_status(client.clone(), observed, tasks.stop()));
+            let (teller, left_out) = Announcer::new();
+            announcer = teller;
+            let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "outrigger".to_owned());
+            let told = cluster::publish_events(
+                client.clone(),
+                left_out,
+                instance,
+                Arc::clone(&metrics),
+                tasks.stop(),
+            );
+            tasks.spawn("events", told);
             Arc::new(LiveLookup::new(client))
         } else {
             let files = standalone::Files::read(self.profiles.clone(), &snapshot, &metrics)?;
@@ -133,8 +145,14 @@ impl Serve {
             Arc::new(standalone::NoCluster)
         };
 
-        let state =
-            State { snapshot, lookup, settings: Arc::new(self.settings()), metrics, health: health.clone() };
+        let state = State {
+            snapshot,
+            lookup,
+            settings: Arc::new(self.settings()),
+            metrics,
+            health: health.clone(),
+            announcer,
+        };
         tasks.spawn("webhook", https.serve(webhook::router(state.clone()), tasks.stop()));
         tasks.spawn("metrics", http.serve(webhook::metrics_router(state), tasks.stop()));
         tasks.spawn("signals", drain(health, Duration::from_secs(self.drain_delay), tasks.stop()));

@@ -1,6 +1,7 @@
 use axum::body::Bytes;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use k8s_openapi::api::core::v1::ObjectReference;
 use serde_json::value::RawValue;
 use tracing::{info, warn};
 
@@ -8,7 +9,7 @@ use super::decide::{Entry, Known, Look, Unanswered, Undecided};
 use super::review::{self, Answer, Request};
 use super::router::State;
 use crate::engine::{Decision, Outcome, Reason};
-use crate::json::{Json, PodBody, field, text};
+use crate::json::{Json, PodBody, field, items, text};
 use crate::telemetry::Verdict;
 
 type Review<'a> = Request<'a, PodBody<'a>>;
@@ -107,6 +108,9 @@ fn report(known: &Known<'_>, request: &Review<'_>, pod: &Json<'_>, decision: &De
             for (profile, cause) in decision.left_out() {
                 let scope = known.scope_of(&request.namespace, profile);
                 known.state.metrics.count_left_out(scope, profile, cause.code());
+                if let Some(owner) = owner_of(pod, &request.namespace) {
+                    known.state.announcer.tell(owner, profile, cause, &known.state.metrics);
+                }
             }
         }
     }
@@ -129,14 +133,14 @@ fn report(known: &Known<'_>, request: &Review<'_>, pod: &Json<'_>, decision: &De
 }
 
 impl Reply {
-    fn json(answer: &Answer) -> Self {
+    pub(super) fn json(answer: &Answer) -> Self {
         match serde_json::to_vec(answer) {
             Ok(body) => Self { status: StatusCode::OK, body },
             Err(error) => Self::text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
         }
     }
 
-    fn text(status: StatusCode, text: String) -> Self {
+    pub(super) fn text(status: StatusCode, text: String) -> Self {
         Self { status, body: text.into_bytes() }
     }
 }
@@ -165,6 +169,22 @@ fn pod_of<'r, 'a>(request: &'r Review<'a>) -> Result<Option<&'r Json<'a>>, Strin
         Some(PodBody(pod)) => Ok(Some(pod)),
         None => Err("the review of a pod's creation has no object".to_owned()),
     }
+}
+
+/// The pod's controller, as an event regards it.
+fn owner_of(pod: &Json<'_>, namespace: &str) -> Option<ObjectReference> {
+    let owners = items(field(pod, "metadata").and_then(|metadata| field(metadata, "ownerReferences")));
+    let is_controller = |owner: &&Json<'_>| field(owner, "controller").and_then(Json::as_bool) == Some(true);
+    let owner = owners.iter().find(is_controller)?;
+    let of = |name: &str| text(owner, name).map(str::to_owned);
+    Some(ObjectReference {
+        api_version: of("apiVersion"),
+        kind: of("kind"),
+        name: Some(of("name")?),
+        namespace: Some(namespace.to_owned()),
+        uid: Some(of("uid")?),
+        ..ObjectReference::default()
+    })
 }
 
 fn pod_name<'r>(request: &'r Review<'_>, pod: &'r Json<'_>) -> &'r str {

@@ -15,10 +15,11 @@ use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
+use super::advise::advise;
 use super::decide::{Entry, Lookup};
 use super::mutate::mutate;
 use super::validate::validate;
-use crate::cluster::Snapshot;
+use crate::cluster::{Announcer, Snapshot};
 use crate::engine::Settings;
 use crate::supervise::Health;
 use crate::telemetry::{Format, Metrics};
@@ -36,6 +37,8 @@ pub struct State {
     pub metrics: Arc<Metrics>,
     /// Whether requests should come here.
     pub health: Health,
+    /// Who tells the owners of pods what was left out.
+    pub announcer: Announcer,
 }
 
 /// The largest review, in bytes: an object of the API server's own limit (3 MiB), new and old, and the rest.
@@ -56,10 +59,13 @@ pub fn router(state: State) -> Router {
             "/validate",
             post(async |Extract(state): Extract<State>, Review(body)| validate(&state, &body)),
         )
+        .route("/advise", post(|state, body| handle_advise(state, Entry::Any, body)))
+        .route("/advise/namespace", post(|state, body| handle_advise(state, Entry::Namespace, body)))
+        .route("/advise/template", post(|state, body| handle_advise(state, Entry::Pod, body)))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .fallback(async || {
-            (StatusCode::NOT_FOUND, "no such path; the webhook is at /mutate and /validate\n")
+            (StatusCode::NOT_FOUND, "no such path; the webhook is at /mutate, /validate and /advise\n")
         });
     guarded(routes, &state).with_state(state)
 }
@@ -106,6 +112,10 @@ fn answer_panic(panic: Box<dyn std::any::Any + Send>) -> Response {
 
 async fn handle(Extract(state): Extract<State>, entry: Entry, Review(body): Review) -> Response {
     mutate(state, entry, body).await.into_response()
+}
+
+async fn handle_advise(Extract(state): Extract<State>, entry: Entry, Review(body): Review) -> Response {
+    advise(state, entry, body).await.into_response()
 }
 
 async fn healthz() -> &'static str {
