@@ -26,7 +26,7 @@ use outrigger::cluster::{Announcer, Snapshot};
 use outrigger::engine::{Namespace, Settings};
 use outrigger::profiles::{Entry, ProfileSet};
 use outrigger::supervise::Health;
-use outrigger::telemetry::{Format, Metrics};
+use outrigger::telemetry::{Format, Metrics, Traces};
 use outrigger::webhook::{Limits, Listener, Looking, Lookup, State, metrics_router, router};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -102,6 +102,7 @@ fn state() -> State {
         metrics: Arc::new(Metrics::default()),
         health: Health::default(),
         announcer: Announcer::default(),
+        traces: Traces::default(),
     }
 }
 

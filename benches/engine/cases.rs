@@ -8,7 +8,7 @@ use outrigger::cluster::{Announcer, Snapshot};
 use outrigger::engine::{Namespace, Settings};
 use outrigger::profiles::{self, ProfileSet};
 use outrigger::supervise::Health;
-use outrigger::telemetry::Metrics;
+use outrigger::telemetry::{Metrics, Traces};
 use outrigger::webhook::{Entry, Looking, Lookup, State, answer};
 use serde_json::Value;
 
@@ -86,6 +86,7 @@ impl Case {
             metrics: Arc::new(Metrics::default()),
             health: Health::default(),
             announcer: Announcer::default(),
+            traces: Traces::default(),
         }
     }
 

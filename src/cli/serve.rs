@@ -1,3 +1,5 @@
+mod telemetry;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,9 +20,10 @@ use crate::cluster::{self, Announcer, LiveLookup, Snapshot};
 use crate::controller;
 use crate::engine::Settings;
 use crate::supervise::{Health, Tasks};
-use crate::telemetry::{self, LogFormat, Metrics};
+use crate::telemetry::{LogFormat, Metrics, start_logs};
 use crate::webhook::{self, Limits, Listener, Lookup, State};
 
+use self::telemetry::TraceArgs;
 use super::standalone;
 
 /// Arguments of `outrigger serve`.
@@ -71,11 +74,13 @@ pub(super) struct Serve {
     /// What is logged, in the form of `RUST_LOG`.
     #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "info")]
     log_filter: String,
+    #[command(flatten)]
+    traces: TraceArgs,
 }
 
 impl Serve {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        telemetry::start_logs(self.log_format, &self.log_filter)?;
+        start_logs(self.log_format, &self.log_filter)?;
         rustls::crypto::aws_lc_rs::default_provider()
             .install_default()
             .map_err(|_| anyhow::anyhow!("another cryptography provider is already installed"))?;
@@ -88,6 +93,7 @@ impl Serve {
 
     async fn serve(self) -> anyhow::Result<()> {
         let (health, metrics) = (Health::default(), Arc::new(Metrics::default()));
+        let traces = self.traces.start()?;
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
         let serving = Arc::new(Serving::default());
         let mut tasks = Tasks::default();
@@ -152,12 +158,15 @@ impl Serve {
             metrics,
             health: health.clone(),
             announcer,
+            traces: traces.clone(),
         };
         tasks.spawn("webhook", https.serve(webhook::router(state.clone()), tasks.stop()));
         tasks.spawn("metrics", http.serve(webhook::metrics_router(state), tasks.stop()));
         tasks.spawn("signals", drain(health, Duration::from_secs(self.drain_delay), tasks.stop()));
         info!(version = env!("CARGO_PKG_VERSION"), %listen, metrics = %metrics_listen, "serving");
-        tasks.join().await
+        let ended = tasks.join().await;
+        traces.stop().await;
+        ended
     }
 
     /// Where the server runs; nowhere without a cluster.

@@ -14,6 +14,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::exposition::{self, Format};
 use super::process::Process;
+use super::traces;
 use crate::api::Scope;
 use crate::engine::Decision;
 
@@ -172,10 +173,11 @@ fn latencies() -> Histogram {
 }
 
 impl Metrics {
-    /// Counts a request.
+    /// Counts a request, and writes its end into its trace.
     pub fn observe(&self, verdict: &Verdict, took: Duration) {
         self.durations.get_or_create(&OfWebhook { webhook: verdict.webhook }).observe(took.as_secs_f64());
         self.requests.get_or_create(verdict).inc();
+        traces::trace_verdict(verdict);
     }
 
     /// Counts a profile that a pod got.

@@ -10,7 +10,7 @@ use super::review::{self, Answer, Request};
 use super::router::State;
 use crate::engine::{Decision, Outcome, Reason};
 use crate::json::Json;
-use crate::telemetry::Verdict;
+use crate::telemetry::{Verdict, trace_request};
 use crate::workload::{as_seen, pod_of, pod_pointer};
 
 type Review<'a> = Request<'a, Value>;
@@ -27,6 +27,7 @@ pub(super) async fn advise(state: State, entry: Entry, body: Bytes) -> Reply {
     let mut known = Known::new(&state, entry);
     let reply = match review::read::<Value>(&body) {
         Ok(request) => {
+            trace_request(&request.uid, &request.namespace, request.dry_run.unwrap_or_default());
             let (answer, verdict) = answer(&mut known, &request).await;
             observe(&known, &verdict);
             Reply::json(&answer)

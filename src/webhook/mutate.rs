@@ -10,7 +10,7 @@ use super::review::{self, Answer, Request};
 use super::router::State;
 use crate::engine::{Decision, Outcome, Reason};
 use crate::json::{Json, PodBody, field, items, text};
-use crate::telemetry::Verdict;
+use crate::telemetry::{Verdict, trace_profiles, trace_request};
 
 type Review<'a> = Request<'a, PodBody<'a>>;
 
@@ -62,6 +62,7 @@ fn reply(known: &Known<'_>, body: &[u8]) -> Result<Reply, (String, Look)> {
             return Ok(Reply::text(StatusCode::BAD_REQUEST, bad.to_string()));
         }
     };
+    trace_request(&request.uid, &request.namespace, request.dry_run.unwrap_or_default());
     let pod = match pod_of(&request) {
         Ok(Some(pod)) => pod,
         Ok(None) => return Ok(Reply::json(&Answer::allowed(&request.uid))),
@@ -118,6 +119,7 @@ fn report(known: &Known<'_>, request: &Review<'_>, pod: &Json<'_>, decision: &De
         let names: Vec<&str> = decision.profiles.iter().map(|profile| profile.name.as_str()).collect();
         names.join(",")
     };
+    trace_profiles(profiles);
     info!(
         uid = %request.uid,
         namespace = %request.namespace,

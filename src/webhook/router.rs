@@ -22,7 +22,7 @@ use super::validate::validate;
 use crate::cluster::{Announcer, Snapshot};
 use crate::engine::Settings;
 use crate::supervise::Health;
-use crate::telemetry::{Format, Metrics};
+use crate::telemetry::{Format, Metrics, Traces, traced};
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -39,6 +39,8 @@ pub struct State {
     pub health: Health,
     /// Who tells the owners of pods what was left out.
     pub announcer: Announcer,
+    /// Where traces go.
+    pub traces: Traces,
 }
 
 /// The largest review, in bytes: an object of the API server's own limit (3 MiB), new and old, and the rest.
@@ -67,7 +69,10 @@ pub fn router(state: State) -> Router {
         .fallback(async || {
             (StatusCode::NOT_FOUND, "no such path; the webhook is at /mutate, /validate and /advise\n")
         });
-    guarded(routes, &state).with_state(state)
+    let traces = state.traces.clone();
+    let routes = guarded(routes, &state).with_state(state);
+    // Outside of everything else, so that a request that fails there is in its trace, too.
+    if traces.is_on() { routes.layer(middleware::from_fn_with_state(traces, traced)) } else { routes }
 }
 
 /// The routes for the kubelet and for Prometheus, to be served without TLS.
