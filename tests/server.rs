@@ -166,6 +166,26 @@ async fn a_pod_is_injected() {
 }
 
 #[tokio::test]
+async fn a_pod_that_comes_again_is_no_second_injection() {
+    let state = state();
+    let router = router(state.clone());
+    let mut pod = pod(&json!({}));
+    for _ in 0..2 {
+        let response = answer(&router, "/mutate", &review("shop", &pod)).await;
+        if !response["patch"].is_null() {
+            pod = patched(&pod, &response);
+        }
+    }
+    let text = state.metrics.encode(Format::Plain).unwrap();
+    for line in [
+        "outrigger_admission_requests_total{webhook=\"mutate\",outcome=\"injected\",reason=\"AlreadyInjected\"} 1",
+        "outrigger_profile_injections_total{profile=\"log-shipper\"} 1",
+    ] {
+        assert!(text.contains(line), "{line}\nis missing in\n{text}");
+    }
+}
+
+#[tokio::test]
 async fn a_skipped_pod_gets_neither_patch_nor_patch_type() {
     let pod = json!({ "metadata": { "labels": { "outrigger.dev/inject": "disabled" } }, "spec": { "containers": [] } });
     let response = answer(&router(state()), "/mutate", &review("shop", &pod)).await;

@@ -102,7 +102,9 @@ fn report(known: &Known<'_>, request: &Review<'_>, pod: &Json<'_>, decision: &De
     let is_dry_run = request.dry_run.unwrap_or_default();
     known.state.metrics.observe(&Verdict::of("mutate", decision), took);
     if !is_dry_run {
-        for profile in &decision.profiles {
+        // A pod that comes a second time got them the first time.
+        let is_first = matches!(decision.reason, Reason::Injected { .. });
+        for profile in decision.profiles.iter().filter(|_| is_first) {
             known.state.metrics.count_injection(profile.scope, &profile.name);
         }
         if decision.outcome != Outcome::Denied {
