@@ -171,7 +171,10 @@ impl Cluster {
 
     /// What the API server's audit log has of a namespace, oldest first.
     pub fn audited(&self, namespace: &str) -> Vec<Value> {
-        let log = PathBuf::from(variable("OUTRIGGER_AUDIT_LOG"));
+        let log = std::env::var_os("OUTRIGGER_AUDIT_LOG");
+        let log = PathBuf::from(log.expect(
+            "OUTRIGGER_AUDIT_LOG names the API server's audit log; set it for a cluster of your own",
+        ));
         let stem = log.file_stem().unwrap().to_string_lossy().into_owned();
         let folder = std::fs::read_dir(log.parent().unwrap()).expect("the audit log's folder is readable");
         // A log that became too long is renamed, with the time behind its name.
