@@ -2,6 +2,7 @@
 //! [`Snapshot`] that requests read without a lock.
 
 pub(crate) mod contact;
+mod events;
 mod lease;
 mod live;
 mod watch;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use kube::core::{ApiResource, DynamicObject};
 
+pub use events::{Announcer, LeftOut, publish_events};
 pub use lease::{Election, Leadership};
 pub use live::LiveLookup;
 pub(crate) use watch::namespace_of;

@@ -36,3 +36,5 @@ pub mod supervise;
 pub mod telemetry;
 #[cfg(feature = "server")]
 pub mod webhook;
+#[cfg(feature = "server")]
+pub(crate) mod workload;

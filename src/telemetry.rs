@@ -1,15 +1,18 @@
-//! Logs and metrics. Neither ever holds a review's body or a pod's environment.
+//! Logs, metrics and traces. None of them ever holds a review's body or a pod's environment.
 
 mod exposition;
 mod load;
 mod logs;
 mod metrics;
 mod process;
+mod traces;
 
 pub use exposition::Format;
 pub use load::{Load, Shed};
 pub use logs::{LogFormat, start_logs};
 pub use metrics::{Metrics, Verdict};
+pub use traces::Traces;
+pub(crate) use traces::{trace_profiles, trace_request, traced};
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@
 //! costs a live request. The router is public and knows nothing of sockets, so tests call it in-process.
 
 mod activity;
+mod advise;
 mod body;
 mod client;
 mod connections;

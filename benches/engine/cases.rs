@@ -4,11 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use outrigger::cluster::Snapshot;
+use outrigger::cluster::{Announcer, Snapshot};
 use outrigger::engine::{Namespace, Settings};
 use outrigger::profiles::{self, ProfileSet};
 use outrigger::supervise::Health;
-use outrigger::telemetry::Metrics;
+use outrigger::telemetry::{Metrics, Traces};
 use outrigger::webhook::{Entry, Looking, Lookup, State, answer};
 use serde_json::Value;
 
@@ -86,6 +86,8 @@ impl Case {
             metrics: Arc::new(Metrics::default()),
             health: Health::default(),
             own_user: "".into(),
+            announcer: Announcer::default(),
+            traces: Traces::default(),
         }
     }
 

@@ -174,6 +174,29 @@ impl Cluster {
         }
     }
 
+    /// What the API server's audit log has of a namespace, oldest first.
+    pub fn audited(&self, namespace: &str) -> Vec<Value> {
+        let log = std::env::var_os("OUTRIGGER_AUDIT_LOG");
+        let log = PathBuf::from(log.expect(
+            "OUTRIGGER_AUDIT_LOG names the API server's audit log; set it for a cluster of your own",
+        ));
+        let stem = log.file_stem().unwrap().to_string_lossy().into_owned();
+        let folder = std::fs::read_dir(log.parent().unwrap()).expect("the audit log's folder is readable");
+        // A log that became too long is renamed, with the time behind its name.
+        let mut files: Vec<PathBuf> = folder
+            .map(|file| file.unwrap().path())
+            .filter(|file| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&stem)))
+            .collect();
+        files.sort();
+        let wanted = format!("\"namespace\":\"{namespace}\"");
+        let lines = files.iter().flat_map(|file| {
+            let text = std::fs::read_to_string(file).unwrap();
+            text.lines().filter(|line| line.contains(&wanted)).map(str::to_owned).collect::<Vec<_>>()
+        });
+        // The last line may be half written.
+        lines.filter_map(|line| serde_json::from_str(&line).ok()).collect()
+    }
+
     /// The pods that a label selects.
     pub async fn pods(&self, namespace: &str, labels: &str) -> Vec<Value> {
         let pods = self.api::<Pod>(namespace).list(&ListParams::default().labels(labels)).await.unwrap();

@@ -2,7 +2,8 @@
 //! looks at pods.
 //!
 //! The tests are in `tests/`: `demo` runs the README's first command, `injection` looks at pods and runs in
-//! parallel, `disruption` takes things away and runs one test at a time, as does `certificates`, `catalogue` puts every profile to work with its
+//! parallel, as do `observability` (logs, events, metrics) and `mandatory` (attacks on Mandatory profiles); `disruption` takes
+//! things away and runs one test at a time, as do `certificates` and `traces`; `catalogue` puts every profile to work with its
 //! real program. `cargo xtask test` starts them and
 //! says by environment variables where the cluster is.
 

@@ -187,7 +187,7 @@ fn a_stuck_cluster_is_freed_by_disarm_and_injects_again_after_rearm() {
         // Neither the server nor its image is there: only the API server answers.
         let said = cluster.outrigger(&["disarm"], "").expect();
         assert!(said.contains("MutatingWebhookConfiguration outrigger: 2 webhooks disarmed"), "{said}");
-        assert!(said.contains("ValidatingWebhookConfiguration outrigger: 1 webhook disarmed"), "{said}");
+        assert!(said.contains("ValidatingWebhookConfiguration outrigger: 3 webhooks disarmed"), "{said}");
         let freed = cluster.create_pod(&space.name, &pod("freed")).await.unwrap();
         assert!(!injected(&freed, "e2e-disarmed"));
         let profile = companion("e2e-disarmed").to_string();

@@ -5,15 +5,14 @@
 use std::sync::{Arc, LazyLock};
 
 use arc_swap::ArcSwap;
-use futures::future::BoxFuture;
 use libfuzzer_sys::fuzz_target;
 use outrigger::api::{ProfileSpec, Scope};
-use outrigger::cluster::Snapshot;
+use outrigger::cluster::{Announcer, Snapshot};
 use outrigger::engine::{Namespace, Settings};
 use outrigger::profiles::{self, ProfileSet};
 use outrigger::supervise::Health;
-use outrigger::telemetry::Metrics;
-use outrigger::webhook::{Entry, Lookup, State, answer};
+use outrigger::telemetry::{Metrics, Traces};
+use outrigger::webhook::{Entry, Looking, Lookup, State, answer};
 use serde_json::Value;
 
 static STATE: LazyLock<State> = LazyLock::new(|| {
@@ -33,6 +32,8 @@ static STATE: LazyLock<State> = LazyLock::new(|| {
         metrics: Arc::new(Metrics::default()),
         health: Health::default(),
         own_user: "".into(),
+        announcer: Announcer::default(),
+        traces: Traces::default(),
     }
 });
 
@@ -53,11 +54,11 @@ fuzz_target!(|body: &[u8]| {
 struct NoLookup;
 
 impl Lookup for NoLookup {
-    fn namespace<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Option<Namespace>> {
-        Box::pin(std::future::ready(None))
+    fn namespace<'a>(&'a self, _: &'a str) -> Looking<'a, Option<Namespace>> {
+        Box::pin(std::future::ready(Ok(None)))
     }
 
-    fn profiles<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Vec<(Option<String>, profiles::Entry)>> {
-        Box::pin(std::future::ready(Vec::new()))
+    fn profiles<'a>(&'a self, _: &'a str, _: &'a str) -> Looking<'a, Vec<(Option<String>, profiles::Entry)>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
     }
 }

@@ -9,11 +9,12 @@ use serde_json::Value;
 use super::autoscaling::{self, HpaWithoutRequest};
 use super::live::{Live, ObjectName};
 use super::manifests::{self, Manifest};
-use super::workload::{TemplatePath, as_seen, as_written, pod_of, pod_pointer};
+use super::workload::{TemplatePath, as_written, pod_pointer};
 use super::world::World;
 use crate::api::keys;
 use crate::engine::{Decision, Namespace, Settings, inject};
 use crate::json::Json;
+use crate::workload::{as_seen, pod_of};
 
 /// The profiles and namespaces that hold for manifests, and how the manifests are read.
 #[derive(Debug, Args)]
@@ -116,7 +117,7 @@ impl Inputs {
         autoscalers: &[Manifest],
     ) -> anyhow::Result<Subject> {
         let found = pod_pointer(&manifest, &self.templates)
-            .and_then(|pointer| Some((pointer.to_owned(), pod_of(&manifest, pointer)?)));
+            .and_then(|pointer| Some((pointer.to_owned(), pod_of(&manifest.object, pointer)?)));
         let Some((pointer, pod)) = found else { return Ok(Subject { manifest, decided: None }) };
         let in_namespace = |manifest: &Manifest| {
             let name = manifest.namespace().or(self.namespace.as_deref());
@@ -125,7 +126,8 @@ impl Inputs {
         let name = in_namespace(&manifest);
         let namespace = world.namespaces.get(&name).cloned().unwrap_or_else(|| self.unknown(&name));
         let settings = Settings { cluster: self.cluster_values.clone(), ..Settings::default() };
-        let mut after = as_seen(&pod, &manifest, &pointer, &name);
+        let owner = (!pointer.is_empty()).then(|| manifest.name());
+        let mut after = as_seen(&pod, owner, &name);
         let decision = inject(&Json::from(&after), &namespace, &world.profiles, &settings);
         json_patch::patch(&mut after, &decision.patch.operations()).context("the patch does not apply")?;
         let after = as_written(after, &pod);

@@ -1,6 +1,7 @@
 mod certificates;
 mod election;
 mod limits;
+mod telemetry;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -20,13 +21,14 @@ use tracing::info;
 use crate::certificates::{
     CertificateFiles, ClientAuthority, Serving, acceptor, acceptor_that_asks, follow_clients, serve_files,
 };
-use crate::cluster::{self, LiveLookup, Snapshot};
+use crate::cluster::{self, Announcer, LiveLookup, Snapshot};
 use crate::controller::{self, Mandatory};
 use crate::engine::Settings;
 use crate::supervise::{Health, Tasks};
-use crate::telemetry::{self, LogFormat, Metrics};
+use crate::telemetry::{LogFormat, Metrics, start_logs};
 use crate::webhook::{self, Gate, Limits, Listener, Lookup, State};
 
+use self::telemetry::TraceArgs;
 use super::standalone;
 
 /// Arguments of `outrigger serve`.
@@ -77,6 +79,8 @@ pub(super) struct Serve {
     log_filter: String,
     #[command(flatten)]
     serving: limits::Serving,
+    #[command(flatten)]
+    traces: TraceArgs,
 }
 
 /// Threads that answer, at the most: a decision takes microseconds, and each thread keeps memory of its own.
@@ -86,7 +90,7 @@ const METRICS_CONNECTIONS: usize = 64;
 
 impl Serve {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        telemetry::start_logs(self.log_format, &self.log_filter)?;
+        start_logs(self.log_format, &self.log_filter)?;
         rustls::crypto::aws_lc_rs::default_provider()
             .install_default()
             .map_err(|_| anyhow::anyhow!("another cryptography provider is already installed"))?;
@@ -101,6 +105,7 @@ impl Serve {
 
     async fn serve(self) -> anyhow::Result<()> {
         let (health, metrics) = (Health::default(), Arc::new(Metrics::default()));
+        let traces = self.traces.start()?;
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
         let serving = Arc::new(Serving::default());
         let mut tasks = Tasks::default();
@@ -116,6 +121,7 @@ impl Serve {
                 serve_files(files, Arc::clone(&serving), Arc::clone(&metrics), health.clone(), tasks.stop());
             tasks.spawn("certificates", served);
         }
+        let mut announcer = Announcer::default();
         let lookup: Arc<dyn Lookup> = if self.profiles.is_empty() {
             let client = Client::try_default().await.context(
                 "cannot find a cluster to serve; without one, serve files by --profiles PATH --tls-cert FILE --tls-key FILE",
@@ -150,6 +156,17 @@ impl Serve {
                 leadership,
             };
             tasks.spawn("mandatory profiles", mandatory.run(tasks.stop()));
+            let (teller, left_out) = Announcer::new();
+            announcer = teller;
+            let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "outrigger".to_owned());
+            let told = cluster::publish_events(
+                client.clone(),
+                left_out,
+                instance,
+                Arc::clone(&metrics),
+                tasks.stop(),
+            );
+            tasks.spawn("events", told);
             Arc::new(LiveLookup::new(client))
         } else {
             let files = standalone::Files::read(self.profiles.clone(), &snapshot, &metrics)?;
@@ -164,13 +181,17 @@ impl Serve {
             metrics,
             health: health.clone(),
             own_user: self.own_user().into(),
+            announcer,
+            traces: traces.clone(),
         };
         let routes = webhook::router_behind(self.gate(&state.metrics), state.clone());
         tasks.spawn("webhook", https.serve(routes, health.clone(), tasks.stop()));
         tasks.spawn("metrics", http.serve(webhook::metrics_router(state), health.clone(), tasks.stop()));
         tasks.spawn("signals", drain(health, Duration::from_secs(self.drain_delay), tasks.stop()));
         info!(version = env!("CARGO_PKG_VERSION"), %listen, metrics = %metrics_listen, "serving");
-        tasks.join().await
+        let ended = tasks.join().await;
+        traces.stop().await;
+        ended
     }
 
     /// The webhook's listener.

@@ -1,10 +1,11 @@
-//! Where a workload keeps its pod.
+//! Pods in the manifests of workloads, out and back.
 
 use std::str::FromStr;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::manifests::Manifest;
+use crate::workload::{self, SEEN};
 
 /// Where the pod template of a kind stands, as a JSON pointer.
 #[derive(Clone, Debug)]
@@ -32,50 +33,7 @@ pub(super) fn pod_pointer<'a>(manifest: &Manifest, custom: &'a [TemplatePath]) -
     if let Some(path) = custom.iter().find(|path| path.kind == manifest.kind()) {
         return Some(&path.pointer);
     }
-    match manifest.kind() {
-        "Pod" => Some(""),
-        "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" | "ReplicationController" | "Job" => {
-            Some("/spec/template")
-        }
-        "CronJob" => Some("/spec/jobTemplate/spec/template"),
-        "PodTemplate" => Some("/template"),
-        _ => None,
-    }
-}
-
-/// The pod that a controller would create from the object: its template, with a Pod's own fields around it.
-pub(super) fn pod_of(manifest: &Manifest, pointer: &str) -> Option<Value> {
-    let template = manifest.object.pointer(pointer)?;
-    if pointer.is_empty() {
-        return Some(template.clone());
-    }
-    let mut pod = json!({ "apiVersion": "v1", "kind": "Pod", "spec": template.get("spec")? });
-    if let (Some(metadata), Some(fields)) = (template.get("metadata"), pod.as_object_mut()) {
-        fields.insert("metadata".to_owned(), metadata.clone());
-    }
-    Some(pod)
-}
-
-/// What the API server adds to a pod before a webhook sees it: where it is, and the name that its controller
-/// has one generated from.
-const SEEN: [&str; 2] = ["namespace", "generateName"];
-
-/// The pod as the webhook would see it, so that expressions read the same here and there.
-pub(super) fn as_seen(pod: &Value, manifest: &Manifest, pointer: &str, namespace: &str) -> Value {
-    let mut seen = pod.clone();
-    let Some(fields) = seen.as_object_mut() else { return seen };
-    fields.remove("status");
-    let metadata = fields.entry("metadata").or_insert(Value::Null);
-    if metadata.is_null() {
-        *metadata = json!({});
-    }
-    let Some(metadata) = metadata.as_object_mut() else { return seen };
-    metadata.remove("managedFields");
-    metadata.insert("namespace".to_owned(), json!(namespace));
-    if !pointer.is_empty() {
-        metadata.insert("generateName".to_owned(), json!(format!("{}-", manifest.name())));
-    }
-    seen
+    workload::pod_pointer(manifest.kind())
 }
 
 /// What became of a pod, without what only the webhook sees.
@@ -117,8 +75,11 @@ pub(super) fn with_pod(mut object: Value, pointer: &str, pod: Value) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::cli::manifests::Origin;
+    use crate::workload::{as_seen, pod_of};
 
     fn manifest(object: Value) -> Manifest {
         Manifest { source: "test".to_owned(), object, origin: Origin::default() }
@@ -130,7 +91,7 @@ mod tests {
             "backoffLimit": 1, "template": { "metadata": { "labels": { "a": "b" } }, "spec": { "containers": [] } },
         } } } }));
         let pointer = pod_pointer(&cron, &[]).unwrap();
-        let pod = pod_of(&cron, pointer).unwrap();
+        let pod = pod_of(&cron.object, pointer).unwrap();
         assert_eq!(pod["kind"], "Pod");
         assert_eq!(pod["metadata"]["labels"]["a"], "b");
         assert_eq!(with_pod(cron.object.clone(), pointer, pod), cron.object);
@@ -140,7 +101,7 @@ mod tests {
     fn what_the_webhook_sees_besides_is_not_written() {
         let deployment = manifest(json!({ "kind": "Deployment", "metadata": { "name": "web" } }));
         for pod in [json!({ "spec": {} }), json!({ "metadata": { "labels": { "a": "b" } }, "spec": {} })] {
-            let seen = as_seen(&pod, &deployment, "/spec/template", "shop");
+            let seen = as_seen(&pod, Some(deployment.name()), "shop");
             assert_eq!(
                 (&seen["metadata"]["namespace"], &seen["metadata"]["generateName"]),
                 (&json!("shop"), &json!("web-"))
@@ -148,7 +109,7 @@ mod tests {
             assert_eq!(as_written(seen, &pod), pod);
         }
         let stored = json!({ "metadata": { "name": "a", "namespace": "b", "managedFields": [1] }, "spec": {}, "status": { "phase": "Running" } });
-        let seen = as_seen(&stored, &manifest(stored.clone()), "", "b");
+        let seen = as_seen(&stored, None, "b");
         assert!(seen.get("status").is_none() && seen["metadata"].get("managedFields").is_none());
         assert_eq!(as_written(seen, &stored), stored);
     }

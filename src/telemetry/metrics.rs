@@ -15,6 +15,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::exposition::{self, Format};
 use super::load::Load;
 use super::process::Process;
+use super::traces;
 use crate::api::Scope;
 use crate::engine::Decision;
 
@@ -63,6 +64,11 @@ struct LeftOut {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfOutcome {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfCertificate {
     certificate: &'static str,
 }
@@ -80,6 +86,7 @@ pub struct Metrics {
     injections: Family<OfProfile, Counter>,
     left_out: Family<LeftOut, Counter>,
     profile_names: Mutex<BTreeSet<String>>,
+    events: Family<OfOutcome, Counter>,
     certificate_expiry: Family<OfCertificate, Gauge<f64, AtomicU64>>,
     profiles: Family<OfState, Gauge>,
     namespaces: Gauge,
@@ -98,6 +105,7 @@ impl Default for Metrics {
         let durations = Family::new_with_constructor(latencies as fn() -> Histogram);
         let injections = Family::default();
         let left_out = Family::default();
+        let events = Family::default();
         let certificate_expiry = Family::default();
         let profiles = Family::default();
         let namespaces = Gauge::default();
@@ -129,6 +137,11 @@ impl Default for Metrics {
             "Pods that were admitted without a profile that they should have had, dry runs left out",
             left_out.clone(),
         );
+        registry.register(
+            "events",
+            "Kubernetes Events of profiles that were left out, by what became of them",
+            events.clone(),
+        );
         registry.register_with_unit(
             "certificate_expiry_timestamp",
             "When a certificate ends, in seconds since 1970",
@@ -158,6 +171,7 @@ impl Default for Metrics {
             injections,
             left_out,
             profile_names,
+            events,
             certificate_expiry,
             profiles,
             namespaces,
@@ -181,10 +195,11 @@ fn latencies() -> Histogram {
 }
 
 impl Metrics {
-    /// Counts a request.
+    /// Counts a request, and writes its end into its trace.
     pub fn observe(&self, verdict: &Verdict, took: Duration) {
         self.durations.get_or_create(&OfWebhook { webhook: verdict.webhook }).observe(took.as_secs_f64());
         self.requests.get_or_create(verdict).inc();
+        traces::trace_verdict(verdict);
     }
 
     /// Counts a profile that a pod got.
@@ -198,6 +213,11 @@ impl Metrics {
     pub fn count_left_out(&self, scope: Option<Scope>, profile: &str, reason: &'static str) {
         let profile = self.profile_label(scope, profile);
         self.left_out.get_or_create(&LeftOut { profile, reason }).inc();
+    }
+
+    /// Counts a Kubernetes Event: `published`, `repeated`, `dropped` or `failed`.
+    pub fn count_event(&self, outcome: &'static str) {
+        self.events.get_or_create(&OfOutcome { outcome }).inc();
     }
 
     /// What stands for a profile in a label. The names of cluster profiles are the platform team's, and few; those of

@@ -1,5 +1,6 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use k8s_openapi::api::core::v1::ObjectReference;
 use serde_json::value::RawValue;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::Instant;
@@ -11,8 +12,8 @@ use super::review::{self, Answer, Request};
 use super::router::State;
 use super::status::failure;
 use crate::engine::{Decision, Outcome, Reason};
-use crate::json::{Json, PodBody, field, text};
-use crate::telemetry::Verdict;
+use crate::json::{Json, PodBody, field, items, text};
+use crate::telemetry::{Verdict, trace_profiles, trace_request};
 
 type Review<'a> = Request<'a, PodBody<'a>>;
 
@@ -66,6 +67,7 @@ fn reply(known: &Known<'_>, body: &[u8]) -> Result<Reply, (String, Look)> {
             return Ok(Reply::failed(StatusCode::BAD_REQUEST, &bad.to_string()));
         }
     };
+    trace_request(&request.uid, &request.namespace, request.dry_run.unwrap_or_default());
     let pod = match pod_of(&request) {
         Ok(Some(pod)) => pod,
         Ok(None) => return Ok(Reply::json(&Answer::allowed(&request.uid))),
@@ -102,13 +104,18 @@ fn report(known: &Known<'_>, request: &Review<'_>, pod: &Json<'_>, decision: &De
     let is_dry_run = request.dry_run.unwrap_or_default();
     known.state.metrics.observe(&Verdict::of("mutate", decision), took);
     if !is_dry_run {
-        for profile in &decision.profiles {
+        // A pod that comes a second time got them the first time.
+        let is_first = matches!(decision.reason, Reason::Injected { .. });
+        for profile in decision.profiles.iter().filter(|_| is_first) {
             known.state.metrics.count_injection(profile.scope, &profile.name);
         }
         if decision.outcome != Outcome::Denied {
             for (profile, cause) in decision.left_out() {
                 let scope = known.scope_of(&request.namespace, profile);
                 known.state.metrics.count_left_out(scope, profile, cause.code());
+                if let Some(owner) = owner_of(pod, &request.namespace) {
+                    known.state.announcer.tell(owner, profile, cause, &known.state.metrics);
+                }
             }
         }
     }
@@ -116,6 +123,7 @@ fn report(known: &Known<'_>, request: &Review<'_>, pod: &Json<'_>, decision: &De
         let names: Vec<&str> = decision.profiles.iter().map(|profile| profile.name.as_str()).collect();
         names.join(",")
     };
+    trace_profiles(profiles);
     info!(
         uid = %request.uid,
         namespace = %request.namespace,
@@ -131,14 +139,14 @@ fn report(known: &Known<'_>, request: &Review<'_>, pod: &Json<'_>, decision: &De
 }
 
 impl Reply {
-    fn json(answer: &Answer) -> Self {
+    pub(super) fn json(answer: &Answer) -> Self {
         match serde_json::to_vec(answer) {
             Ok(body) => Self { status: StatusCode::OK, body },
             Err(error) => Self::failed(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
         }
     }
 
-    fn failed(status: StatusCode, message: &str) -> Self {
+    pub(super) fn failed(status: StatusCode, message: &str) -> Self {
         Self { status, body: failure(status, message) }
     }
 }
@@ -166,6 +174,22 @@ fn pod_of<'r, 'a>(request: &'r Review<'a>) -> Result<Option<&'r Json<'a>>, Strin
         Some(PodBody(pod)) => Ok(Some(pod)),
         None => Err("the review of a pod's creation has no object".to_owned()),
     }
+}
+
+/// The pod's controller, as an event regards it.
+fn owner_of(pod: &Json<'_>, namespace: &str) -> Option<ObjectReference> {
+    let owners = items(field(pod, "metadata").and_then(|metadata| field(metadata, "ownerReferences")));
+    let is_controller = |owner: &&Json<'_>| field(owner, "controller").and_then(Json::as_bool) == Some(true);
+    let owner = owners.iter().find(is_controller)?;
+    let of = |name: &str| text(owner, name).map(str::to_owned);
+    Some(ObjectReference {
+        api_version: of("apiVersion"),
+        kind: of("kind"),
+        name: Some(of("name")?),
+        namespace: Some(namespace.to_owned()),
+        uid: Some(of("uid")?),
+        ..ObjectReference::default()
+    })
 }
 
 fn pod_name<'r>(request: &'r Review<'_>, pod: &'r Json<'_>) -> &'r str {

@@ -6,6 +6,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Request, State as Extract};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, get, post};
 use futures::FutureExt as _;
@@ -14,6 +15,7 @@ use serde::de::IgnoredAny;
 use tokio::time::Instant;
 use tracing::warn;
 
+use super::advise::advise;
 use super::body::{self, Refused};
 use super::client::Client;
 use super::deadline::deadline;
@@ -25,10 +27,10 @@ use super::review;
 use super::status::refusal;
 use super::validate::validate;
 use super::verify::verify;
-use crate::cluster::Snapshot;
+use crate::cluster::{Announcer, Snapshot};
 use crate::engine::Settings;
 use crate::supervise::Health;
-use crate::telemetry::{Format, Metrics, Verdict};
+use crate::telemetry::{Format, Metrics, Traces, Verdict, traced};
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -45,6 +47,10 @@ pub struct State {
     pub health: Health,
     /// The server's own user, who alone may change what Mandatory profiles put into live pods; empty where it has none.
     pub own_user: Arc<str>,
+    /// Who tells the owners of pods what was left out.
+    pub announcer: Announcer,
+    /// Where traces go.
+    pub traces: Traces,
 }
 
 /// What the routes share.
@@ -61,7 +67,8 @@ pub fn router(state: State) -> Router {
 
 /// The same, with limits of its own.
 pub fn router_behind(gate: Gate, state: State) -> Router {
-    Router::new()
+    let traces = state.traces.clone();
+    let routes = Router::new()
         .route("/mutate", mutating(Entry::Any))
         .route("/mutate/namespace", mutating(Entry::Namespace))
         .route("/mutate/pod", mutating(Entry::Pod))
@@ -83,12 +90,20 @@ pub fn router_behind(gate: Gate, state: State) -> Router {
                 answered(shared, "validate", request, async |state, body, _| validate(state, &body))
             }),
         )
+        .route("/advise", advising(Entry::Any))
+        .route("/advise/namespace", advising(Entry::Namespace))
+        .route("/advise/template", advising(Entry::Pod))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .fallback(async || {
-            (StatusCode::NOT_FOUND, "no such path; the webhook is at /mutate, /validate and /verify\n")
+            (
+                StatusCode::NOT_FOUND,
+                "no such path; the webhook is at /mutate, /validate, /verify and /advise\n",
+            )
         })
-        .with_state(Arc::new(Shared { state, gate: Arc::new(gate) }))
+        .with_state(Arc::new(Shared { state, gate: Arc::new(gate) }));
+    // Outside of everything else, so that a request that fails there is in its trace, too.
+    if traces.is_on() { routes.layer(middleware::from_fn_with_state(traces, traced)) } else { routes }
 }
 
 /// The routes for the kubelet and for Prometheus, to be served without TLS.
@@ -103,6 +118,14 @@ pub fn metrics_router(state: State) -> Router {
 
 fn mutating(entry: Entry) -> MethodRouter<Arc<Shared>> {
     post(move |shared, request| mutated(shared, entry, request))
+}
+
+fn advising(entry: Entry) -> MethodRouter<Arc<Shared>> {
+    post(move |shared, request| {
+        answered(shared, "advise", request, async move |state, body, deadline| {
+            advise(state, entry, &body, deadline).await.into_response()
+        })
+    })
 }
 
 async fn mutated(shared: Extract<Arc<Shared>>, entry: Entry, request: Request) -> Response {

@@ -10,7 +10,7 @@ use super::router::{State, json};
 use super::status::refusal;
 use crate::api::{ProfileSpec, Scope, keys};
 use crate::profiles::{Entry, Finding, ProfileSet, Relations, Severity};
-use crate::telemetry::Verdict;
+use crate::telemetry::{Verdict, trace_request};
 
 type Review<'a> = Request<'a, &'a RawValue>;
 
@@ -41,6 +41,7 @@ pub(super) fn validate(state: &State, body: &Bytes) -> Response {
             return refusal(StatusCode::BAD_REQUEST, &bad.to_string());
         }
     };
+    trace_request(&request.uid, &request.namespace, request.dry_run.unwrap_or_default());
     let (answer, verdict) = match check(state, &request) {
         Ok(findings) => judge(&request, &findings),
         Err(message) => (

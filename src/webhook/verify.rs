@@ -12,7 +12,7 @@ use super::router::{State, json};
 use super::status::refusal;
 use crate::engine::Reason;
 use crate::json::PodBody;
-use crate::telemetry::Verdict;
+use crate::telemetry::{Verdict, trace_request};
 
 type Review<'a> = Request<'a, &'a RawValue>;
 
@@ -49,6 +49,7 @@ pub(super) async fn verify(state: &State, profile: String, body: &Bytes, deadlin
             return refusal(StatusCode::BAD_REQUEST, &bad.to_string());
         }
     };
+    trace_request(&request.uid, &request.namespace, request.dry_run.unwrap_or_default());
     let asked = match asked(&request) {
         Ok(asked) => asked,
         Err(message) => {

@@ -15,6 +15,7 @@ mod drain;
 mod handshakes;
 mod health;
 mod mutate;
+mod observed;
 mod running;
 mod shed;
 mod standalone;

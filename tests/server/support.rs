@@ -12,11 +12,11 @@ use base64::Engine as _;
 use futures::FutureExt as _;
 use http_body_util::BodyExt as _;
 use outrigger::api::Scope;
-use outrigger::cluster::Snapshot;
+use outrigger::cluster::{Announcer, Snapshot};
 use outrigger::engine::{Namespace, Settings};
 use outrigger::profiles::{Entry, ProfileSet};
 use outrigger::supervise::Health;
-use outrigger::telemetry::Metrics;
+use outrigger::telemetry::{Metrics, Traces};
 use outrigger::webhook::{Looking, Lookup, LookupError, State};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -91,6 +91,8 @@ pub(crate) fn state() -> State {
         metrics: Arc::new(Metrics::default()),
         health: Health::default(),
         own_user: "".into(),
+        announcer: Announcer::default(),
+        traces: Traces::default(),
     }
 }
 

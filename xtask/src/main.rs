@@ -51,6 +51,7 @@ demo and test take, to use a cluster that is already there:
   --load 'CMD {}'           how images get there: a command for each archive, as in 'kind load image-archive {}'
   --registry HOST/PATH      or: a registry to push them to, which the cluster can pull from
                             (also OUTRIGGER_LOAD and OUTRIGGER_REGISTRY)
+  OUTRIGGER_AUDIT_LOG=FILE  its API server's audit log, at level Metadata: some of the tests read it
 ";
 
 const COMMANDS: [&str; 8] = ["demo", "test", "cluster", "images", "generate", "bench", "fuzz", "help"];

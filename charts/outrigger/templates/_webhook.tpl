@@ -33,11 +33,55 @@ rules:
 failurePolicy: {{ .Values.webhook.failurePolicy }}
 matchPolicy: Equivalent
 reinvocationPolicy: {{ .Values.webhook.reinvocationPolicy }}
-sideEffects: None
+# An Event, where a profile was left out.
+sideEffects: NoneOnDryRun
 timeoutSeconds: {{ .Values.webhook.timeoutSeconds }}
 matchConditions:
   - name: not-a-mirror-pod
     expression: >-
       !has(object.metadata.annotations) || !('kubernetes.io/config.mirror' in object.metadata.annotations)
+{{- end }}
+{{- end }}
+
+{{/*
+What the two entries for workloads have in common. Expects a dict of `root` and `path`; more match conditions may follow.
+
+Nobody is held up for advice: a short wait, and without an answer the workload is taken as it is.
+*/}}
+{{- define "outrigger.adviseWebhook" -}}
+{{- with .root -}}
+admissionReviewVersions: [v1]
+clientConfig:
+  service:
+    name: {{ include "outrigger.fullname" . }}
+    namespace: {{ .Release.Namespace }}
+    path: {{ $.path }}
+    port: 443
+rules:
+  - apiGroups: [apps]
+    apiVersions: [v1]
+    resources: [deployments, statefulsets, daemonsets, replicasets]
+    operations: [CREATE, UPDATE]
+    scope: Namespaced
+  - apiGroups: [batch]
+    apiVersions: [v1]
+    resources: [jobs, cronjobs]
+    operations: [CREATE, UPDATE]
+    scope: Namespaced
+failurePolicy: Ignore
+matchPolicy: Equivalent
+sideEffects: None
+timeoutSeconds: 2
+matchConditions:
+  # What a controller writes, such as a Deployment's ReplicaSet, is nobody's to correct.
+  - name: written-by-a-person
+    expression: >-
+      !has(object.metadata.ownerReferences) ||
+      !object.metadata.ownerReferences.exists(owner, has(owner.controller) && owner.controller)
+  - name: template-changed
+    expression: >-
+      request.operation == 'CREATE' || (request.kind.kind == 'CronJob'
+      ? object.spec.jobTemplate.spec.template != oldObject.spec.jobTemplate.spec.template
+      : object.spec.template != oldObject.spec.template)
 {{- end }}
 {{- end }}

@@ -1,0 +1,62 @@
+//! Flags of `outrigger serve` about what it tells of itself.
+
+use axum::http::Uri;
+use clap::Args;
+
+use crate::telemetry::Traces;
+
+/// Where traces go.
+#[derive(Debug, Args)]
+pub(super) struct TraceArgs {
+    /// OpenTelemetry collector that gets a span for each request, by OTLP over HTTP; of the form `http://HOST:4318`.
+    #[arg(long, value_name = "URL", value_parser = endpoint)]
+    otlp_endpoint: Option<Uri>,
+    /// Share of the requests that are traced, from 0 to 1, where the API server does not say by its own sampling.
+    #[arg(long, value_name = "RATIO", default_value = "1", value_parser = ratio, requires = "otlp_endpoint")]
+    trace_sample: f64,
+}
+
+impl TraceArgs {
+    /// Starts tracing where a collector is named.
+    ///
+    /// # Errors
+    /// The collector cannot be spoken to.
+    pub(super) fn start(&self) -> anyhow::Result<Traces> {
+        match &self.otlp_endpoint {
+            Some(endpoint) => Traces::start(endpoint, self.trace_sample),
+            None => Ok(Traces::default()),
+        }
+    }
+}
+
+fn endpoint(text: &str) -> Result<Uri, String> {
+    let uri: Uri = text.parse().map_err(|error| format!("it is no URL: {error}"))?;
+    match (uri.scheme_str(), uri.host()) {
+        (Some("http"), Some(_)) => Ok(uri),
+        (Some("https"), _) => {
+            Err("only http:// is spoken; name a collector in the cluster, which forwards by TLS".to_owned())
+        }
+        _ => Err("write http://HOST:PORT, as in http://collector.monitoring:4318".to_owned()),
+    }
+}
+
+fn ratio(text: &str) -> Result<f64, String> {
+    let share: f64 = text.parse().map_err(|_| "it is no number".to_owned())?;
+    if (0.0..=1.0).contains(&share) { Ok(share) } else { Err("it is not between 0 and 1".to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_spoken_to_is_refused_with_what_to_write() {
+        assert!(endpoint("http://collector.monitoring:4318").is_ok());
+        assert!(endpoint("https://collector:4318").unwrap_err().contains("only http://"));
+        for wrong in ["collector:4318", "grpc://collector:4317", "/v1/traces", ""] {
+            let said = endpoint(wrong).unwrap_err();
+            assert!(said.contains("http://HOST:PORT") || said.contains("no URL"), "{wrong}: {said}");
+        }
+        assert_eq!((ratio("0.25"), ratio("1.5").is_err(), ratio("NaN").is_err()), (Ok(0.25), true, true));
+    }
+}

@@ -1,0 +1,136 @@
+use axum::http::StatusCode;
+use serde::de::IgnoredAny;
+use serde_json::Value;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::decide::{Entry, Known, Undecided};
+use super::mutate::Reply;
+use super::review::{self, Answer, Request};
+use super::router::State;
+use crate::engine::{Decision, Outcome, Reason};
+use crate::json::Json;
+use crate::telemetry::{Verdict, trace_request};
+use crate::workload::{as_seen, pod_of, pod_pointer};
+
+type Review<'a> = Request<'a, Value>;
+
+/// How many warnings one workload gets; the API server takes so many characters of all webhooks together.
+const MOST_WARNINGS: usize = 5;
+/// The API server cuts a longer warning, in characters.
+const WARNING_LENGTH: usize = 256;
+
+/// Answers `POST /advise…`: what would become of the pods of a workload, as warnings to whoever wrote it. The API
+/// server shows a pod's own warnings to nobody but its controller. The workload is always allowed.
+pub(super) async fn advise(state: &State, entry: Entry, body: &[u8], deadline: Instant) -> Reply {
+    let mut known = Known::new(state, entry).until(deadline);
+    match review::read::<Value>(body) {
+        Ok(request) => {
+            trace_request(&request.uid, &request.namespace, request.dry_run.unwrap_or_default());
+            let (answer, verdict) = answer(&mut known, &request).await;
+            observe(&known, &verdict);
+            Reply::json(&answer)
+        }
+        Err(bad) => {
+            let request = review::read::<IgnoredAny>(body).ok();
+            let uid = request.as_ref().map(|request| request.uid.as_ref());
+            warn!(uid, error = %bad, "refused a body");
+            observe(&known, &Verdict::errored("advise", "BadReview"));
+            Reply::failed(StatusCode::BAD_REQUEST, &bad.to_string())
+        }
+    }
+}
+
+fn observe(known: &Known<'_>, verdict: &Verdict) {
+    known.state.metrics.observe(verdict, known.started.elapsed());
+}
+
+async fn answer(known: &mut Known<'_>, request: &Review<'_>) -> (Answer, Verdict) {
+    let allowed = Answer::allowed(&request.uid);
+    let pod = match pod_in(request) {
+        Ok(Some(pod)) => pod,
+        Ok(None) => return (allowed, Verdict::new("advise", "allowed", "NoTemplate")),
+        Err(message) => {
+            warn!(uid = %request.uid, error = message, "cannot advise");
+            return (allowed.with_warnings([message]), Verdict::errored("advise", "BadReview"));
+        }
+    };
+    let pod = Json::from(&pod);
+    let decision = loop {
+        match known.decide(&request.namespace, &pod) {
+            Ok(decision) => break decision,
+            Err(Undecided::Look(look)) => known.look(&request.uid, look).await,
+            Err(unknown) => {
+                let (code, message) = unknown.message(&request.namespace).unwrap_or_default();
+                warn!(uid = %request.uid, error = message, "cannot advise");
+                return (allowed, Verdict::errored("advise", code));
+            }
+        }
+    };
+    info!(
+        uid = %request.uid,
+        namespace = %request.namespace,
+        kind = %request.kind.kind,
+        name = %request.name,
+        would_be = decision.outcome.as_str(),
+        reason = decision.reason.code(),
+        "advised"
+    );
+    let verdict = Verdict::new("advise", "allowed", decision.reason.code());
+    let advised = allowed
+        .with_warnings(warnings(&request.kind.kind, &decision))
+        .with_audit("reason", decision.reason.code().to_owned())
+        .with_audit("uid", request.uid.clone().into_owned());
+    (advised, verdict)
+}
+
+/// The pod that the workload's controller would create; `None` where there is nothing to say.
+fn pod_in(request: &Review<'_>) -> Result<Option<Value>, String> {
+    let kind = &request.kind;
+    let pointer = match kind.group.as_ref() {
+        "apps" | "batch" => pod_pointer(&kind.kind),
+        _ => None,
+    };
+    let Some(pointer) = pointer else {
+        return Err(format!(
+            "this webhook advises on workloads of the groups apps and batch, and was asked about {}/{} {}; correct the rules of the webhook configuration",
+            kind.group, kind.version, kind.kind
+        ));
+    };
+    let is_write = ["CREATE", "UPDATE"].contains(&request.operation.as_ref());
+    let Some(object) = request.object.as_ref().filter(|_| is_write && request.sub_resource.is_empty()) else {
+        return Ok(None);
+    };
+    let text = |name: &str| {
+        let value = object.get("metadata").and_then(|metadata| metadata.get(name));
+        value.and_then(Value::as_str)
+    };
+    if text("deletionTimestamp").is_some() {
+        return Ok(None);
+    }
+    let name = text("name").or_else(|| text("generateName")).unwrap_or_default();
+    Ok(pod_of(object, pointer).map(|pod| as_seen(&pod, Some(name), &request.namespace)))
+}
+
+fn warnings(kind: &str, decision: &Decision) -> Vec<String> {
+    let denial = (decision.outcome == Outcome::Denied)
+        .then(|| fit(&format!("pods of this {kind} will be refused: {}", decision.reason), &decision.reason));
+    let others = decision.warnings().map(|reason| fit(&reason.to_string(), reason));
+    let mut warnings: Vec<String> = denial.into_iter().chain(others).collect();
+    if warnings.len() > MOST_WARNINGS {
+        let more = warnings.len() + 1 - MOST_WARNINGS;
+        warnings.truncate(MOST_WARNINGS - 1);
+        warnings.push(format!("and {more} more warnings, which `outrigger explain` has"));
+    }
+    warnings
+}
+
+/// The text with the reason's code behind it, cut so that the code stays.
+fn fit(text: &str, reason: &Reason) -> String {
+    let code = format!(" [{}]", reason.code());
+    let most = WARNING_LENGTH.saturating_sub(code.len());
+    if text.chars().count() <= most {
+        return text.to_owned() + &code;
+    }
+    text.chars().take(most.saturating_sub(1)).chain("…".chars()).collect::<String>() + &code
+}

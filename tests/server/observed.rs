@@ -1,0 +1,137 @@
+//! What a server tells besides its answers: counts, Events, and advice about workloads.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use outrigger::api::Scope;
+use outrigger::cluster::{Announcer, Snapshot};
+use outrigger::profiles::{Entry, ProfileSet};
+use outrigger::telemetry::Format;
+use outrigger::webhook::{State, router};
+use serde_json::{Value, json};
+
+use crate::support::{answer, namespace, patched, pod, review, state};
+
+#[tokio::test]
+async fn a_pod_that_comes_again_is_no_second_injection() {
+    let state = state();
+    let router = router(state.clone());
+    let mut pod = pod(&json!({}));
+    for _ in 0..2 {
+        let response = answer(&router, "/mutate", &review("shop", &pod)).await;
+        if !response["patch"].is_null() {
+            pod = patched(&pod, &response);
+        }
+    }
+    let text = state.metrics.encode(Format::Plain).unwrap();
+    for line in [
+        "outrigger_admission_requests_total{webhook=\"mutate\",outcome=\"injected\",reason=\"AlreadyInjected\"} 1",
+        "outrigger_profile_injections_total{profile=\"log-shipper\"} 1",
+    ] {
+        assert!(text.contains(line), "{line}\nis missing in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_profile_that_is_left_out_is_told_to_the_pods_owner_and_counted_but_not_in_a_dry_run() {
+    let spec = json!({
+        "onError": "Ignore",
+        "parameters": [{ "name": "to", "type": "string", "required": true }],
+        "template": { "spec": { "containers": [{ "name": "x", "image": "x:1", "args": ["$[[ params.to ]]"] }] } },
+    });
+    let mut profiles = ProfileSet::default();
+    let entry = Entry::new("needy", Scope::Cluster, &serde_json::from_value(spec).unwrap()).0;
+    profiles.insert(None, "needy", entry);
+    let known = namespace("shop", Some("enabled"), "needy");
+    let namespaces = [("shop".to_owned(), Arc::new(known))].into();
+    let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot { profiles: Arc::new(profiles), namespaces }));
+    let (announcer, mut told) = Announcer::new();
+    let state = State { snapshot, announcer, ..state() };
+    let router = router(state.clone());
+    let mut owned = pod(&json!({}));
+    owned["metadata"]["ownerReferences"] = json!([
+        { "apiVersion": "v1", "kind": "ConfigMap", "name": "other", "uid": "u0" },
+        { "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-1", "uid": "u1", "controller": true },
+    ]);
+    let mut dry = review("shop", &owned);
+    dry["request"]["dryRun"] = json!(true);
+    answer(&router, "/mutate", &dry).await;
+    assert!(told.try_recv().is_err() && !state.metrics.encode(Format::Plain).unwrap().contains("needy"));
+
+    answer(&router, "/mutate", &review("shop", &pod(&json!({})))).await;
+    assert!(told.try_recv().is_err(), "a pod that nobody owns");
+    let response = answer(&router, "/mutate", &review("shop", &owned)).await;
+    assert_eq!(response["allowed"], true, "{response}");
+    let event = told.try_recv().expect("the owner is told");
+    assert_eq!((event.owner.name.as_deref(), event.owner.uid.as_deref()), (Some("web-1"), Some("u1")));
+    assert_eq!(event.owner.namespace.as_deref(), Some("shop"));
+    assert!(event.note.starts_with("profile \"needy\" was left out of a pod: "), "{}", event.note);
+    let text = state.metrics.encode(Format::Plain).unwrap();
+    let counted = "outrigger_profile_left_out_total{profile=\"needy\",reason=\"ParameterMissing\"} 2";
+    assert!(text.contains(counted), "{text}");
+
+    // Nobody reads them any more, and pods are answered all the same.
+    for _ in 0..300 {
+        answer(&router, "/mutate", &review("shop", &owned)).await;
+    }
+    let text = state.metrics.encode(Format::Plain).unwrap();
+    assert!(text.contains("outrigger_events_total{outcome=\"dropped\"} 44"), "{text}");
+}
+
+fn workload_review(group: &str, kind: &str, object: &Value) -> Value {
+    json!({ "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+        "uid": "ad", "kind": { "group": group, "version": "v1", "kind": kind }, "namespace": "shop",
+        "name": "web", "operation": "CREATE", "object": object,
+    } })
+}
+
+fn deployment(annotations: &Value) -> Value {
+    let pod = pod(annotations);
+    json!({ "metadata": { "name": "web" }, "spec": { "template": { "metadata": { "annotations": annotations }, "spec": pod["spec"] } } })
+}
+
+#[tokio::test]
+async fn who_writes_a_workload_hears_what_will_become_of_its_pods() {
+    let state = state();
+    let router = router(state.clone());
+    let ask = async |path: &str, review: &Value| {
+        let response = answer(&router, path, review).await;
+        assert_eq!((&response["allowed"], response.get("patch")), (&json!(true), None), "{response}");
+        let warnings = response["warnings"].as_array().cloned().unwrap_or_default();
+        warnings.iter().map(|warning| warning.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let refused = "will be refused: profile \"log-shiper\" (annotation outrigger.dev/profiles on the pod) does not exist in namespace \"shop\"; did you mean \"log-shipper\"? [ProfileNotFound]";
+    let misspelt = deployment(&json!({ "outrigger.dev/profiles": "log-shiper" }));
+    for path in ["/advise", "/advise/namespace"] {
+        let said = ask(path, &workload_review("apps", "Deployment", &misspelt)).await;
+        assert_eq!(said, [format!("pods of this Deployment {refused}")]);
+    }
+    let cron =
+        json!({ "metadata": { "name": "web" }, "spec": { "jobTemplate": { "spec": misspelt["spec"] } } });
+    let said = ask("/advise", &workload_review("batch", "CronJob", &cron)).await;
+    assert_eq!(said, [format!("pods of this CronJob {refused}")]);
+
+    assert_eq!(
+        ask("/advise", &workload_review("apps", "Deployment", &deployment(&json!({})))).await,
+        [""; 0]
+    );
+    let mut going = misspelt.clone();
+    going["metadata"]["deletionTimestamp"] = json!("2026-11-23T00:00:00Z");
+    assert_eq!(ask("/advise", &workload_review("apps", "Deployment", &going)).await, [""; 0]);
+    let said = ask("/advise", &review("shop", &pod(&json!({})))).await;
+    assert!(said[0].contains("correct the rules of the webhook configuration"), "{said:?}");
+
+    // A handful, and each as long as the API server takes, with its code.
+    let keys: serde_json::Map<String, Value> = (0..9)
+        .map(|number| (format!("log-shipper.outrigger.dev/{}{number}", "x".repeat(180)), json!("")))
+        .collect();
+    let said =
+        ask("/advise", &workload_review("apps", "Deployment", &deployment(&Value::Object(keys)))).await;
+    assert_eq!(said.len(), 5, "{said:?}");
+    assert!(said.iter().all(|warning| warning.chars().count() <= 256), "{said:?}");
+    assert!(said[0].ends_with("… [UnknownKey]") && said[4].starts_with("and 5 more warnings"), "{said:?}");
+
+    let text = state.metrics.encode(Format::Plain).unwrap();
+    let counted = "outrigger_admission_requests_total{webhook=\"advise\",outcome=\"allowed\",reason=\"ProfileNotFound\"} 3";
+    assert!(text.contains(counted) && !text.contains("injected"), "{text}");
+}
