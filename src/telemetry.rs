@@ -1,5 +1,6 @@
 //! Logs and metrics. Neither ever holds a review's body or a pod's environment.
 
+mod lines;
 mod load;
 
 use std::io::IsTerminal as _;
@@ -17,6 +18,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use tracing_subscriber::EnvFilter;
 
+pub use lines::flush_logs;
 pub use load::{Load, Shed};
 
 use crate::engine::Decision;
@@ -31,14 +33,15 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging to stderr.
+/// Starts logging to stderr; [`flush_logs`] belongs to the end.
 ///
 /// # Errors
 /// The filter cannot be read.
 pub fn start_logs(format: LogFormat, filter: &str) -> anyhow::Result<()> {
     let filter =
         EnvFilter::try_new(filter).with_context(|| format!("--log-filter {filter:?} cannot be read"))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = lines::start().context("cannot start the thread that writes the log")?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || lines.clone());
     match format {
         LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),
