@@ -53,7 +53,11 @@ impl Cli {
     /// Runs the command and says on stderr what went wrong.
     pub fn run(self) -> ExitCode {
         let (done, failure) = match self.command {
-            Command::Serve(serve) => (serve.run().map(|()| ExitCode::SUCCESS), ExitCode::FAILURE),
+            Command::Serve(serve) => {
+                let done = serve.run();
+                crate::telemetry::flush_logs();
+                (done.map(|()| ExitCode::SUCCESS), ExitCode::FAILURE)
+            }
             Command::Inject(inject) => (inject.run(), ExitCode::from(UNREADABLE)),
             Command::Explain(explain) => (explain.run(), ExitCode::from(UNREADABLE)),
             Command::Lint(lint) => (lint.run(), ExitCode::from(UNREADABLE)),

@@ -1,6 +1,7 @@
 //! Logs, metrics and traces. None of them ever holds a review's body or a pod's environment.
 
 mod exposition;
+mod lines;
 mod load;
 mod logs;
 mod metrics;
@@ -8,6 +9,7 @@ mod process;
 mod traces;
 
 pub use exposition::Format;
+pub use lines::flush_logs;
 pub use load::{Load, Shed};
 pub use logs::{LogFormat, start_logs};
 pub use metrics::{Metrics, Verdict};

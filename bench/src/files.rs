@@ -38,10 +38,14 @@ impl Files {
             namespace("shop", &json!({ "outrigger.dev/profiles": "log-shipper" })),
             profile("log-shipper", None),
         ];
-        put("profiles/one.yaml", &documents(one))?;
+        for (index, text) in documents(one).iter().enumerate() {
+            put(&format!("profiles/own-{index}.yaml"), text)?;
+        }
         let others = (0..self.profiles)
             .map(|index| profile(&format!("profile-{index}"), Some(&format!("team-{index}"))));
-        put("profiles/profiles.yaml", &documents(others))?;
+        for (index, text) in documents(others).iter().enumerate() {
+            put(&format!("profiles/profiles-{index}.yaml"), text)?;
+        }
         let owner =
             "A description that says what the namespace is for, who runs it and where its runbook is.";
         let others = (0..self.namespaces).map(|index| {
@@ -51,17 +55,29 @@ impl Files {
             });
             namespace(&format!("namespace-{index}"), &annotations)
         });
-        put("profiles/namespaces.yaml", &documents(others))
+        for (index, text) in documents(others).iter().enumerate() {
+            put(&format!("profiles/namespaces-{index}.yaml"), text)?;
+        }
+        Ok(())
     }
 }
 
-fn documents(objects: impl IntoIterator<Item = Value>) -> String {
-    let mut text = String::new();
-    for object in objects {
-        // JSON is YAML; each is a document of its own.
-        let _ = writeln!(text, "---\n{object}");
+/// Objects in one file.
+const PER_FILE: usize = 500;
+
+/// The texts of as many files as are needed.
+fn documents(objects: impl IntoIterator<Item = Value>) -> Vec<String> {
+    let mut texts = Vec::new();
+    for (index, object) in objects.into_iter().enumerate() {
+        if index % PER_FILE == 0 {
+            texts.push(String::new());
+        }
+        if let Some(text) = texts.last_mut() {
+            // JSON is YAML; each is a document of its own.
+            let _ = writeln!(text, "---\n{object}");
+        }
     }
-    text
+    texts
 }
 
 fn namespace(name: &str, annotations: &Value) -> Value {

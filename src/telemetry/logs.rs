@@ -14,14 +14,15 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging to stderr.
+/// Starts logging to stderr; [`super::flush_logs`] belongs to the end.
 ///
 /// # Errors
 /// The filter cannot be read.
 pub fn start_logs(format: LogFormat, filter: &str) -> anyhow::Result<()> {
     let filter =
         EnvFilter::try_new(filter).with_context(|| format!("--log-filter {filter:?} cannot be read"))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = super::lines::start().context("cannot start the thread that writes the log")?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || lines.clone());
     match format {
         LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),

@@ -174,7 +174,12 @@ impl Bench {
         let flood = load("flood --connections 64")?;
         line("bodies of 7 MiB, 64 connections", "")?;
         let of = |name: &str| flood.get(name).and_then(Value::as_u64).unwrap_or_default();
-        say(format!("  of which {} were answered and {} told to come again", of("answered"), of("shed")));
+        say(format!(
+            "  {} were answered, {} told to come again, {} too slow to come in",
+            of("answered"),
+            of("shed"),
+            of("slow")
+        ));
         Ok(())
     }
 

@@ -35,10 +35,11 @@ impl Programs {
         Server::start(Command::new(&self.bench).arg("bare").arg(folder), &folder.join("bare.log"))
     }
 
-    /// Outrigger as it is shipped, without a cluster.
+    /// Outrigger as it is shipped, with the chart's environment, without a cluster.
     pub(super) fn outrigger(&self, folder: &Path, log: &str) -> Result<Server> {
         let mut command = Command::new(&self.outrigger);
         command.args(["serve", "--listen=127.0.0.1:0", "--metrics-listen=127.0.0.1:0", "--drain-delay=0"]);
+        command.env("MIMALLOC_PURGE_DELAY", "10");
         command.arg("--profiles").arg(folder.join("profiles")).arg(format!("--log-filter={log}"));
         command.arg("--tls-cert").arg(folder.join("tls.crt")).arg("--tls-key").arg(folder.join("tls.key"));
         Server::start(&mut command, &folder.join("outrigger.log"))

@@ -1,0 +1,145 @@
+use std::io::{self, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+/// How many bytes of lines may wait to be written.
+const MOST_WAITING: usize = 1 << 20;
+/// How long lines are gathered before they are written at once.
+const GATHER: Duration = Duration::from_millis(2);
+
+/// Lines on their way to standard error, which a thread of their own writes.
+///
+/// A request leaves its line here and goes on: it makes no system call, and does not stand still when whoever
+/// reads the log does. Lines beyond a bound are dropped then, and counted in a line that says so.
+#[derive(Clone, Default)]
+pub(super) struct Lines(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+    /// Something waits, or was written.
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    text: Vec<u8>,
+    dropped: u64,
+    is_writing: bool,
+}
+
+static LINES: OnceLock<Lines> = OnceLock::new();
+
+/// Starts the thread that writes.
+pub(super) fn start() -> io::Result<Lines> {
+    let lines = LINES.get_or_init(Lines::default).clone();
+    let theirs = lines.clone();
+    std::thread::Builder::new().name("log".to_owned()).spawn(move || {
+        loop {
+            theirs.write_some(&mut io::stderr());
+        }
+    })?;
+    Ok(lines)
+}
+
+/// Waits until all lines are written.
+pub fn flush_logs() {
+    if let Some(lines) = LINES.get() {
+        lines.written();
+    }
+}
+
+impl Lines {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for lines and writes them.
+    fn write_some(&self, to: &mut impl Write) {
+        let waiting = self.0.changed.wait_while(self.waiting(), |waiting| waiting.text.is_empty());
+        drop(waiting.unwrap_or_else(PoisonError::into_inner));
+        std::thread::sleep(GATHER);
+        let (text, dropped) = {
+            let mut waiting = self.waiting();
+            waiting.is_writing = true;
+            (std::mem::take(&mut waiting.text), std::mem::take(&mut waiting.dropped))
+        };
+        // There is nobody to tell when standard error is gone.
+        drop(to.write_all(&text));
+        if dropped > 0 {
+            drop(writeln!(to, "{dropped} log lines were dropped: whoever reads them is too slow"));
+        }
+        self.waiting().is_writing = false;
+        self.0.changed.notify_all();
+    }
+
+    fn written(&self) {
+        let is_busy = |waiting: &mut Waiting| waiting.is_writing || !waiting.text.is_empty();
+        drop(self.0.changed.wait_while(self.waiting(), is_busy));
+    }
+}
+
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut waiting = self.waiting();
+        if waiting.text.len() + line.len() > MOST_WAITING {
+            waiting.dropped += 1;
+            return Ok(line.len());
+        }
+        let was_empty = waiting.text.is_empty();
+        waiting.text.extend_from_slice(line);
+        drop(waiting);
+        // One that gathers or writes looks again by itself.
+        if was_empty {
+            self.0.changed.notify_all();
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_come_in_order_and_what_does_not_fit_is_counted() {
+        let lines = Lines::default();
+        let line = [&[b'a'; 999][..], b"\n"].concat();
+        for _ in 0..2000 {
+            lines.clone().write_all(&line).unwrap();
+        }
+        let mut written = Vec::new();
+        lines.write_some(&mut written);
+        let text = String::from_utf8(written).unwrap();
+        assert_eq!(text.lines().filter(|line| line.starts_with('a')).count(), MOST_WAITING / 1000);
+        let dropped = 2000 - MOST_WAITING / 1000;
+        assert!(
+            text.ends_with(&format!("{dropped} log lines were dropped: whoever reads them is too slow\n"))
+        );
+
+        lines.clone().write_all(b"first\n").unwrap();
+        lines.clone().write_all(b"second\n").unwrap();
+        let mut written = Vec::new();
+        lines.write_some(&mut written);
+        assert_eq!(written, b"first\nsecond\n");
+    }
+
+    #[test]
+    fn a_flush_waits_for_what_is_being_written() {
+        let lines = Lines::default();
+        lines.clone().write_all(b"last words\n").unwrap();
+        let writer = lines.clone();
+        let written = std::thread::spawn(move || {
+            let mut written = Vec::new();
+            writer.write_some(&mut written);
+            written
+        });
+        lines.written();
+        assert!(lines.waiting().text.is_empty());
+        assert_eq!(written.join().unwrap(), b"last words\n");
+    }
+}
