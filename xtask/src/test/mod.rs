@@ -5,6 +5,7 @@
 mod chart;
 mod checks;
 pub(crate) mod e2e;
+mod faults;
 mod run;
 
 use anyhow::{Result, bail};
