@@ -21,6 +21,12 @@ pub(super) fn check(cluster: &Ready) -> Result<()> {
     files.sort();
     sets.extend(files.into_iter().map(Some));
     definitions(cluster)?;
+    super::monitoring::rules()?;
+    super::monitoring::with_kinds(cluster, || all(cluster, sets))?;
+    kustomization(cluster)
+}
+
+fn all(cluster: &Ready, sets: Vec<Option<PathBuf>>) -> Result<()> {
     for values in sets {
         let name = values
             .as_ref()
@@ -29,7 +35,7 @@ pub(super) fn check(cluster: &Ready) -> Result<()> {
         one(cluster, values.as_ref()).with_context(|| format!("the chart with {name}"))?;
         progress(format_args!("the chart with {name}: linted, rendered, accepted by the API server"));
     }
-    kustomization(cluster)
+    Ok(())
 }
 
 fn one(cluster: &Ready, values: Option<&PathBuf>) -> Result<()> {

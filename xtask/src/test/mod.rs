@@ -6,6 +6,7 @@ mod chart;
 mod checks;
 pub(crate) mod e2e;
 mod faults;
+mod monitoring;
 mod run;
 
 use anyhow::{Result, bail};
