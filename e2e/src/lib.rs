@@ -2,7 +2,8 @@
 //! looks at pods.
 //!
 //! The tests are in `tests/`: `demo` runs the README's first command, `injection` looks at pods and runs in
-//! parallel, `disruption` takes things away and runs one test at a time, `catalogue` puts every profile to work with its
+//! parallel, `disruption` takes things away and runs one test at a time, `chaos` does so under a steady creation of pods,
+//! `monitoring` asks a real Prometheus, `catalogue` puts every profile to work with its
 //! real program. `cargo xtask test` starts them and
 //! says by environment variables where the cluster is.
 

@@ -52,10 +52,10 @@ fn slow_clients_hold_up_nobody() {
             for number in $(seq 100); do
                 exec {socket}<>/dev/tcp/$SERVICE/443 && printf '\x16\x03\x01\x02\x00\x01' >&$socket || exit 1
             done
-            line() { for second in $(seq 10); do printf 'x-%s: y\r\n' $second; sleep 1; done; }
+            line() { for second in $(seq 7); do printf 'x-%s: y\r\n' $second; sleep 1; done; }
             for number in $(seq 40); do
                 (printf 'POST /mutate HTTP/1.1\r\nhost: x\r\n'; line) |
-                    timeout 12 openssl s_client -quiet -no_ign_eof -connect $SERVICE:443 >/dev/null 2>&1 &
+                    timeout 9 openssl s_client -quiet -no_ign_eof -connect $SERVICE:443 >/dev/null 2>&1 &
             done
             wait
             echo opened",

@@ -16,6 +16,8 @@ use tokio::task::JoinSet;
 /// Requests are sent by so many tasks, each of which waits for its answer, and then for a pause.
 const TASKS: usize = 6;
 const PAUSE: Duration = Duration::from_millis(170);
+/// Whoever waits longer than this has noticed the fault, even if the answer is a good one.
+const SLOW: Duration = Duration::from_secs(2);
 /// Longer than the API server itself takes to give up.
 const PATIENCE: Duration = Duration::from_secs(70);
 
@@ -86,7 +88,7 @@ impl Load {
             );
             load.tasks.spawn(stream);
         }
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
         load
     }
 
@@ -143,13 +145,16 @@ impl Load {
                 continue;
             }
             seen.asked += 1;
+            if one.answered - one.at > SLOW && one.answered > fault {
+                last = last.max(Some(one.answered));
+            }
             match &one.answer {
                 Answer::Injected => continue,
                 Answer::Failed(why) => *seen.failed.entry(why.clone()).or_default() += 1,
                 Answer::Bare | Answer::Silent => seen.lost += 1,
             }
             assert!(one.answered > fault, "a pod failed before the fault: {:?}", one.answer);
-            last = last.max(Some(one.at.max(fault)));
+            last = last.max(Some(one.answered));
         }
         seen.recovery = last.map(|last| last - fault);
         seen
@@ -160,7 +165,8 @@ impl Seen {
     fn write(&self, fault: &str, what: &str) {
         let mut failed = self.failed.values().sum::<usize>().to_string();
         for (number, (why, count)) in self.failed.iter().enumerate() {
-            write!(failed, "{} {count} {why}", if number == 0 { ":" } else { "," }).unwrap();
+            let count = if self.failed.len() == 1 { String::new() } else { format!(" {count}") };
+            write!(failed, "{}{count} {why}", if number == 0 { ":" } else { "," }).unwrap();
         }
         let recovery =
             self.recovery.map_or("at once".to_owned(), |time| format!("{:.1} s", time.as_secs_f64()));

@@ -18,6 +18,7 @@ mod profiles;
 mod releases;
 mod reviews;
 mod servers;
+mod standalone;
 
 use e2e::{Cluster, Output};
 

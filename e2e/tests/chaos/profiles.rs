@@ -1,6 +1,6 @@
 //! A profile that pods ask for goes away, or goes bad.
 
-use e2e::{Cluster, TestNamespace, alone, companion, eventually, pod};
+use e2e::{Cluster, TestNamespace, alone, companion, eventually, injected, pod};
 use serde_json::json;
 
 use crate::load::Load;
@@ -66,21 +66,57 @@ fn a_profile_turns_invalid_that_is_in_use() {
         })
         .await;
         refused(&cluster, &users, "[ProfileInvalid]").await;
-        // The way out that the runbook offers, for who cannot correct it at once.
-        let ignore = r#"{"spec":{"onError":"Ignore"}}"#;
-        let words = ["patch", "clustersidecarprofile", "e2e-bad", "--type", "merge", "--patch", ignore];
-        cluster.kubectl(&words).expect();
-        eventually("pods starting without it", || async {
-            cluster.dry_run_pod(&users.name, &pod("without")).await.map(drop)
+        cluster.install(&[]);
+        eventually("a change being refused that leaves it as bad as it was", || async {
+            let said = ignore(&cluster, "e2e-bad");
+            if !said.success && said.text.contains("affinity") { Ok(()) } else { Err(said.text) }
         })
         .await;
-        // And the other: the last good version.
+        // The way out: the last good version.
         cluster.apply("default", &good.to_string()).expect();
         e2e::injects(&cluster, &users, "e2e-bad").await;
         load.repaired();
         let seen = load.end("a profile turns invalid that is in use; pods of others").await;
         assert!(seen.failed.is_empty(), "{:?}", seen.failed);
-        cluster.install(&[]);
         cluster.kubectl(&["delete", "clustersidecarprofile", "e2e-bad"]).expect();
     });
+}
+
+#[test]
+fn a_bad_profile_is_ignored_or_taken_back() {
+    alone("e2e-well", |cluster, space| async move {
+        let good = companion("e2e-fails");
+        cluster.apply("default", &good.to_string()).expect();
+        let users = TestNamespace::enabled(&cluster, "e2e-fails").await;
+        e2e::injects(&cluster, &users, "e2e-fails").await;
+
+        let mut load = Load::start(&cluster, &space, "e2e-well").await;
+        load.fault();
+        // Nothing is wrong with it before a pod comes that lacks the label.
+        let mut bad = good.clone();
+        bad["spec"]["appContainers"][0]["env"][0]["value"] = json!("$[[ pod.metadata.labels['tier'] ]]");
+        cluster.apply("default", &bad.to_string()).expect();
+        refused(&cluster, &users, "\"e2e-fails\"").await;
+        ignore(&cluster, "e2e-fails").expect();
+        eventually("pods starting without it", || async {
+            let made = cluster.dry_run_pod(&users.name, &pod("without")).await?;
+            if injected(&made, "e2e-fails") { Err(made.to_string()) } else { Ok(()) }
+        })
+        .await;
+        cluster.apply("default", &good.to_string()).expect();
+        let back = r#"{"spec":{"onError":"Fail"}}"#;
+        let words = ["patch", "clustersidecarprofile", "e2e-fails", "--type", "merge", "--patch", back];
+        cluster.kubectl(&words).expect();
+        e2e::injects(&cluster, &users, "e2e-fails").await;
+        load.repaired();
+        let seen = load.end("a profile fails for pods, is ignored, then taken back; pods of others").await;
+        assert!(seen.failed.is_empty(), "{:?}", seen.failed);
+        cluster.kubectl(&["delete", "clustersidecarprofile", "e2e-fails"]).expect();
+    });
+}
+
+/// The way out that the runbook offers for a profile that fails.
+fn ignore(cluster: &Cluster, profile: &str) -> e2e::Output {
+    let ignore = r#"{"spec":{"onError":"Ignore"}}"#;
+    cluster.kubectl(&["patch", "clustersidecarprofile", profile, "--type", "merge", "--patch", ignore])
 }

@@ -48,7 +48,7 @@ fn an_upgrade_that_cannot_run_leaves_the_old_servers_in_service() {
             let mut load = Load::start(&cluster, &space, "e2e-wrong").await;
             let old = servers(&cluster).await;
             load.fault();
-            cluster.try_install(&["--timeout", "15s", "--set-string", wrong]).expect_failure();
+            cluster.try_install(&["--timeout", "8s", "--set-string", wrong]).expect_failure();
             let pods = cluster.pods(Cluster::SYSTEM, SERVERS).await;
             let still = |name: &String| pods.iter().any(|pod| pod["metadata"]["name"] == name.as_str());
             assert!(old.iter().all(still), "an old server went before a new one was ready");

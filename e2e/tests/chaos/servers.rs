@@ -1,6 +1,9 @@
 //! Outrigger's own servers go away.
 
-use e2e::{Cluster, alone, scale};
+use std::time::Duration;
+
+use e2e::{Cluster, alone, companion, eventually, injected, pod, scale};
+use serde_json::json;
 
 use crate::load::Load;
 use crate::{SERVERS, cluster_command};
@@ -63,9 +66,35 @@ fn a_signal_stops_one_server() {
         let mut load = Load::start(&cluster, &space, "e2e-still").await;
         load.fault();
         cluster_command(&cluster, &["signal", "STOP", "outrigger", "--first"]).expect();
-        tokio::time::sleep(std::time::Duration::from_secs(8)).await;
+        tokio::time::sleep(Duration::from_secs(8)).await;
         cluster_command(&cluster, &["signal", "CONT", "outrigger"]).expect();
         cluster.ready_pods(Cluster::SYSTEM, SERVERS, 2).await;
         load.end("one server stands still for 8 s (SIGSTOP)").await;
+    });
+}
+
+#[test]
+fn the_servers_lose_their_permissions() {
+    alone("e2e-rights", |cluster, space| async move {
+        let mut load = Load::start(&cluster, &space, "e2e-rights").await;
+        load.fault();
+        cluster.kubectl(&["delete", "clusterrolebinding", "outrigger"]).expect();
+        cluster.kubectl(&["delete", "rolebinding", "outrigger", "--namespace", Cluster::SYSTEM]).expect();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        // What was known stays known. An upgrade gives the permissions back.
+        cluster.install(&[]);
+        let later = companion("e2e-later").to_string();
+        cluster.apply("default", &later).expect();
+        eventually("a profile being known that came later", || async {
+            let mut asking = pod("asking");
+            asking["metadata"]["annotations"] = json!({ "outrigger.dev/profiles": "e2e-later" });
+            let made = cluster.dry_run_pod(&space.name, &asking).await?;
+            if injected(&made, "e2e-later") { Ok(()) } else { Err(made.to_string()) }
+        })
+        .await;
+        load.repaired();
+        let seen = load.end("the servers' permissions taken away").await;
+        assert!(seen.failed.is_empty(), "{:?}", seen.failed);
+        cluster.kubectl(&["delete", "clustersidecarprofile", "e2e-later"]).expect();
     });
 }
