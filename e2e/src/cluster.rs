@@ -67,6 +67,11 @@ impl Cluster {
         self.upgrade(&["--values", "-", "--force-conflicts"], values)
     }
 
+    /// The same with any options of `helm upgrade`; gives back what Helm said.
+    pub fn try_install(&self, options: &[&str]) -> Output {
+        self.upgrade(options, "")
+    }
+
     fn upgrade(&self, more: &[&str], input: &str) -> Output {
         let kept = self.helm(&["status", Self::RELEASE, "--namespace", Self::SYSTEM]);
         if kept.success {

@@ -121,57 +121,14 @@ impl Serve {
                 serve_files(files, Arc::clone(&serving), Arc::clone(&metrics), health.clone(), tasks.stop());
             tasks.spawn("certificates", served);
         }
-        let mut announcer = Announcer::default();
-        let lookup: Arc<dyn Lookup> = if self.profiles.is_empty() {
-            let client = Client::try_default().await.context(
-                "cannot find a cluster to serve; without one, serve files by --profiles PATH --tls-cert FILE --tls-key FILE",
-            )?;
-            let leadership =
-                self.election.spawn(&client, self.own_namespace(), &self.service, &metrics, &mut tasks);
-            let context = certificates::Context {
-                client: client.clone(),
-                namespace: self.own_namespace().to_owned(),
-                service: self.service.clone(),
-                serving,
-                metrics: Arc::clone(&metrics),
-                health: health.clone(),
-            };
-            self.certificates.spawn(context, (!has_files).then(|| leadership.clone()), &mut tasks)?;
-            let (seen, observed) = mpsc::unbounded_channel();
-            let watched = cluster::watch(
-                client.clone(),
-                Arc::clone(&snapshot),
-                seen,
-                Arc::clone(&metrics),
-                health.clone(),
-                tasks.stop(),
-            );
-            tasks.spawn("watches", watched);
-            tasks.spawn("profile status", controller::write_status(client.clone(), observed, tasks.stop()));
-            let mandatory = Mandatory {
-                client: client.clone(),
-                configuration: self.certificates.mutating_webhook.clone(),
-                excluded: self.settings().excluded_namespaces,
-                snapshot: Arc::clone(&snapshot),
-                leadership,
-            };
-            tasks.spawn("mandatory profiles", mandatory.run(tasks.stop()));
-            let (teller, left_out) = Announcer::new();
-            announcer = teller;
-            let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "outrigger".to_owned());
-            let told = cluster::publish_events(
-                client.clone(),
-                left_out,
-                instance,
-                Arc::clone(&metrics),
-                tasks.stop(),
-            );
-            tasks.spawn("events", told);
-            Arc::new(LiveLookup::new(client))
+        let (lookup, announcer): (Arc<dyn Lookup>, _) = if self.profiles.is_empty() {
+            let context = (serving, &metrics, &health);
+            let (lookup, announcer) = self.follow_cluster(&snapshot, context, has_files, &mut tasks).await?;
+            (Arc::new(lookup), announcer)
         } else {
             let files = standalone::Files::read(self.profiles.clone(), &snapshot, &metrics)?;
             tasks.spawn("files", files.follow(Arc::clone(&snapshot), Arc::clone(&metrics), tasks.stop()));
-            Arc::new(standalone::NoCluster)
+            (Arc::new(standalone::NoCluster), Announcer::default())
         };
 
         let state = State {
@@ -192,6 +149,54 @@ impl Serve {
         let ended = tasks.join().await;
         traces.stop().await;
         ended
+    }
+
+    /// Follows the cluster, and writes there what is this server's to write.
+    async fn follow_cluster(
+        &self,
+        snapshot: &Arc<ArcSwap<Snapshot>>,
+        (serving, metrics, health): (Arc<Serving>, &Arc<Metrics>, &Health),
+        has_files: bool,
+        tasks: &mut Tasks,
+    ) -> anyhow::Result<(LiveLookup, Announcer)> {
+        let client = Client::try_default().await.context(
+            "cannot find a cluster to serve; without one, serve files by --profiles PATH --tls-cert FILE --tls-key FILE",
+        )?;
+        let leadership = self.election.spawn(&client, self.own_namespace(), &self.service, metrics, tasks);
+        let context = certificates::Context {
+            client: client.clone(),
+            namespace: self.own_namespace().to_owned(),
+            service: self.service.clone(),
+            serving,
+            metrics: Arc::clone(metrics),
+            health: health.clone(),
+        };
+        self.certificates.spawn(context, (!has_files).then(|| leadership.clone()), tasks)?;
+        let (seen, observed) = mpsc::unbounded_channel();
+        let watched = cluster::watch(
+            client.clone(),
+            Arc::clone(snapshot),
+            seen,
+            Arc::clone(metrics),
+            health.clone(),
+            tasks.stop(),
+        );
+        tasks.spawn("watches", watched);
+        tasks.spawn("profile status", controller::write_status(client.clone(), observed, tasks.stop()));
+        let mandatory = Mandatory {
+            client: client.clone(),
+            configuration: self.certificates.mutating_webhook.clone(),
+            excluded: self.settings().excluded_namespaces,
+            snapshot: Arc::clone(snapshot),
+            leadership,
+        };
+        tasks.spawn("mandatory profiles", mandatory.run(tasks.stop()));
+        let (announcer, left_out) = Announcer::new();
+        let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "outrigger".to_owned());
+        let told =
+            cluster::publish_events(client.clone(), left_out, instance, Arc::clone(metrics), tasks.stop());
+        tasks.spawn("events", told);
+        Ok((LiveLookup::new(client), announcer))
     }
 
     /// The webhook's listener.

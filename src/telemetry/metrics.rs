@@ -109,8 +109,6 @@ impl Default for Metrics {
         let certificate_expiry = Family::default();
         let profiles = Family::default();
         let namespaces = Gauge::default();
-        let writer = Gauge::default();
-        let certificate_trusted = Gauge::default();
         registry.register(
             "build",
             "The build that runs",
@@ -150,15 +148,15 @@ impl Default for Metrics {
         );
         registry.register("profiles", "Profiles known, by whether they can be injected", profiles.clone());
         registry.register("namespaces", "Namespaces known", namespaces.clone());
-        registry.register(
+        let writer = gauge(
+            registry,
             "writer",
             "1 on the replica that holds the Lease and writes what all share, else 0",
-            writer.clone(),
         );
-        registry.register(
+        let certificate_trusted = gauge(
+            registry,
             "certificate_trusted",
             "1 while the caBundle of every webhook entry that calls the server verifies what it serves, else 0",
-            certificate_trusted.clone(),
         );
         let load = Load::default();
         load.register(registry);
@@ -180,6 +178,12 @@ impl Default for Metrics {
             load,
         }
     }
+}
+
+fn gauge(registry: &mut Registry, name: &str, help: &str) -> Gauge {
+    let gauge = Gauge::default();
+    registry.register(name, help, gauge.clone());
+    gauge
 }
 
 /// The most names of profiles that become values of a label.

@@ -37,6 +37,10 @@ Commands:
   cluster status            say whether it is up, and where its kubeconfig and logs are
   cluster kubectl ARGS…     kubectl for it
   cluster load TAR…         put the images of archives into it
+  cluster stop | start PROGRAM
+                            end one of its programs (etcd, kube-apiserver, …), or let it be started again
+  cluster signal KILL|TERM|STOP|CONT PROGRAM
+                            send a signal to processes of it and of its containers; --first: to the oldest
                             (--name NAME with any of these but kubectl: another cluster of this checkout)
   images [FOLDER…]          build all container images, or those of these folders in e2e/images
   generate [--check]        write the generated files, or fail if they are stale
@@ -44,9 +48,10 @@ Commands:
   bench serve [--soak N]    what serving costs beside a bare server, in processor time, latency and memory; with a soak
                             of N seconds (also --rounds N, --seconds N of each)
   bench catalogue [NAME]    what the catalogue's profiles cost a pod, in seconds at its start and in memory
+  chaos [NAME…]             make faults on purpose, or those whose tests have this name, and print what became of the pods
   fuzz [TARGET…]            look for inputs that break expression, profile and review, --seconds N each (60)
 
-demo and test take, to use a cluster that is already there:
+chaos, demo and test take, to use a cluster that is already there:
   --kubeconfig FILE         also OUTRIGGER_KUBECONFIG
   --load 'CMD {}'           how images get there: a command for each archive, as in 'kind load image-archive {}'
   --registry HOST/PATH      or: a registry to push them to, which the cluster can pull from
@@ -54,7 +59,8 @@ demo and test take, to use a cluster that is already there:
   OUTRIGGER_AUDIT_LOG=FILE  its API server's audit log, at level Metadata: some of the tests read it
 ";
 
-const COMMANDS: [&str; 8] = ["demo", "test", "cluster", "images", "generate", "bench", "fuzz", "help"];
+const COMMANDS: [&str; 9] =
+    ["chaos", "demo", "test", "cluster", "images", "generate", "bench", "fuzz", "help"];
 
 fn main() -> ExitCode {
     report::start_clock();
@@ -109,6 +115,7 @@ fn dispatch(mut args: Args) -> Result<ExitCode> {
             if check { generate::check()? } else { generate::write()? }
         }
         "bench" => bench::run(args)?,
+        "chaos" => test::e2e::chaos(args)?,
         "fuzz" => fuzz::run(args)?,
         "help" | "-h" | "--help" => report::say(HELP.trim_end()),
         other => return Err(unknown(other, &COMMANDS).into()),
@@ -117,7 +124,7 @@ fn dispatch(mut args: Args) -> Result<ExitCode> {
 }
 
 fn cluster_command(mut args: Args) -> Result<()> {
-    let words = ["up", "down", "status", "kubectl", "load"];
+    let words = ["up", "down", "status", "kubectl", "load", "stop", "start", "signal"];
     let word = args.next().unwrap_or_else(|| "status".to_owned());
     // kubectl's own words are left alone.
     let name = if word == "kubectl" { None } else { args.option("--name")? };
@@ -145,6 +152,13 @@ fn cluster_command(mut args: Args) -> Result<()> {
                 .context("cannot start kubectl (is the cluster down? `cargo xtask cluster up` starts it)")
         }
         "load" => args.rest().iter().try_for_each(|tar| cluster.load(Path::new(tar))),
+        "stop" => args.rest().iter().try_for_each(|program| cluster.stop(program)),
+        "start" => args.rest().iter().try_for_each(|program| cluster.start(program)),
+        "signal" => {
+            let first_only = args.switch("--first");
+            let signal = args.next().unwrap_or_default();
+            args.rest().iter().try_for_each(|program| cluster.signal(&signal, program, first_only).map(drop))
+        }
         other => Err(unknown(other, &words).into()),
     }
 }

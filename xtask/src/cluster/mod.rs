@@ -7,6 +7,7 @@
 
 mod cgroups;
 mod down;
+mod faults;
 mod files;
 pub(crate) mod node;
 mod pki;

@@ -18,7 +18,7 @@ pub(super) struct Found {
 }
 
 impl Found {
-    fn still_runs(&self) -> bool {
+    pub(super) fn still_runs(&self) -> bool {
         stat(self.pid).is_some_and(|stat| stat.started == self.started && !"ZX".contains(stat.state))
     }
 }
@@ -44,6 +44,41 @@ pub(super) fn of(cluster: &Cluster) -> Result<Vec<Found>> {
         }
     }
     Ok(found)
+}
+
+/// The processes with this name in the cluster's namespaces and in its containers, oldest first.
+pub(super) fn inside(cluster: &Cluster, program: &str) -> Result<Vec<Found>> {
+    let init = of(cluster)?.into_iter().find(|found| found.is_init);
+    let init = init.context("the cluster is down: `cargo xtask cluster up` starts it")?.pid;
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").context("cannot read /proc")?.flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
+        let Ok(line) = std::fs::read(format!("/proc/{pid}/cmdline")) else { continue };
+        let word = line.split(|&byte| byte == 0).next().unwrap_or_default();
+        let name = word.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+        if name == program.as_bytes()
+            && is_below(pid, init)
+            && let Some(stat) = stat(pid)
+        {
+            found.push(Found { pid, is_init: false, started: stat.started });
+        }
+    }
+    found.sort_by_key(|found| found.started.parse::<u64>().unwrap_or_default());
+    Ok(found)
+}
+
+/// Whether a process is a descendant of another.
+fn is_below(mut pid: i32, ancestor: i32) -> bool {
+    while pid > 1 {
+        if pid == ancestor {
+            return true;
+        }
+        let Some(stat) = stat(pid) else { return false };
+        pid = stat.parent;
+    }
+    false
 }
 
 /// Kills the cluster's processes and waits until the last one is gone.

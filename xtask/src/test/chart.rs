@@ -21,6 +21,13 @@ pub(super) fn check(cluster: &Ready) -> Result<()> {
     files.sort();
     sets.extend(files.into_iter().map(Some));
     definitions(cluster)?;
+    super::monitoring::rules()?;
+    optional_objects(cluster)?;
+    super::monitoring::with_kinds(cluster, || all(cluster, sets))?;
+    kustomization(cluster)
+}
+
+fn all(cluster: &Ready, sets: Vec<Option<PathBuf>>) -> Result<()> {
     for values in sets {
         let name = values
             .as_ref()
@@ -29,7 +36,7 @@ pub(super) fn check(cluster: &Ready) -> Result<()> {
         one(cluster, values.as_ref()).with_context(|| format!("the chart with {name}"))?;
         progress(format_args!("the chart with {name}: linted, rendered, accepted by the API server"));
     }
-    kustomization(cluster)
+    Ok(())
 }
 
 fn one(cluster: &Ready, values: Option<&PathBuf>) -> Result<()> {
@@ -46,6 +53,49 @@ fn one(cluster: &Ready, values: Option<&PathBuf>) -> Result<()> {
     with_values(&mut template);
     let rendered = sh::output(&mut template)?;
     dry_run(cluster, &rendered)
+}
+
+/// Whether an object comes by a value and only then.
+const OPTIONAL: [(&str, &str); 6] = [
+    ("autoscaling.enabled", "kind: HorizontalPodAutoscaler"),
+    ("networkPolicy.enabled", "kind: NetworkPolicy"),
+    ("monitoring.service.enabled", "name: outrigger-metrics"),
+    ("monitoring.serviceMonitor.enabled", "kind: ServiceMonitor"),
+    ("monitoring.prometheusRule.enabled", "kind: PrometheusRule"),
+    ("monitoring.dashboard.enabled", "name: outrigger-dashboard"),
+];
+
+fn optional_objects(cluster: &Ready) -> Result<()> {
+    let rendered = |value: &str| {
+        let mut words =
+            vec!["template", "outrigger", "charts/outrigger", "--kube-version", "1.35.4", "--set"];
+        words.push(value);
+        sh::attempt(&mut cluster.helm(words))
+    };
+    let (_, defaults) = rendered("replicas=2")?;
+    for (value, object) in OPTIONAL {
+        let (_, with) = rendered(&format!("{value}=true"))?;
+        if defaults.contains(object) || !with.contains(object) {
+            bail!("`{object}` shall be rendered with {value}, and not without");
+        }
+    }
+    let (_, scaled) = rendered("autoscaling.enabled=true,replicas=1")?;
+    if scaled.contains("\n  replicas:") || !scaled.contains("kind: PodDisruptionBudget") {
+        bail!("with autoscaling.enabled, no value of replicas counts");
+    }
+    for (wrong, said) in [
+        (
+            "monitoring.prometheusRule.enabled=true,monitoring.prometheusRule.disabled={OutriggerSlo}",
+            "there is no alert",
+        ),
+        ("autoscaling.enabled=true,autoscaling.minReplicas=9", "minReplicas is above"),
+    ] {
+        let (accepted, answer) = rendered(wrong)?;
+        if accepted || !answer.contains(said) {
+            bail!("{wrong} shall be refused with {said:?}: {answer}");
+        }
+    }
+    Ok(())
 }
 
 /// Custom resources among the objects need their definitions.

@@ -6,7 +6,9 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
+use super::faults;
 use super::run::Run;
+use crate::args::Args;
 use crate::images;
 use crate::report::{progress, say};
 use crate::target::{Ready, Target};
@@ -26,17 +28,44 @@ pub(super) fn cert_manager_definitions() -> Result<PathBuf> {
 pub(super) fn run(run: &Run, ready: Ready) -> Result<()> {
     let ready = ready.with_product(images::product()?)?;
     let mut command = command(&ready)?;
-    command.args(run.test_names()).env("RUST_TEST_THREADS", AT_A_TIME);
+    command.args(run.test_names()).arg("--").args(out_of_reach(&ready)).env("RUST_TEST_THREADS", AT_A_TIME);
     drop(std::fs::remove_file(times()));
+    drop(std::fs::remove_file(faults::file()));
     progress("e2e: cargo test --package e2e");
     let result = sh::interactive(&mut command);
     say(slowest(&std::fs::read_to_string(times()).unwrap_or_default()));
+    say(faults::table(&std::fs::read_to_string(faults::file()).unwrap_or_default()));
     result
+}
+
+/// Makes faults on purpose, those of the tests whose names contain one of the words, and says what became of the pods.
+pub(crate) fn chaos(mut args: Args) -> Result<()> {
+    let target = Target::from_args(&mut args)?;
+    target.check()?;
+    crate::tools::install_packages()?;
+    let ready = target.prepare_cluster(images::programs)?.with_product(images::product()?)?;
+    let mut command = command(&ready)?;
+    command.args(["--test", "chaos", "--"]).args(out_of_reach(&ready)).args(args.rest());
+    drop(std::fs::remove_file(faults::file()));
+    let result = sh::interactive(&mut command);
+    say(faults::table(&std::fs::read_to_string(faults::file()).unwrap_or_default()));
+    result
+}
+
+/// What keeps tests from running that signal processes of the cluster: only the embedded one's are on this machine.
+fn out_of_reach(ready: &Ready) -> &'static [&'static str] {
+    if ready.is_embedded() {
+        return &[];
+    }
+    progress(
+        "this cluster's processes are out of reach: no fault of the API server, of etcd, or by a signal",
+    );
+    &["--skip", "control_plane::", "--skip", "a_signal"]
 }
 
 /// Measures what the catalogue's profiles cost a pod, in the tests whose names contain one of these words.
 pub(crate) fn measure(words: &[String]) -> Result<()> {
-    let target = Target::from_args(&mut crate::args::Args::from(""))?;
+    let target = Target::from_args(&mut Args::from(""))?;
     target.check()?;
     crate::tools::install_packages()?;
     let ready = target.prepare_cluster(images::programs)?.with_product(images::product()?)?;
@@ -73,7 +102,8 @@ fn command(ready: &Ready) -> Result<Command> {
         .env("OUTRIGGER_IMAGE_TAG", tag)
         .env("OUTRIGGER_IMAGE_BUILD", ready.product_build())
         .env("OUTRIGGER_TIMES", times())
-        .env("OUTRIGGER_CERT_MANAGER_CRDS", cert_manager_definitions()?);
+        .env("OUTRIGGER_CERT_MANAGER_CRDS", cert_manager_definitions()?)
+        .env("OUTRIGGER_FAULTS", faults::file());
     Ok(command)
 }
 

@@ -5,6 +5,8 @@
 mod chart;
 mod checks;
 pub(crate) mod e2e;
+mod faults;
+mod monitoring;
 mod run;
 
 use anyhow::{Result, bail};

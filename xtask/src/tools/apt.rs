@@ -36,7 +36,7 @@ pub(super) const NEEDED: [Needed; 18] = [
 ];
 
 /// Units that must not run on the host only because their package was needed.
-const UNITS: [&str; 2] = ["containerd.service", "nftables.service"];
+const UNITS: [&str; 3] = ["containerd.service", "nftables.service", "prometheus.service"];
 
 /// The packages of missing programs.
 pub(super) fn missing(needed: &[Needed]) -> Vec<&'static str> {

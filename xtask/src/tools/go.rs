@@ -87,6 +87,29 @@ pub(crate) fn required_module(module: &str, path: &str) -> Result<PathBuf> {
     Ok(PathBuf::from(found.with_context(|| format!("Go has no folder for {path}"))?))
 }
 
+/// A published Go module of which only files are wanted.
+pub(crate) struct GoModule {
+    pub(crate) path: &'static str,
+    pub(crate) version: &'static str,
+    /// Its hash, as a `go.sum` has it.
+    pub(crate) sum: &'static str,
+}
+
+impl GoModule {
+    /// The folder of its files, from Go's cache or downloaded now.
+    pub(crate) fn download(&self) -> Result<PathBuf> {
+        let module = format!("{}@{}", self.path, self.version);
+        // From where no module is, so that none is changed by it.
+        let said = sh::output(go(&std::env::temp_dir()).args(["mod", "download", "-json", &module]))?;
+        let said: serde_json::Value = serde_json::from_str(&said)?;
+        let field = |name: &str| said.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
+        if field("Sum") != self.sum {
+            bail!("{module} has the hash {:?} in place of {:?}", field("Sum"), self.sum);
+        }
+        Ok(PathBuf::from(field("Dir")))
+    }
+}
+
 /// A binary that a Go module of this repository makes.
 struct Binary {
     name: String,

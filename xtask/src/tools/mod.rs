@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 pub(crate) use apt::Needed;
-pub(crate) use go::{Module, programs, required_module};
+pub(crate) use go::{GoModule, Module, programs, required_module};
 
 /// The names under which the one Kubernetes binary acts.
 const KUBE_NAMES: [&str; 6] =

@@ -82,8 +82,12 @@ fn start(cluster: &Cluster, name: &'static str, arguments: &str) {
     let ours = cluster.program(name);
     let program = if ours.exists() { ours } else { PathBuf::from(name) };
     let log = cluster.log(name);
+    let held_back = cluster.held_back(name);
     std::thread::spawn(move || {
         loop {
+            while held_back.exists() {
+                std::thread::sleep(Duration::from_millis(100));
+            }
             let ended = match once(&program, &arguments, &log) {
                 Ok(status) => status,
                 Err(error) => format!("{error:#}"),

@@ -1,0 +1,135 @@
+//! Clients that are slow, silent, gone, or send what is no review.
+
+use std::time::Duration;
+
+use e2e::{Cluster, Output, TestNamespace, alone, eventually, image, injected, pod};
+use serde_json::json;
+
+use crate::load::{Load, row};
+
+/// A pod with a shell, from which the servers can be reached as anybody in the cluster reaches them.
+struct Shell {
+    cluster: Cluster,
+    space: TestNamespace,
+}
+
+const SERVICE: &str = "outrigger.outrigger-system.svc.cluster.local";
+
+impl Shell {
+    async fn start(cluster: &Cluster) -> Self {
+        let space = TestNamespace::plain(cluster).await;
+        let mut shell = pod("shell");
+        shell["spec"] = json!({
+            "terminationGracePeriodSeconds": 0,
+            "containers": [{
+                "name": "shell",
+                "image": image("outrigger.dev/toolbox:1.0.0"),
+                "command": ["sleep", "infinity"],
+                // So that it can take its own network away.
+                "securityContext": { "runAsUser": 0, "capabilities": { "add": ["NET_ADMIN"] } },
+            }],
+        });
+        cluster.create_pod(&space.name, &shell).await.unwrap();
+        cluster.ready_pod(&space.name, "shell").await;
+        Self { cluster: cluster.clone(), space }
+    }
+
+    fn run(&self, script: &str) -> Output {
+        let script = format!("SERVICE={SERVICE}; ulimit -n 4096\n{script}");
+        self.cluster.exec(&self.space.name, "shell", "shell", &["bash", "-c", &script])
+    }
+}
+
+#[test]
+fn slow_clients_hold_up_nobody() {
+    alone("e2e-slow", |cluster, space| async move {
+        let shell = Shell::start(&cluster).await;
+        let mut load = Load::start(&cluster, &space, "e2e-slow").await;
+        load.fault();
+        // A hundred handshakes that stop after the first bytes, and forty requests whose head comes line by line.
+        let said = shell.run(
+            r"
+            for number in $(seq 100); do
+                exec {socket}<>/dev/tcp/$SERVICE/443 && printf '\x16\x03\x01\x02\x00\x01' >&$socket || exit 1
+            done
+            line() { for second in $(seq 7); do printf 'x-%s: y\r\n' $second; sleep 1; done; }
+            for number in $(seq 40); do
+                (printf 'POST /mutate HTTP/1.1\r\nhost: x\r\n'; line) |
+                    timeout 9 openssl s_client -quiet -no_ign_eof -connect $SERVICE:443 >/dev/null 2>&1 &
+            done
+            wait
+            echo opened",
+        );
+        assert!(said.text.contains("opened"), "{}", said.text);
+        let seen = load.end("140 slow clients (slow-loris)").await;
+        assert!(seen.failed.is_empty(), "{:?}", seen.failed);
+    });
+}
+
+#[test]
+fn connections_that_nobody_ends_hold_up_nobody() {
+    alone("e2e-half-open", |cluster, space| async move {
+        let shell = Shell::start(&cluster).await;
+        let mut load = Load::start(&cluster, &space, "e2e-half-open").await;
+        load.fault();
+        // With its network gone, the other side of these connections is never told that they have ended.
+        let said = shell.run(
+            r"
+            for number in $(seq 600); do
+                exec {socket}<>/dev/tcp/$SERVICE/443 || exit 1
+            done
+            ip link set eth0 down && echo opened",
+        );
+        assert!(said.text.contains("opened"), "{}", said.text);
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        let seen = load.end("600 half-open connections").await;
+        assert!(seen.failed.is_empty(), "{:?}", seen.failed);
+    });
+}
+
+#[test]
+fn bodies_of_every_size_are_answered() {
+    alone("e2e-bodies", |cluster, space| async move {
+        let shell = Shell::start(&cluster).await;
+        let mut load = Load::start(&cluster, &space, "e2e-bodies").await;
+        load.fault();
+        let said = shell
+            .run(
+                r#"
+            for size in 0 1 1000 65536 1000000 3145728 7000000 8000000 16777216; do
+                for version in --http1.1 --http2; do
+                    head --bytes $size /dev/zero | tr '\0' '[' | curl --silent --insecure $version --max-time 20 \
+                        --header 'content-type: application/json' --data-binary @- --output /dev/null \
+                        --write-out "$version $size %{http_code}\n" https://$SERVICE/mutate
+                done
+            done"#,
+            )
+            .text;
+        let answers: Vec<&str> = said.lines().filter(|line| line.starts_with("--http")).collect();
+        assert_eq!(answers.len(), 18, "{said}");
+        for answer in &answers {
+            let code = answer.rsplit(' ').next().unwrap();
+            // Over HTTP/2, the server's refusal comes with the end of the stream, which this curl takes for a failure.
+            let ended = ["--http2 8000000 000", "--http2 16777216 000"].contains(answer);
+            assert!(code.starts_with('4') || ended, "{answer} is no refusal:\n{said}");
+        }
+        row(
+            "bodies of 0 B to 16 MB that are no reviews",
+            "each over HTTP/1.1 and HTTP/2",
+            18,
+            "18: turned away",
+            0,
+            "at once",
+        );
+
+        // As large as the API server takes a pod.
+        let mut large = pod("large");
+        let value = "v".repeat(100_000);
+        let env = (0..25).map(|number| json!({ "name": format!("E{number}"), "value": value }));
+        large["spec"]["containers"][0]["env"] = env.collect();
+        let made = eventually("a pod of 2.5 MB", || cluster.dry_run_pod(&space.name, &large)).await;
+        assert!(injected(&made, "e2e-bodies"));
+        let seen = load.end("bodies of 0 B to 16 MB; pods beside them").await;
+        assert!(seen.failed.is_empty(), "{:?}", seen.failed);
+    });
+}

@@ -1,0 +1,85 @@
+//! The API server and etcd go away, and come back. Only the embedded cluster's can be taken.
+
+use std::time::Duration;
+
+use e2e::{Cluster, alone};
+use serde_json::Value;
+
+use crate::load::{Load, Seen};
+use crate::{SERVERS, cluster_command};
+
+/// Gives a program back, whatever became of the test.
+struct Stopped<'a>(&'a Cluster, &'static str);
+
+impl Drop for Stopped<'_> {
+    fn drop(&mut self) {
+        cluster_command(self.0, &["start", self.1]);
+        cluster_command(self.0, &["signal", "CONT", self.1]);
+    }
+}
+
+#[test]
+fn the_api_server_is_stopped_and_back() {
+    alone("e2e-api-server", |cluster, space| async move {
+        let mut load = Load::start(&cluster, &space, "e2e-api-server").await;
+        let before = restarts(&cluster).await;
+        load.fault();
+        stop(&cluster, "kube-apiserver", Duration::from_secs(5)).await;
+        let seen = load.end("API server stopped for 5 s").await;
+        assert_only_the_api_server(&seen);
+        assert_eq!(before, restarts(&cluster).await, "a server of ours was restarted");
+    });
+}
+
+#[test]
+fn etcd_is_stopped_and_back() {
+    alone("e2e-etcd", |cluster, space| async move {
+        let mut load = Load::start(&cluster, &space, "e2e-etcd").await;
+        let before = restarts(&cluster).await;
+        load.fault();
+        stop(&cluster, "etcd", Duration::from_secs(5)).await;
+        let seen = load.end("etcd stopped for 5 s").await;
+        assert_only_the_api_server(&seen);
+        assert_eq!(before, restarts(&cluster).await, "a server of ours was restarted");
+    });
+}
+
+#[test]
+fn the_api_server_stands_still() {
+    alone("e2e-hung", |cluster, space| async move {
+        let mut load = Load::start(&cluster, &space, "e2e-hung").await;
+        let before = restarts(&cluster).await;
+        load.fault();
+        let stopped = Stopped(&cluster, "kube-apiserver");
+        cluster_command(&cluster, &["signal", "STOP", "kube-apiserver"]).expect();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        drop(stopped);
+        let seen = load.end("API server stands still for 5 s (SIGSTOP)").await;
+        assert_only_the_api_server(&seen);
+        assert_eq!(before, restarts(&cluster).await, "a server of ours was restarted");
+    });
+}
+
+async fn stop(cluster: &Cluster, program: &'static str, time: Duration) {
+    cluster_command(cluster, &["stop", program]).expect();
+    let stopped = Stopped(cluster, program);
+    tokio::time::sleep(time).await;
+    drop(stopped);
+}
+
+/// While nobody can admit a pod, nobody blames Outrigger; afterwards it is there at once.
+fn assert_only_the_api_server(seen: &Seen) {
+    assert!(seen.asked > 0);
+    let ours = seen.failed.keys().find(|why| *why != "API server away");
+    assert_eq!(ours, None, "{:?}", seen.failed);
+}
+
+/// How often the servers were restarted, pod by pod.
+async fn restarts(cluster: &Cluster) -> Vec<(Value, Value)> {
+    let pods = cluster.ready_pods(Cluster::SYSTEM, SERVERS, 2).await;
+    pods.iter()
+        .map(|pod| {
+            (pod["metadata"]["name"].clone(), pod["status"]["containerStatuses"][0]["restartCount"].clone())
+        })
+        .collect()
+}

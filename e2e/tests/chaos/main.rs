@@ -1,0 +1,33 @@
+//! Faults made on purpose while pods are created in a steady stream. Each test changes what all share, so they run one at
+//! a time; each writes a line of the table that `cargo xtask chaos` prints.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod burst;
+mod certificates;
+mod clients;
+mod control_plane;
+mod load;
+mod profiles;
+mod releases;
+mod reviews;
+mod servers;
+mod standalone;
+
+use e2e::{Cluster, Output};
+
+/// The label of Outrigger's own pods.
+const SERVERS: &str = "app.kubernetes.io/name=outrigger";
+
+/// Runs a command of `cargo xtask cluster`.
+fn cluster_command(cluster: &Cluster, words: &[&str]) -> Output {
+    let done = cluster.xtask(&["cluster"]).args(words).output().unwrap();
+    let text = String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr);
+    Output { success: done.status.success(), text }
+}

@@ -1,0 +1,100 @@
+//! Outrigger's own servers go away.
+
+use std::time::Duration;
+
+use e2e::{Cluster, alone, companion, eventually, injected, pod, scale};
+use serde_json::json;
+
+use crate::load::Load;
+use crate::{SERVERS, cluster_command};
+
+#[test]
+fn a_signal_kills_one_server() {
+    alone("e2e-one-killed", |cluster, space| async move {
+        let mut load = Load::start(&cluster, &space, "e2e-one-killed").await;
+        load.fault();
+        cluster_command(&cluster, &["signal", "KILL", "outrigger", "--first"]).expect();
+        cluster.ready_pods(Cluster::SYSTEM, SERVERS, 2).await;
+        load.end("one server killed (SIGKILL)").await;
+    });
+}
+
+#[test]
+fn a_signal_kills_all_servers() {
+    alone("e2e-all-killed", |cluster, space| async move {
+        let mut load = Load::start(&cluster, &space, "e2e-all-killed").await;
+        load.fault();
+        cluster_command(&cluster, &["signal", "KILL", "outrigger"]).expect();
+        cluster.ready_pods(Cluster::SYSTEM, SERVERS, 2).await;
+        load.end("all servers killed (SIGKILL)").await;
+    });
+}
+
+#[test]
+fn the_servers_are_scaled_to_nothing_and_back() {
+    alone("e2e-none", |cluster, space| async move {
+        let mut load = Load::start(&cluster, &space, "e2e-none").await;
+        load.fault();
+        scale(&cluster, 0);
+        scale(&cluster, 2);
+        let seen = load.end("no server at all, then two again").await;
+        assert!(
+            seen.failed.contains_key("webhook not reached"),
+            "{:?}: were there servers all along?",
+            seen.failed
+        );
+    });
+}
+
+#[test]
+fn one_server_is_told_to_end() {
+    alone("e2e-told", |cluster, space| async move {
+        let mut load = Load::start(&cluster, &space, "e2e-told").await;
+        load.fault();
+        let first = &cluster.pods(Cluster::SYSTEM, SERVERS).await[0];
+        let name = first["metadata"]["name"].as_str().unwrap();
+        cluster.kubectl(&["delete", "pod", name, "--namespace", Cluster::SYSTEM]).expect();
+        cluster.ready_pods(Cluster::SYSTEM, SERVERS, 2).await;
+        let seen = load.end("one server told to end (SIGTERM)").await;
+        assert!(seen.failed.is_empty(), "a drain refuses nobody: {:?}", seen.failed);
+    });
+}
+
+#[test]
+fn a_signal_stops_one_server() {
+    alone("e2e-still", |cluster, space| async move {
+        let mut load = Load::start(&cluster, &space, "e2e-still").await;
+        load.fault();
+        cluster_command(&cluster, &["signal", "STOP", "outrigger", "--first"]).expect();
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        cluster_command(&cluster, &["signal", "CONT", "outrigger"]).expect();
+        cluster.ready_pods(Cluster::SYSTEM, SERVERS, 2).await;
+        load.end("one server stands still for 8 s (SIGSTOP)").await;
+    });
+}
+
+#[test]
+fn the_servers_lose_their_permissions() {
+    alone("e2e-rights", |cluster, space| async move {
+        let mut load = Load::start(&cluster, &space, "e2e-rights").await;
+        load.fault();
+        cluster.kubectl(&["delete", "clusterrolebinding", "outrigger"]).expect();
+        cluster.kubectl(&["delete", "rolebinding", "outrigger", "--namespace", Cluster::SYSTEM]).expect();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        // What was known stays known. An upgrade gives the permissions back.
+        cluster.install(&[]);
+        let later = companion("e2e-later").to_string();
+        cluster.apply("default", &later).expect();
+        eventually("a profile being known that came later", || async {
+            let mut asking = pod("asking");
+            asking["metadata"]["annotations"] = json!({ "outrigger.dev/profiles": "e2e-later" });
+            let made = cluster.dry_run_pod(&space.name, &asking).await?;
+            if injected(&made, "e2e-later") { Ok(()) } else { Err(made.to_string()) }
+        })
+        .await;
+        load.repaired();
+        let seen = load.end("the servers' permissions taken away").await;
+        assert!(seen.failed.is_empty(), "{:?}", seen.failed);
+        cluster.kubectl(&["delete", "clustersidecarprofile", "e2e-later"]).expect();
+    });
+}
