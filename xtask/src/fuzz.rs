@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 
 use crate::args::{Args, Usage, unknown};
 use crate::report::progress;
+use crate::tools::installed;
 use crate::{sh, workspace};
 
 /// What can be fuzzed, and the folder whose files it starts from.
@@ -70,12 +71,5 @@ fn install() -> Result<PathBuf> {
         progress("fuzz: installing a nightly compiler");
         sh::run(&mut sh::cmd("rustup", ["toolchain", "install", TOOLCHAIN, "--profile", "minimal"]))?;
     }
-    let root = workspace::cache().join(format!("cargo-fuzz-{CARGO_FUZZ}"));
-    let binary = root.join("bin/cargo-fuzz");
-    if !binary.exists() {
-        progress("fuzz: installing cargo-fuzz");
-        let mut command = sh::cmd("cargo", ["install", "--quiet", "--locked", "cargo-fuzz"]);
-        sh::run(command.args(["--version", CARGO_FUZZ, "--root"]).arg(&root))?;
-    }
-    Ok(binary)
+    installed("cargo-fuzz", CARGO_FUZZ)
 }

@@ -11,6 +11,7 @@ mod hash;
 mod images;
 mod report;
 mod sh;
+mod supply;
 mod target;
 mod test;
 mod tools;
@@ -49,6 +50,8 @@ Commands:
                             of N seconds (also --rounds N, --seconds N of each)
   bench catalogue [NAME]    what the catalogue's profiles cost a pod, in seconds at its start and in memory
   chaos [NAME…]             make faults on purpose, or those whose tests have this name, and print what became of the pods
+  deny [--advisories]       check the dependencies' licences and sources; with RustSec's advisories, which are fetched
+  sbom                      write what the image's program is made of, as a CycloneDX document
   fuzz [TARGET…]            look for inputs that break expression, profile and review, --seconds N each (60)
 
 chaos, demo and test take, to use a cluster that is already there:
@@ -59,8 +62,8 @@ chaos, demo and test take, to use a cluster that is already there:
   OUTRIGGER_AUDIT_LOG=FILE  its API server's audit log, at level Metadata: some of the tests read it
 ";
 
-const COMMANDS: [&str; 9] =
-    ["chaos", "demo", "test", "cluster", "images", "generate", "bench", "fuzz", "help"];
+const COMMANDS: [&str; 11] =
+    ["chaos", "demo", "test", "cluster", "images", "generate", "bench", "deny", "fuzz", "sbom", "help"];
 
 fn main() -> ExitCode {
     report::start_clock();
@@ -116,7 +119,9 @@ fn dispatch(mut args: Args) -> Result<ExitCode> {
         }
         "bench" => bench::run(args)?,
         "chaos" => test::e2e::chaos(args)?,
+        "deny" => supply::deny(args)?,
         "fuzz" => fuzz::run(args)?,
+        "sbom" => supply::sbom(args)?,
         "help" | "-h" | "--help" => report::say(HELP.trim_end()),
         other => return Err(unknown(other, &COMMANDS).into()),
     }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::run::Run;
-use crate::{images, sh, workspace};
+use crate::{images, sh, supply, workspace};
 
 /// Each step and its command, the quickest to fail first.
 const COMMANDS: [(&str, &str); 4] = [
@@ -19,6 +19,7 @@ pub(super) fn all(run: &Run) {
     for (name, command) in COMMANDS {
         run.step(name, || cargo(command, if name == "unit" { run.test_names() } else { &[] }));
     }
+    run.step("deny", || supply::check(false));
     if run.wants("e2e") || run.wants("chart") {
         // Whoever needs the image reports the error; here it only has to be built early.
         drop(images::product());

@@ -20,8 +20,20 @@ use crate::tools::{self, Tools};
 use run::{Filter, Run};
 
 /// Every step, in the order of the table at the end.
-const STEPS: [&str; 11] =
-    ["format", "clippy", "engine", "unit", "tools", "generated", "chart", "proof", "cluster", "e2e", "down"];
+const STEPS: [&str; 12] = [
+    "format",
+    "clippy",
+    "engine",
+    "unit",
+    "deny",
+    "tools",
+    "generated",
+    "chart",
+    "proof",
+    "cluster",
+    "e2e",
+    "down",
+];
 /// The steps that need the cluster's programs.
 const NEED_TOOLS: [&str; 6] = ["tools", "generated", "chart", "proof", "cluster", "e2e"];
 

@@ -1,6 +1,7 @@
 //! The programs that the tasks need: Debian packages, and binaries built from pinned Go modules.
 
 mod apt;
+mod cargo;
 mod go;
 pub(crate) mod preflight;
 
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 pub(crate) use apt::Needed;
+pub(crate) use cargo::installed;
 pub(crate) use go::{GoModule, Module, programs, required_module};
 
 /// The names under which the one Kubernetes binary acts.
