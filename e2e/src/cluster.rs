@@ -181,6 +181,16 @@ impl Cluster {
 
     /// What the API server's audit log has of a namespace, oldest first.
     pub fn audited(&self, namespace: &str) -> Vec<Value> {
+        Self::audit_log(&format!("\"namespace\":\"{namespace}\""))
+    }
+
+    /// What the API server's audit log has of a user, oldest first.
+    pub fn audited_by(&self, user: &str) -> Vec<Value> {
+        Self::audit_log(&format!("\"username\":\"{user}\""))
+    }
+
+    /// The entries of the audit log with this text in them.
+    fn audit_log(wanted: &str) -> Vec<Value> {
         let log = std::env::var_os("OUTRIGGER_AUDIT_LOG");
         let log = PathBuf::from(log.expect(
             "OUTRIGGER_AUDIT_LOG names the API server's audit log; set it for a cluster of your own",
@@ -193,10 +203,9 @@ impl Cluster {
             .filter(|file| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&stem)))
             .collect();
         files.sort();
-        let wanted = format!("\"namespace\":\"{namespace}\"");
         let lines = files.iter().flat_map(|file| {
             let text = std::fs::read_to_string(file).unwrap();
-            text.lines().filter(|line| line.contains(&wanted)).map(str::to_owned).collect::<Vec<_>>()
+            text.lines().filter(|line| line.contains(wanted)).map(str::to_owned).collect::<Vec<_>>()
         });
         // The last line may be half written.
         lines.filter_map(|line| serde_json::from_str(&line).ok()).collect()

@@ -1,0 +1,148 @@
+//! The servers do with exactly the rights that the chart gives them: they use each, and ask for no other.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use e2e::{Cluster, TestNamespace, alone, companion, deployment, eventually, injects, pod};
+use serde_json::{Value, json};
+
+/// A verb on a resource of a group.
+type Right = (String, String, String);
+
+/// Rights that an hour of ordinary life does not need; each with where it is used.
+const RARE: [(&str, &str, &str); 2] = [
+    // The series of an Event, ten minutes after its first.
+    ("patch", "events.k8s.io", "events"),
+    // Before an earlier authority goes: `certificates::no_pod_is_refused_while_authorities_and_certificates_are_replaced`.
+    ("list", "discovery.k8s.io", "endpointslices"),
+];
+
+fn granted(cluster: &Cluster) -> BTreeSet<Right> {
+    let mut rights = BTreeSet::new();
+    for words in [
+        &["get", "clusterrole", "outrigger", "--output", "json"][..],
+        &["get", "role", "outrigger", "--namespace", Cluster::SYSTEM, "--output", "json"],
+    ] {
+        let role: Value = serde_json::from_str(&cluster.kubectl(words).expect()).unwrap();
+        for rule in role["rules"].as_array().unwrap() {
+            let texts = |field: &str| -> Vec<String> { serde_json::from_value(rule[field].clone()).unwrap() };
+            for (group, resource) in texts("apiGroups")
+                .iter()
+                .flat_map(|group| texts("resources").into_iter().map(move |r| (group.clone(), r)))
+            {
+                let verbs = texts("verbs").into_iter();
+                rights.extend(verbs.map(|verb| (verb, group.clone(), resource.clone())));
+            }
+        }
+    }
+    rights
+}
+
+/// What the servers asked the API server for since `since`, and of it what was refused.
+fn asked(cluster: &Cluster, since: &str) -> (BTreeSet<Right>, Vec<String>) {
+    let user = format!("system:serviceaccount:{}:outrigger", Cluster::SYSTEM);
+    let (mut rights, mut refused) = (BTreeSet::new(), Vec::new());
+    for entry in cluster.audited_by(&user) {
+        if entry["requestReceivedTimestamp"].as_str().unwrap_or_default() < since {
+            continue;
+        }
+        let text = |field: &str| entry["objectRef"][field].as_str().unwrap_or_default().to_owned();
+        let resource = match text("subresource") {
+            none if none.is_empty() => text("resource"),
+            subresource => format!("{}/{subresource}", text("resource")),
+        };
+        if entry["responseStatus"]["code"] == 403 {
+            refused.push(entry["requestURI"].to_string());
+        }
+        rights.insert((entry["verb"].as_str().unwrap().to_owned(), text("apiGroup"), resource));
+    }
+    (rights, refused)
+}
+
+#[test]
+fn the_servers_use_each_of_their_rights_and_ask_for_no_other() {
+    alone("e2e-rights", |cluster, space| async move {
+        let now = ["get", "namespace", &space.name, "--output", "jsonpath={.metadata.creationTimestamp}"];
+        let since = cluster.kubectl(&now).expect();
+        // They begin anew, and everything is asked for that they ask for at the start.
+        cluster.install(&["podAnnotations.round=rights"]);
+        injects(&cluster, &space, "e2e-rights").await;
+        live(&cluster, &space).await;
+        eventually("every right being used", || async {
+            let (used, refused) = asked(&cluster, &since);
+            assert!(refused.is_empty(), "they asked for what they may not: {refused:?}");
+            let rare =
+                RARE.map(|(verb, group, resource)| (verb.to_owned(), group.to_owned(), resource.to_owned()));
+            let unused: Vec<Right> =
+                granted(&cluster).difference(&used).filter(|right| !rare.contains(right)).cloned().collect();
+            if unused.is_empty() { Ok(()) } else { Err(format!("these are not used: {unused:?}")) }
+        })
+        .await;
+        cluster.install(&[]);
+    });
+}
+
+/// What may happen to a server in its life.
+async fn live(cluster: &Cluster, space: &TestNamespace) {
+    // Names that nobody has heard of are looked up.
+    let mut unknown = pod("unknown");
+    unknown["metadata"]["annotations"] = json!({ "outrigger.dev/profiles": "e2e-never-heard-of" });
+    cluster.dry_run_pod(&space.name, &unknown).await.unwrap_err();
+    // A namespace that is labelled a moment before its pod.
+    let fresh = TestNamespace::plain(cluster).await;
+    for round in 0..20 {
+        let value = if round % 2 == 0 { "outrigger.dev/inject=enabled" } else { "outrigger.dev/inject-" };
+        cluster.kubectl(&["label", "--overwrite", "namespace", &fresh.name, value]).expect();
+        cluster.dry_run_pod(&fresh.name, &pod("fresh")).await.unwrap();
+    }
+    // A profile of a namespace, one that is mandatory, and one that is left out of a Deployment's pods.
+    let mut own = companion("e2e-rights-own");
+    own["kind"] = json!("SidecarProfile");
+    cluster.apply(&space.name, &own.to_string()).expect();
+    let mut mandatory = companion("e2e-rights-mandatory");
+    mandatory["spec"]["enforcement"] = json!("Mandatory");
+    mandatory["spec"]["match"] =
+        json!({ "namespaceSelector": { "matchLabels": { "e2e-rights": "nobody" } } });
+    cluster.apply("default", &mandatory.to_string()).expect();
+    let enforced = [
+        "wait",
+        "--for=condition=Enforced",
+        "--timeout=60s",
+        "clustersidecarprofile",
+        "e2e-rights-mandatory",
+    ];
+    cluster.kubectl(&enforced).expect();
+    let mut needy = companion("e2e-rights-needy");
+    needy["spec"]["onError"] = json!("Ignore");
+    needy["spec"]["parameters"] = json!([{ "name": "to", "type": "string", "required": true }]);
+    cluster.apply("default", &needy.to_string()).expect();
+    let mut web = deployment("web", 1);
+    web["spec"]["template"]["metadata"]["annotations"] =
+        json!({ "outrigger.dev/profiles": "e2e-rights-needy" });
+    cluster.apply(&space.name, &web.to_string()).expect();
+    // What they keep is taken away and comes back.
+    let system = ["--namespace", Cluster::SYSTEM];
+    let secret = "outrigger-certificates";
+    let less = r#"[{"op": "remove", "path": "/data/tls.crt"}]"#;
+    cluster
+        .kubectl(&[&["patch", "secret", secret, "--type=json", "--patch", less][..], &system].concat())
+        .expect();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    cluster.kubectl(&[&["delete", "secret", secret][..], &system].concat()).expect();
+    cluster.kubectl(&[&["delete", "lease", "outrigger"][..], &system].concat()).expect();
+    for kind in ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"] {
+        let emptied = r#"[{"op": "remove", "path": "/webhooks/0/clientConfig/caBundle"}]"#;
+        cluster.kubectl(&["patch", kind, "outrigger", "--type=json", "--patch", emptied]).expect();
+    }
+    injects(cluster, space, "e2e-rights").await;
+    for profile in ["e2e-rights-mandatory", "e2e-rights-needy"] {
+        cluster.kubectl(&["delete", "clustersidecarprofile", profile]).expect();
+    }
+}
