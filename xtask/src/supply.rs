@@ -1,9 +1,10 @@
 //! What Outrigger is made of: whether its dependencies may be there (`cargo xtask deny`), and a list of them
 //! (`cargo xtask sbom`).
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
+use serde_json::json;
 
 use crate::args::Args;
 use crate::report::{progress, say};
@@ -11,7 +12,8 @@ use crate::tools::installed;
 use crate::{sh, workspace};
 
 const CARGO_DENY: &str = "0.20.2";
-const CARGO_CYCLONEDX: &str = "0.5.9";
+/// The image's program.
+const PROGRAM: &str = "outrigger";
 /// The platform of the image's binary.
 const TARGET: &str = "x86_64-unknown-linux-musl";
 
@@ -33,26 +35,82 @@ pub(crate) fn check(with_advisories: bool) -> Result<()> {
 }
 
 /// Writes the bill of materials of the image's one program, in the JSON of `CycloneDX`.
+///
+/// It is made from what Cargo says it links: tools that read Cargo's metadata mix in what other members of the workspace
+/// switch on.
 /// <https://cyclonedx.org/docs/1.5/json/>
 pub(crate) fn sbom(args: Args) -> Result<()> {
     args.end(&[])?;
-    let cyclonedx = installed("cargo-cyclonedx", CARGO_CYCLONEDX)?;
-    let name = "outrigger.cdx";
-    let mut command =
-        sh::cmd(&cyclonedx, ["cyclonedx", "--format", "json", "--spec-version", "1.5", "--target", TARGET]);
-    command.args(["--no-build-deps", "--quiet", "--override-filename", name]);
-    sh::run(command.current_dir(workspace::root()).env("SOURCE_DATE_EPOCH", "0"))?;
-    let written = workspace::root().join(format!("{name}.json"));
-    let text = std::fs::read_to_string(&written).context("cargo-cyclonedx wrote no list")?;
-    for member in ["bench", "e2e", "xtask", ""] {
-        // It writes one for each member of the workspace, beside its manifest.
-        drop(std::fs::remove_file(workspace::root().join(member).join(format!("{name}.json"))));
+    let mut components = Vec::new();
+    let locked = std::fs::read_to_string(workspace::root().join("Cargo.lock"))?;
+    for (name, version, licence) in linked()? {
+        let mut component = json!({
+            "type": "library", "name": name, "version": version, "purl": format!("pkg:cargo/{name}@{version}"),
+            "licenses": [{ "expression": licence.replace('/', " OR ") }],
+        });
+        let checksum = checksum(&locked, &name, &version);
+        if let (Some(component), Some(checksum)) = (component.as_object_mut(), checksum) {
+            component.insert("hashes".to_owned(), json!([{ "alg": "SHA-256", "content": checksum }]));
+        }
+        components.push(component);
     }
-    let listed: serde_json::Value = serde_json::from_str(&text)?;
-    let components = listed.get("components").and_then(serde_json::Value::as_array).map_or(0, Vec::len);
-    let kept: PathBuf = workspace::target().join("outrigger.cdx.json");
-    std::fs::write(&kept, text)?;
-    progress(format_args!("{components} crates of {TARGET}"));
+    let count = components.len();
+    let version = env!("CARGO_PKG_VERSION");
+    let bill = json!({
+        "bomFormat": "CycloneDX", "specVersion": "1.5", "version": 1,
+        "metadata": { "component": {
+            "type": "application", "name": PROGRAM, "version": version, "purl": format!("pkg:cargo/{PROGRAM}@{version}"),
+            "licenses": [{ "expression": "Apache-2.0" }],
+        } },
+        "components": components,
+    });
+    let kept = workspace::target().join("outrigger.cdx.json");
+    std::fs::write(&kept, serde_json::to_string_pretty(&bill)?)?;
+    progress(format_args!("{count} crates are linked into {PROGRAM} for {TARGET}"));
     say(kept.display());
     Ok(())
+}
+
+/// Name, version and licence of every crate that is linked into the program.
+fn linked() -> Result<BTreeSet<(String, String, String)>> {
+    let mut tree = sh::line("cargo tree --locked --edges normal --prefix none --no-dedupe --format {p}|{l}");
+    let said =
+        sh::output(tree.args(["--package", PROGRAM, "--target", TARGET]).current_dir(workspace::root()))?;
+    let mut crates = BTreeSet::new();
+    for line in said.lines() {
+        let (package, licence) = line.split_once('|').with_context(|| format!("cargo tree says {line:?}"))?;
+        let mut words = package.split_whitespace();
+        if let (Some(name), Some(version)) = (words.next(), words.next())
+            && name != PROGRAM
+        {
+            crates.insert((name.to_owned(), version.trim_start_matches('v').to_owned(), licence.to_owned()));
+        }
+    }
+    Ok(crates)
+}
+
+/// The hash of a crate's archive, as Cargo.lock has it.
+fn checksum<'l>(locked: &'l str, name: &str, version: &str) -> Option<&'l str> {
+    let head = format!("name = \"{name}\"\nversion = \"{version}\"\n");
+    let rest = locked.split_once(&head)?.1;
+    let line = rest.lines().take_while(|line| !line.is_empty()).find(|line| line.starts_with("checksum"))?;
+    line.split('"').nth(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_crate_that_is_linked_is_listed_with_its_hash() -> Result<()> {
+        let locked = std::fs::read_to_string(workspace::root().join("Cargo.lock"))?;
+        let crates = linked()?;
+        assert!(crates.iter().any(|(name, ..)| name == "rustls") && crates.len() > 100, "{crates:?}");
+        for (name, version, licence) in crates {
+            assert!(!licence.is_empty(), "{name} has no licence");
+            let hash = checksum(&locked, &name, &version);
+            assert!(hash.is_some_and(|hash| hash.len() == 64), "{name} {version} has no hash");
+        }
+        Ok(())
+    }
 }
