@@ -36,6 +36,9 @@ fn bundles(cluster: &Cluster) -> Vec<String> {
     said.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
+/// Those of the release: two for pods, one for profiles, two for workloads.
+const WEBHOOKS: usize = 5;
+
 /// The `caBundle` of every entry, as PEM.
 fn believed(cluster: &Cluster) -> Vec<String> {
     let kinds = "mutatingwebhookconfiguration,validatingwebhookconfiguration";
@@ -141,7 +144,7 @@ fn what_is_taken_from_the_certificates_comes_back() {
             .expect();
         eventually("the caBundle coming back", || async {
             let found = bundles(&cluster);
-            if found.len() == 3 { Ok(()) } else { Err(format!("{found:?}")) }
+            if found.len() == WEBHOOKS { Ok(()) } else { Err(format!("{found:?}")) }
         })
         .await;
         // The API server sees the change a moment after it was made.
@@ -341,7 +344,11 @@ fn cert_manager_makes_and_renews_the_certificate_while_pods_are_created() {
             let new = cluster.kubectl(&get).expect();
             let all = found.iter().all(|bundle| bundle.contains(new.trim()));
             let changed = secret(&cluster, "outrigger-tls", "ca.crt")? != first;
-            if changed && found.len() == 3 && all { Ok(()) } else { Err(format!("{new} in {found:?}")) }
+            if changed && found.len() == WEBHOOKS && all {
+                Ok(())
+            } else {
+                Err(format!("{new} in {found:?}"))
+            }
         })
         .await;
         renewed(&cluster, &pods, &before).await;

@@ -57,6 +57,9 @@ clientConfig:
     namespace: {{ .Release.Namespace }}
     path: {{ $.path }}
     port: 443
+  {{- with include "outrigger.caBundle" . }}
+  {{- . | nindent 2 }}
+  {{- end }}
 rules:
   - apiGroups: [apps]
     apiVersions: [v1]
