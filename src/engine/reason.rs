@@ -733,7 +733,7 @@ impl Reason {
     }
 
     /// The Mandatory profile that is not whole in a finished pod, where that is the reason.
-    pub(crate) fn incomplete_profile(&self) -> Option<&str> {
+    pub fn incomplete_profile(&self) -> Option<&str> {
         match self {
             Self::MandatoryIncomplete { profile, .. } => Some(profile),
             _ => None,
