@@ -5,6 +5,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::panic,
     clippy::print_stderr,
     reason = "a test fails by panicking"
 )]
@@ -54,9 +55,19 @@ async fn replicas(cluster: &Cluster) -> Vec<String> {
     pods.iter().map(|pod| pod["metadata"]["name"].as_str().unwrap().to_owned()).collect()
 }
 
+/// The replica that holds the Lease; between two holders, for a moment, nobody does.
 fn writer(cluster: &Cluster) -> String {
     let path = "jsonpath={.spec.holderIdentity}";
-    cluster.kubectl(&["get", "lease", "outrigger", "--namespace", Cluster::SYSTEM, "--output", path]).expect()
+    let get = ["get", "lease", "outrigger", "--namespace", Cluster::SYSTEM, "--output", path];
+    for _ in 0..60 {
+        let holder = cluster.kubectl(&get).expect();
+        let pod = ["get", "pod", &holder, "--namespace", Cluster::SYSTEM];
+        if !holder.is_empty() && cluster.kubectl(&pod).success {
+            return holder;
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    panic!("nobody holds the Lease");
 }
 
 /// What a replica answers on its port without TLS.
