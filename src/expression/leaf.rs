@@ -29,6 +29,11 @@ const OPEN: &str = "$[[";
 const ESCAPED: &str = "$$[[";
 
 impl Text {
+    /// Whether a text is more than itself: an expression begins in it, or would but for an escape.
+    pub fn may_have_expressions(text: &str) -> bool {
+        text.contains(OPEN)
+    }
+
     /// Reads a leaf: CEL stands between `$[[` and `]]`, and `$$[[` is a literal `$[[`. An expression ends at the
     /// first `]]` that is in no bracket, no string and no comment of it.
     ///

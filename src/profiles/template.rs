@@ -8,7 +8,7 @@ use super::condition::Condition;
 use super::finding::Findings;
 use super::template_value::TemplateValue;
 use crate::api::{Files, is_dns_label, keys, nearest};
-use crate::expression::Scope;
+use crate::expression::{Scope, Text};
 use crate::fields::{DnsList, Map, Place, SpecList};
 
 /// The operating system of pods that do not say another one.
@@ -193,7 +193,7 @@ impl Reader<'_, '_> {
         }
         if is_container {
             let restart_policy = item.get("restartPolicy").and_then(Value::as_str).unwrap_or_default();
-            if restart_policy.contains("$[[") {
+            if Text::may_have_expressions(restart_policy) {
                 self.findings.error(
                     format!("{path}.restartPolicy"),
                     "it must be written out: whether it is a native sidecar decides how it is injected",
@@ -213,7 +213,7 @@ impl Reader<'_, '_> {
     fn is_name(&mut self, name: &str, path: &str) -> bool {
         let problem = match name {
             "" => "every element needs a name".to_owned(),
-            name if name.contains("$[[") => {
+            name if Text::may_have_expressions(name) => {
                 "a name must be written out: order, status and conflicts go by it".to_owned()
             }
             name if !is_dns_label(name) => {

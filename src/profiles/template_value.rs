@@ -168,6 +168,10 @@ fn collect<'n>(node: &'n Node, leaves: &mut Vec<&'n Leaf>) {
 }
 
 fn compile(value: &Value, path: &str, scope: &Scope<'_>, findings: &mut Findings) -> Node {
+    // So is most of every template: it is copied as it is, once, and leaves no holes in the memory of a long list.
+    if is_plain(value) {
+        return Node::Literal(value.clone());
+    }
     match value {
         Value::String(text) => match Text::parse(text, scope) {
             Ok(parsed) => match parsed.is_literal() {
@@ -180,9 +184,8 @@ fn compile(value: &Value, path: &str, scope: &Scope<'_>, findings: &mut Findings
             }
         },
         Value::Array(items) => {
+            let items = items.iter().enumerate();
             let nodes: Vec<Node> = items
-                .iter()
-                .enumerate()
                 .map(|(index, item)| compile(item, &format!("{path}[{index}]"), scope, findings))
                 .collect();
             match literals(nodes.iter()) {
@@ -193,7 +196,7 @@ fn compile(value: &Value, path: &str, scope: &Scope<'_>, findings: &mut Findings
         Value::Object(fields) => {
             let mut nodes = Vec::with_capacity(fields.len());
             for (name, inner) in fields {
-                if name.contains("$[[") {
+                if Text::may_have_expressions(name) {
                     findings.error(
                         format!("{path}.{name}"),
                         "an expression cannot stand in a key; only values are rendered",
@@ -209,10 +212,23 @@ fn compile(value: &Value, path: &str, scope: &Scope<'_>, findings: &mut Findings
                 None => Node::Map(nodes),
             }
         }
-        scalar => Node::Literal(scalar.clone()),
+        Value::Null | Value::Bool(_) | Value::Number(_) => Node::Literal(value.clone()),
     }
 }
 
+/// Whether there can be no expression in any of its texts and keys.
+fn is_plain(value: &Value) -> bool {
+    match value {
+        Value::String(text) => !Text::may_have_expressions(text),
+        Value::Array(items) => items.iter().all(is_plain),
+        Value::Object(fields) => {
+            fields.iter().all(|(name, inner)| !Text::may_have_expressions(name) && is_plain(inner))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => true,
+    }
+}
+
+/// The values, if none of them has an expression: some have only an escaped beginning of one.
 fn literals<'n>(nodes: impl Iterator<Item = &'n Node>) -> Option<Vec<Value>> {
     nodes
         .map(|node| match node {
