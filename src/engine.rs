@@ -1,7 +1,7 @@
 //! The decision: what is injected into a pod, and why.
 //!
-//! [`inject`] is the one entry point. It takes values and gives a [`Decision`]; it does no I/O, reads no
-//! clock and never asks for more. A pod's fields that this build has never heard of pass through
+//! [`inject`] is the one entry point, and [`admit`] the same with less to say. It takes values and gives a [`Decision`];
+//! it does no I/O, reads no clock and never asks for more. A pod's fields that this build has never heard of pass through
 //! untouched, since the pod stays JSON; every access to it goes through `pod`.
 //!
 //! The steps, in the order of the files that make them: [second pass](second_pass) takes away what an
@@ -84,7 +84,7 @@ pub struct Decision {
     pub profiles: Vec<InjectedProfile>,
     /// The change to the pod as RFC 6902 has it; empty where there is none.
     pub patch: Patch,
-    /// Every step.
+    /// Every step; from [`admit`] only what is wrong.
     pub trace: Trace,
 }
 
@@ -137,7 +137,22 @@ impl Decision {
 ///
 /// The same inputs give the same decision; a pod that was injected before comes out as it went in.
 pub fn inject(pod: &Json<'_>, namespace: &Namespace, profiles: &ProfileSet, settings: &Settings) -> Decision {
-    let mut trace = Trace::default();
+    traced(pod, namespace, profiles, settings, Trace::default())
+}
+
+/// Decides as [`inject`] does, for a request: its trace has warnings and denials only, and what would be found out only to
+/// explain is not.
+pub fn admit(pod: &Json<'_>, namespace: &Namespace, profiles: &ProfileSet, settings: &Settings) -> Decision {
+    traced(pod, namespace, profiles, settings, Trace::brief())
+}
+
+fn traced(
+    pod: &Json<'_>,
+    namespace: &Namespace,
+    profiles: &ProfileSet,
+    settings: &Settings,
+    mut trace: Trace,
+) -> Decision {
     match decide(pod, namespace, profiles, settings, Purpose::Inject, &mut trace) {
         Ok(done) => {
             trace.add(done.reason.clone());

@@ -15,7 +15,7 @@
 use std::fs;
 use std::path::Path;
 
-use outrigger::engine::{Decision, Outcome};
+use outrigger::engine::{Decision, Level, Outcome};
 use serde_json::{Value, json};
 
 #[path = "common/cases.rs"]
@@ -64,6 +64,20 @@ fn run(folder: &Path, case: &Case) -> Result<(), String> {
         return Err(format!("decided\n{}\nbut expected.yaml says\n{}", pretty(&described), pretty(&wanted)));
     }
 
+    let brief = case.decide_by(outrigger::engine::admit, &case.pod);
+    let is_told = |line: &&outrigger::engine::Line| line.reason.level() != Level::Info;
+    let told: Vec<_> = decision.trace.lines().iter().filter(is_told).cloned().collect();
+    if brief.patch != decision.patch
+        || brief.reason != decision.reason
+        || brief.profiles != decision.profiles
+        || brief.unknown_profiles() != decision.unknown_profiles()
+        || brief.trace.lines() != told
+    {
+        return Err(format!(
+            "a request would be decided otherwise, with\n{}",
+            pretty(&describe(&case.pod, &brief))
+        ));
+    }
     let again = case.decide(&apply(&case.pod, &decision));
     if decision.outcome != Outcome::Denied && !again.patch.is_empty() {
         return Err(format!("a second injection is not a no-op: {}", again.patch));

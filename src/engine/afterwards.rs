@@ -27,15 +27,17 @@ pub(super) fn look(
     image_auto(&merged.pod, profiles)?;
     overlay_order(merged, profiles, trace);
     ports(merged, trace);
-    let cost = cost::of_injection(&merged.pod);
-    if cost.qos_before == Qos::Guaranteed
-        && cost.qos_after != Qos::Guaranteed
+    let before = cost::came(&merged.pod);
+    let can_lose = before.qos() == Qos::Guaranteed;
+    let cost = (can_lose || !trace.is_brief()).then(|| cost::of_injection(&merged.pod, &before));
+    if can_lose
+        && let Some(cost) = cost.as_ref().filter(|cost| cost.qos_after != Qos::Guaranteed)
         && let Some(container) = not_guaranteed(merged)
     {
         trace.add(Reason::QosLost { to: cost.qos_after.to_string(), container });
     }
     grace_period(merged, trace);
-    if has_containers(merged) {
+    if let Some(cost) = cost.filter(|_| has_containers(merged)) {
         trace.add(Reason::Costs { cost });
     }
     Ok(())

@@ -80,10 +80,9 @@ pub(super) fn now(pod: &Pod<'_>, came: &Demand) -> Demand {
     Demand { containers: containers(pod), pod_level, overhead }
 }
 
-/// What the profiles in the pod cost.
-pub(super) fn of_injection(pod: &Pod<'_>) -> Cost {
-    let before = came(pod);
-    let after = now(pod, &before);
+/// What the profiles in the pod cost, that asked for `before` without them.
+pub(super) fn of_injection(pod: &Pod<'_>, before: &Demand) -> Cost {
+    let after = now(pod, before);
     let (old, new) = (before.requests(), after.requests());
     let mut requests = BTreeMap::new();
     for (name, _) in old.iter().chain(new.iter()) {

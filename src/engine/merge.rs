@@ -149,6 +149,9 @@ pub(super) fn merge<'a>(
 }
 
 fn trace_additions(injected: &InjectedProfile, trace: &mut Trace) {
+    if trace.is_brief() {
+        return;
+    }
     for (place, keys) in &injected.added {
         for key in keys {
             let (profile, what, place) = (injected.name.clone(), key.clone(), place.clone());

@@ -1,8 +1,12 @@
 use super::Reason;
+use super::reason::Level;
 
 /// What happened while a pod was decided, in order.
 #[derive(Clone, Debug, Default)]
-pub struct Trace(Vec<Line>);
+pub struct Trace {
+    lines: Vec<Line>,
+    is_brief: bool,
+}
 
 /// One line of a [`Trace`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,12 +41,24 @@ pub enum Step {
 }
 
 impl Trace {
+    /// One for a request, where nobody reads more than what is wrong.
+    pub(super) fn brief() -> Self {
+        Self { lines: Vec::new(), is_brief: true }
+    }
+
+    /// Whether what only explains need not be found out.
+    pub(super) fn is_brief(&self) -> bool {
+        self.is_brief
+    }
+
     pub(super) fn add(&mut self, reason: Reason) {
-        self.0.push(Line { step: reason.step(), reason });
+        if !self.is_brief || reason.level() != Level::Info {
+            self.lines.push(Line { step: reason.step(), reason });
+        }
     }
 
     /// The lines, in order.
     pub fn lines(&self) -> &[Line] {
-        &self.0
+        &self.lines
     }
 }

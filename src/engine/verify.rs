@@ -32,7 +32,7 @@ pub fn verify(
 ) -> Result<(), Reason> {
     let remembered = at_injected_revisions(pod, profiles);
     let profiles = remembered.as_ref().unwrap_or(profiles);
-    match decide(pod, namespace, profiles, settings, Purpose::Verify, &mut Trace::default()) {
+    match decide(pod, namespace, profiles, settings, Purpose::Verify, &mut Trace::brief()) {
         Err(Ending { reason, .. }) if reason.level() == Level::Denial => Err(reason),
         Ok(_) | Err(_) => Ok(()),
     }

@@ -8,7 +8,7 @@ use tracing::warn;
 use super::State;
 use crate::api::{Scope, keys};
 use crate::cluster::Snapshot;
-use crate::engine::{Decision, Namespace, Reason, inject, verify, verify_change, verify_entry};
+use crate::engine::{Decision, Namespace, Reason, admit, verify, verify_change, verify_entry};
 use crate::json::Json;
 use crate::profiles::{self, ProfileSet};
 
@@ -155,7 +155,7 @@ impl<'s> Known<'s> {
     /// Something has to be looked up first, or a look found nothing where nothing can be decided without.
     pub(super) fn decide(&self, namespace: &str, pod: &Json<'_>) -> Result<Decision, Undecided> {
         let (namespace, profiles) = (self.namespace(namespace)?, self.profiles());
-        let decision = inject(pod, namespace, profiles, &self.state.settings);
+        let decision = admit(pod, namespace, profiles, &self.state.settings);
         match decision.unknown_profiles().into_iter().find(|name| self.may_look_up(name)) {
             Some(name) => {
                 let (namespace, name) = (namespace.name.clone(), name.to_owned());

@@ -17,6 +17,9 @@ pub(crate) struct Case {
     pub(crate) profiles: Vec<Value>,
 }
 
+/// An entry point of the engine.
+pub(crate) type Decide = fn(&Json<'_>, &Namespace, &ProfileSet, &Settings) -> Decision;
+
 impl Case {
     /// Reads a case; what it does not say is common to all.
     pub(crate) fn read(folder: &Path) -> Self {
@@ -30,12 +33,17 @@ impl Case {
 
     /// Decides about a pod as about the case's own.
     pub(crate) fn decide(&self, pod: &Value) -> Decision {
+        self.decide_by(outrigger::engine::inject, pod)
+    }
+
+    /// The same, by one of the engine's entry points.
+    pub(crate) fn decide_by(&self, decide: Decide, pod: &Value) -> Decision {
         let settings = Settings {
             excluded_namespaces: ["outrigger-system".to_owned()].into(),
             cluster: json!({ "registry": "registry.example" }),
         };
         let profiles = profile_set(&self.profiles);
-        outrigger::engine::inject(&Json::from(pod), &self.namespace, &profiles, &settings)
+        decide(&Json::from(pod), &self.namespace, &profiles, &settings)
     }
 }
 
