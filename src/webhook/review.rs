@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use axum::http::StatusCode;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::engine::Patch;
 
@@ -108,7 +109,7 @@ struct Response {
     #[serde(skip_serializing_if = "Option::is_none")]
     patch_type: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    patch: Option<String>,
+    patch: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
     #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
@@ -148,7 +149,11 @@ impl Answer {
     /// Adds a patch, unless it is empty: patch and patch type come both or not at all.
     pub(super) fn with_patch(mut self, patch: &Patch) -> Self {
         if !patch.is_empty() {
-            self.response.patch = Some(BASE64_STANDARD.encode(patch.json()));
+            // Base64 has nothing to escape, so nobody need look for it, byte by byte, when the answer is written.
+            let mut text = String::from('"');
+            BASE64_STANDARD.encode_string(patch.json(), &mut text);
+            text.push('"');
+            self.response.patch = RawValue::from_string(text).ok();
             self.response.patch_type = Some("JSONPatch");
         }
         self
