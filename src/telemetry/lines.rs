@@ -5,7 +5,7 @@ use std::time::Duration;
 /// How many bytes of lines may wait to be written.
 const MOST_WAITING: usize = 1 << 20;
 /// How long lines are gathered before they are written at once.
-const GATHER: Duration = Duration::from_millis(2);
+const GATHER: Duration = Duration::from_millis(10);
 
 /// Lines on their way to standard error, which a thread of their own writes.
 ///
