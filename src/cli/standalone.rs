@@ -2,24 +2,21 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use futures::FutureExt as _;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::manifests;
 use super::world::World;
+use crate::again::follow_files;
 use crate::cluster::Snapshot;
 use crate::engine::Namespace;
 use crate::profiles::Entry;
 use crate::telemetry::Metrics;
 use crate::webhook::{Looking, Lookup};
-
-/// How often the files are read again.
-const LOOK: Duration = Duration::from_secs(2);
 
 /// Where nothing can be looked up: what the files do not hold does not exist.
 pub(super) struct NoCluster;
@@ -67,24 +64,9 @@ impl Files {
         metrics: Arc<Metrics>,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
-        let mut complaint = String::new();
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                () = tokio::time::sleep(LOOK) => {}
-            }
-            // Profiles are read and compiled; requests go on beside that.
-            match tokio::task::block_in_place(|| self.look(&snapshot, &metrics)) {
-                Ok(()) => complaint.clear(),
-                Err(error) => {
-                    let said = format!("{error:#}");
-                    if said != complaint {
-                        warn!(error = said, "cannot read profiles and namespaces again");
-                        complaint = said;
-                    }
-                }
-            }
-        }
+        // Profiles are read and compiled; requests go on beside that.
+        let look = move || tokio::task::block_in_place(|| self.look(&snapshot, &metrics));
+        follow_files("cannot read profiles and namespaces again", look, stop).await
     }
 
     fn look(&mut self, snapshot: &ArcSwap<Snapshot>, metrics: &Metrics) -> anyhow::Result<()> {

@@ -19,6 +19,7 @@ use tracing::{info, warn};
 
 use super::entries::{Model, Target, is_disarmed};
 use super::status::{ENFORCED, now};
+use crate::again::Failure;
 use crate::api::{ClusterSidecarProfile, keys};
 use crate::cluster::{Leadership, Snapshot};
 
@@ -81,7 +82,7 @@ impl Mandatory {
             changes(validating, &name).boxed(),
         ]);
         let mut seen = Arc::clone(&self.snapshot.load().profiles);
-        let (mut pending, mut complaint) = (true, String::new());
+        let (mut pending, mut failure) = (true, Failure::default());
         let mut next = tokio::time::Instant::now();
         loop {
             tokio::select! {
@@ -103,17 +104,11 @@ impl Mandatory {
             match self.reconcile(&snapshot).await {
                 Ok(()) => {
                     pending = false;
-                    complaint.clear();
+                    failure.is_over();
                 }
                 Err(error) => {
-                    let said = error.to_string();
-                    if said != complaint {
-                        warn!(
-                            configuration = name,
-                            error = said,
-                            "cannot write the entries of mandatory profiles"
-                        );
-                        complaint = said;
+                    if let Some(error) = failure.news(&error) {
+                        warn!(configuration = name, error, "cannot write the entries of mandatory profiles");
                     }
                     next = tokio::time::Instant::now() + RETRY;
                 }
