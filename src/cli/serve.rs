@@ -171,7 +171,7 @@ impl Serve {
             metrics: Arc::clone(metrics),
             health: health.clone(),
         };
-        self.certificates.spawn(context, (!has_files).then(|| leadership.clone()), tasks)?;
+        let live = self.certificates.spawn(context, (!has_files).then(|| leadership.clone()), tasks)?;
         let (seen, observed) = mpsc::unbounded_channel();
         let watched = cluster::watch(
             client.clone(),
@@ -187,6 +187,7 @@ impl Serve {
             client: client.clone(),
             configuration: self.certificates.mutating_webhook.clone(),
             excluded: self.settings().excluded_namespaces,
+            live,
             snapshot: Arc::clone(snapshot),
             leadership,
         };

@@ -3,17 +3,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use futures::{Stream, StreamExt as _};
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::{Patch, PatchParams};
-use kube::{Api, Client, Resource};
-use kube_runtime::WatchStreamExt as _;
-use kube_runtime::watcher;
+use kube::{Api, Client};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -21,6 +19,7 @@ use super::entries::{Model, Target, is_disarmed};
 use super::status::{ENFORCED, now};
 use crate::again::Failure;
 use crate::api::{ClusterSidecarProfile, keys};
+use crate::certificates::Live;
 use crate::cluster::{Leadership, Snapshot};
 
 /// What the webhook configurations of Mandatory profiles are called, beside the release's own of this name.
@@ -44,6 +43,8 @@ pub struct Mandatory {
     pub configuration: String,
     /// Namespaces that nobody is asked about, besides [`keys::ALWAYS_EXCLUDED_NAMESPACES`].
     pub excluded: BTreeSet<String>,
+    /// Who hears of every change of these configurations. They are watched once for all that is done with them.
+    pub live: watch::Receiver<Live>,
     /// What is known of the cluster.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// Whether this replica writes.
@@ -74,13 +75,7 @@ impl Mandatory {
     /// # Errors
     /// None: what fails is logged and tried again.
     pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
-        let (mutating, validating) = self.apis();
         let name = mandatory_name(&self.configuration);
-        let mut changes = futures::stream::select_all([
-            changes(mutating.clone(), &self.configuration).boxed(),
-            changes(mutating, &name).boxed(),
-            changes(validating, &name).boxed(),
-        ]);
         let mut seen = Arc::clone(&self.snapshot.load().profiles);
         let (mut pending, mut failure) = (true, Failure::default());
         let mut next = tokio::time::Instant::now();
@@ -88,7 +83,10 @@ impl Mandatory {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 () = self.leadership.changed() => pending = true,
-                Some(()) = changes.next() => pending = true,
+                changed = self.live.changed() => match changed {
+                    Ok(()) => pending = true,
+                    Err(_) => return Ok(()),
+                },
                 () = tokio::time::sleep(LOOK) => {}
             }
             let snapshot = self.snapshot.load_full();
@@ -219,20 +217,4 @@ where
     api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
     info!(configuration = name, entries = count, "wrote the entries of mandatory profiles");
     Ok(())
-}
-
-/// Says when a configuration has been listed or has changed.
-fn changes<K>(api: Api<K>, name: &str) -> impl Stream<Item = ()> + Send + use<K>
-where
-    K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
-{
-    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    watcher::watcher(api, config).default_backoff().filter_map(|event| async {
-        event
-            .inspect_err(
-                |error| warn!(%error, "the watch of a webhook configuration broke and is taken up again"),
-            )
-            .ok()
-            .map(drop)
-    })
 }

@@ -46,7 +46,7 @@ pub(super) struct Context {
 
 impl CertificateArgs {
     /// Ties readiness to what the webhook configurations believe; with a Lease, also makes certificates, and puts their
-    /// authorities there. Without one, both come from elsewhere.
+    /// authorities there. Without one, both come from elsewhere. Returns what the configurations hold, as it changes.
     ///
     /// # Errors
     /// The lifetimes do not fit.
@@ -55,7 +55,7 @@ impl CertificateArgs {
         context: Context,
         leadership: Option<Leadership>,
         tasks: &mut Tasks,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<watch::Receiver<Live>> {
         let configurations = Configurations {
             mutating: vec![self.mutating_webhook.clone(), mandatory_name(&self.mutating_webhook)],
             validating: vec![self.validating_webhook.clone(), mandatory_name(&self.mutating_webhook)],
@@ -78,9 +78,9 @@ impl CertificateArgs {
         tasks.spawn("trust", trust);
         if let Some(leadership) = leadership {
             let lifetimes = Lifetimes::new(self.ca_lifetime, self.certificate_lifetime)?;
-            self.keep(context, configurations, lifetimes, live, leadership, tasks);
+            self.keep(context, configurations, lifetimes, live.clone(), leadership, tasks);
         }
-        Ok(())
+        Ok(live)
     }
 
     fn keep(
