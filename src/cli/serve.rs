@@ -14,14 +14,13 @@ use arc_swap::ArcSwap;
 use clap::Args;
 use kube::Client;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::certificates::{
     CertificateFiles, ClientAuthority, Serving, acceptor, acceptor_that_asks, follow_clients, serve_files,
 };
-use crate::cluster::{self, Announcer, LiveLookup, Snapshot};
+use crate::cluster::{self, Announcer, LiveLookup, Observations, Snapshot};
 use crate::controller::{self, Mandatory};
 use crate::engine::Settings;
 use crate::supervise::{Health, Tasks};
@@ -172,17 +171,17 @@ impl Serve {
             health: health.clone(),
         };
         let live = self.certificates.spawn(context, (!has_files).then(|| leadership.clone()), tasks)?;
-        let (seen, observed) = mpsc::unbounded_channel();
+        let observations = Observations::default();
         let watched = cluster::watch(
             client.clone(),
             Arc::clone(snapshot),
-            seen,
+            observations.clone(),
             Arc::clone(metrics),
             health.clone(),
             tasks.stop(),
         );
         tasks.spawn("watches", watched);
-        tasks.spawn("profile status", controller::write_status(client.clone(), observed, tasks.stop()));
+        tasks.spawn("profile status", controller::write_status(client.clone(), observations, tasks.stop()));
         let mandatory = Mandatory {
             client: client.clone(),
             configuration: self.certificates.mutating_webhook.clone(),
