@@ -4,15 +4,15 @@ use clap::Args;
 use kube::Client;
 use tokio::sync::watch;
 
+use super::Shared;
 use crate::certificates::{
-    Configurations, Endpoints, Keeper, Lifetimes, Live, SecretName, Serving, Wanted, keep_bundle, keep_trust,
+    Configurations, Endpoints, Keeper, Lifetimes, Live, SecretName, Wanted, keep_bundle, keep_trust,
     system_clock, watch_configurations,
 };
 use crate::cluster::Leadership;
 use crate::controller::mandatory_name;
 use crate::duration::Duration;
-use crate::supervise::{Health, Tasks};
-use crate::telemetry::Metrics;
+use crate::supervise::Tasks;
 
 /// The certificates of the server's own making, and who has to believe those that are served.
 #[derive(Debug, Args)]
@@ -34,14 +34,12 @@ pub(super) struct CertificateArgs {
     validating_webhook: String,
 }
 
-/// Where certificates are served.
+/// For whom certificates are made, and who serves them.
 pub(super) struct Context {
     pub(super) client: Client,
     pub(super) namespace: String,
     pub(super) service: String,
-    pub(super) serving: Arc<Serving>,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) health: Health,
+    pub(super) shared: Shared,
 }
 
 impl CertificateArgs {
@@ -52,7 +50,7 @@ impl CertificateArgs {
     /// The lifetimes do not fit.
     pub(super) fn spawn(
         &self,
-        context: Context,
+        context: &Context,
         leadership: Option<Leadership>,
         tasks: &mut Tasks,
     ) -> anyhow::Result<watch::Receiver<Live>> {
@@ -66,15 +64,9 @@ impl CertificateArgs {
         let watched =
             watch_configurations(context.client.clone(), configurations.clone(), sender, tasks.stop());
         tasks.spawn("webhook configurations", watched);
-        let trust = keep_trust(
-            live.clone(),
-            Arc::clone(&context.serving),
-            context.dns_name(),
-            system_clock(),
-            Arc::clone(&context.metrics),
-            context.health.clone(),
-            tasks.stop(),
-        );
+        let Shared { serving, metrics, health, .. } = context.shared.clone();
+        let (name, clock) = (context.dns_name(), system_clock());
+        let trust = keep_trust(live.clone(), serving, name, clock, metrics, health, tasks.stop());
         tasks.spawn("trust", trust);
         if let Some(leadership) = leadership {
             let lifetimes = Lifetimes::new(self.ca_lifetime, self.certificate_lifetime)?;
@@ -85,7 +77,7 @@ impl CertificateArgs {
 
     fn keep(
         &self,
-        context: Context,
+        context: &Context,
         configurations: Configurations,
         lifetimes: Lifetimes,
         live: watch::Receiver<Live>,
@@ -109,6 +101,7 @@ impl CertificateArgs {
             service: context.service.clone(),
             dns_name: context.dns_name(),
         };
+        let Shared { serving, metrics, health, .. } = context.shared.clone();
         let keeper = Keeper {
             client,
             secret: SecretName {
@@ -116,13 +109,13 @@ impl CertificateArgs {
                 name: self.certificate_secret.clone(),
             },
             wanted: Wanted { names: context.dns_names(), lifetimes, clock: system_clock() },
-            serving: context.serving,
+            serving,
             bundle,
             live,
             leadership,
             replicas: Arc::new(replicas),
-            metrics: context.metrics,
-            health: context.health,
+            metrics,
+            health,
         };
         tasks.spawn("certificates", keeper.run(tasks.stop()));
     }
