@@ -142,20 +142,19 @@ impl Mandatory {
         let Some(mut model) = Model::of(&own.unwrap_or_default()) else { return Ok(NOT_CALLABLE) };
         let (injects, verifies) =
             (injecting.webhooks.unwrap_or_default(), verifying.webhooks.unwrap_or_default());
-        model.disarmed |= injects.iter().any(|entry| is_disarmed(entry.match_conditions.as_ref()))
-            || verifies.iter().any(|entry| is_disarmed(entry.match_conditions.as_ref()));
         let always = keys::ALWAYS_EXCLUDED_NAMESPACES.iter().map(|name| (*name).to_owned());
         model.excluded = always.chain(self.excluded.iter().cloned()).collect();
         // First what injects, so that nothing is refused for the lack of what nobody put in.
-        let wanted: Vec<_> = profiles.iter().map(|profile| model.mutating(profile)).collect();
-        if wanted != injects {
-            put(&mutating, &name, injecting.metadata.resource_version, json!(wanted)).await?;
+        let wanted = (model.injecting(profiles, &injects), model.verifying(profiles, &verifies));
+        if wanted.0 != injects {
+            put(&mutating, &name, injecting.metadata.resource_version, json!(wanted.0)).await?;
         }
-        let wanted: Vec<_> = profiles.iter().flat_map(|profile| model.validating(profile)).collect();
-        if wanted != verifies {
-            put(&validating, &name, verifying.metadata.resource_version, json!(wanted)).await?;
+        if wanted.1 != verifies {
+            put(&validating, &name, verifying.metadata.resource_version, json!(wanted.1)).await?;
         }
-        Ok(if model.disarmed { DISARMED } else { IN_FORCE })
+        let is_disarmed = wanted.0.iter().any(|entry| is_disarmed(entry.match_conditions.as_ref()))
+            || wanted.1.iter().any(|entry| is_disarmed(entry.match_conditions.as_ref()));
+        Ok(if is_disarmed { DISARMED } else { IN_FORCE })
     }
 
     /// Writes the profile's condition where it is another one.
