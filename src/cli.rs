@@ -15,7 +15,6 @@ mod live;
 mod manifests;
 mod offline;
 mod serve;
-mod standalone;
 mod workload;
 mod world;
 

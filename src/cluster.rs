@@ -5,18 +5,21 @@ pub(crate) mod contact;
 mod events;
 mod lease;
 mod live;
+mod observed;
 mod watch;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use kube::core::{ApiResource, DynamicObject};
+use serde_json::Value;
 
 pub use events::{Announcer, LeftOut, publish_events};
 pub use lease::{Election, Leadership};
 pub use live::LiveLookup;
+pub use observed::{Observations, Observed, ProfileKey};
 pub(crate) use watch::namespace_of;
-pub use watch::{Observed, watch};
+pub use watch::watch;
 
 use crate::api::{ClusterSidecarProfile, ProfileSpec, Scope, SidecarProfile};
 use crate::engine::Namespace;
@@ -43,8 +46,8 @@ pub(crate) fn profile_resources() -> [(Scope, ApiResource); 2] {
 /// does not keep the others from being read.
 pub(crate) fn entry_of(object: &DynamicObject, scope: Scope) -> (Entry, Vec<Finding>) {
     let name = object.metadata.name.as_deref().unwrap_or_default();
-    let spec = object.data.get("spec").cloned().unwrap_or_default();
-    match serde_path_to_error::deserialize::<_, ProfileSpec>(&spec) {
+    let spec = object.data.get("spec").unwrap_or(&Value::Null);
+    match serde_path_to_error::deserialize::<_, ProfileSpec>(spec) {
         Ok(spec) => Entry::new(name, scope, &spec),
         Err(error) => {
             Entry::unreadable(name, scope, format!("spec.{}", error.path()), error.inner().to_string())

@@ -23,6 +23,8 @@ pub mod quantity;
 pub mod resources;
 
 #[cfg(feature = "server")]
+pub(crate) mod again;
+#[cfg(feature = "server")]
 pub mod certificates;
 #[cfg(feature = "server")]
 pub mod cli;

@@ -10,6 +10,7 @@ mod client;
 mod connections;
 mod deadline;
 mod decide;
+mod fixed;
 mod gate;
 mod idle;
 mod limits;

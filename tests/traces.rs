@@ -10,39 +10,24 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{Request, header};
 use axum::routing::post;
-use futures::FutureExt as _;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use outrigger::api::Scope;
-use outrigger::cluster::{Announcer, Snapshot};
-use outrigger::engine::{Namespace, Settings};
+use outrigger::cluster::Snapshot;
+use outrigger::engine::Namespace;
 use outrigger::profiles::{Entry, ProfileSet};
-use outrigger::supervise::Health;
-use outrigger::telemetry::{Metrics, Traces};
-use outrigger::webhook::{Looking, Lookup, State, router};
+use outrigger::telemetry::Traces;
+use outrigger::webhook::{State, router};
 use prost::Message as _;
 use serde_json::json;
 use tower::ServiceExt as _;
 
 /// The snapshot knows everything here.
-struct NoLookup;
-
-impl Lookup for NoLookup {
-    fn namespace<'a>(&'a self, _: &'a str) -> Looking<'a, Option<Namespace>> {
-        std::future::ready(Ok(None)).boxed()
-    }
-
-    fn profiles<'a>(&'a self, _: &'a str, _: &'a str) -> Looking<'a, Vec<(Option<String>, Entry)>> {
-        std::future::ready(Ok(Vec::new())).boxed()
-    }
-}
-
 type Received = Arc<Mutex<Vec<ExportTraceServiceRequest>>>;
 
 /// A collector that keeps what it gets.
@@ -78,16 +63,8 @@ fn webhook(traces: &Traces) -> Router {
         annotations: [("outrigger.dev/profiles".to_owned(), "x".to_owned())].into(),
     };
     let namespaces = [("shop".to_owned(), Arc::new(shop))].into();
-    router(State {
-        snapshot: Arc::new(ArcSwap::from_pointee(Snapshot { profiles: Arc::new(profiles), namespaces })),
-        lookup: Arc::new(NoLookup),
-        settings: Arc::new(Settings::default()),
-        metrics: Arc::new(Metrics::default()),
-        health: Health::default(),
-        own_user: "".into(),
-        announcer: Announcer::default(),
-        traces: traces.clone(),
-    })
+    let snapshot = Snapshot { profiles: Arc::new(profiles), namespaces };
+    router(State { traces: traces.clone(), ..State::fixed(snapshot) })
 }
 
 async fn ask(router: &Router, namespace: &str, parent: Option<&str>) {

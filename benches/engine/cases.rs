@@ -3,13 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
-use outrigger::cluster::{Announcer, Snapshot};
-use outrigger::engine::{Namespace, Settings};
-use outrigger::profiles::{self, ProfileSet};
-use outrigger::supervise::Health;
-use outrigger::telemetry::{Metrics, Traces};
-use outrigger::webhook::{Entry, Looking, Lookup, State, answer};
+use outrigger::cluster::Snapshot;
+use outrigger::engine::Namespace;
+use outrigger::profiles::ProfileSet;
+use outrigger::webhook::{Entry, State, answer};
 use serde_json::Value;
 
 use crate::profiles::{beside, catalogue, five, into_containers, plain, thousand, three};
@@ -79,16 +76,7 @@ impl Case {
             profiles: Arc::new(self.profiles()),
             namespaces: [("shop".to_owned(), Arc::new(namespace))].into(),
         };
-        State {
-            snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
-            lookup: Arc::new(NoLookup),
-            settings: Arc::new(Settings::default()),
-            metrics: Arc::new(Metrics::default()),
-            health: Health::default(),
-            own_user: "".into(),
-            announcer: Announcer::default(),
-            traces: Traces::default(),
-        }
+        State::fixed(snapshot)
     }
 
     /// Fails where the case is not what its name says: a fast wrong answer is worth nothing.
@@ -136,18 +124,5 @@ impl fmt::Display for Case {
             Self::ManagedBeside => "230-KB-beside",
             Self::ManagedInto => "230-KB-into",
         })
-    }
-}
-
-/// The snapshot knows everything here.
-struct NoLookup;
-
-impl Lookup for NoLookup {
-    fn namespace<'a>(&'a self, _: &'a str) -> Looking<'a, Option<Namespace>> {
-        Box::pin(std::future::ready(Ok(None)))
-    }
-
-    fn profiles<'a>(&'a self, _: &'a str, _: &'a str) -> Looking<'a, Vec<(Option<String>, profiles::Entry)>> {
-        Box::pin(std::future::ready(Ok(Vec::new())))
     }
 }

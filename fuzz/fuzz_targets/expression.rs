@@ -44,7 +44,11 @@ fuzz_target!(|source: &str| {
     };
     if let Ok(expression) = Expression::compile(source, &scope) {
         let first = expression.evaluate(&variables, &mut Budget::new());
-        assert_eq!(first, expression.evaluate(&variables, &mut Budget::new()), "the same inputs, another result");
+        assert_eq!(
+            first,
+            expression.evaluate(&variables, &mut Budget::new()),
+            "the same inputs, another result"
+        );
         _ = expression.holds(&variables, &mut Budget::new());
     }
     if let Ok(text) = Text::parse(source, &scope) {

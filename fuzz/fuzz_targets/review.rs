@@ -4,15 +4,12 @@
 
 use std::sync::{Arc, LazyLock};
 
-use arc_swap::ArcSwap;
 use libfuzzer_sys::fuzz_target;
 use outrigger::api::{ProfileSpec, Scope};
-use outrigger::cluster::{Announcer, Snapshot};
-use outrigger::engine::{Namespace, Settings};
+use outrigger::cluster::Snapshot;
+use outrigger::engine::Namespace;
 use outrigger::profiles::{self, ProfileSet};
-use outrigger::supervise::Health;
-use outrigger::telemetry::{Metrics, Traces};
-use outrigger::webhook::{Entry, Looking, Lookup, State, answer};
+use outrigger::webhook::{Entry, State, answer};
 use serde_json::Value;
 
 static STATE: LazyLock<State> = LazyLock::new(|| {
@@ -25,16 +22,7 @@ static STATE: LazyLock<State> = LazyLock::new(|| {
     shop.labels.insert("outrigger.dev/inject".to_owned(), "enabled".to_owned());
     shop.annotations.insert("outrigger.dev/profiles".to_owned(), "log-shipper".to_owned());
     let namespaces = [("shop".to_owned(), Arc::new(shop))].into();
-    State {
-        snapshot: Arc::new(ArcSwap::from_pointee(Snapshot { profiles: Arc::new(profiles), namespaces })),
-        lookup: Arc::new(NoLookup),
-        settings: Arc::new(Settings::default()),
-        metrics: Arc::new(Metrics::default()),
-        health: Health::default(),
-        own_user: "".into(),
-        announcer: Announcer::default(),
-        traces: Traces::default(),
-    }
+    State::fixed(Snapshot { profiles: Arc::new(profiles), namespaces })
 });
 
 fuzz_target!(|body: &[u8]| {
@@ -49,16 +37,3 @@ fuzz_target!(|body: &[u8]| {
     assert_eq!(response["patch"].is_null(), response["patchType"].is_null(), "{answer}");
     assert_eq!(response["allowed"] == false, response["status"]["message"].is_string(), "{answer}");
 });
-
-/// What the snapshot does not know is not there.
-struct NoLookup;
-
-impl Lookup for NoLookup {
-    fn namespace<'a>(&'a self, _: &'a str) -> Looking<'a, Option<Namespace>> {
-        Box::pin(std::future::ready(Ok(None)))
-    }
-
-    fn profiles<'a>(&'a self, _: &'a str, _: &'a str) -> Looking<'a, Vec<(Option<String>, profiles::Entry)>> {
-        Box::pin(std::future::ready(Ok(Vec::new())))
-    }
-}

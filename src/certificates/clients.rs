@@ -1,6 +1,5 @@
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwapOption;
@@ -12,14 +11,13 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
+use crate::again::follow_files;
 use crate::supervise::Health;
 
 /// The part of [`Health`] that the first authority makes ready.
 const PART: &str = "client authority";
-/// How often the file is read.
-const LOOK: Duration = Duration::from_secs(2);
 
 /// The authorities that a client's certificate must come from. They can be changed while the server runs; a
 /// connection that is open stays open.
@@ -111,28 +109,13 @@ pub fn follow_clients(
     stop: CancellationToken,
 ) -> impl Future<Output = anyhow::Result<()>> {
     health.wait_for(PART, format!("the authority of clients in {}", file.display()));
-    async move {
-        let (mut believed, mut complaint) = (None, String::new());
-        loop {
-            match look(&file, &authority, &mut believed) {
-                Ok(()) => {
-                    health.ready(PART);
-                    complaint.clear();
-                }
-                Err(error) => {
-                    let said = format!("{error:#}");
-                    if said != complaint {
-                        warn!(error = said, "cannot use the authority of clients");
-                        complaint = said;
-                    }
-                }
-            }
-            tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                () = tokio::time::sleep(LOOK) => {}
-            }
-        }
-    }
+    let mut believed = None;
+    let look = move || {
+        look(&file, &authority, &mut believed)?;
+        health.ready(PART);
+        Ok(())
+    };
+    follow_files("cannot use the authority of clients", look, stop)
 }
 
 fn look(file: &PathBuf, authority: &ClientAuthority, believed: &mut Option<String>) -> anyhow::Result<()> {

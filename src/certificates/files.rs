@@ -1,13 +1,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::Serving;
 use super::x509::end_of;
+use crate::again::follow_files;
 use crate::supervise::Health;
 use crate::telemetry::Metrics;
 
@@ -22,9 +22,6 @@ pub struct CertificateFiles {
 
 /// The part of [`Health`] that the first certificate makes ready.
 const PART: &str = "certificate";
-/// How often the files are read: they are small, and a look at their contents finds every way of changing them, the
-/// kubelet's link among them.
-const LOOK: Duration = Duration::from_secs(2);
 
 /// Serves the files' certificate, and the next one once they have changed; until `stop`.
 ///
@@ -38,29 +35,13 @@ pub fn serve_files(
     stop: CancellationToken,
 ) -> impl Future<Output = anyhow::Result<()>> {
     health.wait_for(PART, format!("a certificate in {}", files.certificate.display()));
-    async move {
-        let mut served = None;
-        let mut complaint = String::new();
-        loop {
-            match look(&files, &serving, &metrics, &mut served) {
-                Ok(()) => {
-                    health.ready(PART);
-                    complaint.clear();
-                }
-                Err(error) => {
-                    let said = format!("{error:#}");
-                    if said != complaint {
-                        warn!(error = said, "cannot serve the certificate of the files");
-                        complaint = said;
-                    }
-                }
-            }
-            tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                () = tokio::time::sleep(LOOK) => {}
-            }
-        }
-    }
+    let mut served = None;
+    let look = move || {
+        look(&files, &serving, &metrics, &mut served)?;
+        health.ready(PART);
+        Ok(())
+    };
+    follow_files("cannot serve the certificate of the files", look, stop)
 }
 
 fn look(
@@ -93,6 +74,7 @@ mod tests {
     use time::OffsetDateTime;
 
     use super::*;
+    use crate::again::LOOK;
     use crate::certificates::{Lifetimes, Material};
 
     /// Brings another version of a Secret into a volume as the kubelet does: a folder of its own, and a link to it that is

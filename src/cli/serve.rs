@@ -1,6 +1,9 @@
 mod certificates;
+mod cluster;
+mod drain;
 mod election;
 mod limits;
+mod standalone;
 mod telemetry;
 
 use std::collections::BTreeSet;
@@ -12,24 +15,19 @@ use std::time::Duration;
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use clap::Args;
-use kube::Client;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::certificates::{
-    CertificateFiles, ClientAuthority, Serving, acceptor, acceptor_that_asks, follow_clients, serve_files,
-};
-use crate::cluster::{self, Announcer, LiveLookup, Snapshot};
-use crate::controller::{self, Mandatory};
+use self::certificates::CertificateArgs;
+use self::drain::drain;
+use self::election::ElectionArgs;
+use self::limits::LimitArgs;
+use self::telemetry::TraceArgs;
+use crate::certificates::{CertificateFiles, Serving, serve_files};
+use crate::cluster::Snapshot;
 use crate::engine::Settings;
 use crate::supervise::{Health, Tasks};
 use crate::telemetry::{LogFormat, Metrics, start_logs};
-use crate::webhook::{self, Gate, Limits, Listener, Lookup, State};
-
-use self::telemetry::TraceArgs;
-use super::standalone;
+use crate::webhook::{self, Limits, Listener, State};
 
 /// Arguments of `outrigger serve`.
 #[derive(Debug, Args)]
@@ -59,7 +57,7 @@ pub(super) struct Serve {
     #[arg(long, value_name = "NAME", default_value = "outrigger")]
     service_account: String,
     #[command(flatten)]
-    certificates: certificates::CertificateArgs,
+    certificates: CertificateArgs,
     /// Namespace that is never injected, besides kube-system, kube-node-lease and the server's own; may be repeated.
     #[arg(long, value_name = "NAMESPACE")]
     exclude_namespace: Vec<String>,
@@ -70,7 +68,7 @@ pub(super) struct Serve {
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
     drain_delay: u64,
     #[command(flatten)]
-    election: election::ElectionArgs,
+    election: ElectionArgs,
     /// Form of the log lines.
     #[arg(long, value_enum, default_value_t)]
     log_format: LogFormat,
@@ -78,9 +76,20 @@ pub(super) struct Serve {
     #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "info")]
     log_filter: String,
     #[command(flatten)]
-    serving: limits::Serving,
+    limits: LimitArgs,
     #[command(flatten)]
     traces: TraceArgs,
+}
+
+/// What the tasks share. Clones share one state.
+#[derive(Clone, Default)]
+struct Shared {
+    /// What is known of the cluster.
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    /// The certificate that new connections get.
+    serving: Arc<Serving>,
+    metrics: Arc<Metrics>,
+    health: Health,
 }
 
 /// Threads that answer, at the most: a decision takes microseconds, and each thread keeps memory of its own.
@@ -104,33 +113,26 @@ impl Serve {
     }
 
     async fn serve(self) -> anyhow::Result<()> {
-        let (health, metrics) = (Health::default(), Arc::new(Metrics::default()));
         let traces = self.traces.start()?;
-        let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
-        let serving = Arc::new(Serving::default());
-        let mut tasks = Tasks::default();
-        let https = self.https(&serving, &metrics, &health, &mut tasks).await?;
+        let (shared, mut tasks) = (Shared::default(), Tasks::default());
+        // Who cannot have the addresses is to write nothing into the cluster.
+        let https = self.limits.listen(self.listen, &shared, &mut tasks).await?;
         let for_metrics = Limits { connections: METRICS_CONNECTIONS, ..Limits::default() };
         let http = Listener::bind(self.metrics_listen, None, for_metrics).await?;
         let (listen, metrics_listen) = (https.address()?, http.address()?);
 
-        let files = self.certificate_files();
-        let has_files = files.is_some();
-        if let Some(files) = files {
-            let served =
-                serve_files(files, Arc::clone(&serving), Arc::clone(&metrics), health.clone(), tasks.stop());
-            tasks.spawn("certificates", served);
+        if let Some(files) = self.certificate_files() {
+            let Shared { serving, metrics, health, .. } = shared.clone();
+            tasks.spawn("certificates", serve_files(files, serving, metrics, health, tasks.stop()));
         }
-        let (lookup, announcer): (Arc<dyn Lookup>, _) = if self.profiles.is_empty() {
-            let context = (serving, &metrics, &health);
-            let (lookup, announcer) = self.follow_cluster(&snapshot, context, has_files, &mut tasks).await?;
-            (Arc::new(lookup), announcer)
+        let (lookup, announcer) = if self.profiles.is_empty() {
+            self.follow_cluster(&shared, &mut tasks).await?
         } else {
-            let files = standalone::Files::read(self.profiles.clone(), &snapshot, &metrics)?;
-            tasks.spawn("files", files.follow(Arc::clone(&snapshot), Arc::clone(&metrics), tasks.stop()));
-            (Arc::new(standalone::NoCluster), Announcer::default())
+            standalone::follow(self.profiles.clone(), &shared, &mut tasks)?
         };
 
+        let Shared { snapshot, metrics, health, .. } = shared;
+        let gate = self.limits.gate(&metrics);
         let state = State {
             snapshot,
             lookup,
@@ -141,7 +143,7 @@ impl Serve {
             announcer,
             traces: traces.clone(),
         };
-        let routes = webhook::router_behind(self.gate(&state.metrics), state.clone());
+        let routes = webhook::router_behind(gate, state.clone());
         tasks.spawn("webhook", https.serve(routes, health.clone(), tasks.stop()));
         tasks.spawn("metrics", http.serve(webhook::metrics_router(state), health.clone(), tasks.stop()));
         tasks.spawn("signals", drain(health, Duration::from_secs(self.drain_delay), tasks.stop()));
@@ -149,85 +151,6 @@ impl Serve {
         let ended = tasks.join().await;
         traces.stop().await;
         ended
-    }
-
-    /// Follows the cluster, and writes there what is this server's to write.
-    async fn follow_cluster(
-        &self,
-        snapshot: &Arc<ArcSwap<Snapshot>>,
-        (serving, metrics, health): (Arc<Serving>, &Arc<Metrics>, &Health),
-        has_files: bool,
-        tasks: &mut Tasks,
-    ) -> anyhow::Result<(LiveLookup, Announcer)> {
-        let client = Client::try_default().await.context(
-            "cannot find a cluster to serve; without one, serve files by --profiles PATH --tls-cert FILE --tls-key FILE",
-        )?;
-        let leadership = self.election.spawn(&client, self.own_namespace(), &self.service, metrics, tasks);
-        let context = certificates::Context {
-            client: client.clone(),
-            namespace: self.own_namespace().to_owned(),
-            service: self.service.clone(),
-            serving,
-            metrics: Arc::clone(metrics),
-            health: health.clone(),
-        };
-        self.certificates.spawn(context, (!has_files).then(|| leadership.clone()), tasks)?;
-        let (seen, observed) = mpsc::unbounded_channel();
-        let watched = cluster::watch(
-            client.clone(),
-            Arc::clone(snapshot),
-            seen,
-            Arc::clone(metrics),
-            health.clone(),
-            tasks.stop(),
-        );
-        tasks.spawn("watches", watched);
-        tasks.spawn("profile status", controller::write_status(client.clone(), observed, tasks.stop()));
-        let mandatory = Mandatory {
-            client: client.clone(),
-            configuration: self.certificates.mutating_webhook.clone(),
-            excluded: self.settings().excluded_namespaces,
-            snapshot: Arc::clone(snapshot),
-            leadership,
-        };
-        tasks.spawn("mandatory profiles", mandatory.run(tasks.stop()));
-        let (announcer, left_out) = Announcer::new();
-        let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "outrigger".to_owned());
-        let told =
-            cluster::publish_events(client.clone(), left_out, instance, Arc::clone(metrics), tasks.stop());
-        tasks.spawn("events", told);
-        Ok((LiveLookup::new(client), announcer))
-    }
-
-    /// The webhook's listener.
-    async fn https(
-        &self,
-        serving: &Arc<Serving>,
-        metrics: &Metrics,
-        health: &Health,
-        tasks: &mut Tasks,
-    ) -> anyhow::Result<Listener> {
-        let (serving, limits) = (Arc::clone(serving), self.serving.limits());
-        let tls = match &self.serving.client_ca {
-            None => acceptor(serving),
-            Some(file) => {
-                let clients = Arc::new(ClientAuthority::default());
-                let followed =
-                    follow_clients(file.clone(), Arc::clone(&clients), health.clone(), tasks.stop());
-                tasks.spawn("client authority", followed);
-                acceptor_that_asks(serving, clients)
-            }
-        };
-        let listener = Listener::bind(self.listen, Some(tls), limits).await?.counted(metrics.load.clone());
-        Ok(match self.serving.clients() {
-            None => listener,
-            Some(clients) => listener.with_clients(clients),
-        })
-    }
-
-    fn gate(&self, metrics: &Metrics) -> Gate {
-        let gate = Gate::new(self.serving.limits(), metrics.load.clone());
-        if self.serving.client_ca.is_some() { gate.for_clients_only() } else { gate }
     }
 
     /// Where the server runs; nowhere without a cluster.
@@ -252,25 +175,4 @@ impl Serve {
         let excluded: BTreeSet<String> = self.exclude_namespace.iter().chain(own).cloned().collect();
         Settings { excluded_namespaces: excluded, cluster: self.cluster_values.clone() }
     }
-}
-
-/// Waits for a signal to end. The first one lets the API server turn to other replicas before the sockets
-/// close; a second one closes them at once.
-async fn drain(health: Health, delay: Duration, stop: CancellationToken) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        () = stop.cancelled() => return Ok(()),
-    }
-    health.drain();
-    info!(seconds = delay.as_secs(), "going away; still serving for a while");
-    tokio::select! {
-        () = tokio::time::sleep(delay) => {}
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        () = stop.cancelled() => {}
-    }
-    Ok(())
 }

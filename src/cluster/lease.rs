@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::again::Failure;
 use crate::telemetry::Metrics;
 
 /// How long a Lease counts after it was last renewed, by the clock of whoever waits for its end.
@@ -87,7 +88,7 @@ impl Election {
     async fn compete(self, held: watch::Sender<bool>, stop: CancellationToken) -> anyhow::Result<()> {
         let api: Api<Lease> = Api::namespaced(self.client.clone(), &self.namespace);
         let (mut foreign, mut belief) = (None, Instant::now());
-        let mut complaint = String::new();
+        let mut failure = Failure::default();
         loop {
             let asked = Instant::now();
             let until = if *held.borrow() { belief } else { asked + BELIEF };
@@ -98,14 +99,12 @@ impl Election {
             match answer {
                 Ok(Ok(holds)) => {
                     belief = asked + BELIEF;
-                    complaint.clear();
+                    failure.is_over();
                     self.say(&held, holds);
                 }
                 Ok(Err(error)) => {
-                    let said = format!("{error:#}");
-                    if said != complaint {
-                        warn!(lease = self.name, error = said, "cannot look after the Lease");
-                        complaint = said;
+                    if let Some(error) = failure.news(&error) {
+                        warn!(lease = self.name, error, "cannot look after the Lease");
                     }
                 }
                 Err(_) => warn!(lease = self.name, "the API server does not answer about the Lease"),

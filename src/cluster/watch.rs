@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,30 +13,16 @@ use kube_runtime::WatchStreamExt as _;
 use kube_runtime::utils::{Backoff, ResetTimerBackoff};
 use kube_runtime::watcher::{self, Event, ExponentialBackoff};
 use serde::de::DeserializeOwned;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::contact::Contact;
-use super::{Snapshot, entry_of, profile_resources};
+use super::{Observations, Observed, ProfileKey, Snapshot, profile_resources};
 use crate::api::Scope;
 use crate::engine::Namespace;
-use crate::profiles::{Entry, Finding, ProfileSet};
+use crate::profiles::{Entry, ProfileSet};
 use crate::supervise::Health;
 use crate::telemetry::Metrics;
-
-/// A profile that was seen, for whoever writes its status.
-#[derive(Debug)]
-pub struct Observed {
-    /// Where it is defined.
-    pub scope: Scope,
-    /// As the API server holds it.
-    pub object: DynamicObject,
-    /// Compiled.
-    pub entry: Entry,
-    /// What was found in it.
-    pub findings: Vec<Finding>,
-}
 
 /// The part of [`Health`] that the first lists make ready.
 const PART: &str = "watches";
@@ -58,7 +44,7 @@ enum Change {
 pub fn watch(
     client: Client,
     snapshot: Arc<ArcSwap<Snapshot>>,
-    observed: mpsc::UnboundedSender<Observed>,
+    observations: Observations,
     metrics: Arc<Metrics>,
     health: Health,
     stop: CancellationToken,
@@ -77,7 +63,7 @@ pub fn watch(
         let mut changes = Box::pin(changes.ready_chunks(BATCH));
         while let Some(batch) = changes.next().await {
             for change in batch {
-                state.apply(change, &observed);
+                state.apply(change, &observations);
             }
             if state.is_complete() {
                 let next = state.snapshot(&snapshot.load());
@@ -176,20 +162,20 @@ pub(crate) fn namespace_of(metadata: &ObjectMeta) -> Namespace {
 }
 
 /// Objects of one watch, and the list that is coming in.
-struct Listed<V> {
-    current: BTreeMap<(String, String), V>,
-    incoming: BTreeMap<(String, String), V>,
+struct Listed<K, V> {
+    current: BTreeMap<K, V>,
+    incoming: BTreeMap<K, V>,
     complete: bool,
 }
 
-impl<V> Default for Listed<V> {
+impl<K, V> Default for Listed<K, V> {
     fn default() -> Self {
         Self { current: BTreeMap::new(), incoming: BTreeMap::new(), complete: false }
     }
 }
 
-impl<V> Listed<V> {
-    fn apply(&mut self, event: Event<((String, String), V)>) {
+impl<K: Ord, V> Listed<K, V> {
+    fn apply(&mut self, event: Event<(K, V)>) {
         match event {
             Event::Init => self.incoming.clear(),
             Event::InitApply((key, value)) => {
@@ -211,42 +197,36 @@ impl<V> Listed<V> {
 
 #[derive(Default)]
 struct Known {
-    namespaces: Listed<Arc<Namespace>>,
-    cluster: Listed<Entry>,
-    namespaced: Listed<Entry>,
+    namespaces: Listed<String, Arc<Namespace>>,
+    cluster: Listed<ProfileKey, Entry>,
+    namespaced: Listed<ProfileKey, Entry>,
     /// Whether the last snapshot has other profiles.
     other_profiles: bool,
 }
 
 impl Known {
-    fn apply(&mut self, change: Change, observed: &mpsc::UnboundedSender<Observed>) {
+    fn apply(&mut self, change: Change, observations: &Observations) {
         match change {
             Change::Namespace(event) => self.namespaces.apply(map(event, |object| {
                 let namespace = namespace_of(&object.metadata);
-                ((String::new(), namespace.name.clone()), Arc::new(namespace))
+                (namespace.name.clone(), Arc::new(namespace))
             })),
             Change::Profile(scope, event) => {
                 self.other_profiles = true;
-                let mut seen = None;
-                let live = matches!(event, Event::Apply(_) | Event::InitApply(_));
-                let event = map(event, |object: DynamicObject| {
-                    let metadata = &object.metadata;
-                    let key = (
-                        metadata.namespace.clone().unwrap_or_default(),
-                        metadata.name.clone().unwrap_or_default(),
-                    );
-                    let (entry, findings) = entry_of(&object, scope);
-                    seen = Some(Observed { scope, object, entry: entry.clone(), findings });
+                let is_gone = matches!(event, Event::Delete(_));
+                let event = map(event, |object| {
+                    let (key, seen) = Observed::new(scope, object);
+                    let entry = seen.entry.clone();
+                    if is_gone {
+                        observations.forget(&key);
+                    } else {
+                        observations.put(key.clone(), seen);
+                    }
                     (key, entry)
                 });
                 match scope {
                     Scope::Cluster => self.cluster.apply(event),
                     Scope::Namespace => self.namespaced.apply(event),
-                }
-                if let Some(seen) = seen.filter(|_| live)
-                    && observed.send(seen).is_err()
-                {
-                    info!("nobody writes the status of profiles any more");
                 }
             }
         }
@@ -265,18 +245,17 @@ impl Known {
             Arc::clone(&last.profiles)
         };
         let namespaces = self.namespaces.current.iter();
-        let namespaces: HashMap<String, Arc<Namespace>> =
-            namespaces.map(|((_, name), namespace)| (name.clone(), Arc::clone(namespace))).collect();
-        Snapshot { profiles, namespaces }
+        let namespaces = namespaces.map(|(name, namespace)| (name.clone(), Arc::clone(namespace)));
+        Snapshot { profiles, namespaces: namespaces.collect() }
     }
 
     fn profiles(&self) -> ProfileSet {
         let mut profiles = ProfileSet::default();
-        for ((_, name), entry) in &self.cluster.current {
-            profiles.insert(None, name, entry.clone());
+        for (key, entry) in &self.cluster.current {
+            profiles.insert(None, &key.name, entry.clone());
         }
-        for ((namespace, name), entry) in &self.namespaced.current {
-            profiles.insert(Some(namespace), name, entry.clone());
+        for (key, entry) in &self.namespaced.current {
+            profiles.insert(Some(&key.namespace), &key.name, entry.clone());
         }
         profiles
     }

@@ -21,8 +21,8 @@ pub(super) struct Model {
     reinvocation: Option<String>,
     /// Namespaces that nobody is asked about.
     pub(super) excluded: Vec<String>,
-    /// Whether an admin took the webhooks out of the way.
-    pub(super) disarmed: bool,
+    /// Whether an admin took the release's own webhooks out of the way.
+    disarmed: bool,
 }
 
 impl Model {
@@ -40,8 +40,32 @@ impl Model {
         })
     }
 
+    /// The entries that inject these profiles, in place of those that are there.
+    pub(super) fn injecting(&self, profiles: &[Target], there: &[MutatingWebhook]) -> Vec<MutatingWebhook> {
+        let is_off = there.iter().any(|entry| is_disarmed(entry.match_conditions.as_ref()));
+        let model = self.disarmed_where(is_off);
+        profiles.iter().map(|profile| model.mutating(profile)).collect()
+    }
+
+    /// The entries that look at these profiles, in place of those that are there.
+    pub(super) fn verifying(
+        &self,
+        profiles: &[Target],
+        there: &[ValidatingWebhook],
+    ) -> Vec<ValidatingWebhook> {
+        let is_off = there.iter().any(|entry| is_disarmed(entry.match_conditions.as_ref()));
+        let model = self.disarmed_where(is_off);
+        profiles.iter().flat_map(|profile| model.validating(profile)).collect()
+    }
+
+    /// What an admin disarmed stays so, each configuration for itself: they are armed again one after the other, and those
+    /// that are must not follow those that are not yet.
+    fn disarmed_where(&self, is_off: bool) -> Self {
+        Self { disarmed: self.disarmed || is_off, ..self.clone() }
+    }
+
     /// The entry that injects a profile.
-    pub(super) fn mutating(&self, (name, selector): &Target) -> MutatingWebhook {
+    fn mutating(&self, (name, selector): &Target) -> MutatingWebhook {
         // The kubelet deletes a mirror pod that differs from its static pod, and runs none that is forged.
         let condition = MatchCondition {
             name: "not-a-mirror-pod".to_owned(),
@@ -68,7 +92,7 @@ impl Model {
     }
 
     /// The entries that look at a profile in finished and in live pods.
-    pub(super) fn validating(&self, (name, selector): &Target) -> [ValidatingWebhook; 2] {
+    fn validating(&self, (name, selector): &Target) -> [ValidatingWebhook; 2] {
         let entry = |entry: String, rules, condition: Option<MatchCondition>| ValidatingWebhook {
             name: entry,
             admission_review_versions: vec!["v1".to_owned()],
@@ -192,6 +216,22 @@ mod tests {
         let model = Model::of(&own(&off, "QUJD")).unwrap();
         assert!(is_disarmed(model.mutating(&guard()).match_conditions.as_ref()));
         assert!(model.validating(&guard()).iter().all(|entry| is_disarmed(entry.match_conditions.as_ref())));
+    }
+
+    #[test]
+    fn what_an_admin_is_arming_again_is_not_disarmed_by_what_comes_next() {
+        let (off, guard) = (json!([{ "name": "outrigger.dev/disarmed", "expression": "false" }]), [guard()]);
+        let [off, on] = [off, json!([])].map(|own_is| Model::of(&own(&own_is, "QUJD")).unwrap());
+        let (injects_off, verifies_off) = (off.injecting(&guard, &[]), off.verifying(&guard, &[]));
+        let (injects, verifies) = (on.injecting(&guard, &[]), on.verifying(&guard, &[]));
+        // The release's own come first, then what injects, then what verifies.
+        assert_eq!(on.injecting(&guard, &injects_off), injects_off);
+        assert_eq!(on.injecting(&guard, &injects), injects);
+        assert_eq!(on.verifying(&guard, &verifies_off), verifies_off);
+        assert_eq!(on.verifying(&guard, &verifies), verifies);
+        // The other way, all follow the release's own.
+        assert_eq!(off.injecting(&guard, &injects), injects_off);
+        assert_eq!(off.verifying(&guard, &verifies), verifies_off);
     }
 
     #[test]

@@ -3,23 +3,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use futures::{Stream, StreamExt as _};
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::{Patch, PatchParams};
-use kube::{Api, Client, Resource};
-use kube_runtime::WatchStreamExt as _;
-use kube_runtime::watcher;
+use kube::{Api, Client};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::entries::{Model, Target, is_disarmed};
 use super::status::{ENFORCED, now};
+use crate::again::Failure;
 use crate::api::{ClusterSidecarProfile, keys};
+use crate::certificates::Live;
 use crate::cluster::{Leadership, Snapshot};
 
 /// What the webhook configurations of Mandatory profiles are called, beside the release's own of this name.
@@ -43,6 +43,8 @@ pub struct Mandatory {
     pub configuration: String,
     /// Namespaces that nobody is asked about, besides [`keys::ALWAYS_EXCLUDED_NAMESPACES`].
     pub excluded: BTreeSet<String>,
+    /// Who hears of every change of these configurations. They are watched once for all that is done with them.
+    pub live: watch::Receiver<Live>,
     /// What is known of the cluster.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// Whether this replica writes.
@@ -73,21 +75,18 @@ impl Mandatory {
     /// # Errors
     /// None: what fails is logged and tried again.
     pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
-        let (mutating, validating) = self.apis();
         let name = mandatory_name(&self.configuration);
-        let mut changes = futures::stream::select_all([
-            changes(mutating.clone(), &self.configuration).boxed(),
-            changes(mutating, &name).boxed(),
-            changes(validating, &name).boxed(),
-        ]);
         let mut seen = Arc::clone(&self.snapshot.load().profiles);
-        let (mut pending, mut complaint) = (true, String::new());
+        let (mut pending, mut failure) = (true, Failure::default());
         let mut next = tokio::time::Instant::now();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 () = self.leadership.changed() => pending = true,
-                Some(()) = changes.next() => pending = true,
+                changed = self.live.changed() => match changed {
+                    Ok(()) => pending = true,
+                    Err(_) => return Ok(()),
+                },
                 () = tokio::time::sleep(LOOK) => {}
             }
             let snapshot = self.snapshot.load_full();
@@ -103,17 +102,11 @@ impl Mandatory {
             match self.reconcile(&snapshot).await {
                 Ok(()) => {
                     pending = false;
-                    complaint.clear();
+                    failure.is_over();
                 }
                 Err(error) => {
-                    let said = error.to_string();
-                    if said != complaint {
-                        warn!(
-                            configuration = name,
-                            error = said,
-                            "cannot write the entries of mandatory profiles"
-                        );
-                        complaint = said;
+                    if let Some(error) = failure.news(&error) {
+                        warn!(configuration = name, error, "cannot write the entries of mandatory profiles");
                     }
                     next = tokio::time::Instant::now() + RETRY;
                 }
@@ -149,20 +142,19 @@ impl Mandatory {
         let Some(mut model) = Model::of(&own.unwrap_or_default()) else { return Ok(NOT_CALLABLE) };
         let (injects, verifies) =
             (injecting.webhooks.unwrap_or_default(), verifying.webhooks.unwrap_or_default());
-        model.disarmed |= injects.iter().any(|entry| is_disarmed(entry.match_conditions.as_ref()))
-            || verifies.iter().any(|entry| is_disarmed(entry.match_conditions.as_ref()));
         let always = keys::ALWAYS_EXCLUDED_NAMESPACES.iter().map(|name| (*name).to_owned());
         model.excluded = always.chain(self.excluded.iter().cloned()).collect();
         // First what injects, so that nothing is refused for the lack of what nobody put in.
-        let wanted: Vec<_> = profiles.iter().map(|profile| model.mutating(profile)).collect();
-        if wanted != injects {
-            put(&mutating, &name, injecting.metadata.resource_version, json!(wanted)).await?;
+        let wanted = (model.injecting(profiles, &injects), model.verifying(profiles, &verifies));
+        if wanted.0 != injects {
+            put(&mutating, &name, injecting.metadata.resource_version, json!(wanted.0)).await?;
         }
-        let wanted: Vec<_> = profiles.iter().flat_map(|profile| model.validating(profile)).collect();
-        if wanted != verifies {
-            put(&validating, &name, verifying.metadata.resource_version, json!(wanted)).await?;
+        if wanted.1 != verifies {
+            put(&validating, &name, verifying.metadata.resource_version, json!(wanted.1)).await?;
         }
-        Ok(if model.disarmed { DISARMED } else { IN_FORCE })
+        let is_disarmed = wanted.0.iter().any(|entry| is_disarmed(entry.match_conditions.as_ref()))
+            || wanted.1.iter().any(|entry| is_disarmed(entry.match_conditions.as_ref()));
+        Ok(if is_disarmed { DISARMED } else { IN_FORCE })
     }
 
     /// Writes the profile's condition where it is another one.
@@ -224,20 +216,4 @@ where
     api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
     info!(configuration = name, entries = count, "wrote the entries of mandatory profiles");
     Ok(())
-}
-
-/// Says when a configuration has been listed or has changed.
-fn changes<K>(api: Api<K>, name: &str) -> impl Stream<Item = ()> + Send + use<K>
-where
-    K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
-{
-    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    watcher::watcher(api, config).default_backoff().filter_map(|event| async {
-        event
-            .inspect_err(
-                |error| warn!(%error, "the watch of a webhook configuration broke and is taken up again"),
-            )
-            .ok()
-            .map(drop)
-    })
 }

@@ -7,12 +7,11 @@ use kube::api::{Patch, PatchParams};
 use kube::core::DynamicObject;
 use kube::{Api, Client};
 use serde_json::json;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::api::{ProfileStatus, Scope};
-use crate::cluster::{Observed, profile_resources};
+use crate::cluster::{Observations, Observed, ProfileKey, profile_resources};
 use crate::profiles::{Entry, Severity};
 
 const ACCEPTED: &str = "Accepted";
@@ -25,40 +24,39 @@ pub(super) const ENFORCED: &str = "Enforced";
 /// None: a status that cannot be written is logged, and written when the profile is seen again.
 pub async fn write_status(
     client: Client,
-    mut observed: mpsc::UnboundedReceiver<Observed>,
+    observations: Observations,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     loop {
         let seen = tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            seen = observed.recv() => seen,
+            seen = observations.take() => seen,
         };
-        let Some(seen) = seen else { return Ok(()) };
-        let current: ProfileStatus = seen
-            .object
-            .data
-            .get("status")
-            .and_then(|status| serde_json::from_value(status.clone()).ok())
-            .unwrap_or_default();
-        let wanted = status_of(&seen, &current);
-        if wanted != current {
-            write(&client, &seen, &wanted).await;
+        for (key, seen) in seen {
+            let wanted = status_of(&seen);
+            if wanted == seen.status {
+                continue;
+            }
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = write(&client, &key, seen.resource_version, &wanted) => {}
+            }
         }
     }
 }
 
-async fn write(client: &Client, seen: &Observed, status: &ProfileStatus) {
-    let Some((_, resource)) = profile_resources().into_iter().find(|(scope, _)| *scope == seen.scope) else {
+async fn write(client: &Client, key: &ProfileKey, version: Option<String>, status: &ProfileStatus) {
+    let Some((_, resource)) = profile_resources().into_iter().find(|(scope, _)| *scope == key.scope) else {
         return;
     };
-    let name = seen.object.metadata.name.as_deref().unwrap_or_default();
-    let api: Api<DynamicObject> = match (seen.scope, &seen.object.metadata.namespace) {
-        (Scope::Namespace, Some(namespace)) => Api::namespaced_with(client.clone(), namespace, &resource),
-        _ => Api::all_with(client.clone(), &resource),
+    let (name, namespace) = (key.name.as_str(), key.namespace.as_str());
+    let api: Api<DynamicObject> = match key.scope {
+        Scope::Cluster => Api::all_with(client.clone(), &resource),
+        Scope::Namespace => Api::namespaced_with(client.clone(), namespace, &resource),
     };
     // A merge patch: what is not said explicitly would stay as it was.
     let patch = json!({
-        "metadata": { "resourceVersion": seen.object.metadata.resource_version },
+        "metadata": { "resourceVersion": version },
         "status": {
             "observedGeneration": status.observed_generation,
             "revision": status.revision,
@@ -74,8 +72,8 @@ async fn write(client: &Client, seen: &Observed, status: &ProfileStatus) {
     }
 }
 
-fn status_of(seen: &Observed, current: &ProfileStatus) -> ProfileStatus {
-    let generation = seen.object.metadata.generation;
+fn status_of(seen: &Observed) -> ProfileStatus {
+    let (current, generation) = (&seen.status, seen.generation);
     let (status, reason, revision, adds) = match &seen.entry {
         Entry::Ready(profile) => ("True", "Accepted", Some(profile.revision.clone()), Some(profile.adds())),
         Entry::Invalid(_) => ("False", "Invalid", None, None),

@@ -6,9 +6,9 @@
 
 use serde_json::Value;
 
+use super::pod::Seen;
 use crate::fields::lists::{is_keyed, is_map, is_quantity, is_quantity_map, key_of};
 use crate::json::{self, Json};
-use crate::quantity::Quantity;
 
 /// Whether `actual` has everything that `wanted` says.
 pub(super) fn holds(wanted: &Value, actual: &Json<'_>) -> bool {
@@ -133,17 +133,7 @@ fn is_left_out(field: &str, value: &Value) -> bool {
 }
 
 fn same_quantity(wanted: &Value, actual: &Json<'_>) -> bool {
-    let wanted_quantity = match wanted {
-        Value::String(text) => text.parse::<Quantity>().ok(),
-        Value::Number(number) => number.to_string().parse().ok(),
-        _ => None,
-    };
-    let actual_quantity = match actual {
-        Json::Str(text) => text.parse::<Quantity>().ok(),
-        Json::Number(_) => actual.to_string().parse().ok(),
-        _ => None,
-    };
-    match (wanted_quantity, actual_quantity) {
+    match (Seen::Put(wanted).quantity(), Seen::Came(actual).quantity()) {
         (Some(wanted), Some(actual)) => wanted == actual,
         _ => same(wanted, actual),
     }

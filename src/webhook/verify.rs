@@ -30,7 +30,7 @@ enum Asked<'a> {
 
 /// Of `PodExecOptions` and `PodAttachOptions`, the container.
 #[derive(Deserialize)]
-struct Into {
+struct ExecOrAttachOptions {
     #[serde(default)]
     container: String,
 }
@@ -120,7 +120,7 @@ fn asked<'a>(request: &Review<'a>) -> Result<Asked<'a>, String> {
         ("", "Pod", _) => Ok(Asked::Nothing),
         ("", kind @ ("PodExecOptions" | "PodAttachOptions"), _) => {
             let options = request.object.ok_or("the review has no object")?;
-            let options: Into = serde_json::from_str(options.get())
+            let options: ExecOrAttachOptions = serde_json::from_str(options.get())
                 .map_err(|error| format!("the {kind} in the review cannot be read: {error}"))?;
             let verb = if kind == "PodExecOptions" { "exec" } else { "attach" };
             Ok(Asked::Entered { verb, container: options.container })

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
@@ -12,11 +11,9 @@ use base64::Engine as _;
 use futures::FutureExt as _;
 use http_body_util::BodyExt as _;
 use outrigger::api::Scope;
-use outrigger::cluster::{Announcer, Snapshot};
-use outrigger::engine::{Namespace, Settings};
+use outrigger::cluster::Snapshot;
+use outrigger::engine::Namespace;
 use outrigger::profiles::{Entry, ProfileSet};
-use outrigger::supervise::Health;
-use outrigger::telemetry::{Metrics, Traces};
 use outrigger::webhook::{Looking, Lookup, LookupError, State};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -84,16 +81,8 @@ pub(crate) fn state() -> State {
         .into(),
         profiles: [("fresh".to_owned(), profile("fresh")), ("fresher".to_owned(), profile("fresher"))].into(),
     };
-    State {
-        snapshot: Arc::new(ArcSwap::from_pointee(Snapshot { profiles: Arc::new(profiles), namespaces })),
-        lookup: Arc::new(lookup),
-        settings: Arc::new(Settings::default()),
-        metrics: Arc::new(Metrics::default()),
-        health: Health::default(),
-        own_user: "".into(),
-        announcer: Announcer::default(),
-        traces: Traces::default(),
-    }
+    let snapshot = Snapshot { profiles: Arc::new(profiles), namespaces };
+    State { lookup: Arc::new(lookup), ..State::fixed(snapshot) }
 }
 
 pub(crate) fn review(namespace: &str, object: &Value) -> Value {

@@ -4,15 +4,15 @@ use clap::Args;
 use kube::Client;
 use tokio::sync::watch;
 
+use super::Shared;
 use crate::certificates::{
-    Configurations, Endpoints, Keeper, Lifetimes, Live, SecretName, Serving, Wanted, keep_bundle, keep_trust,
+    Configurations, Endpoints, Keeper, Lifetimes, Live, SecretName, Wanted, keep_bundle, keep_trust,
     system_clock, watch_configurations,
 };
 use crate::cluster::Leadership;
 use crate::controller::mandatory_name;
 use crate::duration::Duration;
-use crate::supervise::{Health, Tasks};
-use crate::telemetry::Metrics;
+use crate::supervise::Tasks;
 
 /// The certificates of the server's own making, and who has to believe those that are served.
 #[derive(Debug, Args)]
@@ -34,28 +34,26 @@ pub(super) struct CertificateArgs {
     validating_webhook: String,
 }
 
-/// Where certificates are served.
+/// For whom certificates are made, and who serves them.
 pub(super) struct Context {
     pub(super) client: Client,
     pub(super) namespace: String,
     pub(super) service: String,
-    pub(super) serving: Arc<Serving>,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) health: Health,
+    pub(super) shared: Shared,
 }
 
 impl CertificateArgs {
     /// Ties readiness to what the webhook configurations believe; with a Lease, also makes certificates, and puts their
-    /// authorities there. Without one, both come from elsewhere.
+    /// authorities there. Without one, both come from elsewhere. Returns what the configurations hold, as it changes.
     ///
     /// # Errors
     /// The lifetimes do not fit.
     pub(super) fn spawn(
         &self,
-        context: Context,
+        context: &Context,
         leadership: Option<Leadership>,
         tasks: &mut Tasks,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<watch::Receiver<Live>> {
         let configurations = Configurations {
             mutating: vec![self.mutating_webhook.clone(), mandatory_name(&self.mutating_webhook)],
             validating: vec![self.validating_webhook.clone(), mandatory_name(&self.mutating_webhook)],
@@ -66,26 +64,20 @@ impl CertificateArgs {
         let watched =
             watch_configurations(context.client.clone(), configurations.clone(), sender, tasks.stop());
         tasks.spawn("webhook configurations", watched);
-        let trust = keep_trust(
-            live.clone(),
-            Arc::clone(&context.serving),
-            context.dns_name(),
-            system_clock(),
-            Arc::clone(&context.metrics),
-            context.health.clone(),
-            tasks.stop(),
-        );
+        let Shared { serving, metrics, health, .. } = context.shared.clone();
+        let (name, clock) = (context.dns_name(), system_clock());
+        let trust = keep_trust(live.clone(), serving, name, clock, metrics, health, tasks.stop());
         tasks.spawn("trust", trust);
         if let Some(leadership) = leadership {
             let lifetimes = Lifetimes::new(self.ca_lifetime, self.certificate_lifetime)?;
-            self.keep(context, configurations, lifetimes, live, leadership, tasks);
+            self.keep(context, configurations, lifetimes, live.clone(), leadership, tasks);
         }
-        Ok(())
+        Ok(live)
     }
 
     fn keep(
         &self,
-        context: Context,
+        context: &Context,
         configurations: Configurations,
         lifetimes: Lifetimes,
         live: watch::Receiver<Live>,
@@ -109,6 +101,7 @@ impl CertificateArgs {
             service: context.service.clone(),
             dns_name: context.dns_name(),
         };
+        let Shared { serving, metrics, health, .. } = context.shared.clone();
         let keeper = Keeper {
             client,
             secret: SecretName {
@@ -116,13 +109,13 @@ impl CertificateArgs {
                 name: self.certificate_secret.clone(),
             },
             wanted: Wanted { names: context.dns_names(), lifetimes, clock: system_clock() },
-            serving: context.serving,
+            serving,
             bundle,
             live,
             leadership,
             replicas: Arc::new(replicas),
-            metrics: context.metrics,
-            health: context.health,
+            metrics,
+            health,
         };
         tasks.spawn("certificates", keeper.run(tasks.stop()));
     }

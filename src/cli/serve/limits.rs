@@ -1,14 +1,19 @@
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
 
+use super::Shared;
+use crate::certificates::{ClientAuthority, acceptor, acceptor_that_asks, follow_clients};
 use crate::quantity::Quantity;
-use crate::webhook::{Clients, Limits};
+use crate::supervise::Tasks;
+use crate::telemetry::Metrics;
+use crate::webhook::{Clients, Gate, Limits, Listener};
 
 /// What clients may cost, and which may ask.
-#[derive(Clone, Debug, Args)]
-pub(super) struct Serving {
+#[derive(Debug, Args)]
+pub(super) struct LimitArgs {
     /// Connections to the webhook at once; for one more, the one that has been idle longest makes room.
     #[arg(long, value_name = "NUMBER", default_value_t = Limits::default().connections, value_parser = at_least_one)]
     max_connections: usize,
@@ -21,24 +26,50 @@ pub(super) struct Serving {
     /// Certificate authority of the API server's client certificate, PEM; read again when it changes. Without a certificate that it
     /// signed, no client gets an answer but from /healthz and /readyz.
     #[arg(long, value_name = "FILE")]
-    pub(super) client_ca: Option<PathBuf>,
+    client_ca: Option<PathBuf>,
     /// Common name or alternative name that the client certificate must have.
     #[arg(long, value_name = "NAME", requires = "client_ca")]
     client_name: Option<Arc<str>>,
 }
 
-impl Serving {
-    pub(super) fn limits(&self) -> Limits {
+impl LimitArgs {
+    /// The webhook's listener.
+    ///
+    /// # Errors
+    /// The address cannot be had.
+    pub(super) async fn listen(
+        &self,
+        address: SocketAddr,
+        shared: &Shared,
+        tasks: &mut Tasks,
+    ) -> anyhow::Result<Listener> {
+        let Shared { serving, metrics, health, .. } = shared.clone();
+        let Some(file) = self.client_ca.clone() else {
+            let listener = Listener::bind(address, Some(acceptor(serving)), self.limits()).await?;
+            return Ok(listener.counted(metrics.load.clone()));
+        };
+        let authority = Arc::new(ClientAuthority::default());
+        let followed = follow_clients(file, Arc::clone(&authority), health, tasks.stop());
+        tasks.spawn("client authority", followed);
+        let tls = acceptor_that_asks(serving, authority);
+        let listener = Listener::bind(address, Some(tls), self.limits()).await?;
+        let clients = Clients { name: self.client_name.clone() };
+        Ok(listener.counted(metrics.load.clone()).with_clients(clients))
+    }
+
+    /// What lets reviews in.
+    pub(super) fn gate(&self, metrics: &Metrics) -> Gate {
+        let gate = Gate::new(self.limits(), metrics.load.clone());
+        if self.client_ca.is_some() { gate.for_clients_only() } else { gate }
+    }
+
+    fn limits(&self) -> Limits {
         Limits {
             connections: self.max_connections,
             requests: self.max_requests,
             body_memory: self.max_body_memory,
             ..Limits::default()
         }
-    }
-
-    pub(super) fn clients(&self) -> Option<Clients> {
-        self.client_ca.as_ref().map(|_| Clients { name: self.client_name.clone() })
     }
 }
 

@@ -79,11 +79,11 @@ impl Server {
         *self.mood.lock().unwrap() = mood;
     }
 
-    /// Sends an event to the open watches of namespaces.
-    fn send(&self, event: &Value) {
+    /// Sends an event to the open watches of a resource.
+    fn send(&self, resource: &str, event: &Value) {
         let line = format!("{event}\n").into_bytes();
         for (path, sender) in self.open.lock().unwrap().iter() {
-            if path.ends_with("/namespaces") {
+            if path.ends_with(&format!("/{resource}")) {
                 drop(sender.unbounded_send(Ok(line.clone())));
             }
         }
@@ -108,6 +108,7 @@ impl Server {
 struct Watching {
     server: Arc<Server>,
     snapshot: Arc<ArcSwap<Snapshot>>,
+    observations: Observations,
     metrics: Arc<Metrics>,
     health: Health,
     _stop: tokio_util::sync::DropGuard,
@@ -123,11 +124,11 @@ impl Watching {
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
         let (metrics, health, stop) =
             (Arc::new(Metrics::default()), Health::default(), CancellationToken::new());
-        let (seen, _) = mpsc::unbounded_channel();
+        let observations = Observations::default();
         let client = Client::new(service, "default");
         let (known, counted, waiting) = (Arc::clone(&snapshot), Arc::clone(&metrics), health.clone());
-        tokio::spawn(watch(client, known, seen, counted, waiting, stop.clone()));
-        Self { server, snapshot, metrics, health, _stop: stop.drop_guard() }
+        tokio::spawn(watch(client, known, observations.clone(), counted, waiting, stop.clone()));
+        Self { server, snapshot, observations, metrics, health, _stop: stop.drop_guard() }
     }
 
     fn knows(&self) -> Vec<String> {
@@ -199,6 +200,7 @@ async fn it_serves_what_it_knew_while_the_api_server_is_away() {
     assert!(watching.is_connected() && watching.health.remarks().is_empty() && watching.age() < 0.001);
     // The watch goes on from where it was; what is new comes by it.
     watching.server.send(
+        "namespaces",
         &json!({ "type": "ADDED", "object": { "metadata": { "name": "new", "resourceVersion": "2" } } }),
     );
     seconds(1).await;
@@ -226,7 +228,7 @@ async fn an_api_server_that_remembers_less_is_listed_anew() {
     seconds(1).await;
     *watching.server.namespaces.lock().unwrap() = vec!["other"];
     let status = json!({ "kind": "Status", "status": "Failure", "code": 410, "reason": "Expired", "message": "too old" });
-    watching.server.send(&json!({ "type": "ERROR", "object": status }));
+    watching.server.send("namespaces", &json!({ "type": "ERROR", "object": status }));
     seconds(10).await;
     assert_eq!(watching.knows(), ["other"], "it was told in the watch");
     assert!(watching.is_connected());
@@ -240,4 +242,36 @@ async fn an_api_server_that_remembers_less_is_listed_anew() {
     watching.server.set(Mood::Well);
     seconds(30).await;
     assert!(watching.is_connected());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_profile_waits_once_for_its_status_as_it_was_seen_last() {
+    let watching = Watching::start(Mood::Well);
+    seconds(1).await;
+    let tell = |kind: &str, name: &str, generation: u64| {
+        let metadata =
+            json!({ "name": name, "generation": generation, "resourceVersion": generation.to_string() });
+        let status = json!({ "observedGeneration": generation - 1 });
+        let event = json!({ "type": kind, "object": { "metadata": metadata, "spec": {}, "status": status } });
+        watching.server.send("clustersidecarprofiles", &event);
+    };
+    tell("ADDED", "gone", 2);
+    for generation in 3..100 {
+        tell("MODIFIED", "guard", generation);
+    }
+    tell("DELETED", "gone", 100);
+    seconds(1).await;
+    let taken = watching.observations.take().await;
+    let seen: Vec<_> = taken
+        .iter()
+        .map(|(key, seen)| (key.scope, key.name.as_str(), seen.generation, seen.status.observed_generation))
+        .collect();
+    assert_eq!(seen, [(Scope::Cluster, "guard", Some(99), Some(98))]);
+
+    // Nothing waits then, until the next change.
+    let nothing = tokio::time::timeout(Duration::from_mins(1), watching.observations.take()).await;
+    assert!(nothing.is_err(), "{nothing:?}");
+    tell("MODIFIED", "guard", 101);
+    let next = watching.observations.take().await;
+    assert_eq!(next.values().map(|seen| seen.generation).collect::<Vec<_>>(), [Some(101)]);
 }

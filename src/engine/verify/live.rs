@@ -4,13 +4,12 @@ use std::collections::BTreeSet;
 
 use super::added;
 use crate::api::{InjectedProfile, Scope, keys};
-use crate::engine::pod::{self, Pod};
+use crate::engine::pod::{self, Pod, Seen};
 use crate::engine::second_pass::status;
 use crate::engine::{Namespace, Reason};
 use crate::fields::{Map, Place, SpecList};
-use crate::json::{Json, field, items, text};
+use crate::json::{Json, items};
 use crate::profiles::{Entry, Profile, ProfileSet};
-use crate::quantity::Quantity;
 
 /// Checks a change of a live pod, which also comes as a new ephemeral container or as new resources: what Mandatory
 /// profiles put there stays.
@@ -66,20 +65,15 @@ fn protected_names(injected: &[InjectedProfile], profiles: &ProfileSet) -> BTree
         .collect()
 }
 
-fn container<'a>(pod: &Pod<'a>, place: &Place, name: &str) -> Option<&'a Json<'a>> {
-    pod.list(place).iter().find(|container| text(container, "name") == Some(name))
-}
-
 /// What of a container is another image, or less than it had.
 fn changed_container(old: &Pod<'_>, new: &Pod<'_>, place: &Place, name: &str) -> Option<String> {
-    let before = container(old, place, name)?;
-    let Some(after) = container(new, place, name) else { return Some(format!("{place}[{name}]")) };
-    if text(before, "image") != text(after, "image") {
+    let before = old.get(place, name)?;
+    let Some(after) = new.get(place, name) else { return Some(format!("{place}[{name}]")) };
+    if before.text("image") != after.text("image") {
         return Some(format!("{place}[{name}].image"));
     }
-    let amount = |container: &Json<'_>, kind: &str, resource: &str| {
-        let value = field(field(field(container, "resources")?, kind)?, resource)?;
-        value.as_str().map_or_else(|| value.to_string(), str::to_owned).parse::<Quantity>().ok()
+    let amount = |container: Seen<'_>, kind: &str, resource: &str| {
+        container.field("resources")?.field(kind)?.field(resource)?.quantity()
     };
     for kind in ["requests", "limits"] {
         for resource in ["cpu", "memory"] {
@@ -97,6 +91,10 @@ fn changed_container(old: &Pod<'_>, new: &Pod<'_>, place: &Place, name: &str) ->
     None
 }
 
+fn ephemeral_containers<'a>(pod: &Pod<'a>) -> impl Iterator<Item = Seen<'a>> + use<'a> {
+    items(pod.spec("ephemeralContainers")).iter().map(Seen::Came)
+}
+
 /// A new ephemeral container may neither join the processes of a protected container nor mount its volumes.
 fn ephemeral(
     old: &Pod<'_>,
@@ -104,10 +102,9 @@ fn ephemeral(
     protected: &[&InjectedProfile],
     profiles: &ProfileSet,
 ) -> Result<(), Reason> {
-    let known = items(old.spec("ephemeralContainers"));
-    let known: BTreeSet<&str> = known.iter().filter_map(|container| text(container, "name")).collect();
-    for container in items(new.spec("ephemeralContainers")) {
-        let name = text(container, "name").unwrap_or_default();
+    let known: BTreeSet<&str> = ephemeral_containers(old).filter_map(Seen::name).collect();
+    for container in ephemeral_containers(new) {
+        let name = container.name().unwrap_or_default();
         if known.contains(name) {
             continue;
         }
@@ -121,7 +118,7 @@ fn ephemeral(
             let entered = |what: String| Reason::MandatoryEntered { profile: injected.name.clone(), what };
             let containers = [SpecList::InitContainers, SpecList::Containers];
             if let Some(target) =
-                text(container, "targetContainerName").filter(|target| has(&containers, target))
+                container.text("targetContainerName").filter(|target| has(&containers, target))
             {
                 let what = format!("the ephemeral container {name:?} with targetContainerName {target:?}");
                 return Err(entered(what));
@@ -131,9 +128,8 @@ fn ephemeral(
                     || matches!(profiles.find_in(Scope::Cluster, "", &injected.name), Some(Entry::Ready(profile))
                         if profile.template.list(&Place::VOLUMES).iter().any(|known| known.name == volume))
             };
-            let mounts = ["volumeMounts", "volumeDevices"].map(|list| items(field(container, list)));
-            let volumes = mounts.iter().flat_map(|list| list.iter()).filter_map(|mount| text(mount, "name"));
-            if let Some(volume) = volumes.into_iter().find(|volume| is_theirs(volume)) {
+            let mut mounts = container.items("volumeMounts").chain(container.items("volumeDevices"));
+            if let Some(volume) = mounts.find_map(|mount| mount.name().filter(|volume| is_theirs(volume))) {
                 return Err(entered(format!(
                     "the ephemeral container {name:?} with a mount of volume {volume:?}"
                 )));

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::report::{self, Activity, progress};
@@ -77,14 +78,10 @@ pub(crate) fn programs(module: &str) -> Result<Vec<(String, PathBuf)>> {
         .collect()
 }
 
-/// Where Go keeps a module that a module in `e2e/programs` requires; downloaded unless it is there.
+/// The folder of a module that a module in `e2e/programs` requires, from Go's cache or downloaded now.
 pub(crate) fn required_module(module: &str, path: &str) -> Result<PathBuf> {
-    let folder = workspace::root().join("e2e/programs").join(module);
-    let said = sh::output(go(&folder).args(["mod", "download", "-json", path]))?;
-    let said: serde_json::Value =
-        serde_json::from_str(&said).context("go mod download does not print JSON")?;
-    let found = said.get("Dir").and_then(serde_json::Value::as_str);
-    Ok(PathBuf::from(found.with_context(|| format!("Go has no folder for {path}"))?))
+    let (folder, _) = download(&workspace::root().join("e2e/programs").join(module), path)?;
+    Ok(folder)
 }
 
 /// A published Go module of which only files are wanted.
@@ -100,14 +97,23 @@ impl GoModule {
     pub(crate) fn download(&self) -> Result<PathBuf> {
         let module = format!("{}@{}", self.path, self.version);
         // From where no module is, so that none is changed by it.
-        let said = sh::output(go(&std::env::temp_dir()).args(["mod", "download", "-json", &module]))?;
-        let said: serde_json::Value = serde_json::from_str(&said)?;
-        let field = |name: &str| said.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
-        if field("Sum") != self.sum {
-            bail!("{module} has the hash {:?} in place of {:?}", field("Sum"), self.sum);
+        let (folder, sum) = download(&std::env::temp_dir(), &module)?;
+        if sum != self.sum {
+            bail!("{module} has the hash {sum:?} in place of {:?}", self.sum);
         }
-        Ok(PathBuf::from(field("Dir")))
+        Ok(folder)
     }
+}
+
+/// The folder of a module's files and the module's hash; downloaded unless Go has it.
+fn download(from: &Path, module: &str) -> Result<(PathBuf, String)> {
+    let said = sh::output(go(from).args(["mod", "download", "-json", module]))?;
+    let said: Value = serde_json::from_str(&said).context("go mod download does not print JSON")?;
+    let field = |name: &str| {
+        let found = said.get(name).and_then(Value::as_str);
+        found.with_context(|| format!("go mod download says no {name} of {module}"))
+    };
+    Ok((PathBuf::from(field("Dir")?), field("Sum")?.to_owned()))
 }
 
 /// A binary that a Go module of this repository makes.

@@ -2,27 +2,44 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use futures::FutureExt as _;
-use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
-use super::manifests;
-use super::world::World;
-use crate::cluster::Snapshot;
+use super::Shared;
+use crate::again::follow_files;
+use crate::cli::manifests;
+use crate::cli::world::World;
+use crate::cluster::{Announcer, Snapshot};
 use crate::engine::Namespace;
 use crate::profiles::Entry;
+use crate::supervise::Tasks;
 use crate::telemetry::Metrics;
 use crate::webhook::{Looking, Lookup};
 
-/// How often the files are read again.
-const LOOK: Duration = Duration::from_secs(2);
+/// Serves what the files hold, and follows their changes.
+///
+/// # Errors
+/// A file that cannot be read now. Later, what was read before goes on holding.
+pub(super) fn follow(
+    paths: Vec<PathBuf>,
+    shared: &Shared,
+    tasks: &mut Tasks,
+) -> anyhow::Result<(Arc<dyn Lookup>, Announcer)> {
+    let Shared { snapshot, metrics, .. } = shared.clone();
+    let mut files = Files { paths, seen: None };
+    files.look(&snapshot, &metrics)?;
+    // Profiles are read and compiled; requests go on beside that.
+    let look = move || tokio::task::block_in_place(|| files.look(&snapshot, &metrics));
+    let followed = follow_files("cannot read profiles and namespaces again", look, tasks.stop());
+    tasks.spawn("files", followed);
+    Ok((Arc::new(NoCluster), Announcer::default()))
+}
 
 /// Where nothing can be looked up: what the files do not hold does not exist.
-pub(super) struct NoCluster;
+struct NoCluster;
 
 impl Lookup for NoCluster {
     /// A namespace that no file holds has neither labels nor annotations.
@@ -36,57 +53,13 @@ impl Lookup for NoCluster {
 }
 
 /// The files with profiles and namespaces.
-pub(super) struct Files {
+struct Files {
     paths: Vec<PathBuf>,
     /// The fingerprint of what was read last: what it was itself would double the memory.
     seen: Option<u64>,
 }
 
 impl Files {
-    /// Reads them for the first time.
-    ///
-    /// # Errors
-    /// A file that cannot be read.
-    pub(super) fn read(
-        paths: Vec<PathBuf>,
-        snapshot: &ArcSwap<Snapshot>,
-        metrics: &Metrics,
-    ) -> anyhow::Result<Self> {
-        let mut files = Self { paths, seen: None };
-        files.look(snapshot, metrics)?;
-        Ok(files)
-    }
-
-    /// Follows their changes until `stop`.
-    ///
-    /// # Errors
-    /// None: where a file cannot be read, what was read before goes on holding.
-    pub(super) async fn follow(
-        mut self,
-        snapshot: Arc<ArcSwap<Snapshot>>,
-        metrics: Arc<Metrics>,
-        stop: CancellationToken,
-    ) -> anyhow::Result<()> {
-        let mut complaint = String::new();
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                () = tokio::time::sleep(LOOK) => {}
-            }
-            // Profiles are read and compiled; requests go on beside that.
-            match tokio::task::block_in_place(|| self.look(&snapshot, &metrics)) {
-                Ok(()) => complaint.clear(),
-                Err(error) => {
-                    let said = format!("{error:#}");
-                    if said != complaint {
-                        warn!(error = said, "cannot read profiles and namespaces again");
-                        complaint = said;
-                    }
-                }
-            }
-        }
-    }
-
     fn look(&mut self, snapshot: &ArcSwap<Snapshot>, metrics: &Metrics) -> anyhow::Result<()> {
         let found = manifests::fingerprint(&self.paths)?;
         if self.seen == Some(found) {

@@ -1,0 +1,61 @@
+//! Serving a cluster: everything that the server follows there, and writes there.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use kube::Client;
+
+use super::{Serve, Shared, certificates};
+use crate::cluster::{Announcer, LiveLookup, Observations, publish_events, watch};
+use crate::controller::{Mandatory, write_status};
+use crate::supervise::Tasks;
+use crate::webhook::Lookup;
+
+impl Serve {
+    /// Follows the cluster, and writes there what is this server's to write.
+    ///
+    /// # Errors
+    /// There is no cluster, or a flag does not fit another one.
+    pub(super) async fn follow_cluster(
+        &self,
+        shared: &Shared,
+        tasks: &mut Tasks,
+    ) -> anyhow::Result<(Arc<dyn Lookup>, Announcer)> {
+        let client = Client::try_default().await.context(
+            "cannot find a cluster to serve; without one, serve files by --profiles PATH --tls-cert FILE --tls-key FILE",
+        )?;
+        let Shared { snapshot, metrics, health, .. } = shared.clone();
+        let leadership = self.election.spawn(&client, self.own_namespace(), &self.service, &metrics, tasks);
+        let context = certificates::Context {
+            client: client.clone(),
+            namespace: self.own_namespace().to_owned(),
+            service: self.service.clone(),
+            shared: shared.clone(),
+        };
+        // Those of files are made elsewhere.
+        let maker = self.certificate_files().is_none().then(|| leadership.clone());
+        let live = self.certificates.spawn(&context, maker, tasks)?;
+
+        let observations = Observations::default();
+        let written = write_status(client.clone(), observations.clone(), tasks.stop());
+        tasks.spawn("profile status", written);
+        let mandatory = Mandatory {
+            client: client.clone(),
+            configuration: self.certificates.mutating_webhook.clone(),
+            excluded: self.settings().excluded_namespaces,
+            live,
+            snapshot: Arc::clone(&snapshot),
+            leadership,
+        };
+        tasks.spawn("mandatory profiles", mandatory.run(tasks.stop()));
+        let watched =
+            watch(client.clone(), snapshot, observations, Arc::clone(&metrics), health, tasks.stop());
+        tasks.spawn("watches", watched);
+
+        let (announcer, left_out) = Announcer::new();
+        let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "outrigger".to_owned());
+        let told = publish_events(client.clone(), left_out, instance, metrics, tasks.stop());
+        tasks.spawn("events", told);
+        Ok((Arc::new(LiveLookup::new(client)), announcer))
+    }
+}

@@ -1,0 +1,42 @@
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use futures::FutureExt as _;
+
+use super::decide::{Looking, Lookup};
+use super::router::State;
+use crate::cluster::{Announcer, Snapshot};
+use crate::engine::{Namespace, Settings};
+use crate::profiles::Entry;
+use crate::supervise::Health;
+use crate::telemetry::{Metrics, Traces};
+
+impl State {
+    /// That of a server which knows a snapshot and nothing else: there is no cluster to look things up in or to tell
+    /// anything, and the operator has set nothing. Tests, benchmarks and fuzz targets begin with it.
+    pub fn fixed(snapshot: Snapshot) -> Self {
+        Self {
+            snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
+            lookup: Arc::new(NothingElse),
+            settings: Arc::new(Settings::default()),
+            metrics: Arc::new(Metrics::default()),
+            health: Health::default(),
+            own_user: "".into(),
+            announcer: Announcer::default(),
+            traces: Traces::default(),
+        }
+    }
+}
+
+/// What the snapshot does not know does not exist.
+struct NothingElse;
+
+impl Lookup for NothingElse {
+    fn namespace<'a>(&'a self, _: &'a str) -> Looking<'a, Option<Namespace>> {
+        futures::future::ready(Ok(None)).boxed()
+    }
+
+    fn profiles<'a>(&'a self, _: &'a str, _: &'a str) -> Looking<'a, Vec<(Option<String>, Entry)>> {
+        futures::future::ready(Ok(Vec::new())).boxed()
+    }
+}
