@@ -47,7 +47,8 @@ Commands:
   generate [--check]        write the generated files, or fail if they are stale
   bench engine              what an answer costs, in time and allocations
   bench serve [--soak N]    what serving costs beside a bare server, in processor time, latency and memory; with a soak
-                            of N seconds (also --rounds N, --seconds N of each)
+                            of N seconds (also --rounds N, --seconds N of each, --target TRIPLE, the image's being
+                            x86_64-unknown-linux-musl)
   bench catalogue [NAME]    what the catalogue's profiles cost a pod, in seconds at its start and in memory
   chaos [NAME…]             make faults on purpose, or those whose tests have this name, and print what became of the pods
   deny [--advisories]       check the dependencies' licences and sources; with RustSec's advisories, which are fetched

@@ -43,8 +43,9 @@ pub(super) fn run(mut args: Args) -> Result<()> {
     let rounds = number(args.option("--rounds")?, 3)?.max(1);
     let seconds = number(args.option("--seconds")?, 3)?.max(1);
     let soak = number(args.option("--soak")?, 0)?;
-    args.end(&["--rounds", "--seconds", "--soak"])?;
-    let programs = step("build both servers", |_| Programs::build())?;
+    let target = args.option("--target")?;
+    args.end(&["--rounds", "--seconds", "--soak", "--target"])?;
+    let programs = step("build both servers", |_| Programs::build(target.as_deref()))?;
     let bench = Bench { programs, rounds, seconds };
     let (few, many) = (bench.files("few", &[])?, bench.files("many", &MANY)?);
     bench.compare(&few)?;

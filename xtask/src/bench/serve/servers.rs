@@ -24,10 +24,12 @@ pub(super) struct Server {
 }
 
 impl Programs {
-    pub(super) fn build() -> Result<Self> {
+    /// Builds them for this machine, or for a target such as that of the image.
+    pub(super) fn build(target: Option<&str>) -> Result<Self> {
         let mut build = sh::line("cargo build --release --locked --package outrigger --package bench");
+        build.args(target.map(|target| format!("--target={target}")));
         sh::logged(build.current_dir(workspace::root()), &workspace::target().join("bench/build.log"))?;
-        let folder = workspace::cargo_target().join("release");
+        let folder = workspace::cargo_target().join(target.unwrap_or_default()).join("release");
         Ok(Self { bench: folder.join("bench"), outrigger: folder.join("outrigger") })
     }
 
@@ -35,7 +37,7 @@ impl Programs {
         Server::start(Command::new(&self.bench).arg("bare").arg(folder), &folder.join("bare.log"))
     }
 
-    /// Outrigger as it is shipped, with the chart's environment, without a cluster.
+    /// Outrigger with the chart's environment, without a cluster.
     pub(super) fn outrigger(&self, folder: &Path, log: &str) -> Result<Server> {
         let mut command = Command::new(&self.outrigger);
         command.args(["serve", "--listen=127.0.0.1:0", "--metrics-listen=127.0.0.1:0", "--drain-delay=0"]);
