@@ -28,7 +28,7 @@ mod wait;
 
 pub use alone::{alone, injected, injects, scale};
 pub use cluster::{Cluster, Output};
-pub use manifests::{companion, deployment, image, pod};
+pub use manifests::{companion, deployment, image, mandatory, pod};
 pub use namespace::TestNamespace;
 pub use steady::{Counts, Steady};
 pub use wait::eventually;

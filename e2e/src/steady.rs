@@ -73,6 +73,12 @@ impl Counts {
     pub fn expect_none_failed(&self) {
         assert!(self.asked > 50, "{} pods are no test", self.asked);
         assert_eq!(self.bare, 0, "of {} pods, some came without their sidecar", self.asked);
+        self.expect_none_refused();
+    }
+
+    /// None was refused, with its sidecar or without.
+    #[track_caller]
+    pub fn expect_none_refused(&self) {
         assert!(
             self.refused.is_empty(),
             "of {} pods, {} were refused, the first: {}",

@@ -21,8 +21,10 @@ pub(super) struct Model {
     reinvocation: Option<String>,
     /// Namespaces that nobody is asked about.
     pub(super) excluded: Vec<String>,
-    /// Whether an admin took the webhooks out of the way.
-    pub(super) disarmed: bool,
+    /// Whether an admin took what injects out of the way.
+    pub(super) injects_disarmed: bool,
+    /// Whether an admin took what verifies out of the way, which is so as well while `disarm` and `rearm` are at work.
+    pub(super) verifies_disarmed: bool,
 }
 
 impl Model {
@@ -30,13 +32,15 @@ impl Model {
     pub(super) fn of(entries: &[MutatingWebhook]) -> Option<Self> {
         let entry = entries.iter().find(|entry| entry.client_config.service.is_some())?;
         let service = ServiceReference { path: None, ..entry.client_config.service.clone()? };
+        let disarmed = entries.iter().any(|entry| is_disarmed(entry.match_conditions.as_ref()));
         Some(Self {
             service,
             bundle: entry.client_config.ca_bundle.clone().filter(|bundle| !bundle.0.is_empty())?,
             timeout: entry.timeout_seconds,
             reinvocation: entry.reinvocation_policy.clone(),
             excluded: Vec::new(),
-            disarmed: entries.iter().any(|entry| is_disarmed(entry.match_conditions.as_ref())),
+            injects_disarmed: disarmed,
+            verifies_disarmed: disarmed,
         })
     }
 
@@ -56,7 +60,7 @@ impl Model {
             admission_review_versions: vec!["v1".to_owned()],
             client_config: self.client(format!("/mutate/mandatory/{name}")),
             failure_policy: Some("Fail".to_owned()),
-            match_conditions: self.conditions([condition]),
+            match_conditions: conditions([condition], self.injects_disarmed),
             match_policy: Some("Equivalent".to_owned()),
             namespace_selector: Some(self.selector(selector)),
             object_selector: Some(LabelSelector::default()),
@@ -74,7 +78,7 @@ impl Model {
             admission_review_versions: vec!["v1".to_owned()],
             client_config: self.client(format!("/verify/{name}")),
             failure_policy: Some("Fail".to_owned()),
-            match_conditions: self.conditions(condition),
+            match_conditions: conditions(condition, self.verifies_disarmed),
             match_policy: Some("Equivalent".to_owned()),
             namespace_selector: Some(self.selector(selector)),
             object_selector: Some(LabelSelector::default()),
@@ -108,12 +112,6 @@ impl Model {
         }
     }
 
-    fn conditions(&self, own: impl IntoIterator<Item = MatchCondition>) -> Option<Vec<MatchCondition>> {
-        let off = MatchCondition { name: keys::DISARMED.to_owned(), expression: "false".to_owned() };
-        let conditions: Vec<_> = own.into_iter().chain(self.disarmed.then_some(off)).collect();
-        (!conditions.is_empty()).then_some(conditions)
-    }
-
     /// The profile's selector, without the namespaces that nobody is asked about.
     fn selector(&self, selector: &LabelSelector) -> LabelSelector {
         let mut selector = selector.clone();
@@ -124,6 +122,12 @@ impl Model {
         });
         selector
     }
+}
+
+fn conditions(own: impl IntoIterator<Item = MatchCondition>, disarmed: bool) -> Option<Vec<MatchCondition>> {
+    let off = MatchCondition { name: keys::DISARMED.to_owned(), expression: "false".to_owned() };
+    let conditions: Vec<_> = own.into_iter().chain(disarmed.then_some(off)).collect();
+    (!conditions.is_empty()).then_some(conditions)
 }
 
 fn entry_name(of: &str) -> String {
@@ -191,6 +195,14 @@ mod tests {
         let off = json!([{ "name": "outrigger.dev/disarmed", "expression": "false" }]);
         let model = Model::of(&own(&off, "QUJD")).unwrap();
         assert!(is_disarmed(model.mutating(&guard()).match_conditions.as_ref()));
+        assert!(model.validating(&guard()).iter().all(|entry| is_disarmed(entry.match_conditions.as_ref())));
+    }
+
+    #[test]
+    fn what_injects_may_be_armed_while_what_verifies_is_not() {
+        let mut model = Model::of(&own(&json!([]), "QUJD")).unwrap();
+        model.verifies_disarmed = true;
+        assert!(!is_disarmed(model.mutating(&guard()).match_conditions.as_ref()));
         assert!(model.validating(&guard()).iter().all(|entry| is_disarmed(entry.match_conditions.as_ref())));
     }
 
