@@ -170,23 +170,49 @@ fn the_plain_manifests_install_it_as_well() {
 fn a_stuck_cluster_is_freed_by_disarm_and_injects_again_after_rearm() {
     alone("e2e-disarmed", |cluster, space| async move {
         injects(&cluster, &space, "e2e-disarmed").await;
+        let guarded = TestNamespace::guarded(&cluster, "e2e-disarmed-guard").await;
+        cluster.create_pod(&guarded.name, &pod("kept")).await.unwrap();
         scale(&cluster, 0);
-        cluster.create_pod(&space.name, &pod("stuck")).await.unwrap_err();
+        for space in [&space, &guarded] {
+            cluster.create_pod(&space.name, &pod("stuck")).await.unwrap_err();
+        }
         // Neither the server nor its image is there: only the API server answers.
         let said = cluster.outrigger(&["disarm"], "").expect();
-        assert!(said.contains("MutatingWebhookConfiguration outrigger: 2 webhooks disarmed"), "{said}");
-        assert!(said.contains("ValidatingWebhookConfiguration outrigger: 3 webhooks disarmed"), "{said}");
-        let freed = cluster.create_pod(&space.name, &pod("freed")).await.unwrap();
-        assert!(!injected(&freed, "e2e-disarmed"));
+        for line in [
+            "MutatingWebhookConfiguration outrigger: 2 webhooks disarmed",
+            "MutatingWebhookConfiguration outrigger-mandatory: ",
+            "ValidatingWebhookConfiguration outrigger: 3 webhooks disarmed",
+            "ValidatingWebhookConfiguration outrigger-mandatory: ",
+        ] {
+            assert!(said.contains(line), "{said}");
+        }
+        let is_bare = async |name| {
+            for (space, sidecar) in [(&space, "e2e-disarmed"), (&guarded, "e2e-disarmed-guard")] {
+                let made = cluster.create_pod(&space.name, &pod(name)).await.unwrap();
+                assert!(!injected(&made, sidecar), "{made}");
+            }
+        };
+        is_bare("freed").await;
         let profile = companion("e2e-disarmed").to_string();
         cluster.apply("default", &profile.replace("A Redis beside", "Another Redis beside")).expect();
         assert!(cluster.outrigger(&["disarm"], "").expect().contains("was disarmed already"));
 
+        // A server that comes back does not rearm by itself.
         scale(&cluster, 2);
-        let bare = cluster.create_pod(&space.name, &pod("bare")).await.unwrap();
-        assert!(!injected(&bare, "e2e-disarmed"), "a server that comes back does not rearm by itself");
+        is_enforced(&cluster, "e2e-disarmed-guard", "False Disarmed").await;
+        is_bare("bare").await;
+        let change = ["label", "pod", "kept", "outrigger.dev/injected-", "--dry-run=server", "--namespace"];
+        let change = [&change[..], &[&guarded.name]].concat();
+        cluster.kubectl(&change).expect();
         assert!(cluster.outrigger(&["rearm"], "").expect().contains("2 webhooks armed"));
         injects(&cluster, &space, "e2e-disarmed").await;
+        injects(&cluster, &guarded, "e2e-disarmed-guard").await;
+        is_enforced(&cluster, "e2e-disarmed-guard", "True WebhooksInForce").await;
+        eventually("changes of what is mandatory being refused", || async {
+            let said = cluster.kubectl(&change);
+            if said.text.contains("[MandatoryChanged]") { Ok(()) } else { Err(said.text) }
+        })
+        .await;
 
         // What an admin switched off stays off over an upgrade.
         cluster.outrigger(&["disarm"], "").expect();
@@ -195,6 +221,7 @@ fn a_stuck_cluster_is_freed_by_disarm_and_injects_again_after_rearm() {
         cluster.install(&[]);
         cluster.outrigger(&["rearm"], "").expect();
         injects(&cluster, &space, "e2e-disarmed").await;
+        cluster.kubectl(&["delete", "clustersidecarprofile", "e2e-disarmed-guard"]).expect();
         let missing = cluster.outrigger(&["disarm", "--configuration", "no-such"], "").expect_failure();
         assert!(missing.contains("has no webhook configuration \"no-such\""), "{missing}");
     });
