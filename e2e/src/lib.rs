@@ -30,5 +30,5 @@ pub use alone::{alone, injected, injects, scale};
 pub use cluster::{Cluster, Output};
 pub use manifests::{companion, deployment, image, mandatory, pod};
 pub use namespace::TestNamespace;
-pub use steady::{Counts, Steady};
+pub use steady::{Answer, Asked, Counts, Steady};
 pub use wait::eventually;
