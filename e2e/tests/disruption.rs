@@ -238,6 +238,14 @@ async fn is_enforced(cluster: &Cluster, profile: &str, wanted: &str) {
     .await;
 }
 
+/// The kinds of the webhook configurations that an admin's commands replaced, in their order.
+fn configurations_written(cluster: &Cluster) -> Vec<String> {
+    let all = cluster.audited_by("admin").into_iter().filter(|entry| {
+        entry["verb"] == "update" && entry["objectRef"]["apiGroup"] == "admissionregistration.k8s.io"
+    });
+    all.map(|entry| entry["objectRef"]["resource"].as_str().unwrap().to_owned()).collect()
+}
+
 /// Nothing insists on what nobody injects any more, or not yet.
 #[test]
 fn no_pod_is_refused_while_servers_that_run_are_disarmed_and_rearmed() {
@@ -245,6 +253,7 @@ fn no_pod_is_refused_while_servers_that_run_are_disarmed_and_rearmed() {
         injects(&cluster, &space, "e2e-turned").await;
         let guarded = TestNamespace::guarded(&cluster, "e2e-turned-guard").await;
         for _ in 0..3 {
+            let before = configurations_written(&cluster).len();
             let stream = Steady::start(&cluster, &guarded.name, "e2e-turned-guard");
             cluster.outrigger(&["disarm"], "").expect();
             is_enforced(&cluster, "e2e-turned-guard", "False Disarmed").await;
@@ -254,6 +263,17 @@ fn no_pod_is_refused_while_servers_that_run_are_disarmed_and_rearmed() {
             let counts = stream.stop().await;
             counts.expect_none_refused();
             assert!(counts.bare > 0, "{} pods are no test of it", counts.asked);
+            // What verifies goes first and comes last.
+            let mut written = configurations_written(&cluster).split_off(before);
+            written.dedup();
+            assert_eq!(
+                written,
+                [
+                    "validatingwebhookconfigurations",
+                    "mutatingwebhookconfigurations",
+                    "validatingwebhookconfigurations"
+                ]
+            );
         }
         cluster.kubectl(&["delete", "clustersidecarprofile", "e2e-turned-guard"]).expect();
     });
