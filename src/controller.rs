@@ -5,5 +5,5 @@ mod entries;
 mod mandatory;
 mod status;
 
-pub use mandatory::{Mandatory, mandatory_name};
+pub use mandatory::{Mandatory, TAKEN_UP, mandatory_name};
 pub use status::write_status;

@@ -3,7 +3,7 @@
 //!
 //! The tests are in `tests/`: `demo` runs the README's first command, `injection` looks at pods and runs in
 //! parallel, as do `observability` (logs, events, metrics) and `mandatory` (attacks on Mandatory profiles); `disruption` takes
-//! things away and runs one test at a time, as do `certificates` and `traces`; `chaos` does so under a steady creation of pods;
+//! things away and runs one test at a time, as do `certificates`, `serving` and `traces`; `chaos` does so under a steady creation of pods;
 //! `monitoring` asks a real Prometheus; `catalogue` puts every profile to work with its
 //! real program. `cargo xtask test` starts them and
 //! says by environment variables where the cluster is.
@@ -28,7 +28,7 @@ mod wait;
 
 pub use alone::{alone, injected, injects, scale};
 pub use cluster::{Cluster, Output};
-pub use manifests::{companion, deployment, image, pod};
+pub use manifests::{companion, deployment, image, mandatory, pod};
 pub use namespace::TestNamespace;
-pub use steady::{Counts, Steady};
+pub use steady::{Answer, Asked, Counts, Steady};
 pub use wait::eventually;

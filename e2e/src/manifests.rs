@@ -59,6 +59,14 @@ pub fn companion(name: &str) -> Value {
     })
 }
 
+/// The same as a Mandatory profile, for the namespaces whose label `e2e-guard` has its name.
+pub fn mandatory(name: &str) -> Value {
+    let mut profile = companion(name);
+    profile["spec"]["enforcement"] = json!("Mandatory");
+    profile["spec"]["match"] = json!({ "namespaceSelector": { "matchLabels": { "e2e-guard": name } } });
+    profile
+}
+
 /// A pod with one app container: a Redis that runs until it is told to stop.
 pub fn pod(name: &str) -> Value {
     json!({

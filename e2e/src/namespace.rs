@@ -2,7 +2,9 @@ use std::io::Write as _;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
+use crate::alone::injects;
 use crate::cluster::Cluster;
+use crate::manifests::mandatory;
 use crate::wait::eventually;
 
 /// A namespace for one test. It goes when the test ends; a test that fails prints what became of its pods.
@@ -33,6 +35,18 @@ impl TestNamespace {
         cluster.kubectl(&["create", "namespace", &name]).expect();
         let made = Self { name, cluster: cluster.clone(), made: Instant::now() };
         made.has_service_account().await;
+        made
+    }
+
+    /// A namespace without any label of ours, in which a Mandatory profile of this name is enforced.
+    pub async fn guarded(cluster: &Cluster, profile: &str) -> Self {
+        cluster.apply("default", &mandatory(profile).to_string()).expect();
+        let made = Self::plain(cluster).await;
+        cluster.kubectl(&["label", "namespace", &made.name, &format!("e2e-guard={profile}")]).expect();
+        let enforced =
+            ["wait", "--for=condition=Enforced", "--timeout=60s", "clustersidecarprofile", profile];
+        cluster.kubectl(&enforced).expect();
+        injects(cluster, &made, profile).await;
         made
     }
 

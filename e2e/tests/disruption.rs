@@ -8,10 +8,9 @@
     reason = "a test fails by panicking"
 )]
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use e2e::{Cluster, TestNamespace, alone, companion, eventually, injected, injects, pod, scale};
+use e2e::{Cluster, Steady, TestNamespace, alone, companion, eventually, injected, injects, pod, scale};
 use serde_json::{Value, json};
 
 #[test]
@@ -68,29 +67,18 @@ fn with_ignore_pods_start_without_their_sidecars_while_the_webhook_is_down() {
 fn pods_are_created_all_through_an_uninstall() {
     alone("e2e-uninstall", |cluster, space| async move {
         injects(&cluster, &space, "e2e-uninstall").await;
-        let done = AtomicBool::new(false);
-        let (kept, bare) = std::thread::scope(|scope| {
-            let uninstall = scope.spawn(|| {
-                std::thread::sleep(Duration::from_secs(2));
-                let said = cluster.helm(&[
-                    "uninstall",
-                    Cluster::RELEASE,
-                    "--namespace",
-                    Cluster::SYSTEM,
-                    "--wait",
-                    "--timeout",
-                    "3m",
-                ]);
-                done.store(true, Ordering::Relaxed);
-                said
-            });
-            let counts = tokio::task::block_in_place(|| {
-                tokio::runtime::Handle::current().block_on(create_until(&cluster, &space, &done))
-            });
-            uninstall.join().unwrap().expect();
-            counts
-        });
-        assert!(kept > 0 && bare > 0, "{kept} pods before and {bare} after the uninstall are no test of it");
+        let guarded = TestNamespace::guarded(&cluster, "e2e-uninstall-guard").await;
+        let streams = [(&space, "e2e-uninstall"), (&guarded, "e2e-uninstall-guard")]
+            .map(|(space, sidecar)| Steady::start(&cluster, &space.name, sidecar));
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let uninstall = ["uninstall", Cluster::RELEASE, "--wait", "--timeout", "3m", "--namespace"];
+        cluster.helm(&[&uninstall[..], &[Cluster::SYSTEM]].concat()).expect();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        for stream in streams {
+            let counts = stream.stop().await;
+            counts.expect_none_refused();
+            assert!(0 < counts.bare && counts.bare < counts.asked, "these are no test of it: {counts:?}");
+        }
         // Kubernetes collects what belonged to deleted objects a moment later.
         eventually("nothing being left but what the chart's README says", || async {
             let left = everything_of_ours(&cluster);
@@ -99,6 +87,8 @@ fn pods_are_created_all_through_an_uninstall() {
         .await;
         cluster.install(&[]);
         injects(&cluster, &space, "e2e-uninstall").await;
+        injects(&cluster, &guarded, "e2e-uninstall-guard").await;
+        cluster.kubectl(&["delete", "clustersidecarprofile", "e2e-uninstall-guard"]).expect();
     });
 }
 
@@ -125,32 +115,6 @@ fn everything_of_ours(cluster: &Cluster) -> Vec<String> {
     let found = labelled.lines().chain(named).filter(|line| !line.starts_with("Warning:"));
     let found: std::collections::BTreeSet<String> = found.map(str::to_owned).collect();
     found.into_iter().collect()
-}
-
-/// Creates pods one after the other; none may be refused. Gives how many were injected and how many were not.
-async fn create_until(cluster: &Cluster, space: &TestNamespace, done: &AtomicBool) -> (usize, usize) {
-    let (mut with, mut without) = (0, 0);
-    for number in 0.. {
-        let last = done.load(Ordering::Relaxed);
-        let mut made = pod("x");
-        made["metadata"] = json!({ "name": format!("steady-{number}") });
-        // Nobody needs to run it: what counts is the API server's answer.
-        made["spec"]["nodeSelector"] = json!({ "e2e": "nowhere" });
-        let made = cluster
-            .create_pod(&space.name, &made)
-            .await
-            .expect("no pod is refused while Outrigger is uninstalled");
-        if injected(&made, "e2e-uninstall") {
-            with += 1;
-        } else {
-            without += 1;
-        }
-        if last {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    (with, without)
 }
 
 #[test]
@@ -191,8 +155,10 @@ fn the_plain_manifests_install_it_as_well() {
             ["rollout", "status", "deployment/outrigger", "--namespace", Cluster::SYSTEM, "--timeout=180s"];
         cluster.kubectl(&status).expect();
         injects(&cluster, &space, "e2e-plain").await;
-        let webhooks = ["delete", "mutatingwebhookconfiguration,validatingwebhookconfiguration", "outrigger"];
-        cluster.kubectl(&webhooks).expect();
+        // As the chart's README says it.
+        for kind in ["validatingwebhookconfiguration", "mutatingwebhookconfiguration"] {
+            cluster.kubectl(&["delete", kind, "outrigger", "outrigger-mandatory"]).expect();
+        }
         cluster.kubectl(&["delete", "-k", "manifests", "--ignore-not-found", "--timeout=120s"]).expect();
         cluster.install(&[]);
         cluster.apply("default", &companion("e2e-plain").to_string()).expect();
@@ -204,23 +170,49 @@ fn the_plain_manifests_install_it_as_well() {
 fn a_stuck_cluster_is_freed_by_disarm_and_injects_again_after_rearm() {
     alone("e2e-disarmed", |cluster, space| async move {
         injects(&cluster, &space, "e2e-disarmed").await;
+        let guarded = TestNamespace::guarded(&cluster, "e2e-disarmed-guard").await;
+        cluster.create_pod(&guarded.name, &pod("kept")).await.unwrap();
         scale(&cluster, 0);
-        cluster.create_pod(&space.name, &pod("stuck")).await.unwrap_err();
+        for space in [&space, &guarded] {
+            cluster.create_pod(&space.name, &pod("stuck")).await.unwrap_err();
+        }
         // Neither the server nor its image is there: only the API server answers.
         let said = cluster.outrigger(&["disarm"], "").expect();
-        assert!(said.contains("MutatingWebhookConfiguration outrigger: 2 webhooks disarmed"), "{said}");
-        assert!(said.contains("ValidatingWebhookConfiguration outrigger: 3 webhooks disarmed"), "{said}");
-        let freed = cluster.create_pod(&space.name, &pod("freed")).await.unwrap();
-        assert!(!injected(&freed, "e2e-disarmed"));
+        for line in [
+            "MutatingWebhookConfiguration outrigger: 2 webhooks disarmed",
+            "MutatingWebhookConfiguration outrigger-mandatory: ",
+            "ValidatingWebhookConfiguration outrigger: 3 webhooks disarmed",
+            "ValidatingWebhookConfiguration outrigger-mandatory: ",
+        ] {
+            assert!(said.contains(line), "{said}");
+        }
+        let is_bare = async |name| {
+            for (space, sidecar) in [(&space, "e2e-disarmed"), (&guarded, "e2e-disarmed-guard")] {
+                let made = cluster.create_pod(&space.name, &pod(name)).await.unwrap();
+                assert!(!injected(&made, sidecar), "{made}");
+            }
+        };
+        is_bare("freed").await;
         let profile = companion("e2e-disarmed").to_string();
         cluster.apply("default", &profile.replace("A Redis beside", "Another Redis beside")).expect();
         assert!(cluster.outrigger(&["disarm"], "").expect().contains("was disarmed already"));
 
+        // A server that comes back does not rearm by itself.
         scale(&cluster, 2);
-        let bare = cluster.create_pod(&space.name, &pod("bare")).await.unwrap();
-        assert!(!injected(&bare, "e2e-disarmed"), "a server that comes back does not rearm by itself");
+        is_enforced(&cluster, "e2e-disarmed-guard", "False Disarmed").await;
+        is_bare("bare").await;
+        let change = ["label", "pod", "kept", "outrigger.dev/injected-", "--dry-run=server", "--namespace"];
+        let change = [&change[..], &[&guarded.name]].concat();
+        cluster.kubectl(&change).expect();
         assert!(cluster.outrigger(&["rearm"], "").expect().contains("2 webhooks armed"));
         injects(&cluster, &space, "e2e-disarmed").await;
+        injects(&cluster, &guarded, "e2e-disarmed-guard").await;
+        is_enforced(&cluster, "e2e-disarmed-guard", "True WebhooksInForce").await;
+        eventually("changes of what is mandatory being refused", || async {
+            let said = cluster.kubectl(&change);
+            if said.text.contains("[MandatoryChanged]") { Ok(()) } else { Err(said.text) }
+        })
+        .await;
 
         // What an admin switched off stays off over an upgrade.
         cluster.outrigger(&["disarm"], "").expect();
@@ -229,8 +221,61 @@ fn a_stuck_cluster_is_freed_by_disarm_and_injects_again_after_rearm() {
         cluster.install(&[]);
         cluster.outrigger(&["rearm"], "").expect();
         injects(&cluster, &space, "e2e-disarmed").await;
+        cluster.kubectl(&["delete", "clustersidecarprofile", "e2e-disarmed-guard"]).expect();
         let missing = cluster.outrigger(&["disarm", "--configuration", "no-such"], "").expect_failure();
         assert!(missing.contains("has no webhook configuration \"no-such\""), "{missing}");
+    });
+}
+
+/// Waits until this is what the condition `Enforced` says: its status and its reason.
+async fn is_enforced(cluster: &Cluster, profile: &str, wanted: &str) {
+    eventually(&format!("Enforced being {wanted}"), || async {
+        let enforced = r#"{.status.conditions[?(@.type=="Enforced")]"#;
+        let path = format!("jsonpath={enforced}.status}} {enforced}.reason}}");
+        let said = cluster.kubectl(&["get", "clustersidecarprofile", profile, "--output", &path]).expect();
+        if said == wanted { Ok(()) } else { Err(said) }
+    })
+    .await;
+}
+
+/// The kinds of the webhook configurations that an admin's commands replaced, in their order.
+fn configurations_written(cluster: &Cluster) -> Vec<String> {
+    let all = cluster.audited_by("admin").into_iter().filter(|entry| {
+        entry["verb"] == "update" && entry["objectRef"]["apiGroup"] == "admissionregistration.k8s.io"
+    });
+    all.map(|entry| entry["objectRef"]["resource"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Nothing insists on what nobody injects any more, or not yet.
+#[test]
+fn no_pod_is_refused_while_servers_that_run_are_disarmed_and_rearmed() {
+    alone("e2e-turned", |cluster, space| async move {
+        injects(&cluster, &space, "e2e-turned").await;
+        let guarded = TestNamespace::guarded(&cluster, "e2e-turned-guard").await;
+        for _ in 0..3 {
+            let before = configurations_written(&cluster).len();
+            let stream = Steady::start(&cluster, &guarded.name, "e2e-turned-guard");
+            cluster.outrigger(&["disarm"], "").expect();
+            is_enforced(&cluster, "e2e-turned-guard", "False Disarmed").await;
+            cluster.outrigger(&["rearm"], "").expect();
+            is_enforced(&cluster, "e2e-turned-guard", "True WebhooksInForce").await;
+            injects(&cluster, &guarded, "e2e-turned-guard").await;
+            let counts = stream.stop().await;
+            counts.expect_none_refused();
+            assert!(counts.bare > 0, "{} pods are no test of it", counts.asked);
+            // What verifies goes first and comes last.
+            let mut written = configurations_written(&cluster).split_off(before);
+            written.dedup();
+            assert_eq!(
+                written,
+                [
+                    "validatingwebhookconfigurations",
+                    "mutatingwebhookconfigurations",
+                    "validatingwebhookconfigurations"
+                ]
+            );
+        }
+        cluster.kubectl(&["delete", "clustersidecarprofile", "e2e-turned-guard"]).expect();
     });
 }
 

@@ -11,15 +11,13 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use e2e::{Cluster, Output, TestNamespace, companion, eventually, image, injected, pod};
+use e2e::{Cluster, Output, TestNamespace, companion, eventually, image, injected, mandatory, pod};
 use serde_json::{Value, json};
 
 /// A namespace without any label of ours, in which a profile is mandatory, and mallory's rights there.
 async fn guarded(profile: &str) -> (Cluster, TestNamespace) {
     let cluster = Cluster::installed().await;
-    cluster.apply("default", &mandatory(profile).to_string()).expect();
-    let space = TestNamespace::plain(&cluster).await;
-    cluster.kubectl(&["label", "namespace", &space.name, &format!("e2e-guard={profile}")]).expect();
+    let space = TestNamespace::guarded(&cluster, profile).await;
     let all = ["create", "rolebinding", "mallory", "--clusterrole=admin", "--user=mallory", "--namespace"];
     cluster.kubectl(&[&all[..], &[&space.name]].concat()).expect();
     // More than the role admin has: a way into live pods.
@@ -34,21 +32,7 @@ async fn guarded(profile: &str) -> (Cluster, TestNamespace) {
     cluster.kubectl(&[&pods[..], &[&space.name]].concat()).expect();
     let bound = ["create", "rolebinding", "debugger", "--role=debugger", "--user=mallory", "--namespace"];
     cluster.kubectl(&[&bound[..], &[&space.name]].concat()).expect();
-    let enforced = ["wait", "--for=condition=Enforced", "--timeout=60s", "clustersidecarprofile", profile];
-    cluster.kubectl(&enforced).expect();
-    eventually("the API server calling for the profile", || async {
-        let made = cluster.dry_run_pod(&space.name, &pod("probe")).await?;
-        if injected(&made, profile) { Ok(()) } else { Err(made.to_string()) }
-    })
-    .await;
     (cluster, space)
-}
-
-fn mandatory(name: &str) -> Value {
-    let mut profile = companion(name);
-    profile["spec"]["enforcement"] = json!("Mandatory");
-    profile["spec"]["match"] = json!({ "namespaceSelector": { "matchLabels": { "e2e-guard": name } } });
-    profile
 }
 
 fn remove(cluster: &Cluster, profile: &str) {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::live::Live;
 use crate::api::keys::DISARMED as CONDITION;
-use crate::controller::mandatory_name;
+use crate::controller::{TAKEN_UP, mandatory_name};
 
 /// How often a change that met another one is tried again.
 const TRIES: usize = 5;
@@ -48,10 +48,20 @@ impl Disarm {
         let live = Live::connect(self.context.as_deref(), self.kubeconfig.as_deref())?;
         let mut found = 0;
         let names = [self.configuration.clone(), mandatory_name(&self.configuration)];
-        for (kind, resource) in [
-            ("MutatingWebhookConfiguration", ApiResource::erase::<MutatingWebhookConfiguration>(&())),
-            ("ValidatingWebhookConfiguration", ApiResource::erase::<ValidatingWebhookConfiguration>(&())),
-        ] {
+        let mut changes = 0;
+        let mutating =
+            ("MutatingWebhookConfiguration", ApiResource::erase::<MutatingWebhookConfiguration>(&()));
+        let validating =
+            ("ValidatingWebhookConfiguration", ApiResource::erase::<ValidatingWebhookConfiguration>(&()));
+        // What verifies is on only while what injects is on too, or it would refuse pods that nobody injected.
+        let kinds = match turn {
+            Turn::Off => [validating, mutating],
+            Turn::On => [mutating, validating],
+        };
+        for (kind, resource) in kinds {
+            if changes > 0 {
+                std::thread::sleep(TAKEN_UP);
+            }
             for (index, name) in names.iter().enumerate() {
                 let api: Api<DynamicObject> = Api::all_with(live.client(), &resource);
                 let done = live.block_on(switch(&api, name, turn));
@@ -60,6 +70,7 @@ impl Disarm {
                     None | Some(Switched { webhooks: 0, .. }) if index > 0 => {}
                     Some(Switched { changed, .. }) => {
                         found += 1;
+                        changes += changed;
                         super::say(format_args!("{kind} {name}: {}", said(turn, changed)));
                     }
                     None => super::say(format_args!("there is no {kind} {name:?}")),

@@ -21,8 +21,10 @@ pub(super) struct Model {
     reinvocation: Option<String>,
     /// Namespaces that nobody is asked about.
     pub(super) excluded: Vec<String>,
-    /// Whether an admin took the release's own webhooks out of the way.
-    disarmed: bool,
+    /// Whether an admin took what injects out of the way.
+    pub(super) injects_disarmed: bool,
+    /// Whether an admin took what verifies out of the way, which is so as well while `disarm` and `rearm` are at work.
+    pub(super) verifies_disarmed: bool,
 }
 
 impl Model {
@@ -30,42 +32,20 @@ impl Model {
     pub(super) fn of(entries: &[MutatingWebhook]) -> Option<Self> {
         let entry = entries.iter().find(|entry| entry.client_config.service.is_some())?;
         let service = ServiceReference { path: None, ..entry.client_config.service.clone()? };
+        let disarmed = entries.iter().any(|entry| is_disarmed(entry.match_conditions.as_ref()));
         Some(Self {
             service,
             bundle: entry.client_config.ca_bundle.clone().filter(|bundle| !bundle.0.is_empty())?,
             timeout: entry.timeout_seconds,
             reinvocation: entry.reinvocation_policy.clone(),
             excluded: Vec::new(),
-            disarmed: entries.iter().any(|entry| is_disarmed(entry.match_conditions.as_ref())),
+            injects_disarmed: disarmed,
+            verifies_disarmed: disarmed,
         })
     }
 
-    /// The entries that inject these profiles, in place of those that are there.
-    pub(super) fn injecting(&self, profiles: &[Target], there: &[MutatingWebhook]) -> Vec<MutatingWebhook> {
-        let is_off = there.iter().any(|entry| is_disarmed(entry.match_conditions.as_ref()));
-        let model = self.disarmed_where(is_off);
-        profiles.iter().map(|profile| model.mutating(profile)).collect()
-    }
-
-    /// The entries that look at these profiles, in place of those that are there.
-    pub(super) fn verifying(
-        &self,
-        profiles: &[Target],
-        there: &[ValidatingWebhook],
-    ) -> Vec<ValidatingWebhook> {
-        let is_off = there.iter().any(|entry| is_disarmed(entry.match_conditions.as_ref()));
-        let model = self.disarmed_where(is_off);
-        profiles.iter().flat_map(|profile| model.validating(profile)).collect()
-    }
-
-    /// What an admin disarmed stays so, each configuration for itself: they are armed again one after the other, and those
-    /// that are must not follow those that are not yet.
-    fn disarmed_where(&self, is_off: bool) -> Self {
-        Self { disarmed: self.disarmed || is_off, ..self.clone() }
-    }
-
     /// The entry that injects a profile.
-    fn mutating(&self, (name, selector): &Target) -> MutatingWebhook {
+    pub(super) fn mutating(&self, (name, selector): &Target) -> MutatingWebhook {
         // The kubelet deletes a mirror pod that differs from its static pod, and runs none that is forged.
         let condition = MatchCondition {
             name: "not-a-mirror-pod".to_owned(),
@@ -80,7 +60,7 @@ impl Model {
             admission_review_versions: vec!["v1".to_owned()],
             client_config: self.client(format!("/mutate/mandatory/{name}")),
             failure_policy: Some("Fail".to_owned()),
-            match_conditions: self.conditions([condition]),
+            match_conditions: conditions([condition], self.injects_disarmed),
             match_policy: Some("Equivalent".to_owned()),
             namespace_selector: Some(self.selector(selector)),
             object_selector: Some(LabelSelector::default()),
@@ -92,13 +72,13 @@ impl Model {
     }
 
     /// The entries that look at a profile in finished and in live pods.
-    fn validating(&self, (name, selector): &Target) -> [ValidatingWebhook; 2] {
+    pub(super) fn validating(&self, (name, selector): &Target) -> [ValidatingWebhook; 2] {
         let entry = |entry: String, rules, condition: Option<MatchCondition>| ValidatingWebhook {
             name: entry,
             admission_review_versions: vec!["v1".to_owned()],
             client_config: self.client(format!("/verify/{name}")),
             failure_policy: Some("Fail".to_owned()),
-            match_conditions: self.conditions(condition),
+            match_conditions: conditions(condition, self.verifies_disarmed),
             match_policy: Some("Equivalent".to_owned()),
             namespace_selector: Some(self.selector(selector)),
             object_selector: Some(LabelSelector::default()),
@@ -132,12 +112,6 @@ impl Model {
         }
     }
 
-    fn conditions(&self, own: impl IntoIterator<Item = MatchCondition>) -> Option<Vec<MatchCondition>> {
-        let off = MatchCondition { name: keys::DISARMED.to_owned(), expression: "false".to_owned() };
-        let conditions: Vec<_> = own.into_iter().chain(self.disarmed.then_some(off)).collect();
-        (!conditions.is_empty()).then_some(conditions)
-    }
-
     /// The profile's selector, without the namespaces that nobody is asked about.
     fn selector(&self, selector: &LabelSelector) -> LabelSelector {
         let mut selector = selector.clone();
@@ -148,6 +122,12 @@ impl Model {
         });
         selector
     }
+}
+
+fn conditions(own: impl IntoIterator<Item = MatchCondition>, disarmed: bool) -> Option<Vec<MatchCondition>> {
+    let off = MatchCondition { name: keys::DISARMED.to_owned(), expression: "false".to_owned() };
+    let conditions: Vec<_> = own.into_iter().chain(disarmed.then_some(off)).collect();
+    (!conditions.is_empty()).then_some(conditions)
 }
 
 fn entry_name(of: &str) -> String {
@@ -219,19 +199,11 @@ mod tests {
     }
 
     #[test]
-    fn what_an_admin_is_arming_again_is_not_disarmed_by_what_comes_next() {
-        let (off, guard) = (json!([{ "name": "outrigger.dev/disarmed", "expression": "false" }]), [guard()]);
-        let [off, on] = [off, json!([])].map(|own_is| Model::of(&own(&own_is, "QUJD")).unwrap());
-        let (injects_off, verifies_off) = (off.injecting(&guard, &[]), off.verifying(&guard, &[]));
-        let (injects, verifies) = (on.injecting(&guard, &[]), on.verifying(&guard, &[]));
-        // The release's own come first, then what injects, then what verifies.
-        assert_eq!(on.injecting(&guard, &injects_off), injects_off);
-        assert_eq!(on.injecting(&guard, &injects), injects);
-        assert_eq!(on.verifying(&guard, &verifies_off), verifies_off);
-        assert_eq!(on.verifying(&guard, &verifies), verifies);
-        // The other way, all follow the release's own.
-        assert_eq!(off.injecting(&guard, &injects), injects_off);
-        assert_eq!(off.verifying(&guard, &verifies), verifies_off);
+    fn what_injects_may_be_armed_while_what_verifies_is_not() {
+        let mut model = Model::of(&own(&json!([]), "QUJD")).unwrap();
+        model.verifies_disarmed = true;
+        assert!(!is_disarmed(model.mutating(&guard()).match_conditions.as_ref()));
+        assert!(model.validating(&guard()).iter().all(|entry| is_disarmed(entry.match_conditions.as_ref())));
     }
 
     #[test]

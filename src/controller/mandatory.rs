@@ -27,6 +27,8 @@ pub fn mandatory_name(configuration: &str) -> String {
     format!("{configuration}-mandatory")
 }
 
+/// How long API servers get to take up one configuration before the next one is changed.
+pub const TAKEN_UP: Duration = Duration::from_secs(1);
 /// How often it is looked whether the profiles are others.
 const LOOK: Duration = Duration::from_millis(500);
 /// How long after a failure it is tried again.
@@ -99,7 +101,11 @@ impl Mandatory {
             if !is_due || snapshot.namespaces.is_empty() {
                 continue;
             }
-            match self.reconcile(&snapshot).await {
+            let done = tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                done = self.reconcile(&snapshot) => done,
+            };
+            match done {
                 Ok(()) => {
                     pending = false;
                     failure.is_over();
@@ -131,8 +137,8 @@ impl Mandatory {
     async fn write(&self, profiles: &[Target]) -> kube::Result<Enforced> {
         let name = mandatory_name(&self.configuration);
         let (mutating, validating) = self.apis();
-        // They are read before the release's own: `rearm` turns that one first, so whoever reads in this order never takes
-        // an old word for a new one.
+        // They are read before the release's own, whose word counts: an old word would otherwise be written over what
+        // `rearm` has turned since. What changes after it was read is not written over: its version is another one.
         let (Some(injecting), Some(verifying)) =
             (mutating.get_opt(&name).await?, validating.get_opt(&name).await?)
         else {
@@ -142,19 +148,23 @@ impl Mandatory {
         let Some(mut model) = Model::of(&own.unwrap_or_default()) else { return Ok(NOT_CALLABLE) };
         let (injects, verifies) =
             (injecting.webhooks.unwrap_or_default(), verifying.webhooks.unwrap_or_default());
+        // `disarm` turns these first and `rearm` last, so they are off while the release's own are still or already on.
+        model.verifies_disarmed |= verifies.iter().any(|entry| is_disarmed(entry.match_conditions.as_ref()));
         let always = keys::ALWAYS_EXCLUDED_NAMESPACES.iter().map(|name| (*name).to_owned());
         model.excluded = always.chain(self.excluded.iter().cloned()).collect();
-        // First what injects, so that nothing is refused for the lack of what nobody put in.
-        let wanted = (model.injecting(profiles, &injects), model.verifying(profiles, &verifies));
-        if wanted.0 != injects {
-            put(&mutating, &name, injecting.metadata.resource_version, json!(wanted.0)).await?;
+        let wanted: Vec<_> = profiles.iter().map(|profile| model.mutating(profile)).collect();
+        let inject = (wanted != injects)
+            .then(|| put(&mutating, &name, injecting.metadata.resource_version, json!(wanted)));
+        let wanted: Vec<_> = profiles.iter().flat_map(|profile| model.validating(profile)).collect();
+        let verify = (wanted != verifies)
+            .then(|| put(&validating, &name, verifying.metadata.resource_version, json!(wanted)));
+        // Nothing may be refused for the lack of what nobody put in.
+        if model.injects_disarmed {
+            one_by_one(verify, inject).await?;
+        } else {
+            one_by_one(inject, verify).await?;
         }
-        if wanted.1 != verifies {
-            put(&validating, &name, verifying.metadata.resource_version, json!(wanted.1)).await?;
-        }
-        let is_disarmed = wanted.0.iter().any(|entry| is_disarmed(entry.match_conditions.as_ref()))
-            || wanted.1.iter().any(|entry| is_disarmed(entry.match_conditions.as_ref()));
-        Ok(if is_disarmed { DISARMED } else { IN_FORCE })
+        Ok(if model.verifies_disarmed { DISARMED } else { IN_FORCE })
     }
 
     /// Writes the profile's condition where it is another one.
@@ -204,6 +214,24 @@ fn profiles(snapshot: &Snapshot) -> Vec<Target> {
     let all = snapshot.profiles.all().filter(|(owner, _, entry)| owner.is_none() && entry.is_mandatory());
     all.filter_map(|(_, name, entry)| Some((name.to_owned(), entry.matching()?.namespace_selector().clone())))
         .collect()
+}
+
+/// Writes the second configuration once API servers know of the first.
+async fn one_by_one(
+    first: Option<impl Future<Output = kube::Result<()>>>,
+    second: Option<impl Future<Output = kube::Result<()>>>,
+) -> kube::Result<()> {
+    let wait = first.is_some() && second.is_some();
+    if let Some(first) = first {
+        first.await?;
+    }
+    if wait {
+        tokio::time::sleep(TAKEN_UP).await;
+    }
+    if let Some(second) = second {
+        second.await?;
+    }
+    Ok(())
 }
 
 async fn put<K>(api: &Api<K>, name: &str, version: Option<String>, entries: Value) -> kube::Result<()>

@@ -18,6 +18,8 @@ pub(super) fn write(cluster: &Cluster) -> Result<()> {
     std::fs::write(state.join("Corefile"), corefile(state))?;
     std::fs::write(state.join("dns.yaml"), DNS)?;
     std::fs::write(state.join("audit.yaml"), AUDIT)?;
+    std::fs::write(state.join("admission.yaml"), admission(state))?;
+    std::fs::write(state.join("webhooks.kubeconfig"), webhooks(state))?;
     Ok(())
 }
 
@@ -116,6 +118,43 @@ fn corefile(state: &Path) -> String {
 }}
 ",
         state.display()
+    )
+}
+
+/// Where the API server learns which client certificate it shows to webhooks.
+fn admission(state: &Path) -> String {
+    let plugin = |name| {
+        format!(
+            "- name: {name}
+  configuration:
+    apiVersion: apiserver.config.k8s.io/v1
+    kind: WebhookAdmissionConfiguration
+    kubeConfigFile: {}/webhooks.kubeconfig
+",
+            state.display()
+        )
+    };
+    format!(
+        "apiVersion: apiserver.config.k8s.io/v1
+kind: AdmissionConfiguration
+plugins:
+{}{}",
+        plugin("MutatingAdmissionWebhook"),
+        plugin("ValidatingAdmissionWebhook")
+    )
+}
+
+/// As docs/serving.md has it: the user is named after the Service. Other webhooks are shown none.
+fn webhooks(state: &Path) -> String {
+    let pki = state.join("pki");
+    format!(
+        "apiVersion: v1
+kind: Config
+users:
+- name: outrigger.outrigger-system.svc
+  user: {{client-certificate: {pki}/webhook-client.crt, client-key: {pki}/webhook-client.key}}
+",
+        pki = pki.display()
     )
 }
 

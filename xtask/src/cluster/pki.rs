@@ -39,6 +39,12 @@ pub(super) fn create(cluster: &Cluster, port: u16) -> Result<()> {
         "/O=system:masters/CN=kube-apiserver-kubelet-client",
         "extendedKeyUsage=clientAuth\n",
     )?;
+    certificate(
+        &folder,
+        "webhook-client",
+        "/CN=kube-apiserver-webhook-client",
+        "extendedKeyUsage=clientAuth\n",
+    )?;
     openssl(&folder, "genrsa -out sa.key 2048")?;
     openssl(&folder, "rsa -in sa.key -pubout -out sa.pub")?;
     tokens(cluster, port)

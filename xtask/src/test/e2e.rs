@@ -52,15 +52,16 @@ pub(crate) fn chaos(mut args: Args) -> Result<()> {
     result
 }
 
-/// What keeps tests from running that signal processes of the cluster: only the embedded one's are on this machine.
+/// What keeps tests from running that signal processes of the cluster or need one of them set up as the embedded one's are.
 fn out_of_reach(ready: &Ready) -> &'static [&'static str] {
     if ready.is_embedded() {
         return &[];
     }
     progress(
-        "this cluster's processes are out of reach: no fault of the API server, of etcd, or by a signal",
+        "this cluster's processes are out of reach: no fault of the API server, of etcd, or by a signal, and no client \
+         certificate of the API server's",
     );
-    &["--skip", "control_plane::", "--skip", "a_signal"]
+    &["--skip", "control_plane::", "--skip", "a_signal", "--skip", "client_certificate"]
 }
 
 /// Measures what the catalogue's profiles cost a pod, in the tests whose names contain one of these words.

@@ -32,7 +32,7 @@ pub(super) fn start_first(cluster: &Cluster) {
          --service-account-key-file={state}/pki/sa.pub --service-account-signing-key-file={state}/pki/sa.key \
          --service-cluster-ip-range=10.96.0.0/16 --kubelet-client-certificate={state}/pki/kubelet-client.crt \
          --kubelet-client-key={state}/pki/kubelet-client.key --kubelet-preferred-address-types=InternalIP \
-         --enable-admission-plugins=NodeRestriction --audit-policy-file={state}/audit.yaml \
+         --enable-admission-plugins=NodeRestriction --admission-control-config-file={state}/admission.yaml --audit-policy-file={state}/audit.yaml \
          --audit-log-path={state}/log/audit.log --audit-log-maxsize=100 --audit-log-maxbackup=1",
     );
 }
