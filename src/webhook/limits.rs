@@ -61,6 +61,8 @@ impl Limits {
     pub const LEAST_BODY_MEMORY: usize = Self::MOST_BYTES + Self::MOST_VALUES * Self::VALUE;
     /// What a body that is refused may still send, in bytes, so that its sender reads why.
     pub(super) const MOST_DISCARDED: usize = 32 << 20;
+    /// What is read from a connection at once, in bytes: a TLS record at its largest, or nearly so.
+    pub(super) const READ: usize = 16 << 10;
     /// What one connection may hold of what it has not read or sent yet, in bytes.
     pub(super) const BUFFER: usize = 64 << 10;
     /// Requests at once on one HTTP/2 connection.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -121,7 +121,7 @@ impl Server {
             return speak_http1(stream, self.talk(&place, None)).await;
         };
         let stream = tokio::select! {
-            stream = tokio::time::timeout(self.limits.handshake, tls.accept(stream)) => {
+            stream = tokio::time::timeout(self.limits.handshake, tls.accept(buffered(stream))) => {
                 stream.context("no TLS handshake in time")??
             }
             () = place.activity.closed() => return Ok(()),
@@ -142,6 +142,11 @@ impl Server {
             client,
         }
     }
+}
+
+/// rustls asks for four KiB at a time, and an ordinary review is twice that.
+fn buffered(stream: TcpStream) -> BufReader<TcpStream> {
+    BufReader::with_capacity(Limits::READ, stream)
 }
 
 /// What a connection is read from and written to.
