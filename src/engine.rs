@@ -41,7 +41,7 @@ use crate::api::{InjectedProfile, InjectionStatus, keys};
 use crate::expression::{Budget, NamespaceView, Variables};
 use crate::fields::Map;
 use crate::json::Json;
-use crate::profiles::ProfileSet;
+use crate::profiles::{ProfileSet, Rendered};
 use merge::Merged;
 use pod::Pod;
 use second_pass::Previous;
@@ -294,8 +294,8 @@ fn finish<'a>(merged: Merged<'a>, came: &'a Json<'a>, previous: &Previous, any_p
     };
     let status = InjectionStatus { profiles };
     let text = serde_json::to_string(&status).unwrap_or_default();
-    pod.set(Map::Annotations, Cow::Borrowed(keys::STATUS), Cow::Owned(Value::String(text)));
-    pod.set(Map::Labels, Cow::Borrowed(keys::INJECTED), Cow::Owned(Value::String("true".to_owned())));
+    pod.set(Map::Annotations, Cow::Borrowed(keys::STATUS), Rendered::Made(Value::String(text)));
+    pod.set(Map::Labels, Cow::Borrowed(keys::INJECTED), Rendered::Made(Value::String("true".to_owned())));
     let patch = patch::of(&pod);
     debug_assert!(patch::makes(&patch, came, &author::whole(&pod)), "the patch does not make the merged pod");
     Done { reason, profiles: status.profiles, patch }

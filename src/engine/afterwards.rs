@@ -28,17 +28,16 @@ pub(super) fn look(
     overlay_order(merged, profiles, trace);
     ports(merged, trace);
     let before = cost::came(&merged.pod);
-    let can_lose = before.qos() == Qos::Guaranteed;
-    let cost = (can_lose || !trace.is_brief()).then(|| cost::of_injection(&merged.pod, &before));
-    if can_lose
-        && let Some(cost) = cost.as_ref().filter(|cost| cost.qos_after != Qos::Guaranteed)
+    if before.qos() == Qos::Guaranteed
+        && let after = cost::now(&merged.pod, &before).qos()
+        && after != Qos::Guaranteed
         && let Some(container) = not_guaranteed(merged)
     {
-        trace.add(Reason::QosLost { to: cost.qos_after.to_string(), container });
+        trace.add(Reason::QosLost { to: after.to_string(), container });
     }
     grace_period(merged, trace);
-    if let Some(cost) = cost.filter(|_| has_containers(merged)) {
-        trace.add(Reason::Costs { cost });
+    if !trace.is_brief() && has_containers(merged) {
+        trace.add(Reason::Costs { cost: cost::of_injection(&merged.pod, &before) });
     }
     Ok(())
 }

@@ -50,7 +50,7 @@ pub(super) fn whole<'s>(pod: &'s Pod<'_>) -> Json<'s> {
 }
 
 fn changes<'s>(pod: &'s Pod<'_>, map: Map) -> Changes<'s> {
-    pod.changed_keys(map).map(|(key, value)| (key, value.map(|value| Json::from(value.as_ref())))).collect()
+    pod.changed_keys(map).map(|(key, value)| (key, value.map(|value| Json::from(&**value)))).collect()
 }
 
 /// The change to the field that holds a map, if the map changes.

@@ -32,7 +32,7 @@ use crate::api::{Failure, InjectedProfile, OnConflict, Position, ProfileName, Re
 use crate::expression::{Budget, Variables};
 use crate::fields::{ContainerKind, Map, Place};
 use crate::json::{Json, field, items, text};
-use crate::profiles::{Condition, Failed, Profile, TemplateValue, problem_in};
+use crate::profiles::{Condition, Failed, Profile, Rendered, TemplateValue, problem_in};
 
 /// One merge rule. It may only read the pod.
 ///
@@ -72,9 +72,9 @@ struct Plan<'a, 'b> {
 
 enum Change<'a> {
     /// An element for a list.
-    Add { place: Place, at: At, key: String, value: Cow<'a, Value> },
+    Add { place: Place, at: At, key: String, value: Rendered<'a> },
     /// A key of a map.
-    Set { map: Map, key: String, value: Cow<'a, Value> },
+    Set { map: Map, key: String, value: Rendered<'a> },
     /// A scalar that the pod has, with its old value.
     Replace { map: Map, key: String, before: Value, value: Value },
     /// The pod's own container, with the profile's under it.
@@ -195,7 +195,7 @@ impl<'a> Merged<'a> {
                 Change::Replace { map, key, before, value } => {
                     let replaced = Replaced { before, after: value.clone() };
                     injected.replaced.insert(format!("{map}.{key}"), replaced);
-                    self.pod.set(map, Cow::Owned(key.clone()), Cow::Owned(value));
+                    self.pod.set(map, Cow::Owned(key.clone()), Rendered::Made(value));
                     (Place::Map(map), key)
                 }
                 Change::Overlay { place, index, key, author, value } => {
@@ -253,10 +253,10 @@ impl<'a> Context<'a, '_> {
         (place, key): (&Place, &str),
         value: &'t TemplateValue,
         container: Option<&Json<'_>>,
-    ) -> Result<Cow<'t, Value>, Reason> {
+    ) -> Result<Rendered<'t>, Reason> {
         // What was checked when the profile was loaded need not be checked again.
-        if let Some(value) = value.as_literal() {
-            return Ok(Cow::Borrowed(value));
+        if let Some(literal) = value.as_literal() {
+            return Ok(literal);
         }
         let variables = Variables { container, ..self.variables };
         let rendered = value.render(&variables, plan.budget).map_err(|failed| self.failed(failed))?;
@@ -318,7 +318,7 @@ impl<'a> Context<'a, '_> {
         place: Place,
         at: At,
         key: &str,
-        value: Cow<'a, Value>,
+        value: Rendered<'a>,
     ) -> Result<(), Reason> {
         let Some(live) = self.pod().get(&place, key) else {
             plan.add(place, at, key, value);
@@ -344,7 +344,7 @@ impl<'a> Context<'a, '_> {
         plan: &mut Plan<'a, '_>,
         place: Place,
         key: &str,
-        value: Cow<'a, Value>,
+        value: Rendered<'a>,
     ) -> Result<(), Reason> {
         let (profile, what) = (self.name(), key.to_owned());
         match self.pod().get(&place, key) {
@@ -363,7 +363,7 @@ impl<'a> Context<'a, '_> {
 
 impl<'a> Plan<'a, '_> {
     /// Plans an element, once: a profile may reach a container by two of its `appContainers`.
-    fn add(&mut self, place: Place, at: At, key: &str, value: Cow<'a, Value>) {
+    fn add(&mut self, place: Place, at: At, key: &str, value: Rendered<'a>) {
         let key = key.to_owned();
         if let Place::Map(map) = place {
             self.changes.push(Change::Set { map, key, value });

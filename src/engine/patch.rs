@@ -17,6 +17,7 @@ use super::pod::{Pod, Slot};
 use crate::fields::lists::{is_keyed, key_of};
 use crate::fields::{ContainerKind, DnsList, Map, Place, SpecList};
 use crate::json::{Json, field, text};
+use crate::profiles::Rendered;
 pub use text::Patch;
 use text::Text;
 
@@ -226,7 +227,7 @@ impl Writer {
 
     /// The keys of a map, which may have to be made first, with what it stands in.
     fn keys(&mut self, pod: &Pod<'_>, map: Map) {
-        let changed: Vec<(&str, Option<&Cow<'_, Value>>)> = pod.changed_keys(map).collect();
+        let changed: Vec<(&str, Option<&Rendered<'_>>)> = pod.changed_keys(map).collect();
         let mut came = Some(pod.came());
         let mut there = map.path().iter().take_while(|name| self.made.contains(name)).count();
         for name in map.path() {
@@ -235,8 +236,8 @@ impl Writer {
         }
         let came = came.and_then(Json::as_object);
         let Some(came) = came else {
-            let set = changed.iter().filter_map(|(key, value)| Some((*key, (*value)?.as_ref())));
-            let set: Vec<(&str, &Value)> = set.collect();
+            let set = changed.iter().filter_map(|(key, value)| Some((*key, (*value)?)));
+            let set: Vec<(&str, &Rendered<'_>)> = set.collect();
             if !set.is_empty() {
                 self.add_nested(map.path(), there, &set);
             }
@@ -263,7 +264,7 @@ impl Writer {
     }
 
     /// Adds an object whose path exists only as far as `there`.
-    fn add_nested(&mut self, path: &[&'static str], there: usize, fields: &[(&str, &Value)]) {
+    fn add_nested(&mut self, path: &[&'static str], there: usize, fields: &[(&str, &Rendered<'_>)]) {
         let (existing, missing) = path.split_at(there.min(path.len() - 1) + 1);
         self.made.extend(path.first());
         let up = self.text.path();
@@ -320,8 +321,8 @@ fn counterparts<'a>(name: &str, before: &[Json<'_>], after: &'a [Value]) -> Vec<
     after
         .iter()
         .map(|item| match there.get_mut(&key_of(name, item)).and_then(Vec::pop) {
-            Some(index) => Slot::Changed(index, Cow::Borrowed(item)),
-            None => Slot::Added(Cow::Borrowed(item)),
+            Some(index) => Slot::Changed(index, Rendered::Lent(item)),
+            None => Slot::Added(Rendered::Lent(item)),
         })
         .collect()
 }
@@ -411,7 +412,7 @@ mod tests {
     #[test]
     fn keys_are_escaped_and_missing_parents_are_made() {
         let label = |pod: &mut Pod<'_>| {
-            pod.set(Map::Labels, Cow::Borrowed("a/b~c"), Cow::Owned(json!("1")));
+            pod.set(Map::Labels, Cow::Borrowed("a/b~c"), Rendered::Made(json!("1")));
         };
         for (before, path) in [
             (json!({}), "/metadata"),
@@ -428,8 +429,8 @@ mod tests {
     #[test]
     fn missing_metadata_is_made_once() {
         let (paths, patched) = changed(&json!({"spec": {}}), |pod| {
-            pod.set(Map::Labels, Cow::Borrowed("a"), Cow::Owned(json!("1")));
-            pod.set(Map::Annotations, Cow::Borrowed("b"), Cow::Owned(json!("2")));
+            pod.set(Map::Labels, Cow::Borrowed("a"), Rendered::Made(json!("1")));
+            pod.set(Map::Annotations, Cow::Borrowed("b"), Rendered::Made(json!("2")));
         });
         assert_eq!(paths, ["/metadata", "/metadata/annotations"]);
         assert_eq!(patched["metadata"], json!({"labels": {"a": "1"}, "annotations": {"b": "2"}}));
@@ -453,8 +454,8 @@ mod tests {
     #[test]
     fn a_dns_configuration_is_made_once() {
         let (paths, patched) = changed(&json!({"spec": {}}), |pod| {
-            pod.insert(&Place::Dns(DnsList::Searches), 0, Slot::Added(Cow::Owned(json!("a.b"))));
-            pod.insert(&Place::Dns(DnsList::Options), 0, Slot::Added(Cow::Owned(json!({"name": "x"}))));
+            pod.insert(&Place::Dns(DnsList::Searches), 0, Slot::Added(Rendered::Made(json!("a.b"))));
+            pod.insert(&Place::Dns(DnsList::Options), 0, Slot::Added(Rendered::Made(json!({"name": "x"}))));
         });
         assert_eq!(paths, ["/spec/dnsConfig"]);
         assert_eq!(patched["spec"]["dnsConfig"], json!({"searches": ["a.b"], "options": [{"name": "x"}]}));

@@ -17,6 +17,7 @@ use crate::api::keys;
 use crate::fields::lists::key_of;
 use crate::fields::{ContainerKind, DnsList, Map, Place, SpecList};
 use crate::json::{Json, field, items, text};
+use crate::profiles::Rendered;
 use crate::quantity::Quantity;
 
 /// A pod as it came, and what is changed in it.
@@ -26,7 +27,7 @@ pub(super) struct Pod<'a> {
     /// What its author wrote: without what an earlier injection added.
     author: &'a Json<'a>,
     lists: BTreeMap<Place, Vec<Slot<'a>>>,
-    maps: BTreeMap<Map, BTreeMap<Cow<'a, str>, Option<Cow<'a, Value>>>>,
+    maps: BTreeMap<Map, BTreeMap<Cow<'a, str>, Option<Rendered<'a>>>>,
 }
 
 /// An element of a list that changes.
@@ -35,9 +36,9 @@ pub(super) enum Slot<'a> {
     /// The element that came at this index.
     Kept(usize),
     /// The element that came at this index, become another one.
-    Changed(usize, Cow<'a, Value>),
+    Changed(usize, Rendered<'a>),
     /// An element that did not come with the pod.
-    Added(Cow<'a, Value>),
+    Added(Rendered<'a>),
 }
 
 /// An element of the pod, seen.
@@ -112,7 +113,7 @@ impl<'a> Pod<'a> {
     }
 
     /// The keys of a map that are set, or taken away where there is no value.
-    pub(super) fn changed_keys(&self, map: Map) -> impl Iterator<Item = (&str, Option<&Cow<'a, Value>>)> {
+    pub(super) fn changed_keys(&self, map: Map) -> impl Iterator<Item = (&str, Option<&Rendered<'a>>)> {
         self.maps.get(&map).into_iter().flatten().map(|(key, value)| (key.as_ref(), value.as_ref()))
     }
 
@@ -211,7 +212,7 @@ impl<'a> Pod<'a> {
     }
 
     /// Sets a key of a map.
-    pub(super) fn set(&mut self, map: Map, key: Cow<'a, str>, value: Cow<'a, Value>) {
+    pub(super) fn set(&mut self, map: Map, key: Cow<'a, str>, value: Rendered<'a>) {
         self.maps.entry(map).or_default().insert(key, Some(value));
     }
 
@@ -266,7 +267,7 @@ impl<'a> Pod<'a> {
             Slot::Kept(index) => {
                 self.came_at(place, *index).filter(|item| key_of(name, *item) == key).map(|_| *index)
             }
-            Slot::Changed(index, value) => (key_of(name, value.as_ref()) == key).then_some(*index),
+            Slot::Changed(index, value) => (key_of(name, &**value) == key).then_some(*index),
             Slot::Added(_) => None,
         })
     }

@@ -18,7 +18,7 @@ use crate::api::{InjectedProfile, InjectionStatus, Replaced, keys};
 use crate::fields::lists::merge_key;
 use crate::fields::{ContainerField, ContainerKind, Map, Place, SpecList};
 use crate::json::{Json, text};
-use crate::profiles::{Element, Entry, Profile, ProfileSet};
+use crate::profiles::{Element, Entry, Profile, ProfileSet, Rendered};
 
 /// What an earlier injection left in the pod.
 #[derive(Debug, Default)]
@@ -122,7 +122,7 @@ fn put_back(pod: &mut Pod<'_>, profile: &Profile, path: &str, replaced: &Replace
     match (sets && is_ours, &replaced.before) {
         (false, _) => {}
         (true, Value::Null) => pod.unset(Map::Spec, key),
-        (true, before) => pod.set(Map::Spec, Cow::Owned(key.to_owned()), Cow::Owned(before.clone())),
+        (true, before) => pod.set(Map::Spec, Cow::Owned(key.to_owned()), Rendered::Made(before.clone())),
     }
 }
 
@@ -208,7 +208,7 @@ impl Previous {
                     continue;
                 }
                 let Some(index) = pod.index_of(&place, name) else { continue };
-                pod.replace(&place, index, Slot::Changed(index, Cow::Owned(author.clone())));
+                pod.replace(&place, index, Slot::Changed(index, Rendered::Made(author.clone())));
                 self.overlays.insert((place.clone(), name.to_owned()), index);
             }
         }
@@ -241,7 +241,7 @@ impl Previous {
         pod: &Pod<'a>,
         place: &Place,
         key: &str,
-        rendered: Cow<'a, Value>,
+        rendered: Rendered<'a>,
         trust: Trust,
     ) -> Slot<'a> {
         if self.elements.is_empty() {
@@ -269,7 +269,7 @@ impl Previous {
         if was_taken && live.is_some_and(|live| trust.takes(&rendered, live)) {
             return Slot::Kept(index);
         }
-        Slot::Changed(index, Cow::Owned(rendered))
+        Slot::Changed(index, Rendered::Made(rendered))
     }
 
     /// Whether the pod as it came already is what the merge made of it: the same profiles at the same

@@ -1,15 +1,19 @@
 //! A value of a template: JSON with expressions in some of its strings.
 
-use std::borrow::Cow;
-
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::Rendered;
 use super::finding::Findings;
 use crate::expression::{Budget, Reads, Scope, Text, Variables};
 
 /// A value of a template, compiled. What has no expression in it is not looked at again on a request.
 #[derive(Clone, Debug)]
-pub struct TemplateValue(Node);
+pub struct TemplateValue {
+    node: Node,
+    /// What is written for it, if it has no expression in it.
+    text: Option<Box<RawValue>>,
+}
 
 #[derive(Clone, Debug)]
 enum Node {
@@ -52,18 +56,26 @@ impl std::fmt::Display for Failed {
 impl TemplateValue {
     /// Compiles a value; expressions that are wrong become findings.
     pub(super) fn compile(value: &Value, path: &str, scope: &Scope<'_>, findings: &mut Findings) -> Self {
-        Self(compile(value, path, scope, findings))
+        Self::of(compile(value, path, scope, findings))
     }
 
     /// A value without expressions.
     pub(super) fn literal(value: Value) -> Self {
-        Self(Node::Literal(value))
+        Self::of(Node::Literal(value))
+    }
+
+    fn of(node: Node) -> Self {
+        let text = match &node {
+            Node::Literal(value) => serde_json::value::to_raw_value(value).ok(),
+            _ => None,
+        };
+        Self { node, text }
     }
 
     /// The value, if it has no expression in it.
-    pub fn as_literal(&self) -> Option<&Value> {
-        match &self.0 {
-            Node::Literal(value) => Some(value),
+    pub fn as_literal(&self) -> Option<Rendered<'_>> {
+        match (&self.node, &self.text) {
+            (Node::Literal(value), Some(text)) => Some(Rendered::Literal { value, text }),
             _ => None,
         }
     }
@@ -72,14 +84,13 @@ impl TemplateValue {
     ///
     /// # Errors
     /// An expression that fails.
-    pub fn render(&self, variables: &Variables<'_>, budget: &mut Budget) -> Result<Cow<'_, Value>, Failed> {
-        match &self.0 {
-            Node::Literal(value) => Ok(Cow::Borrowed(value)),
-            node => {
-                let mut tolerate = |failed| Err(failed);
-                Ok(Cow::Owned(render(node, variables, budget, &mut tolerate)?.unwrap_or_default()))
-            }
+    pub fn render(&self, variables: &Variables<'_>, budget: &mut Budget) -> Result<Rendered<'_>, Failed> {
+        if let Some(literal) = self.as_literal() {
+            return Ok(literal);
         }
+        let mut tolerate = |failed| Err(failed);
+        let rendered = render(&self.node, variables, budget, &mut tolerate)?;
+        Ok(Rendered::Made(rendered.unwrap_or_default()))
     }
 
     /// The value as far as it can be known: a part whose expression fails is left out and told to `failed`;
@@ -94,17 +105,17 @@ impl TemplateValue {
             failed(self.leaf_at(&failure.path).map(|leaf| (failure, leaf.reads())));
             Ok(())
         };
-        render(&self.0, variables, budget, &mut tolerate).ok().flatten().unwrap_or_default()
+        render(&self.node, variables, budget, &mut tolerate).ok().flatten().unwrap_or_default()
     }
 
     /// Whether some values make `actual` of it.
     pub fn could_be(&self, actual: &Value) -> bool {
-        could_be(&self.0, actual)
+        could_be(&self.node, actual)
     }
 
     /// Whether some values make a field of it this text.
     pub fn field_could_be(&self, name: &str, text: &str) -> bool {
-        match &self.0 {
+        match &self.node {
             Node::Literal(value) => value.get(name).and_then(Value::as_str) == Some(text),
             Node::Map(fields) => match fields.iter().find(|(field, _)| field == name) {
                 Some((_, Node::Literal(value))) => value.as_str() == Some(text),
@@ -117,7 +128,7 @@ impl TemplateValue {
 
     /// The text in a field of it, where no expression stands there.
     pub fn literal_field(&self, name: &str) -> Option<&str> {
-        match &self.0 {
+        match &self.node {
             Node::Literal(value) => value.get(name)?.as_str(),
             Node::Map(fields) => match fields.iter().find(|(field, _)| field == name) {
                 Some((_, Node::Literal(value))) => value.as_str(),
@@ -130,13 +141,13 @@ impl TemplateValue {
     /// Its leaves with expressions: where they stand, and what they read.
     pub(super) fn leaves(&self) -> impl Iterator<Item = (&str, &Reads)> {
         let mut all = Vec::new();
-        collect(&self.0, &mut all);
+        collect(&self.node, &mut all);
         all.into_iter().map(|leaf| (leaf.path.as_str(), leaf.text.reads()))
     }
 
     fn leaf_at(&self, path: &str) -> Option<&Text> {
         let mut all = Vec::new();
-        collect(&self.0, &mut all);
+        collect(&self.node, &mut all);
         all.into_iter().find(|leaf| leaf.path == path).map(|leaf| &leaf.text)
     }
 }

@@ -2,15 +2,13 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
-
 use super::super::Reason;
 use super::super::pod::Seen;
 use super::super::reason::Owner;
 use super::{At, Context, Plan, containers};
 use crate::fields::lists::key_of;
 use crate::fields::{ContainerField, ContainerKind, Place};
-use crate::profiles::AppContainers;
+use crate::profiles::{AppContainers, Rendered};
 
 pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Result<(), Reason> {
     for app in &context.profile.app_containers {
@@ -56,14 +54,14 @@ fn plan_container<'a>(
         match field {
             ContainerField::Env => {
                 for item in rendered {
-                    let key = key_of("env", item.as_ref()).into_owned();
+                    let key = key_of("env", &*item).into_owned();
                     context.add_unless_set(plan, place.clone(), At::End, &key, item)?;
                 }
             }
             // A later source beats an earlier one, so ours go before the pod's.
             ContainerField::EnvFrom => {
                 for item in rendered.into_iter().rev() {
-                    let key = key_of("envFrom", item.as_ref()).into_owned();
+                    let key = key_of("envFrom", &*item).into_owned();
                     context.add_unless_set(plan, place.clone(), At::Start, &key, item)?;
                 }
             }
@@ -82,9 +80,9 @@ fn plan_mount<'a>(
     plan: &mut Plan<'a, '_>,
     place: Place,
     container: &str,
-    item: Cow<'a, Value>,
+    item: Rendered<'a>,
 ) -> Result<(), Reason> {
-    let path = key_of("volumeMounts", item.as_ref()).into_owned();
+    let path = key_of("volumeMounts", &*item).into_owned();
     match context.pod().get(&place, &path) {
         None => plan.add(place, At::End, &path, item),
         Some(live) if context.is_shared(live, &item) => {

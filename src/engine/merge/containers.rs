@@ -1,7 +1,5 @@
 //! Init containers, native sidecars and containers: their names are unique over all the pod's lists.
 
-use std::borrow::Cow;
-
 use serde_json::Value;
 
 use super::super::Reason;
@@ -11,7 +9,7 @@ use super::{At, Change, Context, Plan, overlay};
 use crate::api::keys;
 use crate::fields::{Map, Place};
 use crate::json::{field, items, text};
-use crate::profiles::Element;
+use crate::profiles::{Element, Rendered};
 
 pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Result<(), Reason> {
     let template = &context.profile.template;
@@ -49,7 +47,7 @@ fn plan_classic<'a>(
         && !plan.sets(Map::Annotations, keys::DEFAULT_CONTAINER)
         && context.pod().get(&Place::ANNOTATIONS, keys::DEFAULT_CONTAINER).is_none()
     {
-        let value = Cow::Owned(Value::String(default.to_owned()));
+        let value = Rendered::Made(Value::String(default.to_owned()));
         plan.add(Place::ANNOTATIONS, At::End, keys::DEFAULT_CONTAINER, value);
     }
     Ok(())
@@ -69,7 +67,7 @@ fn plan_container<'a>(
     }
     let mut value = context.render(plan, (&place, name), &element.value, None)?;
     if context.profile.classic && element.is_native_sidecar() {
-        value = Cow::Owned(without_restart_policy(value.into_owned()));
+        value = Rendered::Made(without_restart_policy(value.into_value()));
     }
     let live = context.pod().get(&place, name);
     if let Some(live) = live.filter(|live| is_auto(*live)) {

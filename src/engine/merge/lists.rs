@@ -15,7 +15,7 @@ pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Re
             if value.is_null() {
                 continue;
             }
-            let key = key_of(place.field(), value.as_ref()).into_owned();
+            let key = key_of(place.field(), &*value).into_owned();
             match place {
                 // What the pod's author says of name resolution wins, as a label does.
                 Place::Dns(DnsList::Options) => {

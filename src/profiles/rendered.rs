@@ -1,0 +1,52 @@
+use std::ops::Deref;
+
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// A value of a profile for one pod.
+#[derive(Clone, Debug)]
+pub enum Rendered<'a> {
+    /// It is the same for every pod. Most of a patch are such values, so they lie there written.
+    Literal {
+        /// The value.
+        value: &'a Value,
+        /// What is written for it.
+        text: &'a RawValue,
+    },
+    /// It lies elsewhere.
+    Lent(&'a Value),
+    /// It was made for this pod.
+    Made(Value),
+}
+
+impl Rendered<'_> {
+    /// The value, to be changed.
+    pub fn into_value(self) -> Value {
+        match self {
+            Self::Literal { value, .. } | Self::Lent(value) => value.clone(),
+            Self::Made(value) => value,
+        }
+    }
+}
+
+impl Deref for Rendered<'_> {
+    type Target = Value;
+
+    fn deref(&self) -> &Value {
+        match self {
+            Self::Literal { value, .. } | Self::Lent(value) => value,
+            Self::Made(value) => value,
+        }
+    }
+}
+
+impl Serialize for Rendered<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Literal { text, .. } => text.serialize(serializer),
+            Self::Lent(value) => value.serialize(serializer),
+            Self::Made(value) => value.serialize(serializer),
+        }
+    }
+}
