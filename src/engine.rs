@@ -42,6 +42,7 @@ use crate::expression::{Budget, NamespaceView, Variables};
 use crate::fields::Map;
 use crate::json::Json;
 use crate::profiles::{ProfileSet, Rendered};
+use crate::texts::Texts;
 use merge::Merged;
 use pod::Pod;
 use second_pass::Previous;
@@ -53,9 +54,9 @@ pub struct Namespace {
     /// Its name.
     pub name: String,
     /// Its labels.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Texts,
     /// Its annotations.
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: Texts,
 }
 
 /// What the operator set at install.
@@ -294,8 +295,8 @@ fn finish<'a>(merged: Merged<'a>, came: &'a Json<'a>, previous: &Previous, any_p
     };
     let status = InjectionStatus { profiles };
     let text = serde_json::to_string(&status).unwrap_or_default();
-    pod.set(Map::Annotations, Cow::Borrowed(keys::STATUS), Rendered::Made(Value::String(text)));
-    pod.set(Map::Labels, Cow::Borrowed(keys::INJECTED), Rendered::Made(Value::String("true".to_owned())));
+    pod.set(Map::Annotations, Cow::Borrowed(keys::STATUS), Rendered::Made(text.into()));
+    pod.set(Map::Labels, Cow::Borrowed(keys::INJECTED), Rendered::Made("true".into()));
     let patch = patch::of(&pod);
     debug_assert!(patch::makes(&patch, came, &author::whole(&pod)), "the patch does not make the merged pod");
     Done { reason, profiles: status.profiles, patch }

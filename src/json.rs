@@ -3,10 +3,12 @@
 //! A pod of 200 KB is parsed into this tree without copying a string, and what no decision reads is not
 //! parsed at all ([`PodBody`]).
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
 
 /// A JSON value whose text is borrowed where it can be.
 pub type Json<'a> = serde_json_borrow::Value<'a>;
@@ -34,6 +36,47 @@ pub fn is_empty(value: &Json<'_>) -> bool {
 /// The elements of a list; none where the value is no list.
 pub fn items<'a, 'b>(value: Option<&'a Json<'b>>) -> &'a [Json<'b>] {
     value.and_then(Json::as_array).unwrap_or_default()
+}
+
+/// The value with text of its own, in no more memory than it takes: much less than serde's maps.
+pub fn owned(value: Value) -> Json<'static> {
+    // JSON can be read from every value of JSON.
+    Json::deserialize(value).unwrap_or_default()
+}
+
+/// The same value, of which no text is copied.
+pub fn lent<'a>(value: &'a Json<'_>) -> Json<'a> {
+    match value {
+        Json::Null => Json::Null,
+        Json::Bool(value) => Json::Bool(*value),
+        Json::Number(number) => Json::Number(*number),
+        Json::Str(text) => Json::Str(Cow::Borrowed(text)),
+        Json::Array(items) => Json::Array(items.iter().map(lent).collect()),
+        Json::Object(fields) => {
+            Json::Object(fields.iter().map(|(name, value)| (name, lent(value))).collect())
+        }
+    }
+}
+
+/// Whether two values are the same; the order of an object's fields does not matter.
+pub fn same(one: &Json<'_>, other: &Json<'_>) -> bool {
+    match (one, other) {
+        (Json::Null, Json::Null) => true,
+        (Json::Bool(one), Json::Bool(other)) => one == other,
+        (Json::Str(one), Json::Str(other)) => one == other,
+        (Json::Number(one), Json::Number(other)) => one
+            .as_i64()
+            .zip(other.as_i64())
+            .map_or_else(|| one.as_f64() == other.as_f64(), |(one, other)| one == other),
+        (Json::Array(one), Json::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))
+        }
+        (Json::Object(one), Json::Object(other)) => {
+            one.len() == other.len()
+                && one.iter().all(|(key, value)| other.get(key).is_some_and(|other| same(value, other)))
+        }
+        _ => false,
+    }
 }
 
 /// A pod in a review, without what no decision reads: its status and `metadata.managedFields`, which are

@@ -21,6 +21,7 @@ pub mod json;
 pub mod profiles;
 pub mod quantity;
 pub mod resources;
+pub mod texts;
 
 #[cfg(feature = "server")]
 pub(crate) mod again;

@@ -24,7 +24,7 @@ pub use condition::Condition;
 pub use finding::{Finding, Severity};
 pub use known_fields::unknown_fields;
 pub(crate) use kubernetes_types::{container_problem, problem_in};
-pub use matching::Matching;
+pub use matching::{Labels, Matching};
 pub use parameters::{Parameter, Refusal, shown};
 pub use relations::Relations;
 pub use rendered::Rendered;

@@ -230,8 +230,8 @@ fn own<'a>(pod: &'a Value, list: &str) -> Vec<&'a Value> {
 fn namespace() -> Namespace {
     Namespace {
         name: "shop".to_owned(),
-        labels: [("outrigger.dev/inject".to_owned(), "enabled".to_owned())].into(),
-        annotations: [("outrigger.dev/profiles".to_owned(), "one".to_owned())].into(),
+        labels: [("outrigger.dev/inject", "enabled")].into(),
+        annotations: [("outrigger.dev/profiles", "one")].into(),
     }
 }
 

@@ -59,8 +59,8 @@ fn webhook(traces: &Traces) -> Router {
     profiles.insert(None, "x", Entry::new("x", Scope::Cluster, &serde_json::from_value(spec).unwrap()).0);
     let shop = Namespace {
         name: "shop".to_owned(),
-        labels: [("outrigger.dev/inject".to_owned(), "enabled".to_owned())].into(),
-        annotations: [("outrigger.dev/profiles".to_owned(), "x".to_owned())].into(),
+        labels: [("outrigger.dev/inject", "enabled")].into(),
+        annotations: [("outrigger.dev/profiles", "x")].into(),
     };
     let namespaces = [("shop".to_owned(), Arc::new(shop))].into();
     let snapshot = Snapshot { profiles: Arc::new(profiles), namespaces };

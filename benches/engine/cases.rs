@@ -67,10 +67,10 @@ impl Case {
             ("logging", "shipped"),
             ("team", "shop"),
         ];
-        namespace.labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        namespace.labels = labels.into();
         // The others match by themselves.
         if !matches!(self, Self::FiveProfiles | Self::ThreeProfiles | Self::ThreeOfThousand) {
-            namespace.annotations.insert("outrigger.dev/profiles".to_owned(), "log-shipper".to_owned());
+            namespace.annotations = [("outrigger.dev/profiles", "log-shipper")].into();
         }
         let snapshot = Snapshot {
             profiles: Arc::new(self.profiles()),

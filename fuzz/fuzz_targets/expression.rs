@@ -9,6 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use outrigger::expression::{
     Budget, Expression, Json, NamespaceView, ParameterValue, Scope, Text, Variables,
 };
+use outrigger::texts::Texts;
 use serde_json::{Value, json};
 
 static POD: LazyLock<Value> = LazyLock::new(|| {
@@ -26,7 +27,7 @@ static POD: LazyLock<Value> = LazyLock::new(|| {
 
 fuzz_target!(|source: &str| {
     let scope = Scope { params: Some(&["text", "number", "size", "list"]), container: true };
-    let (pod, none, cluster) = (Json::from(&*POD), BTreeMap::new(), json!({ "region": "x" }));
+    let (pod, none, cluster) = (Json::from(&*POD), Texts::default(), json!({ "region": "x" }));
     let container = Json::from(&POD["spec"]["containers"][0]);
     let params = BTreeMap::from([
         ("text".to_owned(), ParameterValue::String("a,b".to_owned())),

@@ -39,7 +39,7 @@ fuzz_target!(|text: &str| {
     let mut profiles = ProfileSet::default();
     profiles.insert(None, "fuzzed", entry);
     let mut namespace = Namespace { name: "shop".to_owned(), ..Namespace::default() };
-    namespace.labels.insert("outrigger.dev/inject".to_owned(), "enabled".to_owned());
+    namespace.labels = [("outrigger.dev/inject", "enabled")].into();
     let settings = Settings::default();
     let first = inject(&Json::from(&*POD), &namespace, &profiles, &settings);
     let mut injected = POD.clone();

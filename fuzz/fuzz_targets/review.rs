@@ -19,8 +19,8 @@ static STATE: LazyLock<State> = LazyLock::new(|| {
     let mut profiles = ProfileSet::default();
     profiles.insert(None, "log-shipper", profiles::Entry::new("log-shipper", Scope::Cluster, &spec).0);
     let mut shop = Namespace { name: "shop".to_owned(), ..Namespace::default() };
-    shop.labels.insert("outrigger.dev/inject".to_owned(), "enabled".to_owned());
-    shop.annotations.insert("outrigger.dev/profiles".to_owned(), "log-shipper".to_owned());
+    shop.labels = [("outrigger.dev/inject", "enabled")].into();
+    shop.annotations = [("outrigger.dev/profiles", "log-shipper")].into();
     let namespaces = [("shop".to_owned(), Arc::new(shop))].into();
     State::fixed(Snapshot { profiles: Arc::new(profiles), namespaces })
 });

@@ -14,6 +14,7 @@ use super::world::World;
 use crate::api::keys;
 use crate::engine::{Decision, Namespace, Settings, inject};
 use crate::json::Json;
+use crate::texts::Texts;
 use crate::workload::{as_seen, pod_of};
 
 /// The profiles and namespaces that hold for manifests, and how the manifests are read.
@@ -143,7 +144,7 @@ impl Inputs {
     fn unknown(&self, name: &str) -> Namespace {
         let mut namespace = Namespace { name: name.to_owned(), ..Namespace::default() };
         if self.enable {
-            namespace.labels.insert(keys::INJECT.to_owned(), keys::ENABLED.to_owned());
+            namespace.labels = Texts::from([(keys::INJECT, keys::ENABLED)]);
         }
         namespace
     }

@@ -154,10 +154,13 @@ impl Backoff for Patience {
 }
 
 pub(crate) fn namespace_of(metadata: &ObjectMeta) -> Namespace {
+    let texts = |map: Option<&BTreeMap<String, String>>| {
+        map.into_iter().flatten().map(|(key, text)| (key.as_str(), text.as_str())).collect()
+    };
     Namespace {
         name: metadata.name.clone().unwrap_or_default(),
-        labels: metadata.labels.clone().unwrap_or_default(),
-        annotations: metadata.annotations.clone().unwrap_or_default(),
+        labels: texts(metadata.labels.as_ref()),
+        annotations: texts(metadata.annotations.as_ref()),
     }
 }
 

@@ -9,6 +9,7 @@ use super::validity::injected_containers;
 use super::{Reason, Trace, cost};
 use crate::api::{ProfileName, nearest};
 use crate::fields::{ContainerKind, Place};
+use crate::json::same;
 use crate::profiles::Profile;
 use crate::resources::Qos;
 
@@ -173,7 +174,7 @@ fn not_guaranteed(merged: &Merged<'_>) -> Option<String> {
         let is_limited = |name| match (of("limits", name), of("requests", name)) {
             (None, _) => false,
             (Some(_), None) => true,
-            (Some(limit), Some(request)) => request.json() == limit.json(),
+            (Some(limit), Some(request)) => same(request.json(), limit.json()),
         };
         (!is_limited("cpu") || !is_limited("memory")).then(|| seen.name().unwrap_or_default().to_owned())
     })

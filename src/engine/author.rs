@@ -26,7 +26,7 @@ pub(super) fn whole<'s>(pod: &'s Pod<'_>) -> Json<'s> {
             Some(kind) if is_changed || !pod.list(&place).is_empty() => {
                 pod.elements(&place).map(|seen| container(pod, kind, seen)).collect()
             }
-            None if is_changed => pod.elements(&place).map(Seen::json).collect(),
+            None if is_changed => pod.elements(&place).map(|seen| seen.json().clone()).collect(),
             _ => continue,
         };
         let is_required = list == SpecList::Containers;
@@ -36,7 +36,8 @@ pub(super) fn whole<'s>(pod: &'s Pod<'_>) -> Json<'s> {
     for list in DnsList::ALL {
         let place = Place::Dns(list);
         if pod.changed_lists().contains_key(&place) {
-            in_dns.push((list.name(), filled(pod.elements(&place).map(Seen::json).collect())));
+            in_dns
+                .push((list.name(), filled(pod.elements(&place).map(|seen| seen.json().clone()).collect())));
         }
     }
     if !in_dns.is_empty() {
@@ -50,7 +51,7 @@ pub(super) fn whole<'s>(pod: &'s Pod<'_>) -> Json<'s> {
 }
 
 fn changes<'s>(pod: &'s Pod<'_>, map: Map) -> Changes<'s> {
-    pod.changed_keys(map).map(|(key, value)| (key, value.map(|value| Json::from(&**value)))).collect()
+    pod.changed_keys(map).map(|(key, value)| (key, value.map(|value| (**value).clone()))).collect()
 }
 
 /// The change to the field that holds a map, if the map changes.
@@ -66,14 +67,14 @@ fn keys<'s>(
 }
 
 fn container<'s>(pod: &'s Pod<'_>, kind: ContainerKind, seen: Seen<'s>) -> Json<'s> {
-    let Seen::Came(value) = seen else { return seen.json() };
+    let Seen::Came(value) = seen else { return seen.json().clone() };
     let mut lists = Changes::new();
     for place in pod.changed_lists().keys() {
         if let Place::Container { kind: changed, name, field: list } = place
             && *changed == kind
             && text(value, "name") == Some(name)
         {
-            lists.push((list.name(), filled(pod.elements(place).map(Seen::json).collect())));
+            lists.push((list.name(), filled(pod.elements(place).map(|seen| seen.json().clone()).collect())));
         }
     }
     with(Some(value), lists)

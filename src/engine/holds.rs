@@ -4,21 +4,19 @@
 //! None of that makes the element another one. So: whatever the profile says must be there, with the same
 //! value; what else is there does not matter.
 
-use serde_json::Value;
-
-use super::pod::Seen;
+use super::pod::quantity;
 use crate::fields::lists::{is_keyed, is_map, is_quantity, is_quantity_map, key_of};
-use crate::json::{self, Json};
+use crate::json::{self, Json, same};
 
 /// Whether `actual` has everything that `wanted` says.
-pub(super) fn holds(wanted: &Value, actual: &Json<'_>) -> bool {
+pub(super) fn holds(wanted: &Json<'_>, actual: &Json<'_>) -> bool {
     field_holds("", wanted, Some(actual), false)
 }
 
 /// Whether `actual` has everything that `wanted` says, and nothing more than the API server fills in.
 ///
 /// For a container that its pod's author must not change: an environment variable more may switch it off.
-pub(super) fn is_exactly(wanted: &Value, actual: &Json<'_>) -> bool {
+pub(super) fn is_exactly(wanted: &Json<'_>, actual: &Json<'_>) -> bool {
     holds(wanted, actual) && adds_nothing("", wanted, actual)
 }
 
@@ -40,9 +38,9 @@ const FILLED_IN: [&str; 13] = [
     "resources",
 ];
 
-fn adds_nothing(field: &str, wanted: &Value, actual: &Json<'_>) -> bool {
+fn adds_nothing(field: &str, wanted: &Json<'_>, actual: &Json<'_>) -> bool {
     match (wanted, actual) {
-        (Value::Object(wanted), Json::Object(actual)) => {
+        (Json::Object(wanted), Json::Object(actual)) => {
             actual.iter().all(|(name, value)| match wanted.get(name) {
                 Some(wanted) => adds_nothing(name, wanted, value),
                 None => {
@@ -54,15 +52,15 @@ fn adds_nothing(field: &str, wanted: &Value, actual: &Json<'_>) -> bool {
                 }
             })
         }
-        (Value::Array(wanted), Json::Array(actual)) if is_keyed(field) => actual.iter().all(|item| {
+        (Json::Array(wanted), Json::Array(actual)) if is_keyed(field) => actual.iter().all(|item| {
             let key = key_of(field, item);
-            let same = wanted.iter().find(|wanted| key_of(field, *wanted) == key);
-            same.map_or_else(
+            let found = wanted.iter().find(|wanted| key_of(field, *wanted) == key);
+            found.map_or_else(
                 || field == "volumeMounts" && is_token_mount(item),
                 |wanted| adds_nothing("", wanted, item),
             )
         }),
-        (Value::Array(wanted), Json::Array(actual)) => {
+        (Json::Array(wanted), Json::Array(actual)) => {
             wanted.iter().zip(actual).all(|(wanted, actual)| adds_nothing("", wanted, actual))
         }
         _ => true,
@@ -74,21 +72,21 @@ fn is_token_mount(mount: &Json<'_>) -> bool {
     json::text(mount, "mountPath") == Some("/var/run/secrets/kubernetes.io/serviceaccount")
 }
 
-fn field_holds(field: &str, wanted: &Value, actual: Option<&Json<'_>>, in_quantities: bool) -> bool {
+fn field_holds(field: &str, wanted: &Json<'_>, actual: Option<&Json<'_>>, in_quantities: bool) -> bool {
     let Some(actual) = actual.filter(|actual| !actual.is_null()) else {
         return is_left_out(field, wanted);
     };
     match (wanted, actual) {
-        (Value::Object(wanted), Json::Object(_)) => wanted
+        (Json::Object(wanted), Json::Object(_)) => wanted
             .iter()
             .all(|(key, value)| field_holds(key, value, json::field(actual, key), is_quantity_map(field))),
-        (Value::Array(wanted), Json::Array(actual)) if is_keyed(field) => wanted.iter().all(|item| {
+        (Json::Array(wanted), Json::Array(actual)) if is_keyed(field) => wanted.iter().all(|item| {
             let key = key_of(field, item);
             actual
                 .iter()
                 .any(|other| key_of(field, other) == key && field_holds("", item, Some(other), false))
         }),
-        (Value::Array(wanted), Json::Array(actual)) => {
+        (Json::Array(wanted), Json::Array(actual)) => {
             wanted.len() == actual.len()
                 && wanted.iter().zip(actual).all(|(item, other)| field_holds("", item, Some(other), false))
         }
@@ -97,43 +95,21 @@ fn field_holds(field: &str, wanted: &Value, actual: Option<&Json<'_>>, in_quanti
     }
 }
 
-/// Whether two values are the same; the order of an object's fields does not matter.
-pub(super) fn same(wanted: &Value, actual: &Json<'_>) -> bool {
-    match (wanted, actual) {
-        (Value::Null, Json::Null) => true,
-        (Value::Bool(wanted), Json::Bool(actual)) => wanted == actual,
-        (Value::String(wanted), Json::Str(actual)) => wanted == actual,
-        (Value::Number(wanted), Json::Number(actual)) => wanted
-            .as_i64()
-            .zip(actual.as_i64())
-            .map_or_else(|| wanted.as_f64() == actual.as_f64(), |(wanted, actual)| wanted == actual),
-        (Value::Array(wanted), Json::Array(actual)) => {
-            wanted.len() == actual.len()
-                && wanted.iter().zip(actual).all(|(wanted, actual)| same(wanted, actual))
-        }
-        (Value::Object(wanted), Json::Object(actual)) => {
-            wanted.len() == actual.len()
-                && wanted.iter().all(|(key, value)| actual.get(key).is_some_and(|actual| same(value, actual)))
-        }
-        _ => false,
-    }
-}
-
 /// Whether the API server leaves the value out when it writes the object. An empty object is a value
 /// (`emptyDir: {}`), an empty map is not (`limits: {}`).
-fn is_left_out(field: &str, value: &Value) -> bool {
+fn is_left_out(field: &str, value: &Json<'_>) -> bool {
     match value {
-        Value::Null => true,
-        Value::Bool(flag) => !flag,
-        Value::Number(number) => number.as_f64() == Some(0.0),
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Object(map) => map.is_empty() && is_map(field),
+        Json::Null => true,
+        Json::Bool(flag) => !flag,
+        Json::Number(number) => number.as_f64() == Some(0.0),
+        Json::Str(text) => text.is_empty(),
+        Json::Array(items) => items.is_empty(),
+        Json::Object(map) => map.is_empty() && is_map(field),
     }
 }
 
-fn same_quantity(wanted: &Value, actual: &Json<'_>) -> bool {
-    match (Seen::Put(wanted).quantity(), Seen::Came(actual).quantity()) {
+fn same_quantity(wanted: &Json<'_>, actual: &Json<'_>) -> bool {
+    match (quantity(wanted), quantity(actual)) {
         (Some(wanted), Some(actual)) => wanted == actual,
         _ => same(wanted, actual),
     }
@@ -142,10 +118,14 @@ fn same_quantity(wanted: &Value, actual: &Json<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn holds(wanted: &Value, actual: &Value) -> bool {
-        super::holds(wanted, &Json::from(actual))
+        super::holds(&Json::from(wanted), &Json::from(actual))
+    }
+
+    fn is_exactly(wanted: &Value, actual: &Value) -> bool {
+        super::is_exactly(&Json::from(wanted), &Json::from(actual))
     }
 
     #[test]
@@ -186,7 +166,7 @@ mod tests {
         let filled_in = json!({"name": "a", "image": "x:1", "env": [{"name": "A", "value": "1"}], "imagePullPolicy": "IfNotPresent",
             "resources": {"limits": {"memory": "1Gi", "cpu": "1"}, "requests": {"cpu": "7m"}},
             "volumeMounts": [{"name": "t", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"}]});
-        assert!(is_exactly(&wanted, &Json::from(&filled_in)));
+        assert!(is_exactly(&wanted, &filled_in));
         for (field, value) in [
             ("env", json!([{"name": "A", "value": "1"}, {"name": "OFF", "value": "1"}])),
             ("command", json!(["sleep"])),
@@ -195,7 +175,7 @@ mod tests {
         ] {
             let mut changed = filled_in.clone();
             changed[field] = value;
-            assert!(!is_exactly(&wanted, &Json::from(&changed)), "{field}");
+            assert!(!is_exactly(&wanted, &changed), "{field}");
         }
     }
 

@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::holds::{holds, is_exactly};
 use super::parameters::Parameters;
 use super::pod::{Pod, Seen};
 use super::reason::Owner;
@@ -31,7 +32,7 @@ use super::{Reason, Trace, validity};
 use crate::api::{Failure, InjectedProfile, OnConflict, Position, ProfileName, Replaced};
 use crate::expression::{Budget, Variables};
 use crate::fields::{ContainerKind, Map, Place};
-use crate::json::{Json, field, items, text};
+use crate::json::{Json, field, items, owned, same, text};
 use crate::profiles::{Condition, Failed, Profile, Rendered, TemplateValue, problem_in};
 
 /// One merge rule. It may only read the pod.
@@ -78,7 +79,7 @@ enum Change<'a> {
     /// A scalar that the pod has, with its old value.
     Replace { map: Map, key: String, before: Value, value: Value },
     /// The pod's own container, with the profile's under it.
-    Overlay { place: Place, index: usize, key: String, author: Value, value: Value },
+    Overlay { place: Place, index: usize, key: String, author: Value, value: Json<'a> },
 }
 
 /// Where in a list an element goes.
@@ -195,7 +196,7 @@ impl<'a> Merged<'a> {
                 Change::Replace { map, key, before, value } => {
                     let replaced = Replaced { before, after: value.clone() };
                     injected.replaced.insert(format!("{map}.{key}"), replaced);
-                    self.pod.set(map, Cow::Owned(key.clone()), Rendered::Made(value));
+                    self.pod.set(map, Cow::Owned(key.clone()), Rendered::Made(owned(value)));
                     (Place::Map(map), key)
                 }
                 Change::Overlay { place, index, key, author, value } => {
@@ -296,8 +297,8 @@ impl<'a> Context<'a, '_> {
 
     /// Whether an element that is there already is as good as the profile's own. What is protected may not
     /// have anything in it that the profile does not say.
-    fn is_shared(&self, live: Seen<'_>, value: &Value) -> bool {
-        if self.protected { live.is_exactly(value) } else { live.holds(value) }
+    fn is_shared(&self, live: Seen<'_>, value: &Json<'_>) -> bool {
+        if self.protected { is_exactly(value, live.json()) } else { holds(value, live.json()) }
     }
 
     /// Does what the profile's `onConflict` says.
@@ -327,7 +328,7 @@ impl<'a> Context<'a, '_> {
         let (profile, what, owner) = (self.name(), key.to_owned(), self.merged.owner(&place, key));
         let place = place.to_string();
         match owner {
-            _ if live.is(&value) => plan.notes.push(Reason::Shared { profile, what, place }),
+            _ if same(live.json(), &value) => plan.notes.push(Reason::Shared { profile, what, place }),
             Owner::Pod if !self.protected => {
                 plan.notes.push(Reason::Kept { profile, what, place, owner });
             }

@@ -87,7 +87,7 @@ fn value(
     let by_namespace = namespace
         .annotations
         .get(&key)
-        .map(|text| (text.as_str(), Source::Namespace, SetBy::Namespace(namespace.name.clone())));
+        .map(|text| (text, Source::Namespace, SetBy::Namespace(namespace.name.clone())));
     let Some((text, source, place)) = by_pod.or(by_namespace) else {
         return Ok(parameter.default.clone().map(|value| (value, SetBy::Default)));
     };

@@ -12,11 +12,10 @@ use std::collections::BTreeMap;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::Value;
 
-use super::holds::same;
 use super::pod::{Pod, Slot};
 use crate::fields::lists::{is_keyed, key_of};
 use crate::fields::{ContainerKind, DnsList, Map, Place, SpecList};
-use crate::json::{Json, field, text};
+use crate::json::{Json, field, same, text};
 use crate::profiles::Rendered;
 pub use text::Patch;
 use text::Text;
@@ -275,21 +274,21 @@ impl Writer {
         self.text.up(up);
     }
 
-    fn values(&mut self, name: &str, before: &Json<'_>, after: &Value) {
+    fn values(&mut self, name: &str, before: &Json<'_>, after: &Json<'_>) {
         match (before, after) {
             (before, after) if same(after, before) => {}
-            (Json::Object(before), Value::Object(after)) => {
-                for key in before.keys().filter(|key| !after.contains_key(*key)) {
+            (Json::Object(before), Json::Object(after)) => {
+                for key in before.keys().filter(|key| !after.contains_key(key)) {
                     self.within(key, |writer| writer.text.remove());
                 }
-                for (key, value) in after {
+                for (key, value) in after.iter() {
                     self.within(key, |writer| match before.get(key) {
                         None => writer.text.add(value),
                         Some(old) => writer.values(key, old, value),
                     });
                 }
             }
-            (Json::Array(before), Value::Array(after)) if is_keyed(name) => {
+            (Json::Array(before), Json::Array(after)) if is_keyed(name) => {
                 self.list(before, &counterparts(name, before, after));
             }
             (_, after) => self.text.replace(after),
@@ -313,7 +312,7 @@ impl Writer {
 
 /// The elements of a list, each with the one of the same key that was there before. Kubernetes lets some
 /// keys repeat; they are counted.
-fn counterparts<'a>(name: &str, before: &[Json<'_>], after: &'a [Value]) -> Vec<Slot<'a>> {
+fn counterparts<'a>(name: &str, before: &[Json<'_>], after: &'a [Json<'a>]) -> Vec<Slot<'a>> {
     let mut there: BTreeMap<Cow<'_, str>, Vec<usize>> = BTreeMap::new();
     for (index, item) in before.iter().enumerate().rev() {
         there.entry(key_of(name, item)).or_default().push(index);
@@ -361,12 +360,13 @@ fn longest_increasing(counterparts: &[Option<usize>]) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::owned;
     use serde_json::json;
 
     /// The patch between two objects, of which `before` has become `after`.
     fn check(before: &Value, after: &Value, operations: usize) -> json_patch::Patch {
         let mut writer = Writer::default();
-        writer.values("", &Json::from(before), after);
+        writer.values("", &Json::from(before), &Json::from(after));
         let patch = writer.text.done().operations();
         let mut patched = before.clone();
         json_patch::patch(&mut patched, &patch).unwrap();
@@ -412,7 +412,7 @@ mod tests {
     #[test]
     fn keys_are_escaped_and_missing_parents_are_made() {
         let label = |pod: &mut Pod<'_>| {
-            pod.set(Map::Labels, Cow::Borrowed("a/b~c"), Rendered::Made(json!("1")));
+            pod.set(Map::Labels, Cow::Borrowed("a/b~c"), Rendered::Made("1".into()));
         };
         for (before, path) in [
             (json!({}), "/metadata"),
@@ -429,8 +429,8 @@ mod tests {
     #[test]
     fn missing_metadata_is_made_once() {
         let (paths, patched) = changed(&json!({"spec": {}}), |pod| {
-            pod.set(Map::Labels, Cow::Borrowed("a"), Rendered::Made(json!("1")));
-            pod.set(Map::Annotations, Cow::Borrowed("b"), Rendered::Made(json!("2")));
+            pod.set(Map::Labels, Cow::Borrowed("a"), Rendered::Made("1".into()));
+            pod.set(Map::Annotations, Cow::Borrowed("b"), Rendered::Made("2".into()));
         });
         assert_eq!(paths, ["/metadata", "/metadata/annotations"]);
         assert_eq!(patched["metadata"], json!({"labels": {"a": "1"}, "annotations": {"b": "2"}}));
@@ -454,8 +454,12 @@ mod tests {
     #[test]
     fn a_dns_configuration_is_made_once() {
         let (paths, patched) = changed(&json!({"spec": {}}), |pod| {
-            pod.insert(&Place::Dns(DnsList::Searches), 0, Slot::Added(Rendered::Made(json!("a.b"))));
-            pod.insert(&Place::Dns(DnsList::Options), 0, Slot::Added(Rendered::Made(json!({"name": "x"}))));
+            pod.insert(&Place::Dns(DnsList::Searches), 0, Slot::Added(Rendered::Made("a.b".into())));
+            pod.insert(
+                &Place::Dns(DnsList::Options),
+                0,
+                Slot::Added(Rendered::Made(owned(json!({"name": "x"})))),
+            );
         });
         assert_eq!(paths, ["/spec/dnsConfig"]);
         assert_eq!(patched["spec"]["dnsConfig"], json!({"searches": ["a.b"], "options": [{"name": "x"}]}));

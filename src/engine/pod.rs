@@ -8,11 +8,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde_json::Value;
 use serde_json_borrow::ObjectAsVec;
 
 use super::Reason;
-use super::holds::{holds, is_exactly, same};
 use crate::api::keys;
 use crate::fields::lists::key_of;
 use crate::fields::{ContainerKind, DnsList, Map, Place, SpecList};
@@ -47,40 +45,7 @@ pub(super) enum Seen<'s> {
     /// As it came.
     Came(&'s Json<'s>),
     /// As a profile put it there.
-    Put(&'s Value),
-}
-
-impl Seen<'_> {
-    pub(super) fn is(&self, value: &Value) -> bool {
-        match self {
-            Self::Came(came) => same(value, came),
-            Self::Put(put) => *put == value,
-        }
-    }
-
-    /// Whether it is the same as what came.
-    pub(super) fn is_like(&self, other: &Json<'_>) -> bool {
-        match self {
-            Self::Came(came) => *came == other,
-            Self::Put(put) => same(put, other),
-        }
-    }
-
-    /// Whether it is there with everything that a profile says, and with nothing else.
-    pub(super) fn is_exactly(&self, wanted: &Value) -> bool {
-        match self {
-            Self::Came(came) => is_exactly(wanted, came),
-            Self::Put(put) => is_exactly(wanted, &Json::from(*put)),
-        }
-    }
-
-    /// Whether it is there with everything that a profile says.
-    pub(super) fn holds(&self, wanted: &Value) -> bool {
-        match self {
-            Self::Came(came) => holds(wanted, came),
-            Self::Put(put) => holds(wanted, &Json::from(*put)),
-        }
-    }
+    Put(&'s Json<'s>),
 }
 
 const CONTAINER_LISTS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
@@ -125,10 +90,10 @@ impl<'a> Pod<'a> {
         text(field(field(self.author, "metadata")?, "annotations")?, key)
     }
 
-    pub(super) fn labels(&self) -> BTreeMap<String, String> {
+    pub(super) fn labels(&self) -> Vec<(&'a str, &'a str)> {
         let labels = field(self.author, "metadata").and_then(|metadata| field(metadata, "labels"));
         let pairs = labels.and_then(Json::as_object).into_iter().flat_map(ObjectAsVec::iter);
-        pairs.filter_map(|(key, value)| Some((key.to_owned(), value.as_str()?.to_owned()))).collect()
+        pairs.filter_map(|(key, value)| Some((key, value.as_str()?))).collect()
     }
 
     pub(super) fn annotations(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
@@ -180,10 +145,7 @@ impl<'a> Pod<'a> {
             };
         }
         let name = place.field();
-        self.elements(place).find(|seen| match seen {
-            Seen::Came(value) => key_of(name, *value) == key,
-            Seen::Put(value) => key_of(name, *value) == key,
-        })
+        self.elements(place).find(|seen| key_of(name, seen.json()) == key)
     }
 
     /// The elements of a list as it is now.
@@ -303,73 +265,66 @@ impl<'a> Pod<'a> {
 }
 
 impl<'s> Seen<'s> {
+    /// The value, whoever put it there.
+    pub(super) fn json(self) -> &'s Json<'s> {
+        match self {
+            Self::Came(value) | Self::Put(value) => value,
+        }
+    }
+
+    fn part(self, value: &'s Json<'s>) -> Self {
+        match self {
+            Self::Came(_) => Self::Came(value),
+            Self::Put(_) => Self::Put(value),
+        }
+    }
+
     /// The field of an object, if it is there and not null.
     pub(super) fn field(self, name: &str) -> Option<Self> {
-        match self {
-            Self::Came(value) => field(value, name).map(Self::Came),
-            Self::Put(value) => value.get(name).filter(|value| !value.is_null()).map(Self::Put),
-        }
+        field(self.json(), name).map(|value| self.part(value))
     }
 
     /// The fields of an object; none where it is no object.
     pub(super) fn fields(self) -> impl Iterator<Item = (&'s str, Self)> {
-        let (came, put) = match self {
-            Self::Came(value) => (value.as_object(), None),
-            Self::Put(value) => (None, value.as_object()),
-        };
-        let came = came.into_iter().flat_map(ObjectAsVec::iter);
-        let put = put.into_iter().flatten();
-        came.map(|(name, value)| (name, Self::Came(value)))
-            .chain(put.map(|(name, value)| (name.as_str(), Self::Put(value))))
+        let fields = self.json().as_object().into_iter().flat_map(ObjectAsVec::iter);
+        fields.map(move |(name, value)| (name, self.part(value)))
     }
 
     /// The elements of the list in a field; none where there is no list.
-    pub(super) fn items(self, name: &str) -> impl Iterator<Item = Self> {
-        let (came, put) = match self {
-            Self::Came(value) => (field(value, name).and_then(Json::as_array), None),
-            Self::Put(value) => (None, value.get(name).and_then(Value::as_array)),
-        };
-        came.into_iter().flatten().map(Self::Came).chain(put.into_iter().flatten().map(Self::Put))
+    pub(super) fn items(self, name: &str) -> impl Iterator<Item = Self> + use<'s> {
+        items(field(self.json(), name)).iter().map(move |value| self.part(value))
     }
 
     /// The text, if it is one.
     pub(super) fn as_text(self) -> Option<&'s str> {
-        match self {
-            Self::Came(came) => came.as_str(),
-            Self::Put(put) => put.as_str(),
-        }
+        self.json().as_str()
     }
 
     /// The text in a field.
     pub(super) fn text(self, name: &str) -> Option<&'s str> {
-        self.field(name)?.as_text()
+        text(self.json(), name)
     }
 
     /// The number, if it is an integer.
     pub(super) fn integer(self) -> Option<i64> {
-        match self {
-            Self::Came(came) => came.as_i64(),
-            Self::Put(put) => put.as_i64(),
-        }
+        self.json().as_i64()
     }
 
     /// The quantity, as text or as a number.
     pub(super) fn quantity(self) -> Option<Quantity> {
-        match self {
-            Self::Came(Json::Number(_)) | Self::Put(Value::Number(_)) => self.json().to_string().parse().ok(),
-            _ => self.as_text()?.parse().ok(),
-        }
-    }
-
-    pub(super) fn json(self) -> Json<'s> {
-        match self {
-            Self::Came(value) => value.clone(),
-            Self::Put(value) => Json::from(value),
-        }
+        quantity(self.json())
     }
 
     pub(super) fn name(self) -> Option<&'s str> {
         self.text("name")
+    }
+}
+
+/// A quantity, as text or as a number.
+pub(super) fn quantity(value: &Json<'_>) -> Option<Quantity> {
+    match value {
+        Json::Number(number) => number.to_string().parse().ok(),
+        _ => value.as_str()?.parse().ok(),
     }
 }
 

@@ -17,7 +17,7 @@ use super::{Purpose, Reason, Trace};
 use crate::api::{InjectedProfile, InjectionStatus, Replaced, keys};
 use crate::fields::lists::merge_key;
 use crate::fields::{ContainerField, ContainerKind, Map, Place, SpecList};
-use crate::json::{Json, text};
+use crate::json::{Json, lent, owned, same, text};
 use crate::profiles::{Element, Entry, Profile, ProfileSet, Rendered};
 
 /// What an earlier injection left in the pod.
@@ -47,7 +47,7 @@ pub(super) enum Trust {
 }
 
 impl Trust {
-    fn takes(self, rendered: &Value, live: &Json<'_>) -> bool {
+    fn takes(self, rendered: &Json<'_>, live: &Json<'_>) -> bool {
         match self {
             Self::Never => false,
             Self::IfItHolds => holds(rendered, live),
@@ -57,12 +57,12 @@ impl Trust {
     }
 }
 
-fn holds_but_for_the_image(rendered: &Value, live: &Json<'_>) -> bool {
-    let mut rendered = rendered.clone();
-    if let (Some(fields), Some(image)) = (rendered.as_object_mut(), text(live, "image"))
-        && fields.contains_key("image")
+fn holds_but_for_the_image(rendered: &Json<'_>, live: &Json<'_>) -> bool {
+    let mut rendered = lent(rendered);
+    if let (Json::Object(fields), Some(live)) = (&mut rendered, text(live, "image"))
+        && let Some(image) = fields.get_mut("image")
     {
-        fields.insert("image".to_owned(), Value::String(image.to_owned()));
+        *image = live.into();
     }
     holds(&rendered, live)
 }
@@ -116,13 +116,15 @@ fn put_back(pod: &mut Pod<'_>, profile: &Profile, path: &str, replaced: &Replace
     let Some(key) = path.strip_prefix("spec.") else { return };
     let sets = profile.template.maps.get(&Map::Spec).is_some_and(|map| map.contains_key(key));
     let is_ours = match pod.get(&Place::Map(Map::Spec), key) {
-        Some(live) => live.is(&replaced.after),
+        Some(live) => same(live.json(), &Json::from(&replaced.after)),
         None => false,
     };
     match (sets && is_ours, &replaced.before) {
         (false, _) => {}
         (true, Value::Null) => pod.unset(Map::Spec, key),
-        (true, before) => pod.set(Map::Spec, Cow::Owned(key.to_owned()), Rendered::Made(before.clone())),
+        (true, before) => {
+            pod.set(Map::Spec, Cow::Owned(key.to_owned()), Rendered::Made(owned(before.clone())))
+        }
     }
 }
 
@@ -168,8 +170,7 @@ fn is_element(element: &Element, place: &Place, key: &str) -> bool {
 
 /// Whether an element whose key is all of it can be rendered as this text.
 fn could_be_whole(value: &crate::profiles::TemplateValue, key: &str) -> bool {
-    value.could_be(&Value::String(key.to_owned()))
-        || serde_json::from_str(key).is_ok_and(|key: Value| value.could_be(&key))
+    value.could_be(&key.into()) || serde_json::from_str(key).is_ok_and(|key: Json<'_>| value.could_be(&key))
 }
 
 impl Previous {
@@ -208,7 +209,7 @@ impl Previous {
                     continue;
                 }
                 let Some(index) = pod.index_of(&place, name) else { continue };
-                pod.replace(&place, index, Slot::Changed(index, Rendered::Made(author.clone())));
+                pod.replace(&place, index, Slot::Changed(index, Rendered::Made(owned(author.clone()))));
                 self.overlays.insert((place.clone(), name.to_owned()), index);
             }
         }
@@ -261,7 +262,7 @@ impl Previous {
         place: &Place,
         key: &str,
         index: usize,
-        rendered: Value,
+        rendered: Json<'a>,
         trust: Trust,
     ) -> Slot<'a> {
         let was_taken = self.overlays.get(&(place.clone(), key.to_owned())) == Some(&index);
@@ -315,9 +316,10 @@ impl Previous {
 
 fn is_as_it_came(merged: &Pod<'_>, place: &Place, key: &str, index: Option<usize>) -> bool {
     match (place, index) {
-        (Place::Map(map), _) => {
-            merged.get(place, key).zip(merged.came_in(*map, key)).is_some_and(|(now, came)| now.is_like(came))
-        }
+        (Place::Map(map), _) => merged
+            .get(place, key)
+            .zip(merged.came_in(*map, key))
+            .is_some_and(|(now, came)| same(now.json(), came)),
         (_, Some(index)) => is_kept(merged, place, index),
         (_, None) => false,
     }
@@ -328,7 +330,7 @@ pub(super) fn is_unchanged(merged: &Pod<'_>, place: &Place, key: &str) -> bool {
     match merged.get(place, key) {
         Some(Seen::Came(_)) => true,
         Some(put) => match place {
-            Place::Map(map) => merged.came_in(*map, key).is_some_and(|came| put.is_like(came)),
+            Place::Map(map) => merged.came_in(*map, key).is_some_and(|came| same(put.json(), came)),
             _ => false,
         },
         None => false,

@@ -8,7 +8,7 @@ use super::reason::ChoicePlace;
 use super::{Namespace, Reason, Settings, Trace};
 use crate::api::{Failure, HostNetwork, ProfileName, Scope, keys, nearest};
 use crate::expression::{Budget, Variables};
-use crate::profiles::{Entry, Profile, ProfileSet};
+use crate::profiles::{Entry, Labels, Profile, ProfileSet};
 
 /// Steps 1 and 2: what is never injected, whatever namespace and pod say.
 pub(super) fn excluded(pod: &Pod<'_>, namespace: &Namespace, settings: &Settings) -> Option<Reason> {
@@ -31,7 +31,7 @@ pub(super) fn enabled(pod: &Pod<'_>, namespace: &Namespace, trace: &mut Trace) -
         None => {}
     }
     let name = namespace.name.clone();
-    match namespace.labels.get(keys::INJECT).map(String::as_str) {
+    match namespace.labels.get(keys::INJECT) {
         Some(keys::ENABLED) => {
             trace.add(Reason::EnabledByNamespace { namespace: name });
             Ok(())
@@ -143,11 +143,11 @@ impl<'a> Matches<'a> {
     pub(super) fn new(
         profiles: &'a ProfileSet,
         namespace: &'a Namespace,
-        pod_labels: &'a BTreeMap<String, String>,
+        pod_labels: &Labels<'a>,
         variables: Variables<'a>,
         budget: &'a mut Budget,
     ) -> Self {
-        let selected = profiles.selecting(&namespace.name, &namespace.labels, pod_labels);
+        let selected = profiles.selecting(&namespace.name, &namespace.labels.pairs(), pod_labels);
         Self { selected, variables, budget }
     }
 

@@ -7,6 +7,7 @@ use super::budget::{Budget, Problem};
 use super::node::Constant;
 use super::value::{Str, Value};
 use super::variables::{Json, NamespaceView, ParameterValue};
+use crate::texts::Texts;
 
 /// A list: a view of one that was given, or a new one.
 #[derive(Clone, Debug)]
@@ -23,7 +24,7 @@ pub(super) enum List<'v> {
 pub(super) enum Map<'v> {
     Json(&'v serde_json_borrow::ObjectAsVec<'v>),
     Tree(&'v serde_json::Map<String, serde_json::Value>),
-    Texts(&'v BTreeMap<String, String>),
+    Texts(&'v Texts),
     Params(&'v BTreeMap<String, ParameterValue>),
     Namespace(&'v NamespaceView<'v>),
     NamespaceMetadata(&'v NamespaceView<'v>),
@@ -87,7 +88,7 @@ impl<'v> Map<'v> {
                 fields.get(name).map(Value::json)
             }
             Self::Tree(fields) => fields.get(name).map(Value::tree),
-            Self::Texts(fields) => fields.get(name).map(|text| Value::text(text)),
+            Self::Texts(fields) => fields.get(name).map(Value::text),
             Self::Params(fields) => fields.get(name).map(Value::param),
             Self::Namespace(view) => {
                 (name == "metadata").then_some(Value::Map(Self::NamespaceMetadata(view)))
@@ -119,7 +120,7 @@ impl<'v> Map<'v> {
                 (0..fields.len()).filter_map(key).collect()
             }
             Self::Tree(fields) => fields.keys().map(|key| Value::text(key)).collect(),
-            Self::Texts(fields) => fields.keys().map(|key| Value::text(key)).collect(),
+            Self::Texts(fields) => fields.keys().map(Value::text).collect(),
             Self::Params(fields) => fields.keys().map(|key| Value::text(key)).collect(),
             Self::Namespace(_) => vec![Value::text("metadata")],
             Self::NamespaceMetadata(_) => ["name", "labels", "annotations"].map(Value::text).into(),

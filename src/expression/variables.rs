@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::duration::Duration;
 use crate::quantity::Quantity;
+use crate::texts::Texts;
 
 /// The pod as it came, parsed without copying its text.
 pub type Json<'a> = serde_json_borrow::Value<'a>;
@@ -31,9 +32,9 @@ pub struct NamespaceView<'a> {
     /// Its name.
     pub name: &'a str,
     /// Its labels.
-    pub labels: &'a BTreeMap<String, String>,
+    pub labels: &'a Texts,
     /// Its annotations.
-    pub annotations: &'a BTreeMap<String, String>,
+    pub annotations: &'a Texts,
 }
 
 /// The values of the variables. Nothing is converted before an expression asks for it.

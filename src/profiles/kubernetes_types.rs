@@ -8,12 +8,13 @@ use k8s_openapi::api::core::v1::{
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::finding::Findings;
 use super::known_fields::unknown_fields;
 use crate::fields::lists::{is_quantity, is_quantity_map};
 use crate::fields::{ContainerField, Map, Place, SpecList};
+use crate::json::{Json, lent};
 use crate::quantity::Quantity;
 
 /// Fields of an init container that Kubernetes allows only with `restartPolicy: Always`.
@@ -66,27 +67,29 @@ pub(super) fn check_container_field(
 }
 
 /// The first thing that Kubernetes' own types say against a container; its path begins inside it.
-pub(crate) fn container_problem(container: &Value) -> Option<(String, String)> {
+pub(crate) fn container_problem(container: &Json<'_>) -> Option<(String, String)> {
     problem::<Container>(container)
 }
 
 /// The first thing that Kubernetes' own types say against what is put into a place of the pod; the path
 /// begins inside it.
-pub(crate) fn problem_in(place: &Place, key: &str, value: &Value) -> Option<(String, String)> {
-    let list = |name: &str| (json!({ name: [value] }), format!("{name}[0]"));
+pub(crate) fn problem_in(place: &Place, key: &str, value: &Json<'_>) -> Option<(String, String)> {
+    let object = |name, value| Json::Object(vec![(name, value)].into());
+    let list = |name| (object(name, Json::Array(vec![lent(value)])), format!("{name}[0]"));
     let ((spec, around), is_container) = match place {
         Place::Spec(SpecList::InitContainers | SpecList::Containers) => return problem::<Container>(value),
         Place::Spec(SpecList::Volumes) => return problem::<Volume>(value),
         Place::Spec(field) => (list(field.name()), false),
         Place::Dns(field) => {
             let (dns, around) = list(field.name());
-            ((json!({ "dnsConfig": dns }), format!("dnsConfig.{around}")), false)
+            ((object("dnsConfig", dns), format!("dnsConfig.{around}")), false)
         }
         Place::Container { field, .. } => (list(field.name()), true),
         Place::Map(Map::SecurityContext) => {
-            ((json!({ "securityContext": { key: value } }), format!("securityContext.{key}")), false)
+            let fields = object(key, lent(value));
+            ((object("securityContext", fields), format!("securityContext.{key}")), false)
         }
-        Place::Map(Map::Spec) => ((json!({ key: value }), key.to_owned()), false),
+        Place::Map(Map::Spec) => ((object(key, lent(value)), key.to_owned()), false),
         Place::Map(Map::Labels | Map::Annotations) => {
             let message = || format!("{value} is not a string; write string(…) around it");
             return (!value.is_string() && !value.is_null()).then(|| (String::new(), message()));
@@ -99,7 +102,7 @@ pub(crate) fn problem_in(place: &Place, key: &str, value: &Value) -> Option<(Str
     })
 }
 
-fn problem<T: DeserializeOwned + Serialize>(value: &Value) -> Option<(String, String)> {
+fn problem<T: DeserializeOwned + Serialize>(value: &Json<'_>) -> Option<(String, String)> {
     let mut findings = Findings::default();
     report_values(&Path::Root(""), value, &mut findings);
     // This is asked for each pod, and nearly always there is no problem: then nothing need know where it is.
@@ -107,7 +110,7 @@ fn problem<T: DeserializeOwned + Serialize>(value: &Value) -> Option<(String, St
         return None;
     }
     let mut findings = Findings::default();
-    check::<T>("", value, &mut findings);
+    check::<T>("", &Value::from(value), &mut findings);
     findings
         .into_vec()
         .into_iter()
@@ -116,13 +119,13 @@ fn problem<T: DeserializeOwned + Serialize>(value: &Value) -> Option<(String, St
 }
 
 /// Whether the type took everything that the value says.
-fn has_all_of(value: &Value, typed: &impl Serialize) -> bool {
-    fn has(known: &Value, value: &Value) -> bool {
+fn has_all_of(value: &Json<'_>, typed: &impl Serialize) -> bool {
+    fn has(known: &Value, value: &Json<'_>) -> bool {
         match (value, known) {
-            (Value::Object(fields), Value::Object(known)) => fields.iter().all(|(field, value)| {
+            (Json::Object(fields), Value::Object(known)) => fields.iter().all(|(field, value)| {
                 known.get(field).map_or_else(|| value.is_null(), |known| has(known, value))
             }),
-            (Value::Array(items), Value::Array(known)) => {
+            (Json::Array(items), Value::Array(known)) => {
                 items.iter().zip(known).all(|(value, known)| has(known, value))
             }
             _ => true,
@@ -191,7 +194,7 @@ fn check<T: DeserializeOwned>(path: &str, value: &Value, findings: &mut Findings
         let at = if field == "." { path.to_owned() } else { format!("{path}.{field}") };
         findings.error(at, error.inner().to_string());
     }
-    report_values(&Path::Root(path), &normal, findings);
+    report_values(&Path::Root(path), &Json::from(&normal), findings);
     unknown_fields::<T>(path, &normal, &mut |path, probably| {
         let hint = probably.map_or_else(String::new, |name| format!("; did you mean {name:?}?"));
         findings.error(path, format!("{NO_SUCH_FIELD}{hint}"));
@@ -216,14 +219,14 @@ impl fmt::Display for Path<'_> {
 }
 
 /// Texts and numbers that have the right type and are none that the API server takes.
-fn report_values(path: &Path<'_>, value: &Value, findings: &mut Findings) {
+fn report_values(path: &Path<'_>, value: &Json<'_>, findings: &mut Findings) {
     match value {
-        Value::Object(fields) => {
-            for (field, inner) in fields {
+        Json::Object(fields) => {
+            for (field, inner) in fields.iter() {
                 report_value(&Path::Field(path, field), field, inner, findings);
             }
         }
-        Value::Array(items) => {
+        Json::Array(items) => {
             for (index, item) in items.iter().enumerate() {
                 report_values(&Path::Item(path, index), item, findings);
             }
@@ -232,15 +235,15 @@ fn report_values(path: &Path<'_>, value: &Value, findings: &mut Findings) {
     }
 }
 
-fn report_value(path: &Path<'_>, field: &str, value: &Value, findings: &mut Findings) {
+fn report_value(path: &Path<'_>, field: &str, value: &Json<'_>, findings: &mut Findings) {
     match value {
-        Value::Object(quantities) if is_quantity_map(field) => {
-            for (name, quantity) in quantities {
+        Json::Object(quantities) if is_quantity_map(field) => {
+            for (name, quantity) in quantities.iter() {
                 report_quantity(&Path::Field(path, name), quantity, findings);
             }
         }
         value if is_quantity(field) => report_quantity(path, value, findings),
-        Value::Number(port) if matches!(field, "containerPort" | "hostPort") => {
+        Json::Number(port) if matches!(field, "containerPort" | "hostPort") => {
             if port.as_i64().is_some_and(|port| !(1..=65535).contains(&port)) {
                 findings.error(path.to_string(), format!("{port} is not a port between 1 and 65535"));
             }
@@ -249,7 +252,7 @@ fn report_value(path: &Path<'_>, field: &str, value: &Value, findings: &mut Find
     }
 }
 
-fn report_quantity(path: &Path<'_>, value: &Value, findings: &mut Findings) {
+fn report_quantity(path: &Path<'_>, value: &Json<'_>, findings: &mut Findings) {
     if let Some(Err(error)) = value.as_str().map(str::parse::<Quantity>) {
         findings.error(path.to_string(), error.to_string());
     }

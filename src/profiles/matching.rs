@@ -1,9 +1,9 @@
 //! Which pods get a profile without asking for it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use kube::core::{Expression, Selector, SelectorExt as _};
+use kube::core::{Expression, Selector};
 
 use super::Failed;
 use super::condition::Condition;
@@ -14,12 +14,19 @@ use crate::expression::{Budget, Reads, Scope, Variables};
 /// The pods that get a profile without asking for it.
 #[derive(Clone, Debug)]
 pub struct Matching {
-    namespace: Selector,
+    namespace: Requirements,
     written: LabelSelector,
-    pod: Selector,
+    pod: Requirements,
     conditions: Vec<(String, Condition)>,
     anchors: Vec<Anchor>,
 }
+
+/// What a selector requires of labels: all of these.
+#[derive(Clone, Debug)]
+struct Requirements(Box<[Expression]>);
+
+/// Labels, as they lie in a pod's review or in what is kept of a namespace.
+pub type Labels<'l> = [(&'l str, &'l str)];
 
 /// A label that every matching pod, or its namespace, has with one of these values. It finds the few
 /// profiles among many that can match at all.
@@ -31,13 +38,13 @@ pub(super) struct Anchor {
 
 impl Matching {
     /// Whether the selectors select a pod with these labels, in a namespace with those.
-    pub fn selects(&self, namespace: &BTreeMap<String, String>, pod: &BTreeMap<String, String>) -> bool {
-        self.namespace.matches(namespace) && self.pod.matches(pod)
+    pub fn selects(&self, namespace: &Labels<'_>, pod: &Labels<'_>) -> bool {
+        self.namespace.hold(namespace) && self.pod.hold(pod)
     }
 
     /// Whether the namespace's selector selects one with these labels.
-    pub fn selects_namespace(&self, labels: &BTreeMap<String, String>) -> bool {
-        self.namespace.matches(labels)
+    pub fn selects_namespace(&self, labels: &Labels<'_>) -> bool {
+        self.namespace.hold(labels)
     }
 
     /// The namespace's selector as it is written.
@@ -80,7 +87,7 @@ impl Matching {
 
     /// Whether it depends on what the pod's author writes.
     pub(super) fn reads_pod(&self) -> bool {
-        !self.pod.selects_all() || self.conditions.iter().any(|(_, c)| Reads::is_from_pod(&c.reads()))
+        !self.pod.0.is_empty() || self.conditions.iter().any(|(_, c)| Reads::is_from_pod(&c.reads()))
     }
 
     pub(super) fn anchors(&self) -> &[Anchor] {
@@ -111,11 +118,10 @@ impl std::fmt::Display for Matching {
     /// What matched, for people: `namespaceSelector mesh=on, podSelector app, conditions has-containers`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut parts = Vec::new();
-        if !self.namespace.selects_all() {
-            parts.push(format!("namespaceSelector {}", self.namespace));
-        }
-        if !self.pod.selects_all() {
-            parts.push(format!("podSelector {}", self.pod));
+        for (name, requirements) in [("namespaceSelector", &self.namespace), ("podSelector", &self.pod)] {
+            if !requirements.0.is_empty() {
+                parts.push(format!("{name} {}", requirements.0.iter().cloned().collect::<Selector>()));
+            }
         }
         if !self.conditions.is_empty() {
             let names: Vec<&str> = self.conditions.iter().map(|(name, _)| name.as_str()).collect();
@@ -126,9 +132,9 @@ impl std::fmt::Display for Matching {
 }
 
 /// Whether two selectors want different values of the same label.
-fn are_apart(one: &Selector, other: &Selector) -> bool {
-    let wanted = |selector: &Selector| -> Vec<(String, BTreeSet<String>)> {
-        let labels = selector.clone().into_iter().filter_map(|expression| match expression {
+fn are_apart(one: &Requirements, other: &Requirements) -> bool {
+    let wanted = |requirements: &Requirements| -> Vec<(String, BTreeSet<String>)> {
+        let labels = requirements.0.iter().cloned().filter_map(|expression| match expression {
             Expression::Equal(key, value) => Some((key, [value].into())),
             Expression::In(key, values) => Some((key, values)),
             _ => None,
@@ -152,7 +158,7 @@ fn anchors(selector: &LabelSelector) -> impl Iterator<Item = Anchor> {
 }
 
 /// An absent selector selects everything, as an empty one does.
-fn selector(path: &str, given: Option<&LabelSelector>, findings: &mut Findings) -> Selector {
+fn selector(path: &str, given: Option<&LabelSelector>, findings: &mut Findings) -> Requirements {
     let requirements = given.and_then(|given| given.match_expressions.as_deref()).unwrap_or_default();
     for (index, requirement) in requirements.iter().enumerate() {
         let has_values = requirement.values.as_ref().is_some_and(|values| !values.is_empty());
@@ -166,5 +172,53 @@ fn selector(path: &str, given: Option<&LabelSelector>, findings: &mut Findings) 
     }
     let read = given.cloned().map(Selector::try_from).transpose();
     // What cannot be read is reported above.
-    read.ok().flatten().unwrap_or_default()
+    let selector: Selector = read.ok().flatten().unwrap_or_default();
+    Requirements(selector.into_iter().collect())
+}
+
+impl Requirements {
+    /// <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors>
+    fn hold(&self, labels: &Labels<'_>) -> bool {
+        let get = |key: &str| labels.iter().find(|(known, _)| *known == key).map(|(_, value)| *value);
+        self.0.iter().all(|required| match required {
+            Expression::In(key, values) => get(key).is_some_and(|value| values.contains(value)),
+            Expression::NotIn(key, values) => get(key).is_none_or(|value| !values.contains(value)),
+            Expression::Exists(key) => get(key).is_some(),
+            Expression::DoesNotExist(key) => get(key).is_none(),
+            Expression::Equal(key, value) => get(key) == Some(value),
+            Expression::NotEqual(key, value) => get(key) != Some(value),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use kube::core::SelectorExt as _;
+
+    #[test]
+    fn requirements_hold_where_the_client_library_says_so() {
+        let text = |text: &str| text.to_owned();
+        let values = || BTreeSet::from([text("a"), text("b")]);
+        let requirements = [
+            Expression::In(text("key"), values()),
+            Expression::NotIn(text("key"), values()),
+            Expression::Exists(text("key")),
+            Expression::DoesNotExist(text("key")),
+            Expression::Equal(text("key"), text("a")),
+            Expression::NotEqual(text("key"), text("a")),
+        ];
+        for required in requirements {
+            for value in [None, Some("a"), Some("b"), Some("c"), Some("")] {
+                let labels: BTreeMap<String, String> =
+                    value.map(|value| (text("key"), text(value))).into_iter().collect();
+                let ours = Requirements(Box::new([required.clone()]));
+                let pairs: Vec<_> =
+                    labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+                assert_eq!(ours.hold(&pairs), required.matches(&labels), "{required} of {value:?}");
+            }
+        }
+    }
 }

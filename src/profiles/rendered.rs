@@ -1,8 +1,9 @@
 use std::ops::Deref;
 
 use serde::{Serialize, Serializer};
-use serde_json::Value;
 use serde_json::value::RawValue;
+
+use crate::json::{Json, lent};
 
 /// A value of a profile for one pod.
 #[derive(Clone, Debug)]
@@ -10,30 +11,30 @@ pub enum Rendered<'a> {
     /// It is the same for every pod. Most of a patch are such values, so they lie there written.
     Literal {
         /// The value.
-        value: &'a Value,
+        value: &'a Json<'a>,
         /// What is written for it.
         text: &'a RawValue,
     },
     /// It lies elsewhere.
-    Lent(&'a Value),
+    Lent(&'a Json<'a>),
     /// It was made for this pod.
-    Made(Value),
+    Made(Json<'a>),
 }
 
-impl Rendered<'_> {
+impl<'a> Rendered<'a> {
     /// The value, to be changed.
-    pub fn into_value(self) -> Value {
+    pub fn into_value(self) -> Json<'a> {
         match self {
-            Self::Literal { value, .. } | Self::Lent(value) => value.clone(),
+            Self::Literal { value, .. } | Self::Lent(value) => lent(value),
             Self::Made(value) => value,
         }
     }
 }
 
-impl Deref for Rendered<'_> {
-    type Target = Value;
+impl<'a> Deref for Rendered<'a> {
+    type Target = Json<'a>;
 
-    fn deref(&self) -> &Value {
+    fn deref(&self) -> &Json<'a> {
         match self {
             Self::Literal { value, .. } | Self::Lent(value) => value,
             Self::Made(value) => value,

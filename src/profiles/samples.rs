@@ -13,6 +13,7 @@ use crate::api::nearest;
 use crate::expression::{Budget, NamespaceView, ParameterValue, Reads, Variables};
 use crate::fields::{DnsList, Map, Place, SpecList};
 use crate::json::Json;
+use crate::texts::Texts;
 
 /// How many combinations of parameters are tried.
 const MOST_SAMPLES: usize = 64;
@@ -35,7 +36,7 @@ pub(super) fn check(
     let pod = Json::from(&pod);
     let container = json!({ "name": "app", "image": "app:1" });
     let container = Json::from(&container);
-    let (none, cluster) = (BTreeMap::new(), json!({}));
+    let (none, cluster) = (Texts::default(), json!({}));
     let mut seen = BTreeSet::new();
     for params in samples(parameters) {
         let variables = Variables {
@@ -164,7 +165,7 @@ impl Sample<'_, '_> {
         for Failed { path, column, message } in errors {
             self.findings.error(path, format!("column {column}: {message}"));
         }
-        rendered
+        Value::from(rendered)
     }
 
     fn texts(&mut self, map: Map, rendered: &Fields<String, Value>) {

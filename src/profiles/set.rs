@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::matching::Anchor;
-use super::{Finding, Matching, Profile, Severity};
+use super::{Finding, Labels, Matching, Profile, Severity};
 use crate::api::{Enforcement, Failure, ProfileSpec, Scope};
 
 /// A profile as the set holds it.
@@ -153,7 +153,7 @@ impl Scoped {
     /// Those that may match a pod with these labels, in no order.
     fn candidates<'a>(
         &'a self,
-        labels: impl Iterator<Item = (&'a String, &'a String)>,
+        labels: impl Iterator<Item = (&'a str, &'a str)>,
     ) -> impl Iterator<Item = (&'a str, &'a Entry)> {
         let labelled = labels.filter_map(|(key, value)| self.by_label.get(key)?.get(value)).flatten();
         let names = labelled.chain(&self.by_no_label);
@@ -220,11 +220,11 @@ impl ProfileSet {
     pub fn selecting<'a>(
         &'a self,
         namespace: &'a str,
-        namespace_labels: &'a BTreeMap<String, String>,
-        pod_labels: &'a BTreeMap<String, String>,
+        namespace_labels: &Labels<'a>,
+        pod_labels: &Labels<'a>,
     ) -> BTreeMap<&'a str, &'a Entry> {
         let own = self.namespaced.get(namespace);
-        let labels = || namespace_labels.iter().chain(pod_labels);
+        let labels = || namespace_labels.iter().chain(pod_labels).copied();
         let cluster = self.cluster.candidates(labels());
         let own_candidates = own.into_iter().flat_map(|own| own.candidates(labels()));
         let shadowed = |name: &str| own.is_some_and(|own| own.entries.contains_key(name));

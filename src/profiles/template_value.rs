@@ -1,11 +1,12 @@
 //! A value of a template: JSON with expressions in some of its strings.
 
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 
 use super::Rendered;
 use super::finding::Findings;
 use crate::expression::{Budget, Reads, Scope, Text, Variables};
+use crate::json::{self, Json, lent, owned, same};
 
 /// A value of a template, compiled. What has no expression in it is not looked at again on a request.
 #[derive(Clone, Debug)]
@@ -17,12 +18,12 @@ pub struct TemplateValue {
 
 #[derive(Clone, Debug)]
 enum Node {
-    Literal(Value),
+    Literal(Json<'static>),
     /// A text whose expression does not compile.
     Broken,
     Text(Box<Leaf>),
-    List(Vec<Node>),
-    Map(Vec<(String, Node)>),
+    List(Box<[Node]>),
+    Map(Box<[(Box<str>, Node)]>),
 }
 
 /// A string with an expression in it.
@@ -61,7 +62,7 @@ impl TemplateValue {
 
     /// A value without expressions.
     pub(super) fn literal(value: Value) -> Self {
-        Self::of(Node::Literal(value))
+        Self::of(Node::Literal(owned(value)))
     }
 
     fn of(node: Node) -> Self {
@@ -100,7 +101,7 @@ impl TemplateValue {
         variables: &Variables<'_>,
         budget: &mut Budget,
         failed: &mut OnFailure<'_>,
-    ) -> Value {
+    ) -> Json<'_> {
         let mut tolerate = |failure: Failed| {
             failed(self.leaf_at(&failure.path).map(|leaf| (failure, leaf.reads())));
             Ok(())
@@ -109,15 +110,15 @@ impl TemplateValue {
     }
 
     /// Whether some values make `actual` of it.
-    pub fn could_be(&self, actual: &Value) -> bool {
+    pub fn could_be(&self, actual: &Json<'_>) -> bool {
         could_be(&self.node, actual)
     }
 
     /// Whether some values make a field of it this text.
     pub fn field_could_be(&self, name: &str, text: &str) -> bool {
         match &self.node {
-            Node::Literal(value) => value.get(name).and_then(Value::as_str) == Some(text),
-            Node::Map(fields) => match fields.iter().find(|(field, _)| field == name) {
+            Node::Literal(value) => json::text(value, name) == Some(text),
+            Node::Map(fields) => match fields.iter().find(|(field, _)| **field == *name) {
                 Some((_, Node::Literal(value))) => value.as_str() == Some(text),
                 Some((_, Node::Text(leaf))) => leaf.text.could_be(text),
                 _ => false,
@@ -129,8 +130,8 @@ impl TemplateValue {
     /// The text in a field of it, where no expression stands there.
     pub fn literal_field(&self, name: &str) -> Option<&str> {
         match &self.node {
-            Node::Literal(value) => value.get(name)?.as_str(),
-            Node::Map(fields) => match fields.iter().find(|(field, _)| field == name) {
+            Node::Literal(value) => json::text(value, name),
+            Node::Map(fields) => match fields.iter().find(|(field, _)| **field == *name) {
                 Some((_, Node::Literal(value))) => value.as_str(),
                 _ => None,
             },
@@ -152,19 +153,19 @@ impl TemplateValue {
     }
 }
 
-fn could_be(node: &Node, actual: &Value) -> bool {
+fn could_be(node: &Node, actual: &Json<'_>) -> bool {
     match (node, actual) {
-        (Node::Literal(value), actual) => value == actual,
-        (Node::Text(leaf), Value::String(text)) => leaf.text.could_be(text),
+        (Node::Literal(value), actual) => same(value, actual),
+        (Node::Text(leaf), Json::Str(text)) => leaf.text.could_be(text),
         (Node::Text(leaf), actual) => leaf.text.could_be(&actual.to_string()),
-        (Node::List(items), Value::Array(actual)) => {
+        (Node::List(items), Json::Array(actual)) => {
             // An item that gives null is left out.
             actual.len() <= items.len()
                 && items.iter().zip(actual).all(|(item, actual)| could_be(item, actual))
         }
-        (Node::Map(fields), Value::Object(actual)) => actual
-            .iter()
-            .all(|(name, value)| fields.iter().any(|(field, node)| field == name && could_be(node, value))),
+        (Node::Map(fields), Json::Object(actual)) => actual.iter().all(|(name, value)| {
+            fields.iter().any(|(field, node)| **field == *name && could_be(node, value))
+        }),
         _ => false,
     }
 }
@@ -181,12 +182,12 @@ fn collect<'n>(node: &'n Node, leaves: &mut Vec<&'n Leaf>) {
 fn compile(value: &Value, path: &str, scope: &Scope<'_>, findings: &mut Findings) -> Node {
     // So is most of every template: it is copied as it is, once, and leaves no holes in the memory of a long list.
     if is_plain(value) {
-        return Node::Literal(value.clone());
+        return Node::Literal(owned(value.clone()));
     }
     match value {
         Value::String(text) => match Text::parse(text, scope) {
             Ok(parsed) => match parsed.is_literal() {
-                Some(literal) => Node::Literal(Value::String(literal.to_owned())),
+                Some(literal) => Node::Literal(Json::Str(literal.to_owned().into())),
                 None => Node::Text(Box::new(Leaf { text: parsed, path: path.to_owned() })),
             },
             Err(error) => {
@@ -196,11 +197,11 @@ fn compile(value: &Value, path: &str, scope: &Scope<'_>, findings: &mut Findings
         },
         Value::Array(items) => {
             let items = items.iter().enumerate();
-            let nodes: Vec<Node> = items
+            let nodes: Box<[Node]> = items
                 .map(|(index, item)| compile(item, &format!("{path}[{index}]"), scope, findings))
                 .collect();
             match literals(nodes.iter()) {
-                Some(values) => Node::Literal(Value::Array(values)),
+                Some(values) => Node::Literal(owned(Value::Array(values))),
                 None => Node::List(nodes),
             }
         }
@@ -213,17 +214,18 @@ fn compile(value: &Value, path: &str, scope: &Scope<'_>, findings: &mut Findings
                         "an expression cannot stand in a key; only values are rendered",
                     );
                 }
-                nodes.push((name.clone(), compile(inner, &format!("{path}.{name}"), scope, findings)));
+                let node = compile(inner, &format!("{path}.{name}"), scope, findings);
+                nodes.push((name.as_str().into(), node));
             }
             match literals(nodes.iter().map(|(_, node)| node)) {
                 Some(values) => {
-                    let names = nodes.into_iter().map(|(name, _)| name);
-                    Node::Literal(Value::Object(names.zip(values).collect::<Map<_, _>>()))
+                    let fields = fields.keys().cloned().zip(values).collect();
+                    Node::Literal(owned(Value::Object(fields)))
                 }
-                None => Node::Map(nodes),
+                None => Node::Map(nodes.into()),
             }
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) => Node::Literal(value.clone()),
+        Value::Null | Value::Bool(_) | Value::Number(_) => Node::Literal(owned(value.clone())),
     }
 }
 
@@ -243,27 +245,27 @@ fn is_plain(value: &Value) -> bool {
 fn literals<'n>(nodes: impl Iterator<Item = &'n Node>) -> Option<Vec<Value>> {
     nodes
         .map(|node| match node {
-            Node::Literal(value) => Some(value.clone()),
+            Node::Literal(value) => Some(Value::from(value)),
             _ => None,
         })
         .collect()
 }
 
 /// `None` for what is left out: null, or a part that failed and was tolerated.
-fn render(
-    node: &Node,
+fn render<'n>(
+    node: &'n Node,
     variables: &Variables<'_>,
     budget: &mut Budget,
     tolerate: &mut dyn FnMut(Failed) -> Result<(), Failed>,
-) -> Result<Option<Value>, Failed> {
+) -> Result<Option<Json<'n>>, Failed> {
     Ok(match node {
-        Node::Literal(value) => Some(value.clone()),
+        Node::Literal(value) => Some(lent(value)),
         Node::Broken => {
             tolerate(Failed { path: String::new(), column: 1, message: String::new() })?;
             None
         }
         Node::Text(leaf) => match leaf.text.render(variables, budget) {
-            Ok(value) => (!value.is_null()).then_some(value),
+            Ok(value) => (!value.is_null()).then(|| owned(value)),
             Err(error) => {
                 let (path, column, message) = (leaf.path.clone(), error.column, error.message);
                 tolerate(Failed { path, column, message })?;
@@ -275,16 +277,16 @@ fn render(
             for item in items {
                 list.extend(render(item, variables, budget, tolerate)?);
             }
-            Some(Value::Array(list))
+            Some(Json::Array(list))
         }
         Node::Map(fields) => {
-            let mut map = Map::new();
+            let mut rendered: Vec<(&str, Json<'_>)> = Vec::with_capacity(fields.len());
             for (name, inner) in fields {
                 if let Some(value) = render(inner, variables, budget, tolerate)? {
-                    map.insert(name.clone(), value);
+                    rendered.push((name, value));
                 }
             }
-            Some(Value::Object(map))
+            Some(Json::Object(rendered.into()))
         }
     })
 }

@@ -37,7 +37,7 @@ impl Entry {
                 .find_in(Scope::Cluster, &namespace.name, name)
                 .filter(|entry| entry.is_mandatory())
                 .and_then(profiles::Entry::matching)
-                .is_none_or(|matching| matching.selects_namespace(&namespace.labels)),
+                .is_none_or(|matching| matching.selects_namespace(&namespace.labels.pairs())),
         }
     }
 }

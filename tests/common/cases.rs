@@ -1,5 +1,6 @@
 //! The cases of `tests/fixtures`, read: for the fixtures' own test, and for the one against a real API server.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -85,7 +86,11 @@ fn or_common(case: &Path, file: &str) -> Vec<Value> {
 }
 
 fn namespace(document: &Value) -> Namespace {
-    let map = |field: &str| serde_json::from_value(document["metadata"][field].clone()).unwrap_or_default();
+    let map = |field: &str| {
+        let texts: BTreeMap<String, String> =
+            serde_json::from_value(document["metadata"][field].clone()).unwrap_or_default();
+        texts.into_iter().collect()
+    };
     Namespace {
         name: document["metadata"]["name"].as_str().unwrap().to_owned(),
         labels: map("labels"),

@@ -58,11 +58,8 @@ pub(crate) fn profile(name: &str) -> Entry {
 pub(crate) fn namespace(name: &str, inject: Option<&str>, profiles: &str) -> Namespace {
     Namespace {
         name: name.to_owned(),
-        labels: inject
-            .map(|value| ("outrigger.dev/inject".to_owned(), value.to_owned()))
-            .into_iter()
-            .collect(),
-        annotations: [("outrigger.dev/profiles".to_owned(), profiles.to_owned())].into(),
+        labels: inject.map(|value| ("outrigger.dev/inject", value)).into_iter().collect(),
+        annotations: [("outrigger.dev/profiles", profiles)].into(),
     }
 }
 

@@ -25,7 +25,7 @@ fn guarded() -> Router {
     let entry = Entry::new("guard", Scope::Cluster, &serde_json::from_value(spec).unwrap()).0;
     let mut profiles = ProfileSet::clone(&state.snapshot.load().profiles);
     profiles.insert(None, "guard", entry);
-    let labels = [("guarded".to_owned(), "yes".to_owned())].into();
+    let labels = [("guarded", "yes")].into();
     let vault = Namespace { name: "vault".to_owned(), labels, ..Namespace::default() };
     let mut namespaces = state.snapshot.load().namespaces.clone();
     namespaces.insert("vault".to_owned(), Arc::new(vault));

@@ -1,7 +1,5 @@
 //! What the pod's own containers get: environment and mounts. What a container sets itself stays.
 
-use std::borrow::Cow;
-
 use super::super::Reason;
 use super::super::pod::Seen;
 use super::super::reason::Owner;
@@ -38,8 +36,8 @@ fn plan_container<'a>(
 ) -> Result<(), Reason> {
     let name = container.name().unwrap_or_default();
     let as_written = context.author_container(kind, name);
-    let json = as_written.map_or_else(|| Cow::Owned(container.json()), Cow::Borrowed);
-    if !context.when(plan, app.when.as_ref(), Some(&json))? {
+    let json = as_written.unwrap_or(container.json());
+    if !context.when(plan, app.when.as_ref(), Some(json))? {
         let what = format!("what is for container {name}");
         plan.notes.push(Reason::NotWhen { profile: context.name(), what });
         return Ok(());
@@ -48,7 +46,7 @@ fn plan_container<'a>(
         let place = Place::Container { kind, name: name.to_owned(), field: *field };
         let mut rendered = Vec::with_capacity(items.len());
         for item in items {
-            rendered.push(context.render(plan, (&place, ""), item, Some(&json))?);
+            rendered.push(context.render(plan, (&place, ""), item, Some(json))?);
         }
         rendered.retain(|item| !item.is_null());
         match field {

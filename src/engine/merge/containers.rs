@@ -8,7 +8,7 @@ use super::super::reason::Owner;
 use super::{At, Change, Context, Plan, overlay};
 use crate::api::keys;
 use crate::fields::{Map, Place};
-use crate::json::{field, items, text};
+use crate::json::{Json, field, items, owned, text};
 use crate::profiles::{Element, Rendered};
 
 pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Result<(), Reason> {
@@ -47,7 +47,7 @@ fn plan_classic<'a>(
         && !plan.sets(Map::Annotations, keys::DEFAULT_CONTAINER)
         && context.pod().get(&Place::ANNOTATIONS, keys::DEFAULT_CONTAINER).is_none()
     {
-        let value = Rendered::Made(Value::String(default.to_owned()));
+        let value = Rendered::Made(default.to_owned().into());
         plan.add(Place::ANNOTATIONS, At::End, keys::DEFAULT_CONTAINER, value);
     }
     Ok(())
@@ -67,7 +67,7 @@ fn plan_container<'a>(
     }
     let mut value = context.render(plan, (&place, name), &element.value, None)?;
     if context.profile.classic && element.is_native_sidecar() {
-        value = Rendered::Made(without_restart_policy(value.into_value()));
+        value = Rendered::Made(without_restart_policy(&value));
     }
     let live = context.pod().get(&place, name);
     if let Some(live) = live.filter(|live| is_auto(*live)) {
@@ -103,7 +103,7 @@ fn plan_overlay<'a>(
     place: &Place,
     live: Seen<'_>,
     element: &Element,
-    value: &Value,
+    value: &Json<'_>,
 ) -> Result<(), Reason> {
     let (profile, container) = (context.name(), element.name.clone());
     if context.protected {
@@ -111,8 +111,8 @@ fn plan_overlay<'a>(
         return context.conflict(plan, Reason::OverlayRefused { profile, container, problem });
     }
     let Some(index) = context.pod().index_of(place, &element.name) else { return Ok(()) };
-    let author = Value::from(&live.json());
-    let value = overlay::of(value, &author);
+    let author = Value::from(live.json());
+    let value = owned(overlay::of(&Value::from(value), &author));
     plan.notes.push(Reason::Overlaid { profile, container: container.clone() });
     plan.changes.push(Change::Overlay { place: place.clone(), index, key: container, author, value });
     Ok(())
@@ -120,17 +120,15 @@ fn plan_overlay<'a>(
 
 /// Whether the pod's author left the image of a container to a profile.
 pub(in super::super) fn is_auto(container: Seen<'_>) -> bool {
-    match container {
-        Seen::Came(value) => text(value, "image") == Some(overlay::AUTO),
-        Seen::Put(value) => value.get("image").and_then(Value::as_str) == Some(overlay::AUTO),
-    }
+    container.text("image") == Some(overlay::AUTO)
 }
 
-fn without_restart_policy(mut container: Value) -> Value {
+fn without_restart_policy(container: &Json<'_>) -> Json<'static> {
+    let mut container = Value::from(container);
     if let Some(fields) = container.as_object_mut() {
         fields.remove("restartPolicy");
     }
-    container
+    owned(container)
 }
 
 fn owner(context: &Context<'_, '_>, container: &str) -> Owner {

@@ -7,6 +7,7 @@ use super::super::pod::Seen;
 use super::{At, Change, Context, Plan};
 use crate::api::keys;
 use crate::fields::{Map, Place};
+use crate::json::Json;
 
 /// Kubernetes' default.
 /// <https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#lifecycle>
@@ -34,7 +35,7 @@ pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Re
 }
 
 /// Raises the grace period, and never lowers it.
-fn raise<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>, value: &Value) {
+fn raise<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>, value: &Json<'_>) {
     const KEY: &str = "terminationGracePeriodSeconds";
     let Some(to) = value.as_i64() else { return };
     let live = context.pod().get(&Place::Map(Map::Spec), KEY);
@@ -48,6 +49,6 @@ fn raise<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>, value: &Value) 
         from: from.unwrap_or(DEFAULT_GRACE_PERIOD),
         to,
     });
-    let (before, value) = (from.map_or(Value::Null, Value::from), value.clone());
+    let (before, value) = (from.map_or(Value::Null, Value::from), Value::from(to));
     plan.changes.push(Change::Replace { map: Map::Spec, key: KEY.to_owned(), before, value });
 }

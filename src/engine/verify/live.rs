@@ -153,8 +153,8 @@ pub fn verify_entry(
     for (_, name, entry) in profiles.all().filter(|(owner, _, entry)| owner.is_none() && entry.is_mandatory())
     {
         let Entry::Ready(profile) = entry else { continue };
-        let is_here =
-            profile.matching.as_ref().is_some_and(|matching| matching.selects_namespace(&namespace.labels));
+        let labels = namespace.labels.pairs();
+        let is_here = profile.matching.as_ref().is_some_and(|matching| matching.selects_namespace(&labels));
         let required = protected_of(name, profiles);
         let has = |profile: &Profile| {
             [Place::INIT_CONTAINERS, Place::CONTAINERS]

@@ -44,11 +44,7 @@ fn other() -> Value {
 }
 
 fn namespace() -> Namespace {
-    Namespace {
-        name: "shop".to_owned(),
-        labels: [("guarded".to_owned(), "yes".to_owned())].into(),
-        ..Namespace::default()
-    }
+    Namespace { name: "shop".to_owned(), labels: [("guarded", "yes")].into(), ..Namespace::default() }
 }
 
 fn pod() -> Value {
