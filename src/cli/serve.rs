@@ -94,6 +94,11 @@ struct Shared {
 
 /// Threads that answer, at the most: a decision takes microseconds, and each thread keeps memory of its own.
 const MOST_THREADS: usize = 4;
+/// Threads that answer.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS)
+}
+
 /// Connections to the metrics: those of the kubelet and of a few scrapers.
 const METRICS_CONNECTIONS: usize = 64;
 
@@ -103,9 +108,8 @@ impl Serve {
         rustls::crypto::aws_lc_rs::default_provider()
             .install_default()
             .map_err(|_| anyhow::anyhow!("another cryptography provider is already installed"))?;
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
         tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(threads)
+            .worker_threads(threads())
             .enable_all()
             .build()
             .context("cannot start the runtime")?

@@ -45,7 +45,7 @@ fn observe(known: &Known<'_>, verdict: &Verdict) {
     known.state.metrics.observe(verdict, known.started.elapsed());
 }
 
-async fn answer(known: &mut Known<'_>, request: &Review<'_>) -> (Answer, Verdict) {
+async fn answer<'r>(known: &mut Known<'_>, request: &'r Review<'_>) -> (Answer<'r>, Verdict) {
     let allowed = Answer::allowed(&request.uid);
     let pod = match pod_in(request) {
         Ok(Some(pod)) => pod,
@@ -79,8 +79,8 @@ async fn answer(known: &mut Known<'_>, request: &Review<'_>) -> (Answer, Verdict
     let verdict = Verdict::new("advise", "allowed", decision.reason.code());
     let advised = allowed
         .with_warnings(warnings(&request.kind.kind, &decision))
-        .with_audit("reason", decision.reason.code().to_owned())
-        .with_audit("uid", request.uid.clone().into_owned());
+        .with_audit("reason", decision.reason.code())
+        .with_audit("uid", &request.uid);
     (advised, verdict)
 }
 

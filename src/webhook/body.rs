@@ -3,9 +3,11 @@ use std::sync::Arc;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt as _;
+use hyper::body::Body as _;
 use tokio::time::Instant;
 
-use super::gate::{Gate, Held};
+use super::deadline::Deadline;
+use super::gate::{Gate, Held, Turn};
 use super::limits::Limits;
 
 /// Why a body is not taken.
@@ -22,11 +24,16 @@ pub(super) struct Refused {
 pub(super) struct Review {
     pub(super) bytes: Bytes,
     pub(super) _held: Held,
+    pub(super) _turn: Option<Turn>,
 }
 
-/// Reads the body of a review, bounded in size and time.
-pub(super) async fn read(gate: &Arc<Gate>, headers: &HeaderMap, mut body: Body) -> Result<Review, Refused> {
-    let refused = |code, reason, message| Refused { code, reason, message, rest: None };
+/// Reads the body of a review, bounded in size and time; at the latest by the request's own deadline.
+pub(super) async fn read(
+    gate: &Arc<Gate>,
+    headers: &HeaderMap,
+    mut body: Body,
+    deadline: Deadline,
+) -> Result<Review, Refused> {
     let said = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let kind = said(header::CONTENT_TYPE);
     if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
@@ -39,34 +46,28 @@ pub(super) async fn read(gate: &Arc<Gate>, headers: &HeaderMap, mut body: Body) 
         let rest = announced.is_some_and(|length| length <= Limits::MOST_DISCARDED).then_some(body);
         return Err(Refused { rest, ..too_large() });
     }
-    let limit = gate.limits.body;
-    let deadline = Instant::now() + limit;
-    let mut held = gate.hold();
-    let mut whole = Whole::new(announced.unwrap_or_default());
-    loop {
-        let frame = match tokio::time::timeout_at(deadline, body.frame()).await {
-            Ok(None) => break,
-            Ok(Some(Ok(frame))) => frame,
-            Ok(Some(Err(error))) => {
-                let message = format!("the body cannot be read: {error}");
-                return Err(refused(StatusCode::BAD_REQUEST, "BadReview", message));
-            }
-            Err(_) => {
-                let message = format!("the body did not come within {limit:?}");
-                return Err(refused(StatusCode::REQUEST_TIMEOUT, "SlowBody", message));
-            }
-        };
-        let Ok(data) = frame.into_data() else { continue };
-        if whole.length() + data.len() > Limits::MOST_BYTES {
-            return Err(Refused { rest: Some(body), ..too_large() });
-        }
-        if !held.grow(data.len()) {
-            let refused = refused(StatusCode::TOO_MANY_REQUESTS, "Shed", TOO_MANY.to_owned());
-            return Err(Refused { rest: Some(body), ..refused });
-        }
-        whole.push(data);
+    let is_large = |length: usize| length > Limits::SMALL_BODY;
+    let mut turn = None;
+    if announced.is_some_and(is_large) {
+        turn = gate.turn(deadline.at).await;
     }
-    let bytes = whole.into_bytes();
+    let mut held = gate.hold();
+    let limit = gate.limits.body;
+    let until = deadline.at.min(Instant::now() + limit);
+    let whole = whole(&mut body, announced.unwrap_or_default(), &mut held);
+    let bytes = match tokio::time::timeout_at(until, whole).await {
+        Ok(Ok(bytes)) => bytes,
+        // Who has sent all that is taken may send the rest, and then reads why.
+        Ok(Err(refused)) => {
+            let rest = (refused.code != StatusCode::BAD_REQUEST).then_some(body);
+            return Err(Refused { rest, ..refused });
+        }
+        Err(_) if until == deadline.at => return Err(too_slow(deadline)),
+        Err(_) => {
+            let message = format!("the body did not come within {limit:?}");
+            return Err(refused(StatusCode::REQUEST_TIMEOUT, "SlowBody", message));
+        }
+    };
     let values = if bytes.len() < Limits::LARGE_BODY { 0 } else { values(&bytes) };
     if values > Limits::MOST_VALUES {
         let message = format!("the body has more than {} values", Limits::MOST_VALUES);
@@ -75,7 +76,38 @@ pub(super) async fn read(gate: &Arc<Gate>, headers: &HeaderMap, mut body: Body) 
     if !held.parse(values) {
         return Err(refused(StatusCode::TOO_MANY_REQUESTS, "Shed", TOO_MANY.to_owned()));
     }
-    Ok(Review { bytes, _held: held })
+    Ok(Review { bytes, _held: held, _turn: turn })
+}
+
+async fn whole(body: &mut Body, announced: usize, held: &mut Held) -> Result<Bytes, Refused> {
+    let mut whole = Whole::new(announced);
+    // The end is asked for only where it is not known: that would be one more wait.
+    while !body.is_end_stream()
+        && let Some(frame) = body.frame().await
+    {
+        let frame = frame.map_err(|error| {
+            refused(StatusCode::BAD_REQUEST, "BadReview", format!("the body cannot be read: {error}"))
+        })?;
+        let Ok(data) = frame.into_data() else { continue };
+        if whole.length() + data.len() > Limits::MOST_BYTES {
+            return Err(too_large());
+        }
+        if !held.grow(data.len()) {
+            return Err(refused(StatusCode::TOO_MANY_REQUESTS, "Shed", TOO_MANY.to_owned()));
+        }
+        whole.push(data);
+    }
+    Ok(whole.into_bytes())
+}
+
+fn refused(code: StatusCode, reason: &'static str, message: String) -> Refused {
+    Refused { code, reason, message, rest: None }
+}
+
+/// The request's own deadline has passed.
+pub(super) fn too_slow(deadline: Deadline) -> Refused {
+    let message = format!("there was no answer within {:?}", deadline.within);
+    refused(StatusCode::GATEWAY_TIMEOUT, "TooSlow", message)
 }
 
 /// No fewer than the values in a text of JSON: lists of nothing become many times as large when they are parsed.

@@ -6,11 +6,19 @@ use tokio::time::Instant;
 /// What is kept back at most for the way of an answer.
 const MOST_MARGIN: Duration = Duration::from_millis(500);
 
+/// When a request has to be answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deadline {
+    pub(super) at: Instant,
+    /// How long that was when the request came.
+    pub(super) within: Duration,
+}
+
 /// When a request has to be answered: a little before the API server gives up on it, which it says in the
 /// query (`?timeout=5s`), and at the latest after `most`.
 ///
 /// A time that cannot be read counts as not said.
-pub(super) fn deadline(uri: &Uri, most: Duration) -> Instant {
+pub(super) fn deadline(uri: &Uri, most: Duration) -> Deadline {
     let said = uri
         .query()
         .into_iter()
@@ -19,8 +27,8 @@ pub(super) fn deadline(uri: &Uri, most: Duration) -> Instant {
         .and_then(|text| text.parse::<crate::duration::Duration>().ok())
         .and_then(|said| u64::try_from(said.nanos()).ok())
         .map(Duration::from_nanos);
-    let limit = said.map_or(most, |said| most.min(said.saturating_sub(MOST_MARGIN.min(said / 10))));
-    Instant::now() + limit
+    let within = said.map_or(most, |said| most.min(said.saturating_sub(MOST_MARGIN.min(said / 10))));
+    Deadline { at: Instant::now() + within, within }
 }
 
 #[cfg(test)]
@@ -43,8 +51,9 @@ mod tests {
             ("/mutate?timeout=soon", 4500),
             ("/mutate?timeout=", 4500),
         ] {
-            let limit = deadline(&uri.parse().unwrap(), most) - Instant::now();
-            assert_eq!(limit, Duration::from_millis(millis), "{uri}");
+            let deadline = deadline(&uri.parse().unwrap(), most);
+            assert_eq!(deadline.at - Instant::now(), deadline.within);
+            assert_eq!(deadline.within, Duration::from_millis(millis), "{uri}");
         }
     }
 }

@@ -1,6 +1,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
 use super::limits::Limits;
 use crate::telemetry::{Load, Shed};
 
@@ -11,7 +14,13 @@ pub struct Gate {
     pub(super) asks_clients: bool,
     /// Bytes of large bodies in memory.
     held: AtomicUsize,
+    turns: Arc<Semaphore>,
     load: Load,
+}
+
+/// A large body's turn to come in, until it is dropped.
+pub(super) struct Turn {
+    _permit: OwnedSemaphorePermit,
 }
 
 /// A review under way, until it is dropped.
@@ -28,7 +37,8 @@ pub(super) struct Held {
 impl Gate {
     /// With these limits, counting there.
     pub fn new(limits: Limits, load: Load) -> Self {
-        Self { limits, asks_clients: false, held: AtomicUsize::new(0), load }
+        let (held, turns) = (AtomicUsize::new(0), Arc::new(Semaphore::new(limits.turns)));
+        Self { limits, asks_clients: false, held, turns, load }
     }
 
     /// Takes reviews only from clients that the listener has verified.
@@ -47,6 +57,14 @@ impl Gate {
         }
         self.load.shed(Shed::Requests);
         None
+    }
+
+    /// Waits for a large body's turn; after a while, or at the request's deadline, it goes without.
+    pub(super) async fn turn(&self, deadline: Instant) -> Option<Turn> {
+        let permit = Arc::clone(&self.turns).acquire_owned();
+        let until = deadline.min(Instant::now() + Limits::TURN);
+        let permit = tokio::time::timeout_at(until, permit).await.ok()?.ok()?;
+        Some(Turn { _permit: permit })
     }
 
     /// The memory of a body that is about to come in.

@@ -7,6 +7,9 @@ pub struct Limits {
     pub connections: usize,
     /// Reviews under way at once.
     pub requests: usize,
+    /// Large bodies that come in at once; the next ones wait for their turn, since a body that has come in by half holds memory
+    /// and is of no use yet. More than there are threads: one is decided while the next comes in.
+    pub turns: usize,
     /// Bytes of large bodies in memory at once, with what they are parsed into; see [`Limits::SMALL_BODY`].
     pub body_memory: usize,
     /// For the TLS handshake.
@@ -30,6 +33,7 @@ impl Default for Limits {
         Self {
             connections: 512,
             requests: 256,
+            turns: 8,
             body_memory: 64 << 20,
             handshake: Duration::from_secs(3),
             head: Duration::from_secs(5),
@@ -50,6 +54,8 @@ impl Limits {
     /// So much of each body is not counted as large, in bytes: ordinary reviews are not turned away because of
     /// large ones.
     pub const SMALL_BODY: usize = 64 << 10;
+    /// How long a body waits for its turn at the most: clients that are slow with theirs do not hold up the others.
+    pub(super) const TURN: Duration = Duration::from_millis(500);
     /// A body of so many bytes takes milliseconds and a multiple of its memory to parse.
     pub(super) const LARGE_BODY: usize = 256 << 10;
     /// What a value in a body is parsed into, in bytes, while the list that holds it grows.
@@ -63,8 +69,12 @@ impl Limits {
     pub(super) const MOST_DISCARDED: usize = 32 << 20;
     /// What is read from a connection at once, in bytes: a TLS record at its largest, or nearly so.
     pub(super) const READ: usize = 16 << 10;
-    /// What one connection may hold of what it has not read or sent yet, in bytes.
-    pub(super) const BUFFER: usize = 64 << 10;
+    /// What an HTTP/1.1 connection may hold of what it has not read or sent yet, in bytes. No read brings more.
+    pub(super) const BUFFER: usize = Self::READ;
+    /// What an HTTP/2 connection may hold of what it has not read yet, in bytes.
+    pub(super) const WINDOW: u32 = 128 << 10;
+    /// What one HTTP/2 request may hold of what it has not sent yet, in bytes.
+    pub(super) const SEND: usize = 64 << 10;
     /// Requests at once on one HTTP/2 connection.
     pub(super) const STREAMS: u32 = 64;
     /// The head of an HTTP/2 request, in bytes.

@@ -139,8 +139,8 @@ fn report(known: &Known<'_>, request: &Review<'_>, pod: &Json<'_>, decision: &De
 }
 
 impl Reply {
-    pub(super) fn json(answer: &Answer) -> Self {
-        match serde_json::to_vec(answer) {
+    pub(super) fn json(answer: &Answer<'_>) -> Self {
+        match answer.json() {
             Ok(body) => Self { status: StatusCode::OK, body },
             Err(error) => Self::failed(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
         }
@@ -201,7 +201,7 @@ fn pod_name<'r>(request: &'r Review<'_>, pod: &'r Json<'_>) -> &'r str {
     }
 }
 
-fn answer_with(request: &Review<'_>, decision: &Decision) -> Answer {
+fn answer_with<'d>(request: &'d Review<'_>, decision: &'d Decision) -> Answer<'d> {
     let with_code = |reason: &Reason| format!("{reason} [{}]", reason.code());
     let answer = match decision.outcome {
         Outcome::Denied => Answer::denied(&request.uid, StatusCode::FORBIDDEN, with_code(&decision.reason)),
@@ -209,8 +209,8 @@ fn answer_with(request: &Review<'_>, decision: &Decision) -> Answer {
     };
     answer
         .with_warnings(decision.warnings().map(with_code))
-        .with_audit("outcome", decision.outcome.as_str().to_owned())
-        .with_audit("reason", decision.reason.code().to_owned())
+        .with_audit("outcome", decision.outcome.as_str())
+        .with_audit("reason", decision.reason.code())
         // The API server's log has another name for the request; with this one it leads to our line.
-        .with_audit("uid", request.uid.clone().into_owned())
+        .with_audit("uid", &request.uid)
 }

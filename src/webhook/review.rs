@@ -5,8 +5,7 @@ use std::borrow::Cow;
 
 use axum::http::StatusCode;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::engine::Patch;
 
@@ -91,29 +90,36 @@ pub(super) fn read<'a, O: Deserialize<'a>>(body: &'a [u8]) -> Result<Request<'a,
 }
 
 /// The answer to a review.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Answer {
-    api_version: &'static str,
-    kind: &'static str,
-    response: Response,
+#[derive(Debug)]
+pub(super) struct Answer<'a> {
+    response: Response<'a>,
+    /// The text of the patch, where there is one.
+    patch: Option<&'a [u8]>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Response {
-    uid: String,
+struct Review<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    response: &'a Response<'a>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Response<'a> {
+    uid: &'a str,
     allowed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<Status>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    patch_type: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    patch: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
-    #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
-    audit_annotations: std::collections::BTreeMap<&'static str, String>,
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_map")]
+    audit_annotations: Vec<(&'static str, &'a str)>,
+}
+
+fn as_map<S: Serializer>(pairs: &[(&str, &str)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(pairs.iter().copied())
 }
 
 #[derive(Debug, Serialize)]
@@ -123,22 +129,15 @@ struct Status {
     message: String,
 }
 
-impl Answer {
-    pub(super) fn allowed(uid: &str) -> Self {
-        let response = Response {
-            uid: uid.to_owned(),
-            allowed: true,
-            status: None,
-            patch_type: None,
-            patch: None,
-            warnings: Vec::new(),
-            audit_annotations: std::collections::BTreeMap::new(),
-        };
-        Self { api_version: API_VERSION, kind: KIND, response }
+impl<'a> Answer<'a> {
+    pub(super) fn allowed(uid: &'a str) -> Self {
+        let (warnings, audit_annotations) = (Vec::new(), Vec::new());
+        let response = Response { uid, allowed: true, status: None, warnings, audit_annotations };
+        Self { response, patch: None }
     }
 
     /// A refusal that the person who asked reads as one line.
-    pub(super) fn denied(uid: &str, code: StatusCode, message: String) -> Self {
+    pub(super) fn denied(uid: &'a str, code: StatusCode, message: String) -> Self {
         let reason = if code == StatusCode::UNPROCESSABLE_ENTITY { "Invalid" } else { "Forbidden" };
         let mut answer = Self::allowed(uid);
         answer.response.allowed = false;
@@ -147,15 +146,8 @@ impl Answer {
     }
 
     /// Adds a patch, unless it is empty: patch and patch type come both or not at all.
-    pub(super) fn with_patch(mut self, patch: &Patch) -> Self {
-        if !patch.is_empty() {
-            // Base64 has nothing to escape, so nobody need look for it, byte by byte, when the answer is written.
-            let mut text = String::from('"');
-            BASE64_STANDARD.encode_string(patch.json(), &mut text);
-            text.push('"');
-            self.response.patch = RawValue::from_string(text).ok();
-            self.response.patch_type = Some("JSONPatch");
-        }
+    pub(super) fn with_patch(mut self, patch: &'a Patch) -> Self {
+        self.patch = (!patch.is_empty()).then(|| patch.json());
         self
     }
 
@@ -165,11 +157,37 @@ impl Answer {
     }
 
     /// Adds an annotation to the API server's audit event; the key gets the webhook's name as prefix there.
-    pub(super) fn with_audit(mut self, key: &'static str, value: String) -> Self {
-        self.response.audit_annotations.insert(key, value);
+    pub(super) fn with_audit(mut self, key: &'static str, value: &'a str) -> Self {
+        self.response.audit_annotations.push((key, value));
         self
     }
+
+    /// The review that carries the answer.
+    ///
+    /// # Errors
+    /// None in practice: all of it has a form in JSON.
+    pub(super) fn json(&self) -> serde_json::Result<Vec<u8>> {
+        let encoded = self.patch.map(|patch| base64::encoded_len(patch.len(), true).unwrap_or_default());
+        let mut body = Vec::with_capacity(ROOM + encoded.unwrap_or_default());
+        let review = Review { api_version: API_VERSION, kind: KIND, response: &self.response };
+        serde_json::to_writer(&mut body, &review)?;
+        if let (Some(patch), Some(length)) = (self.patch, encoded) {
+            // Most of an answer is its patch. Base64 has nothing to escape, so it is written in its place, inside the two
+            // objects that were closed, and not made, looked over and copied first.
+            body.truncate(body.len().saturating_sub("}}".len()));
+            body.extend_from_slice(br#","patchType":"JSONPatch","patch":""#);
+            let start = body.len();
+            body.resize(start + length, 0);
+            let written = body.get_mut(start..).map(|room| BASE64_STANDARD.encode_slice(patch, room));
+            debug_assert_eq!(written, Some(Ok(length)), "base64 has a known length");
+            body.extend_from_slice(br#""}}"#);
+        }
+        Ok(body)
+    }
 }
+
+/// What an answer takes besides its patch, mostly, in bytes.
+const ROOM: usize = 512;
 
 /// The API server cuts a longer warning, in characters.
 const WARNING_LENGTH: usize = 256;

@@ -3,14 +3,13 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::{Path, Request, State as Extract};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, get, post};
 use futures::FutureExt as _;
-use serde::Serialize;
 use serde::de::IgnoredAny;
 use tokio::time::Instant;
 use tracing::warn;
@@ -161,19 +160,16 @@ async fn answered(
             let (code, reason) = (StatusCode::TOO_MANY_REQUESTS, "Shed");
             return Err(Refused { code, reason, message, rest: Some(body) });
         };
-        let read = body::read(gate, &head.headers, body).await?;
+        let read = body::read(gate, &head.headers, body, deadline).await?;
         seen = read.bytes.clone();
-        Ok(answer(&shared.state, read.bytes, deadline).await)
+        // It is asked for an answer before the time is looked at, and nearly always has it at once.
+        let answer = answer(&shared.state, read.bytes, deadline.at);
+        tokio::time::timeout_at(deadline.at, answer).await.map_err(|_| body::too_slow(deadline))
     };
-    let done = tokio::time::timeout_at(deadline, AssertUnwindSafe(work).catch_unwind()).await;
-    let refused = match done {
-        Ok(Ok(Ok(answer))) => return answer,
-        Ok(Ok(Err(refused))) => refused,
-        Ok(Err(panic)) => panicked(panic.as_ref()),
-        Err(_) => {
-            let message = format!("there was no answer within {:?}", deadline.duration_since(started));
-            Refused { code: StatusCode::GATEWAY_TIMEOUT, reason: "TooSlow", message, rest: None }
-        }
+    let refused = match AssertUnwindSafe(work).catch_unwind().await {
+        Ok(Ok(answer)) => return answer,
+        Ok(Err(refused)) => refused,
+        Err(panic) => panicked(panic.as_ref()),
     };
     let uid = review::read::<IgnoredAny>(&seen).ok().map(|request| request.uid);
     warn!(uid = uid.as_deref(), webhook, error = refused.message, "refused a request");
@@ -214,13 +210,6 @@ async fn metrics(Extract(shared): Extract<Arc<Shared>>, headers: HeaderMap) -> R
     let format = Format::accepted(accept);
     match shared.state.metrics.encode(format) {
         Ok(text) => ([(header::CONTENT_TYPE, format.content_type())], text).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
-    }
-}
-
-pub(super) fn json(answer: &impl Serialize) -> Response {
-    match serde_json::to_vec(answer) {
-        Ok(bytes) => ([(header::CONTENT_TYPE, "application/json")], Body::from(bytes)).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }

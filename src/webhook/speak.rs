@@ -99,16 +99,15 @@ pub(super) async fn speak_http1(io: impl Io, talk: Talk) -> anyhow::Result<()> {
 pub(super) async fn speak_http2(io: impl Io, talk: Talk) -> anyhow::Result<()> {
     let io = Watched::new(io, Arc::clone(&talk.activity), talk.limits, false);
     let service = service_fn(|request| talk.answer(request));
-    let window = u32::try_from(2 * Limits::BUFFER)?;
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(10))
         .max_concurrent_streams(Limits::STREAMS)
         .max_header_list_size(Limits::HEAD_BYTES)
-        .initial_stream_window_size(window)
-        .initial_connection_window_size(window)
-        .max_send_buf_size(Limits::BUFFER)
+        .initial_stream_window_size(Limits::WINDOW)
+        .initial_connection_window_size(Limits::WINDOW)
+        .max_send_buf_size(Limits::SEND)
         .max_pending_accept_reset_streams(Limits::RESETS)
         .max_local_error_reset_streams(Limits::RESETS)
         .serve_connection(TokioIo::new(io), service);

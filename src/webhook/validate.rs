@@ -1,12 +1,13 @@
 use axum::body::Bytes;
 use axum::http::StatusCode;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tracing::{info, warn};
 
+use super::mutate::Reply;
 use super::review::{self, Answer, Request};
-use super::router::{State, json};
+use super::router::State;
 use super::status::refusal;
 use crate::api::{ProfileSpec, Scope, keys};
 use crate::profiles::{Entry, Finding, ProfileSet, Relations, Severity};
@@ -51,10 +52,10 @@ pub(super) fn validate(state: &State, body: &Bytes) -> Response {
     };
     info!(uid = %request.uid, namespace = %request.namespace, profile = %request.name, outcome = verdict.outcome, "validated");
     state.metrics.observe(&verdict, started.elapsed());
-    json(&answer)
+    Reply::json(&answer).into_response()
 }
 
-fn judge(request: &Review<'_>, findings: &[Finding]) -> (Answer, Verdict) {
+fn judge<'r>(request: &'r Review<'_>, findings: &[Finding]) -> (Answer<'r>, Verdict) {
     let of = |severity| {
         findings.iter().filter(move |finding| finding.severity == severity).map(ToString::to_string)
     };

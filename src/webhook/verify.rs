@@ -1,14 +1,15 @@
 use axum::body::Bytes;
 use axum::http::StatusCode;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::decide::{Entry, Known, Undecided};
+use super::mutate::Reply;
 use super::review::{self, Answer, Request};
-use super::router::{State, json};
+use super::router::State;
 use super::status::refusal;
 use crate::engine::Reason;
 use crate::json::PodBody;
@@ -55,7 +56,8 @@ pub(super) async fn verify(state: &State, profile: String, body: &Bytes, deadlin
         Err(message) => {
             warn!(uid = %request.uid, error = message, "refused a review");
             observe(&Verdict::errored("verify", "BadReview"), &known);
-            return json(&Answer::denied(&request.uid, StatusCode::BAD_REQUEST, message));
+            let answer = Answer::denied(&request.uid, StatusCode::BAD_REQUEST, message);
+            return Reply::json(&answer).into_response();
         }
     };
     let is_own = !state.own_user.is_empty() && request.user_info.username == *state.own_user;
@@ -91,15 +93,15 @@ pub(super) async fn verify(state: &State, profile: String, body: &Bytes, deadlin
         message = verdict.as_ref().err().map(tracing::field::display),
         "verified"
     );
-    json(&answer(&request, verdict, code))
+    Reply::json(&answer(&request, verdict, code)).into_response()
 }
 
-fn answer(request: &Review<'_>, verdict: Result<(), Reason>, code: &'static str) -> Answer {
+fn answer<'r>(request: &'r Review<'_>, verdict: Result<(), Reason>, code: &'static str) -> Answer<'r> {
     let answer = match verdict {
         Ok(()) => Answer::allowed(&request.uid),
         Err(reason) => Answer::denied(&request.uid, StatusCode::FORBIDDEN, format!("{reason} [{code}]")),
     };
-    answer.with_audit("reason", code.to_owned()).with_audit("uid", request.uid.to_string())
+    answer.with_audit("reason", code).with_audit("uid", &request.uid)
 }
 
 fn asked<'a>(request: &Review<'a>) -> Result<Asked<'a>, String> {

@@ -1,11 +1,16 @@
 //! What a body may be, and how long it may take.
 
+use std::time::Duration;
+
+use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
+use futures::StreamExt as _;
 use outrigger::webhook::router;
 use serde_json::json;
+use tokio::time::Instant;
 
-use crate::support::{post, review, send, state};
+use crate::support::{pod, post, review, send, state};
 
 #[tokio::test]
 async fn a_body_that_is_no_review_is_a_4xx_that_says_why() {
@@ -56,6 +61,34 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
     let stalled = Body::from_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>());
     let (status, message) = post(&router(state()), "/mutate", stalled).await;
     assert_eq!((status, message.as_str()), (StatusCode::REQUEST_TIMEOUT, "the body did not come within 3s"));
+}
+
+/// Large bodies come in one after the other, a few at a time; those whose clients stall keep nobody out.
+#[tokio::test(start_paused = true)]
+async fn stalled_large_bodies_hold_nobody_up_for_long() {
+    let router = router(state());
+    let announced = |length: usize, body: Body| {
+        let request = Request::post("/mutate").header(header::CONTENT_TYPE, "application/json");
+        request.header(header::CONTENT_LENGTH, length).body(body).unwrap()
+    };
+    let stalled = || {
+        let begun = futures::stream::once(async { Ok::<_, std::io::Error>(vec![b' '; 100 << 10]) });
+        announced(1 << 20, Body::from_stream(begun.chain(futures::stream::pending())))
+    };
+    let all: Vec<_> = (0..32).map(|_| tokio::spawn(send_in_own(router.clone(), stalled()))).collect();
+    tokio::task::yield_now().await;
+    let started = Instant::now();
+    let padded = format!("{}{}", review("shop", &pod(&json!({}))), " ".repeat(200 << 10));
+    let (status, _) = send(&router, announced(padded.len(), Body::from(padded))).await;
+    assert_eq!((status, started.elapsed()), (StatusCode::OK, Duration::from_millis(500)));
+    for stalled in all {
+        assert_eq!(stalled.await.unwrap(), StatusCode::REQUEST_TIMEOUT);
+    }
+    assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+async fn send_in_own(router: Router, request: Request<Body>) -> StatusCode {
+    send(&router, request).await.0
 }
 
 /// Small in bytes, it would become a tree of a hundred megabytes.

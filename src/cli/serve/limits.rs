@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::Shared;
+use super::{Shared, threads};
 use crate::certificates::{ClientAuthority, acceptor, acceptor_that_asks, follow_clients};
 use crate::quantity::Quantity;
 use crate::supervise::Tasks;
@@ -67,6 +67,7 @@ impl LimitArgs {
         Limits {
             connections: self.max_connections,
             requests: self.max_requests,
+            turns: 2 * threads(),
             body_memory: self.max_body_memory,
             ..Limits::default()
         }
