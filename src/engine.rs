@@ -156,7 +156,7 @@ fn traced(
 ) -> Decision {
     match decide(pod, namespace, profiles, settings, Purpose::Inject, &mut trace) {
         Ok(done) => {
-            trace.add(done.reason.clone());
+            trace.explain(|| done.reason.clone());
             let Done { reason, profiles, patch } = done;
             Decision { outcome: Outcome::Injected, reason, profiles, patch, trace }
         }
@@ -263,8 +263,8 @@ fn decide(
     }
     let resolved = parameters::resolve(&pod, namespace, &mut selection, trace)?;
     let ordered = order::order(selection.profiles.values().cloned().collect())?;
-    if let Some(reason) = order::describe(&ordered) {
-        trace.add(reason);
+    if ordered.len() > 1 {
+        trace.explain(|| order::describe(&ordered));
     }
     let inputs = merge::Inputs { variables, parameters: &resolved, previous: &previous };
     let merged = merge::merge(pod, &ordered, &inputs, &mut selection, &mut budget, trace)?;

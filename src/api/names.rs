@@ -1,9 +1,10 @@
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
-/// The name of a profile: a DNS label of RFC 1123, at most 63 small letters, digits and hyphens.
+/// The name of a profile: a DNS label of RFC 1123, at most 63 small letters, digits and hyphens. Clones share one text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ProfileName(String);
+pub struct ProfileName(Arc<str>);
 
 /// A text that cannot be a profile's name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,7 +26,7 @@ impl FromStr for ProfileName {
     /// # Errors
     /// The text is not a DNS label.
     fn from_str(text: &str) -> Result<Self, NotAName> {
-        if is_dns_label(text) { Ok(Self(text.to_owned())) } else { Err(NotAName(text.to_owned())) }
+        if is_dns_label(text) { Ok(Self(text.into())) } else { Err(NotAName(text.to_owned())) }
     }
 }
 

@@ -177,7 +177,25 @@ impl<K, V> Default for Listed<K, V> {
     }
 }
 
-impl<K: Ord, V> Listed<K, V> {
+/// What is kept of an object.
+trait Kept {
+    /// The same in memory of its own: see [`Entry::copied`].
+    fn copied(&self) -> Self;
+}
+
+impl Kept for Entry {
+    fn copied(&self) -> Self {
+        self.copied()
+    }
+}
+
+impl Kept for Arc<Namespace> {
+    fn copied(&self) -> Self {
+        Self::new(Namespace::clone(self))
+    }
+}
+
+impl<K: Ord + Clone, V: Kept> Listed<K, V> {
     fn apply(&mut self, event: Event<(K, V)>) {
         match event {
             Event::Init => self.incoming.clear(),
@@ -185,7 +203,9 @@ impl<K: Ord, V> Listed<K, V> {
                 self.incoming.insert(key, value);
             }
             Event::InitDone => {
-                self.current = std::mem::take(&mut self.incoming);
+                self.current =
+                    self.incoming.iter().map(|(key, value)| (key.clone(), value.copied())).collect();
+                self.incoming = BTreeMap::new();
                 self.complete = true;
             }
             Event::Apply((key, value)) => {

@@ -212,7 +212,7 @@ impl Mandatory {
 /// is for can do without it.
 fn profiles(snapshot: &Snapshot) -> Vec<Target> {
     let all = snapshot.profiles.all().filter(|(owner, _, entry)| owner.is_none() && entry.is_mandatory());
-    all.filter_map(|(_, name, entry)| Some((name.to_owned(), entry.matching()?.namespace_selector().clone())))
+    all.filter_map(|(_, name, entry)| Some((name.to_owned(), entry.matching()?.namespace_selector())))
         .collect()
 }
 

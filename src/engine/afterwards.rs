@@ -28,8 +28,9 @@ pub(super) fn look(
     image_auto(&merged.pod, profiles)?;
     overlay_order(merged, profiles, trace);
     ports(merged, trace);
-    let before = cost::came(&merged.pod);
-    if before.qos() == Qos::Guaranteed
+    if cost::may_be_guaranteed(&merged.pod)
+        && let before = cost::came(&merged.pod)
+        && before.qos() == Qos::Guaranteed
         && let after = cost::now(&merged.pod, &before).qos()
         && after != Qos::Guaranteed
         && let Some(container) = not_guaranteed(merged)
@@ -38,13 +39,14 @@ pub(super) fn look(
     }
     grace_period(merged, trace);
     if !trace.is_brief() && has_containers(merged) {
+        let before = cost::came(&merged.pod);
         trace.add(Reason::Costs { cost: cost::of_injection(&merged.pod, &before) });
     }
     Ok(())
 }
 
 fn has_containers(merged: &Merged<'_>) -> bool {
-    merged.profiles.iter().any(|injected| !injected_containers(&merged.pod, injected).is_empty())
+    merged.profiles.iter().any(|injected| injected_containers(&merged.pod, injected).next().is_some())
 }
 
 /// # Errors
@@ -167,8 +169,9 @@ fn listens(container: Seen<'_>) -> Vec<String> {
 
 /// The first injected container whose cpu and memory are not limited to what it requests.
 fn not_guaranteed(merged: &Merged<'_>) -> Option<String> {
-    let containers = merged.profiles.iter().flat_map(|injected| injected_containers(&merged.pod, injected));
-    containers.into_iter().find_map(|(_, seen)| {
+    let mut containers =
+        merged.profiles.iter().flat_map(|injected| injected_containers(&merged.pod, injected));
+    containers.find_map(|(_, seen)| {
         let resources = seen.field("resources");
         let of = |list, name| resources.and_then(|resources| resources.field(list)?.field(name));
         let is_limited = |name| match (of("limits", name), of("requests", name)) {
@@ -186,8 +189,8 @@ fn grace_period(merged: &Merged<'_>, trace: &mut Trace) {
         return;
     };
     let has_sidecar = merged.profiles.iter().any(|injected| {
-        let containers = injected_containers(&merged.pod, injected);
-        containers.iter().any(|(place, seen)| *place == Place::INIT_CONTAINERS && stays(place, *seen))
+        injected_containers(&merged.pod, injected)
+            .any(|(place, seen)| place == Place::INIT_CONTAINERS && stays(&place, seen))
     });
     if has_sidecar {
         trace.add(Reason::GracePeriodShort { seconds });

@@ -60,6 +60,21 @@ impl Demand {
     }
 }
 
+/// Whether the pod's quality of service can have been Guaranteed before any profile. Nearly always the first look says that it
+/// cannot, and no quantity need be read.
+pub(super) fn may_be_guaranteed(pod: &Pod<'_>) -> bool {
+    let Some(spec) = field(pod.author(), "spec").map(Seen::Came) else { return false };
+    let is_limited = |container: Seen<'_>| {
+        let limits = container.field("resources").and_then(|resources| resources.field("limits"));
+        limits.is_some_and(|limits| ["cpu", "memory"].iter().all(|name| limits.field(name).is_some()))
+    };
+    spec.field("resources").is_some()
+        || ContainerKind::ALL
+            .into_iter()
+            .flat_map(|kind| spec.items(kind.list().name()))
+            .all(|container| is_auto(container) || is_limited(container))
+}
+
 /// What the pod asked for before any profile.
 pub(super) fn came(pod: &Pod<'_>) -> Demand {
     let untouched = Pod::new(pod.author());

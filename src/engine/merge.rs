@@ -49,9 +49,18 @@ const STEPS: [Rule; 5] = [maps::plan, volumes::plan, lists::plan, containers::pl
 pub(super) struct Merged<'a> {
     pub(super) pod: Pod<'a>,
     pub(super) profiles: Vec<InjectedProfile>,
-    owners: BTreeMap<(Place, String), String>,
+    /// Whose the elements are that profiles put there. They are few, and asked for by parts that nobody should have to copy.
+    owners: Vec<Owned<'a>>,
     /// How many init containers, and how many classic sidecars, of profiles stand before the pod's own.
     first: BTreeMap<Place, usize>,
+}
+
+/// An element, and the profile that put it there.
+#[derive(Clone)]
+struct Owned<'a> {
+    place: Place,
+    key: String,
+    profile: &'a str,
 }
 
 /// What a rule sees.
@@ -110,7 +119,7 @@ pub(super) fn merge<'a>(
     budget: &mut Budget,
     trace: &mut Trace,
 ) -> Result<Merged<'a>, Reason> {
-    let mut merged = Merged { pod, profiles: Vec::new(), owners: BTreeMap::new(), first: BTreeMap::new() };
+    let mut merged = Merged { pod, profiles: Vec::new(), owners: Vec::new(), first: BTreeMap::new() };
     let none = Parameters::default();
     for profile in profiles {
         if let Some(cause) = selection.missing(profile) {
@@ -164,7 +173,7 @@ fn trace_additions(injected: &InjectedProfile, trace: &mut Trace) {
 impl<'a> Merged<'a> {
     fn apply(
         &mut self,
-        profile: &Profile,
+        profile: &'a Profile,
         set: &BTreeMap<String, String>,
         changes: Vec<Change<'a>>,
         (previous, protected): (&Previous, bool),
@@ -185,12 +194,12 @@ impl<'a> Merged<'a> {
                     let index = self.index(&place, at);
                     let slot = previous.slot(&self.pod, &place, &key, value, trust);
                     self.pod.insert(&place, index, slot);
-                    injected.added.entry(place.to_string()).or_default().push(key.clone());
+                    note(&mut injected.added, &place, key.clone());
                     (place, key)
                 }
                 Change::Set { map, key, value } => {
                     self.pod.set(map, Cow::Owned(key.clone()), value);
-                    injected.added.entry(map.to_string()).or_default().push(key.clone());
+                    note(&mut injected.added, &Place::Map(map), key.clone());
                     (Place::Map(map), key)
                 }
                 Change::Replace { map, key, before, value } => {
@@ -202,11 +211,11 @@ impl<'a> Merged<'a> {
                 Change::Overlay { place, index, key, author, value } => {
                     let slot = previous.overlay_slot(&self.pod, &place, &key, index, value, trust);
                     self.pod.replace(&place, index, slot);
-                    injected.overlays.entry(place.to_string()).or_default().push(author);
+                    note(&mut injected.overlays, &place, author);
                     (place, key)
                 }
             };
-            self.owners.insert((place, key), profile.name.to_string());
+            self.owners.push(Owned { place, key, profile: profile.name.as_str() });
         }
         injected
     }
@@ -225,9 +234,18 @@ impl<'a> Merged<'a> {
 
     /// Who put the element there.
     pub(super) fn owner(&self, place: &Place, key: &str) -> Owner {
-        self.owners
-            .get(&(place.clone(), key.to_owned()))
-            .map_or(Owner::Pod, |profile| Owner::Profile(profile.clone()))
+        // A scalar that two profiles raised is the later one's.
+        let owned = self.owners.iter().rev().find(|owned| owned.key == key && owned.place == *place);
+        owned.map_or(Owner::Pod, |owned| Owner::Profile(owned.profile.to_owned()))
+    }
+}
+
+/// Adds to what the status says of a place.
+fn note<T>(places: &mut BTreeMap<String, Vec<T>>, place: &Place, what: T) {
+    let place = place.text();
+    match places.get_mut(&*place) {
+        Some(there) => there.push(what),
+        None => _ = places.insert(place.into_owned(), vec![what]),
     }
 }
 

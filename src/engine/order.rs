@@ -15,6 +15,9 @@ type Node<'a> = (Position, &'a str);
 /// # Errors
 /// [`Reason::OrderCycle`] where the profiles ask for what cannot be.
 pub(super) fn order(profiles: Vec<Arc<Profile>>) -> Result<Vec<Arc<Profile>>, Reason> {
+    if profiles.len() < 2 {
+        return Ok(profiles);
+    }
     let by_name: BTreeMap<String, Arc<Profile>> =
         profiles.into_iter().map(|profile| (profile.name.to_string(), profile)).collect();
     let mut waiting = predecessors(&by_name);
@@ -35,10 +38,9 @@ pub(super) fn order(profiles: Vec<Arc<Profile>>) -> Result<Vec<Arc<Profile>>, Re
     Ok(ordered)
 }
 
-/// The line that shows the order, where there is one.
-pub(super) fn describe(ordered: &[Arc<Profile>]) -> Option<Reason> {
-    let names = || ordered.iter().map(|profile| profile.name.to_string()).collect();
-    (ordered.len() > 1).then(|| Reason::Ordered { profiles: names() })
+/// The line that shows the order.
+pub(super) fn describe(ordered: &[Arc<Profile>]) -> Reason {
+    Reason::Ordered { profiles: ordered.iter().map(|profile| profile.name.to_string()).collect() }
 }
 
 /// For every profile those that start before it. A profile that is not there is ignored.

@@ -37,18 +37,16 @@ pub(super) fn resolve(
         for parameter in &profile.parameters {
             match value(pod, namespace, &profile, parameter)? {
                 Some((value, place)) => {
-                    let text = shown(&value);
                     if place != SetBy::Default {
-                        parameters.set.insert(parameter.name.clone(), text.clone());
+                        parameters.set.insert(parameter.name.clone(), shown(&value));
                     }
-                    let (name, of) = (parameter.name.clone(), profile.name.to_string());
-                    trace.add(Reason::ParameterSet {
-                        profile: of,
-                        parameter: name.clone(),
-                        value: text,
+                    trace.explain(|| Reason::ParameterSet {
+                        profile: profile.name.to_string(),
+                        parameter: parameter.name.clone(),
+                        value: shown(&value),
                         place,
                     });
-                    parameters.values.insert(name, value);
+                    parameters.values.insert(parameter.name.clone(), value);
                 }
                 None if parameter.required => missing = missing.or(Some(parameter)),
                 None => {}

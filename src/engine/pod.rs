@@ -149,15 +149,15 @@ impl<'a> Pod<'a> {
     }
 
     /// The elements of a list as it is now.
-    pub(super) fn elements(&self, place: &Place) -> Box<dyn Iterator<Item = Seen<'_>> + '_> {
+    pub(super) fn elements<'s>(&'s self, place: &Place) -> impl Iterator<Item = Seen<'s>> + use<'s, 'a> {
         let came = self.list(place);
-        match self.lists.get(place) {
-            None => Box::new(came.iter().map(Seen::Came)),
-            Some(slots) => Box::new(slots.iter().filter_map(|slot| match slot {
-                Slot::Kept(index) => came.get(*index).map(Seen::Came),
-                Slot::Changed(_, value) | Slot::Added(value) => Some(Seen::Put(value)),
-            })),
-        }
+        let slots = self.lists.get(place);
+        let untouched = if slots.is_none() { came } else { &[] };
+        let changed = slots.into_iter().flatten().filter_map(|slot| match slot {
+            Slot::Kept(index) => came.get(*index).map(Seen::Came),
+            Slot::Changed(_, value) | Slot::Added(value) => Some(Seen::Put(value)),
+        });
+        untouched.iter().map(Seen::Came).chain(changed)
     }
 
     /// The element as it came, by its index.

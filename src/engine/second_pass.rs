@@ -114,7 +114,7 @@ pub(super) fn take_away(
 /// Gives a scalar its old value back, unless somebody changed it since.
 fn put_back(pod: &mut Pod<'_>, profile: &Profile, path: &str, replaced: &Replaced) {
     let Some(key) = path.strip_prefix("spec.") else { return };
-    let sets = profile.template.maps.get(&Map::Spec).is_some_and(|map| map.contains_key(key));
+    let sets = profile.template.sets(Map::Spec, key);
     let is_ours = match pod.get(&Place::Map(Map::Spec), key) {
         Some(live) => same(live.json(), &Json::from(&replaced.after)),
         None => false,
@@ -133,7 +133,7 @@ fn renders(profile: &Profile, place: &Place, key: &str, name: Option<&str>) -> b
     let template = &profile.template;
     match place {
         Place::Map(Map::Annotations) if key == keys::DEFAULT_CONTAINER && profile.classic => true,
-        Place::Map(map) => template.maps.get(map).is_some_and(|values| values.contains_key(key)),
+        Place::Map(map) => template.sets(*map, key),
         Place::Spec(SpecList::Containers) if profile.classic => {
             let sidecars = template.list(&Place::INIT_CONTAINERS).iter().filter(|c| c.is_native_sidecar());
             sidecars.chain(template.list(place)).any(|element| element.name == key)

@@ -30,19 +30,19 @@ pub(super) fn enabled(pod: &Pod<'_>, namespace: &Namespace, trace: &mut Trace) -
         Some(other) => return Err(Reason::InvalidInjectLabel { value: other.to_owned() }),
         None => {}
     }
-    let name = namespace.name.clone();
+    let name = || namespace.name.clone();
     match namespace.labels.get(keys::INJECT) {
         Some(keys::ENABLED) => {
-            trace.add(Reason::EnabledByNamespace { namespace: name });
+            trace.explain(|| Reason::EnabledByNamespace { namespace: name() });
             Ok(())
         }
-        Some(keys::DISABLED) => Err(Reason::DisabledByNamespace { namespace: name }),
+        Some(keys::DISABLED) => Err(Reason::DisabledByNamespace { namespace: name() }),
         other => {
             if let Some(value) = other {
                 let value = value.to_owned();
-                trace.add(Reason::InvalidNamespaceLabel { value, namespace: name.clone() });
+                trace.add(Reason::InvalidNamespaceLabel { value, namespace: name() });
             }
-            Err(Reason::NamespaceNotEnabled { namespace: name })
+            Err(Reason::NamespaceNotEnabled { namespace: name() })
         }
     }
 }
@@ -195,7 +195,7 @@ pub(super) fn choose(
             && let Some(profile) = choosing.find_ready(name, place, trace)?
             && choosing.suits(&profile, trace)?
         {
-            trace.add(Reason::Chosen { profile: name.to_string(), place: place.clone() });
+            trace.explain(|| Reason::Chosen { profile: name.to_string(), place: place.clone() });
             selection.profiles.insert(name.clone(), profile);
         }
     }
@@ -231,7 +231,7 @@ pub(super) fn choose(
         }
         any = true;
         if choosing.suits(profile, trace)? {
-            trace.add(matched(profile));
+            trace.explain(|| matched(profile));
             selection.profiles.insert(profile.name.clone(), Arc::clone(profile));
         }
     }
@@ -333,7 +333,7 @@ impl Choosing<'_> {
         trace: &mut Trace,
     ) -> Result<(), Reason> {
         if self.suits(&profile, trace)? {
-            trace.add(matched(&profile));
+            trace.explain(|| matched(&profile));
             selection.profiles.insert(profile.name.clone(), profile);
         }
         Ok(())
@@ -477,6 +477,9 @@ impl Choosing<'_> {
 impl Selection {
     /// Takes out what came along only for a profile that is not there any more.
     fn drop_orphans(&mut self) {
+        if self.along.is_empty() {
+            return;
+        }
         let mut wanted: BTreeSet<String> = BTreeSet::new();
         let own = self.profiles.keys().filter(|name| !self.along.contains(*name));
         let mut waiting: Vec<String> = own.map(ToString::to_string).collect();

@@ -57,6 +57,13 @@ impl Trace {
         }
     }
 
+    /// Adds what only explains; for a request it is not even made.
+    pub(super) fn explain(&mut self, reason: impl FnOnce() -> Reason) {
+        if !self.is_brief {
+            self.add(reason());
+        }
+    }
+
     /// The lines, in order.
     pub fn lines(&self) -> &[Line] {
         &self.lines

@@ -77,28 +77,21 @@ fn is_label_value(value: &str) -> bool {
 /// The containers that a profile put into the pod, or under one of the pod's own.
 pub(super) fn injected_containers<'s>(
     pod: &'s Pod<'_>,
-    injected: &InjectedProfile,
-) -> Vec<(Place, Seen<'s>)> {
-    [Place::INIT_CONTAINERS, Place::CONTAINERS]
-        .into_iter()
-        .flat_map(|place| {
-            let text = place.to_string();
-            let added = injected.added.get(&text).into_iter().flatten().map(String::as_str);
-            let overlaid = injected.overlays.get(&text).into_iter().flatten();
-            let names: Vec<String> = added
-                .chain(overlaid.filter_map(|container| container.get("name")?.as_str()))
-                .map(str::to_owned)
-                .collect();
-            names.into_iter().filter_map(move |name| Some((place.clone(), pod.get(&place, &name)?)))
-        })
-        .collect()
+    injected: &'s InjectedProfile,
+) -> impl Iterator<Item = (Place, Seen<'s>)> {
+    [Place::INIT_CONTAINERS, Place::CONTAINERS].into_iter().flat_map(move |place| {
+        let added = injected.added.get(&*place.text()).into_iter().flatten().map(String::as_str);
+        let overlaid = injected.overlays.get(&*place.text()).into_iter().flatten();
+        let names = added.chain(overlaid.filter_map(|container| container.get("name")?.as_str()));
+        names.filter_map(move |name| Some((place.clone(), pod.get(&place, name)?)))
+    })
 }
 
 fn containers(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {
     for (place, seen) in injected_containers(pod, injected) {
         let name = seen.name().unwrap_or_default();
         if let Seen::Put(value) = seen
-            && injected.overlays.contains_key(&place.to_string())
+            && injected.overlays.contains_key(&*place.text())
             && let Some((path, message)) = container_problem(value)
         {
             return Some(format!("{place}[{name}].{path}: {message}"));
@@ -166,19 +159,22 @@ fn ports<'s>(container: Seen<'s>, host_network: bool) -> Vec<(i64, &'s str, &'s 
 /// Whether what is mounted into the pod's own containers is a volume of the pod.
 fn own_mounts(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {
     let mounts = injected.added.iter().filter(|(place, _)| place.ends_with("].volumeMounts"));
-    mounts.flat_map(|(place, paths)| paths.iter().map(move |path| (place, path))).find_map(|(place, path)| {
-        let seen = pod.get(&place.parse().ok()?, path)?;
-        let volume = seen.text("name")?;
-        pod.get(&Place::VOLUMES, volume)
-            .is_none()
-            .then(|| format!("{place}[{path}]: it mounts volume {volume:?}, which the pod does not have"))
-    })
+    mounts.filter_map(|(place, paths)| Some((place.parse::<Place>().ok()?, paths))).find_map(
+        |(place, paths)| {
+            paths.iter().find_map(|path| {
+                let volume = pod.get(&place, path)?.text("name")?;
+                pod.get(&Place::VOLUMES, volume).is_none().then(|| {
+                    format!("{place}[{path}]: it mounts volume {volume:?}, which the pod does not have")
+                })
+            })
+        },
+    )
 }
 
 fn dns(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {
     for (list, most) in [(DnsList::Nameservers, MOST_NAMESERVERS), (DnsList::Searches, MOST_SEARCHES)] {
         let place = Place::Dns(list);
-        if injected.added.contains_key(&place.to_string()) {
+        if injected.added.contains_key(&*place.text()) {
             let count = pod.elements(&place).count();
             if count > most {
                 return Some(format!("{place} has {count} entries, and may have {most}"));
@@ -200,7 +196,7 @@ fn resources(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {
     }
     // Without figures of the pod's own, each container's stand for themselves.
     let untouched = Pod::new(pod.author());
-    injected_containers(pod, injected).into_iter().find_map(|(place, seen)| {
+    injected_containers(pod, injected).find_map(|(place, seen)| {
         let kind = ContainerKind::ALL.into_iter().find(|kind| place == Place::Spec(kind.list()))?;
         let problems = |seen| resources::problems(&[cost::container(kind, seen)], None);
         let own = untouched.get(&place, seen.name()?).filter(|own| !is_auto(*own));

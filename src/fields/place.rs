@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -143,6 +144,23 @@ impl Place {
     pub(crate) const CONTAINERS: Self = Self::Spec(SpecList::Containers);
     pub(crate) const VOLUMES: Self = Self::Spec(SpecList::Volumes);
 
+    /// As text, which is there for all places but those in a container.
+    pub(crate) fn text(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::Map(Map::Labels) => "metadata.labels",
+            Self::Map(Map::Annotations) => "metadata.annotations",
+            Self::Map(Map::SecurityContext) => "securityContext",
+            Self::Map(Map::Spec) => "spec",
+            Self::Spec(list) => list.name(),
+            Self::Dns(DnsList::Nameservers) => "dnsConfig.nameservers",
+            Self::Dns(DnsList::Searches) => "dnsConfig.searches",
+            Self::Dns(DnsList::Options) => "dnsConfig.options",
+            Self::Container { kind, name, field } => {
+                return Cow::Owned(format!("{}[{name}].{}", kind.list().name(), field.name()));
+            }
+        })
+    }
+
     /// The name of the field that holds the list or map.
     pub(crate) fn field(&self) -> &'static str {
         match self {
@@ -156,25 +174,13 @@ impl Place {
 
 impl fmt::Display for Map {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Labels => "metadata.labels",
-            Self::Annotations => "metadata.annotations",
-            Self::SecurityContext => "securityContext",
-            Self::Spec => "spec",
-        })
+        f.write_str(&Place::Map(*self).text())
     }
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Map(map) => map.fmt(f),
-            Self::Spec(list) => f.write_str(list.name()),
-            Self::Dns(list) => write!(f, "dnsConfig.{}", list.name()),
-            Self::Container { kind, name, field } => {
-                write!(f, "{}[{name}].{}", kind.list().name(), field.name())
-            }
-        }
+        f.write_str(&self.text())
     }
 }
 
@@ -192,7 +198,7 @@ impl FromStr for Place {
         let maps = Map::ALL.into_iter().map(Self::Map);
         let lists = SpecList::ALL.into_iter().map(Self::Spec);
         let dns = DnsList::ALL.into_iter().map(Self::Dns);
-        maps.chain(lists).chain(dns).find(|place| place.to_string() == text).ok_or(())
+        maps.chain(lists).chain(dns).find(|place| place.text() == text).ok_or(())
     }
 }
 

@@ -188,7 +188,12 @@ fn warn_of_pod(profile: &Profile, findings: &mut Findings) {
     if profile.matching.as_ref().is_some_and(Matching::reads_pod) {
         findings.warning("spec.match", warning);
     }
-    let elements = profile.template.lists.values().flatten().filter_map(|element| element.when.as_ref());
+    let elements = profile
+        .template
+        .lists
+        .iter()
+        .flat_map(|(_, elements)| elements)
+        .filter_map(|element| element.when.as_deref());
     for when in elements.chain(profile.app_containers.iter().filter_map(|app| app.when.as_ref())) {
         if when.reads().is_from_pod() {
             findings.warning(when.path(), warning);
@@ -203,7 +208,7 @@ impl Profile {
         let init = self.template.list(&Place::INIT_CONTAINERS);
         let sidecars = init.iter().filter(|container| container.is_native_sidecar()).count();
         let list = |list| self.template.list(&Place::Spec(list)).len();
-        let map = |map| self.template.maps.get(&map).map_or(0, std::collections::BTreeMap::len);
+        let map = |map| self.template.map(map).len();
         let app = |field| self.app_containers.iter().map(|app| app.count(field)).sum::<usize>();
         let others = [
             SpecList::ImagePullSecrets,

@@ -15,7 +15,6 @@ use crate::expression::{Budget, Reads, Scope, Variables};
 #[derive(Clone, Debug)]
 pub struct Matching {
     namespace: Requirements,
-    written: LabelSelector,
     pod: Requirements,
     conditions: Vec<(String, Condition)>,
     anchors: Vec<Anchor>,
@@ -47,9 +46,9 @@ impl Matching {
         self.namespace.hold(labels)
     }
 
-    /// The namespace's selector as it is written.
-    pub fn namespace_selector(&self) -> &LabelSelector {
-        &self.written
+    /// The namespace's selector, as an object of Kubernetes has it.
+    pub fn namespace_selector(&self) -> LabelSelector {
+        self.namespace.selector().into()
     }
 
     /// The name of a condition that is false; `None` where all hold. One that is false decides, whatever error
@@ -106,7 +105,6 @@ impl Matching {
         }
         Self {
             namespace: selector("spec.match.namespaceSelector", namespace, findings),
-            written: namespace.cloned().unwrap_or_default(),
             pod: selector("spec.match.podSelector", pod, findings),
             conditions,
             anchors: namespace.into_iter().chain(pod).flat_map(anchors).collect(),
@@ -120,7 +118,7 @@ impl std::fmt::Display for Matching {
         let mut parts = Vec::new();
         for (name, requirements) in [("namespaceSelector", &self.namespace), ("podSelector", &self.pod)] {
             if !requirements.0.is_empty() {
-                parts.push(format!("{name} {}", requirements.0.iter().cloned().collect::<Selector>()));
+                parts.push(format!("{name} {}", requirements.selector()));
             }
         }
         if !self.conditions.is_empty() {
@@ -177,6 +175,10 @@ fn selector(path: &str, given: Option<&LabelSelector>, findings: &mut Findings) 
 }
 
 impl Requirements {
+    fn selector(&self) -> Selector {
+        self.0.iter().cloned().collect()
+    }
+
     /// <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors>
     fn hold(&self, labels: &Labels<'_>) -> bool {
         let get = |key: &str| labels.iter().find(|(known, _)| *known == key).map(|(_, value)| *value);

@@ -112,7 +112,7 @@ impl Sample<'_, '_> {
         for (map, values) in &template.maps {
             let known = values.iter().filter(|(_, value)| is_all_known(value));
             let rendered: Fields<String, Value> =
-                known.map(|(key, value)| (key.clone(), self.render(value))).collect();
+                known.map(|(key, value)| (key.to_string(), self.render(value))).collect();
             match map {
                 Map::Spec => spec.extend(rendered),
                 Map::SecurityContext => {

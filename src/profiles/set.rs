@@ -64,6 +64,15 @@ impl Entry {
         (Self::Invalid(Arc::new(invalid)), findings)
     }
 
+    /// The same in memory of its own. What is kept of a list was made among what was only read, and where it lies, it
+    /// holds on to the memory around it; copies that are made afterwards lie together.
+    pub fn copied(&self) -> Self {
+        match self {
+            Self::Ready(profile) => Self::Ready(Arc::new(Profile::clone(profile))),
+            Self::Invalid(invalid) => Self::Invalid(Arc::new(InvalidProfile::clone(invalid))),
+        }
+    }
+
     /// What selects the pods that have the profile without asking.
     pub fn matching(&self) -> Option<&Matching> {
         match self {
@@ -169,6 +178,15 @@ impl ProfileSet {
             Some(namespace) => self.namespaced.entry(namespace.to_owned()).or_default(),
         };
         scoped.insert(name, entry);
+    }
+
+    /// The same in memory of its own: see [`Entry::copied`].
+    pub fn copied(&self) -> Self {
+        let mut copy = Self::default();
+        for (namespace, name, entry) in self.all() {
+            copy.insert(namespace, name, entry.copied());
+        }
+        copy
     }
 
     /// Keeps the last revision of a cluster's Mandatory profile before the present one, for pods that were injected just

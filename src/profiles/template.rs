@@ -17,10 +17,10 @@ const DEFAULT_OS: &str = "linux";
 /// A partial pod.
 #[derive(Clone, Debug, Default)]
 pub struct Template {
-    /// The keys that are set in the pod's maps.
-    pub(crate) maps: BTreeMap<Map, BTreeMap<String, TemplateValue>>,
+    /// The keys that are set in the pod's maps, in their order.
+    pub(crate) maps: Box<[(Map, Box<[(Box<str>, TemplateValue)]>)]>,
     /// The elements that go into the pod's lists, in their order.
-    pub(crate) lists: BTreeMap<Place, Vec<Element>>,
+    pub(crate) lists: Box<[(Place, Box<[Element]>)]>,
     /// The operating system of the pods that it is for.
     pub os: String,
 }
@@ -31,7 +31,7 @@ pub struct Element {
     /// Its name, where elements of the list have one.
     pub name: String,
     /// The condition under which it is injected.
-    pub when: Option<Condition>,
+    pub when: Option<Box<Condition>>,
     /// All of it, the name included.
     pub value: TemplateValue,
 }
@@ -75,7 +75,17 @@ const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 impl Template {
     /// The elements that go into a list.
     pub(crate) fn list(&self, place: &Place) -> &[Element] {
-        self.lists.get(place).map_or(&[], Vec::as_slice)
+        self.lists.iter().find(|(known, _)| known == place).map_or(&[], |(_, elements)| elements)
+    }
+
+    /// The keys that are set in a map.
+    pub(crate) fn map(&self, map: Map) -> &[(Box<str>, TemplateValue)] {
+        self.maps.iter().find(|(known, _)| *known == map).map_or(&[], |(_, keys)| keys)
+    }
+
+    /// Whether it sets the key of a map.
+    pub(crate) fn sets(&self, map: Map, key: &str) -> bool {
+        self.map(map).iter().any(|(known, _)| **known == *key)
     }
 
     pub(super) fn read(
@@ -92,7 +102,7 @@ impl Template {
         only_fields(&metadata_path, &metadata, &METADATA_FIELDS, findings);
         only_fields(&spec_path, &spec, &SPEC_FIELDS, findings);
 
-        let mut reader = Reader { scope, findings, template: Self { os: String::new(), ..Self::default() } };
+        let mut reader = Reader { scope, findings, maps: BTreeMap::new(), lists: BTreeMap::new() };
         reader.metadata(&metadata, &metadata_path);
         for list in SpecList::ALL {
             reader.list(&Place::Spec(list), &spec, &spec_path);
@@ -110,7 +120,9 @@ impl Template {
         reader.map(Map::Spec, &scalars.collect(), &spec_path);
         reader.files(files);
         let os = os(&spec, &spec_path, reader.findings);
-        Self { os, ..reader.template }
+        let maps = reader.maps.into_iter().map(|(map, keys)| (map, keys.into_iter().collect()));
+        let lists = reader.lists.into_iter().map(|(place, elements)| (place, elements.into()));
+        Self { maps: maps.collect(), lists: lists.collect(), os }
     }
 
     /// The names of its volumes.
@@ -122,7 +134,8 @@ impl Template {
 struct Reader<'r, 's> {
     scope: &'r Scope<'s>,
     findings: &'r mut Findings,
-    template: Template,
+    maps: BTreeMap<Map, BTreeMap<Box<str>, TemplateValue>>,
+    lists: BTreeMap<Place, Vec<Element>>,
 }
 
 impl Reader<'_, '_> {
@@ -159,7 +172,7 @@ impl Reader<'_, '_> {
                 Map::Spec => format!("{path}.{key}"),
             };
             let value = TemplateValue::compile(value, &path, self.scope, self.findings);
-            self.template.maps.entry(map).or_default().insert(key.clone(), value);
+            self.maps.entry(map).or_default().insert(key.as_str().into(), value);
         }
     }
 
@@ -178,7 +191,7 @@ impl Reader<'_, '_> {
                 self.findings
                     .error(format!("{path}.name"), format!("the name {:?} is used twice", element.name));
             }
-            self.template.lists.entry(place.clone()).or_default().push(element);
+            self.lists.entry(place.clone()).or_default().push(element);
         }
     }
 
@@ -206,7 +219,7 @@ impl Reader<'_, '_> {
             self.is_name(&name, path);
         }
         let value = TemplateValue::compile(&item, path, self.scope, self.findings);
-        Element { name: if is_named { name } else { String::new() }, when, value }
+        Element { name: if is_named { name } else { String::new() }, when: when.map(Box::new), value }
     }
 
     /// Whether it is a name that order, status and conflicts can go by.
@@ -238,7 +251,7 @@ impl Reader<'_, '_> {
         if let Some(Value::Array(mounts)) = mounts {
             mounts.push(json!({ "name": NO_TOKEN, "mountPath": TOKEN_PATH, "readOnly": true }));
         }
-        let volumes = self.template.lists.entry(Place::VOLUMES).or_default();
+        let volumes = self.lists.entry(Place::VOLUMES).or_default();
         if volumes.iter().all(|volume| volume.name != NO_TOKEN) {
             let value = TemplateValue::literal(json!({ "name": NO_TOKEN, "emptyDir": {} }));
             volumes.push(Element { name: NO_TOKEN.to_owned(), when: None, value });
@@ -252,7 +265,8 @@ impl Reader<'_, '_> {
             if !self.is_name(&group.volume, &format!("{path}.volume")) {
                 continue;
             }
-            if self.template.volume_names().any(|name| name == group.volume) {
+            let volumes = self.lists.get(&Place::VOLUMES).into_iter().flatten();
+            if volumes.map(|volume| &volume.name).any(|name| *name == group.volume) {
                 self.findings.error(
                     format!("{path}.volume"),
                     format!(
@@ -278,7 +292,7 @@ impl Reader<'_, '_> {
                     TemplateValue::compile(&Value::String(text.clone()), &path, self.scope, self.findings);
                 let field = format!("metadata.annotations['{key}']");
                 items.push(json!({ "path": file, "fieldRef": { "fieldPath": field } }));
-                self.template.maps.entry(Map::Annotations).or_default().insert(key, value);
+                self.maps.entry(Map::Annotations).or_default().insert(key.into(), value);
             }
             if items.is_empty() {
                 self.findings.error(format!("{path}.items"), "there is no file in it");
@@ -286,7 +300,7 @@ impl Reader<'_, '_> {
             let volume = json!({ "name": group.volume, "downwardAPI": { "items": items } });
             let element =
                 Element { name: group.volume.clone(), when: None, value: TemplateValue::literal(volume) };
-            self.template.lists.entry(Place::VOLUMES).or_default().push(element);
+            self.lists.entry(Place::VOLUMES).or_default().push(element);
         }
     }
 }

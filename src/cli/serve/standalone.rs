@@ -70,11 +70,14 @@ impl Files {
         for manifest in &manifests {
             world.take(&manifest.object, None).with_context(|| manifest.source.clone())?;
         }
+        drop(manifests);
         let is_ready = |(_, _, entry): &(_, _, &Entry)| matches!(entry, Entry::Ready(_));
         let ready = world.profiles.all().filter(is_ready).count();
         let invalid = world.profiles.all().count() - ready;
-        let namespaces = world.namespaces.into_iter().map(|(name, is)| (name, Arc::new(is)));
-        let read = Snapshot { profiles: Arc::new(world.profiles), namespaces: namespaces.collect() };
+        let copied = |(name, is): (&String, &Namespace)| (name.clone(), Arc::new(is.clone()));
+        let namespaces = world.namespaces.iter().map(copied).collect();
+        let read = Snapshot { profiles: Arc::new(world.profiles.copied()), namespaces };
+        drop(world);
         metrics.known(ready, invalid, read.namespaces.len());
         info!(profiles = ready, invalid, namespaces = read.namespaces.len(), "read profiles and namespaces");
         snapshot.store(Arc::new(read));

@@ -61,7 +61,7 @@ fn plan_container<'a>(
     element: &'a Element,
 ) -> Result<(), Reason> {
     let name = &element.name;
-    if !context.when(plan, element.when.as_ref(), None)? {
+    if !context.when(plan, element.when.as_deref(), None)? {
         plan.notes.push(Reason::NotWhen { profile: context.name(), what: format!("container {name}") });
         return Ok(());
     }

@@ -18,7 +18,7 @@ pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Re
         for (key, value) in values {
             let place = Place::Map(*map);
             let value = context.render(plan, (&place, key), value, None)?;
-            match (map, key.as_str()) {
+            match (map, &**key) {
                 (_, _) if value.is_null() => {}
                 (Map::Spec, "terminationGracePeriodSeconds") => raise(context, plan, &value),
                 // A file that the pod's author wrote is not the one that the sidecar was meant to read, and
