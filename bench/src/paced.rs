@@ -1,43 +1,41 @@
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
 use crate::WARM_UP;
 use crate::client::Load;
 use crate::figures::{Figures, Used, micros};
 
-/// Each client asks at times that are fixed beforehand.
+/// Requests are due at times that are fixed beforehand, evenly, and each counts from then.
 ///
-/// Where an answer comes so late that the next request has to wait for it, that one counts from the time when it
-/// should have been sent: a server that stalls is not let off by the requests that it keeps from being sent.
+/// Where an answer comes so late that the next request has to wait for it, that one counts from its time as well: a server
+/// that stalls is not let off by the requests that it keeps from being sent.
 pub(crate) async fn run(load: Load, rate: f64) -> anyhow::Result<()> {
     let body = load.body();
     let all = load.clients().await?;
-    let count = u32::try_from(all.len())?;
-    let interval = Duration::from_secs_f64(f64::from(count) / rate);
     let start = Instant::now() + Duration::from_millis(50);
     let begin = start + WARM_UP;
     let end = begin + Duration::from_secs_f64(load.seconds);
-    let mut clients = JoinSet::new();
-    for (index, mut client) in (0..count).zip(all) {
+    let (mut turns, mut clients) = (Vec::new(), JoinSet::new());
+    for mut client in all {
         let body = body.clone();
+        let (turn, mut due) = unbounded_channel::<Instant>();
+        turns.push(turn);
         clients.spawn(async move {
             let mut latencies = Vec::new();
-            let mut due = start + interval * index / count;
-            while due < end {
-                let is_late = Instant::now() > due;
-                tokio::time::sleep_until(due.into()).await;
-                // The timer's own steps of a millisecond are not the server's.
-                let sent = if is_late { due } else { Instant::now() };
+            while let Some(due) = due.recv().await {
                 client.ask(&body).await?;
                 if due >= begin {
-                    latencies.push(micros(sent.elapsed()));
+                    latencies.push(micros(due.elapsed()));
                 }
-                due += interval;
             }
             anyhow::Ok(latencies)
         });
     }
+    let clock = std::thread::Builder::new().name("clock".to_owned());
+    clock.spawn(move || tick(&turns, start, end, Duration::from_secs_f64(1.0 / rate))).context("a clock")?;
     tokio::time::sleep_until(begin.into()).await;
     let (before, started) = (Used::by(load.pid)?, Instant::now());
     let mut latencies = Vec::new();
@@ -47,4 +45,20 @@ pub(crate) async fn run(load: Load, rate: f64) -> anyhow::Result<()> {
     let figures = Figures::new(before, Used::by(load.pid)?, started.elapsed(), latencies);
     crate::say(figures.json(load.pid)?);
     Ok(())
+}
+
+/// Tells one client after the other when to send. It has a thread of its own: the runtime's timers go by whole milliseconds, and
+/// would send all that is due within one at once.
+fn tick(turns: &[UnboundedSender<Instant>], start: Instant, end: Instant, interval: Duration) {
+    let mut due = start;
+    for turn in turns.iter().cycle() {
+        if due >= end {
+            return;
+        }
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        if turn.send(due).is_err() {
+            return;
+        }
+        due += interval;
+    }
 }

@@ -160,7 +160,7 @@ async fn answered(
             let (code, reason) = (StatusCode::TOO_MANY_REQUESTS, "Shed");
             return Err(Refused { code, reason, message, rest: Some(body) });
         };
-        let read = body::read(gate, &head.headers, body, deadline).await?;
+        let read = body::read(gate, &head, body, deadline).await?;
         seen = read.bytes.clone();
         // It is asked for an answer before the time is looked at, and nearly always has it at once.
         let answer = answer(&shared.state, read.bytes, deadline.at);
