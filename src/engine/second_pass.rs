@@ -123,7 +123,7 @@ fn put_back(pod: &mut Pod<'_>, profile: &Profile, path: &str, replaced: &Replace
         (false, _) => {}
         (true, Value::Null) => pod.unset(Map::Spec, key),
         (true, before) => {
-            pod.set(Map::Spec, Cow::Owned(key.to_owned()), Rendered::Made(owned(before.clone())))
+            pod.set(Map::Spec, Cow::Owned(key.to_owned()), Rendered::Made(owned(before.clone())));
         }
     }
 }

@@ -66,6 +66,7 @@ impl Entry {
 
     /// The same in memory of its own. What is kept of a list was made among what was only read, and where it lies, it
     /// holds on to the memory around it; copies that are made afterwards lie together.
+    #[must_use]
     pub fn copied(&self) -> Self {
         match self {
             Self::Ready(profile) => Self::Ready(Arc::new(Profile::clone(profile))),
@@ -181,6 +182,7 @@ impl ProfileSet {
     }
 
     /// The same in memory of its own: see [`Entry::copied`].
+    #[must_use]
     pub fn copied(&self) -> Self {
         let mut copy = Self::default();
         for (namespace, name, entry) in self.all() {

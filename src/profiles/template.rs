@@ -18,12 +18,15 @@ const DEFAULT_OS: &str = "linux";
 #[derive(Clone, Debug, Default)]
 pub struct Template {
     /// The keys that are set in the pod's maps, in their order.
-    pub(crate) maps: Box<[(Map, Box<[(Box<str>, TemplateValue)]>)]>,
+    pub(crate) maps: Box<[(Map, Keys)]>,
     /// The elements that go into the pod's lists, in their order.
     pub(crate) lists: Box<[(Place, Box<[Element]>)]>,
     /// The operating system of the pods that it is for.
     pub os: String,
 }
+
+/// The keys of a map, each with what it is set to.
+pub(crate) type Keys = Box<[(Box<str>, TemplateValue)]>;
 
 /// An element of one of the pod's lists.
 #[derive(Clone, Debug)]

@@ -31,11 +31,11 @@ pub(super) struct Review {
 /// Reads the body of a review, bounded in size and time; at the latest by the request's own deadline.
 pub(super) async fn read(
     gate: &Arc<Gate>,
-    head: &Parts,
+    request: &Parts,
     mut body: Body,
     deadline: Deadline,
 ) -> Result<Review, Refused> {
-    let said = |name| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let said = |name| request.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let kind = said(header::CONTENT_TYPE);
     if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
         let message = format!("the content type is {kind:?}; a review is application/json");
@@ -50,7 +50,7 @@ pub(super) async fn read(
     let is_large = |length: usize| length > Limits::SMALL_BODY;
     let mut turn = None;
     // What waits on an HTTP/2 connection fills the window that it shares with those whose turn it is.
-    if announced.is_some_and(is_large) && head.version < Version::HTTP_2 {
+    if announced.is_some_and(is_large) && request.version < Version::HTTP_2 {
         turn = gate.turn(deadline.at).await;
     }
     let mut held = gate.hold();
