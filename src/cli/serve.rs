@@ -94,13 +94,13 @@ struct Shared {
 
 /// Threads that answer, at the most: a decision takes microseconds, and each thread keeps memory of its own.
 const MOST_THREADS: usize = 4;
+/// Connections to the metrics: those of the kubelet and of a few scrapers.
+const METRICS_CONNECTIONS: usize = 64;
+
 /// Threads that answer.
 fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS)
 }
-
-/// Connections to the metrics: those of the kubelet and of a few scrapers.
-const METRICS_CONNECTIONS: usize = 64;
 
 impl Serve {
     pub(super) fn run(self) -> anyhow::Result<()> {

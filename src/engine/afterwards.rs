@@ -28,6 +28,10 @@ pub(super) fn look(
     image_auto(&merged.pod, profiles)?;
     overlay_order(merged, profiles, trace);
     ports(merged, trace);
+    debug_assert!(
+        cost::may_be_guaranteed(&merged.pod) || cost::came(&merged.pod).qos() != Qos::Guaranteed,
+        "the first look misses a pod that is Guaranteed"
+    );
     if cost::may_be_guaranteed(&merged.pod)
         && let before = cost::came(&merged.pod)
         && before.qos() == Qos::Guaranteed
