@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use super::faults;
 use super::run::Run;
 use crate::args::Args;
-use crate::images;
+use crate::images::{self, Profile};
 use crate::report::{progress, say};
 use crate::target::{Ready, Target};
 use crate::{sh, workspace};
@@ -26,8 +26,8 @@ pub(super) fn cert_manager_definitions() -> Result<PathBuf> {
 
 /// Runs the tests that were selected, and says which took longest.
 pub(super) fn run(run: &Run, ready: Ready) -> Result<()> {
-    let ready = ready.with_product(images::product()?)?;
-    let mut command = command(&ready)?;
+    let ready = ready.with_product(images::product(Profile::EndToEnd)?)?;
+    let mut command = command(&ready, Profile::EndToEnd)?;
     command.args(run.test_names()).arg("--").args(out_of_reach(&ready)).env("RUST_TEST_THREADS", AT_A_TIME);
     drop(std::fs::remove_file(times()));
     drop(std::fs::remove_file(faults::file()));
@@ -43,8 +43,9 @@ pub(crate) fn chaos(mut args: Args) -> Result<()> {
     let target = Target::from_args(&mut args)?;
     target.check()?;
     crate::tools::install_packages()?;
-    let ready = target.prepare_cluster(images::programs)?.with_product(images::product()?)?;
-    let mut command = command(&ready)?;
+    let ready =
+        target.prepare_cluster(images::programs)?.with_product(images::product(Profile::EndToEnd)?)?;
+    let mut command = command(&ready, Profile::EndToEnd)?;
     command.args(["--test", "chaos", "--"]).args(out_of_reach(&ready)).args(args.rest());
     drop(std::fs::remove_file(faults::file()));
     let result = sh::interactive(&mut command);
@@ -69,8 +70,8 @@ pub(crate) fn measure(words: &[String]) -> Result<()> {
     let target = Target::from_args(&mut Args::from(""))?;
     target.check()?;
     crate::tools::install_packages()?;
-    let ready = target.prepare_cluster(images::programs)?.with_product(images::product()?)?;
-    let mut command = command(&ready)?;
+    let ready = target.prepare_cluster(images::programs)?.with_product(images::product(Profile::Release)?)?;
+    let mut command = command(&ready, Profile::Release)?;
     // One at a time, so that they do not measure each other.
     command.args(["--test", "catalogue", "--", "--nocapture", "--test-threads", "1"]).args(words);
     command.env("OUTRIGGER_MEASURE", "1").stderr(Stdio::piped());
@@ -88,7 +89,7 @@ pub(crate) fn measure(words: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn command(ready: &Ready) -> Result<Command> {
+fn command(ready: &Ready, profile: Profile) -> Result<Command> {
     let (repository, tag) = ready.product();
     let mut command = sh::line("cargo test --locked --no-fail-fast --package e2e");
     command
@@ -97,7 +98,7 @@ fn command(ready: &Ready) -> Result<Command> {
         .env("OUTRIGGER_XTASK", std::env::current_exe()?)
         .env("OUTRIGGER_HELM", &ready.tools.helm)
         .env("OUTRIGGER_KUBECTL", &ready.tools.kubectl)
-        .env("OUTRIGGER_BINARY", images::binary())
+        .env("OUTRIGGER_BINARY", profile.binary())
         .env("OUTRIGGER_WORKSPACE", workspace::root())
         .env("OUTRIGGER_IMAGE_REPOSITORY", repository)
         .env("OUTRIGGER_IMAGE_TAG", tag)
