@@ -26,6 +26,9 @@ pub(crate) const PRODUCT: &str = "outrigger.dev/outrigger:0.1.0";
 /// The folders below `e2e/images` whose programs the demo runs.
 const DEMO: [&str; 5] = ["curl", "nginx", "redis", "redis-exporter", "rsyslog"];
 
+/// The folders whose programs other tests than the catalogue's run as well.
+const TESTS: [&str; 5] = ["cert-manager", "echo", "meddler", "prometheus", "toolbox"];
+
 /// An image in an archive.
 #[derive(Clone, Debug)]
 pub(crate) struct Image {
@@ -97,6 +100,11 @@ fn product_binary(profile: Profile) -> Result<PathBuf> {
 /// The images of the programs that the demo runs.
 pub(crate) fn demo() -> Result<Vec<Image>> {
     DEMO.iter().map(|folder| recipe::image(folder)).collect()
+}
+
+/// The images that tests outside of `e2e/tests/catalogue` run, which are there in a fraction of the time.
+pub(crate) fn without_catalogue() -> Result<Vec<Image>> {
+    DEMO.iter().chain(&TESTS).map(|folder| recipe::image(folder)).collect()
 }
 
 /// The images of all programs, for the tests.
