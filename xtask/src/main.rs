@@ -33,8 +33,7 @@ Usage: cargo xtask <COMMAND>
 Commands:
   demo                      install Outrigger in a real cluster and show what it does
   test [STEP…]              every check and every test, as CI runs them; --keep leaves the cluster up
-  test e2e [NAME]           only the tests in the cluster, or those with this name; likewise unit; --skip-catalogue
-                            leaves out the catalogue's tests and the images of their programs
+  test e2e [NAME]           only the tests in the cluster, or those with this name; likewise unit
   cluster up | down         start or remove the embedded Kubernetes cluster
   cluster status            say whether it is up, and where its kubeconfig and logs are
   cluster kubectl ARGS…     kubectl for it

@@ -1,7 +1,7 @@
 //! The tests in `e2e`, against the cluster; they find it by environment variables.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
@@ -28,9 +28,6 @@ pub(super) fn cert_manager_definitions() -> Result<PathBuf> {
 pub(super) fn run(run: &Run, ready: Ready) -> Result<()> {
     let ready = ready.with_product(images::product(Profile::EndToEnd)?)?;
     let mut command = command(&ready, Profile::EndToEnd)?;
-    if run.skips_catalogue() {
-        command.args(targets_without_catalogue()?);
-    }
     command.args(run.test_names()).arg("--").args(out_of_reach(&ready)).env("RUST_TEST_THREADS", AT_A_TIME);
     drop(std::fs::remove_file(times()));
     drop(std::fs::remove_file(faults::file()));
@@ -41,17 +38,21 @@ pub(super) fn run(run: &Run, ready: Ready) -> Result<()> {
     result
 }
 
-/// Cargo's arguments for every file of tests but the catalogue's.
-fn targets_without_catalogue() -> Result<Vec<String>> {
-    let mut targets = vec!["--lib".to_owned()];
-    for entry in std::fs::read_dir(workspace::root().join("e2e/tests"))? {
-        let path = entry?.path();
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        if name != "catalogue" {
-            targets.extend(["--test".to_owned(), name]);
-        }
-    }
-    Ok(targets)
+/// Whether a test of the catalogue is among those with these words in their names. The images of the catalogue's programs
+/// take most of a first run, so they are not built for others.
+pub(super) fn selects_catalogue(names: &[String]) -> bool {
+    let folder = workspace::root().join("e2e/tests/catalogue");
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let tests: Vec<String> = files.flat_map(|file| tests_in(&file.path())).collect();
+    names.is_empty() || names.iter().any(|name| tests.iter().any(|test| test.contains(name.as_str())))
+}
+
+/// The names of a file's tests, as `cargo test` has them.
+fn tests_in(file: &Path) -> Vec<String> {
+    let module = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let name = |line: &str| Some(line.trim_start().strip_prefix("async fn ")?.split('(').next()?.to_owned());
+    text.lines().filter_map(name).map(|name| format!("{module}::{name}")).collect()
 }
 
 /// Makes faults on purpose, those of the tests whose names contain one of the words, and says what became of the pods.
@@ -150,6 +151,15 @@ fn slowest(times: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_names_of_the_catalogues_tests_select_it() {
+        let selects = |names: &[&str]| {
+            selects_catalogue(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+        };
+        assert!(selects(&[]) && selects(&["mesh::"]) && selects(&["control_plane", "vault::"]));
+        assert!(!selects(&["control_plane::"]) && !selects(&["a_live_pod_keeps_its_mandatory_sidecar"]));
+    }
 
     #[test]
     fn the_slowest_come_first_and_each_once() {

@@ -41,13 +41,12 @@ const NEED_TOOLS: [&str; 6] = ["tools", "generated", "chart", "proof", "cluster"
 pub(crate) fn run(mut args: Args) -> Result<bool> {
     let target = Target::from_args(&mut args)?;
     let keep = args.switch("--keep");
-    let skip_catalogue = args.switch("--skip-catalogue");
     let filter = Filter::from_args(args, &STEPS)?;
     if NEED_TOOLS.iter().any(|step| filter.wants(step)) {
         target.check()?;
         tools::install_packages()?;
     }
-    let run = Run::new(filter, skip_catalogue);
+    let run = Run::new(filter);
     let ready = std::thread::scope(|scope| {
         let cluster_side = scope.spawn(|| cluster_side(&run, &target));
         checks::all(&run);
@@ -88,6 +87,7 @@ fn cluster_side(run: &Run, target: &Target) -> Option<Ready> {
     if let Target::Embedded(cluster) = target {
         run.found_cluster(cluster.is_up().unwrap_or_default());
     }
-    let programs = if run.skips_catalogue() { images::without_catalogue } else { images::programs };
+    let programs =
+        if e2e::selects_catalogue(run.test_names()) { images::programs } else { images::without_catalogue };
     run.always("cluster", || target.prepare_cluster(programs))
 }

@@ -52,17 +52,15 @@ struct Outcome {
 /// One run of the tests.
 pub(super) struct Run {
     filter: Filter,
-    skips_catalogue: bool,
     outcomes: Mutex<Vec<Outcome>>,
     cluster_was_up: AtomicBool,
     cluster_started: AtomicBool,
 }
 
 impl Run {
-    pub(super) fn new(filter: Filter, skips_catalogue: bool) -> Self {
+    pub(super) fn new(filter: Filter) -> Self {
         Self {
             filter,
-            skips_catalogue,
             outcomes: Mutex::new(Vec::new()),
             cluster_was_up: AtomicBool::new(false),
             cluster_started: AtomicBool::new(false),
@@ -71,11 +69,6 @@ impl Run {
 
     pub(super) fn wants(&self, step: &str) -> bool {
         self.filter.wants(step)
-    }
-
-    /// Whether the tests of the catalogue's profiles, and the images of their programs, are left out.
-    pub(super) fn skips_catalogue(&self) -> bool {
-        self.skips_catalogue
     }
 
     /// The words that `cargo test` gets to select tests by their names.
