@@ -80,7 +80,7 @@ const UNREADABLE: u8 = 2;
 
 /// Reads what expressions see as `cluster`.
 fn cluster_values(text: &str) -> Result<serde_json::Value, String> {
-    match serde_saphyr::from_str::<serde_json::Value>(text) {
+    match crate::yaml::read(text) {
         Ok(object @ serde_json::Value::Object(_)) => Ok(object),
         Ok(_) => Err("write an object, such as {registry: registry.example}".to_owned()),
         Err(error) => Err(error.to_string()),

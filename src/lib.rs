@@ -41,3 +41,5 @@ pub mod telemetry;
 pub mod webhook;
 #[cfg(feature = "server")]
 pub(crate) mod workload;
+#[cfg(feature = "server")]
+pub(crate) mod yaml;

@@ -399,8 +399,13 @@ fn profiles_and_namespaces_among_the_manifests_count() {
 fn what_cannot_be_read_is_2_and_says_what_to_do() {
     for (words, input, part) in [
         (&["inject", "--offline", "-f", "no-such-file"][..], "", "cannot read no-such-file"),
-        (&["inject", "--offline", "-f", "-"], "a: [", "standard input is not YAML"),
+        (&["inject", "--offline", "-f", "-"], "a: [", "invalid YAML: did not find expected node content"),
         (&["explain", "--offline", "-f", "-"], "a: 1", "not a Kubernetes object"),
+        (
+            &["inject", "--offline", "-f", "-"],
+            "kind: A\n---\na: 1\na: 2\n",
+            "standard input:4: key \"a\" is there twice",
+        ),
         (&["explain", "-f", "-"], "", "--profiles PATH, or do without by --offline"),
         (&["explain"], "", "--filename"),
         (&["lint"], "", "<PATH>"),

@@ -104,6 +104,12 @@ impl Cluster {
         run(command("OUTRIGGER_KUBECTL").args(words), None)
     }
 
+    /// The objects, as JSON, that `kubectl create` would send for a manifest.
+    pub fn create_on_client(&self, manifest: &str) -> Output {
+        let words = ["create", "--dry-run=client", "--validate=false", "--output=json", "--filename=-"];
+        run(command("OUTRIGGER_KUBECTL").args(words), Some(manifest))
+    }
+
     /// `kubectl apply` of a manifest whose objects name their namespaces.
     pub fn apply_as_it_is(&self, manifest: &str) -> Output {
         apply(&["apply", "-f", "-"], manifest)

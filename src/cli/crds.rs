@@ -3,6 +3,8 @@ use std::io::Write as _;
 use anyhow::Context as _;
 use clap::Args;
 
+use crate::yaml;
+
 /// Arguments of `outrigger crds`.
 #[derive(Debug, Args)]
 pub(super) struct Crds {}
@@ -12,8 +14,9 @@ impl Crds {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let mut out = std::io::stdout().lock();
         for definition in crate::api::crds() {
-            let yaml =
-                serde_saphyr::to_string(&definition).context("the definition cannot be written as YAML")?;
+            let definition =
+                serde_json::to_value(&definition).context("cannot write the definition as JSON")?;
+            let yaml = yaml::write(&definition).context("cannot write the definition as YAML")?;
             write!(out, "---\n{yaml}").context("cannot write to stdout")?;
         }
         Ok(())

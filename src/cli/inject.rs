@@ -10,6 +10,7 @@ use similar::TextDiff;
 use super::offline::{Inputs, Subject};
 use super::workload::with_pod;
 use crate::engine::Outcome;
+use crate::yaml;
 
 /// Arguments of `outrigger inject`.
 #[derive(Debug, Args)]
@@ -78,7 +79,7 @@ fn diff(what: &str, before: &Value, after: &Value) -> anyhow::Result<String> {
     if before == after {
         return Ok(String::new());
     }
-    let (before, after) = (serde_saphyr::to_string(before)?, serde_saphyr::to_string(after)?);
+    let (before, after) = (yaml::write(before)?, yaml::write(after)?);
     let (old, new) = (format!("{what} as written"), format!("{what} as injected"));
     Ok(TextDiff::from_lines(&before, &after).unified_diff().context_radius(3).header(&old, &new).to_string())
 }
@@ -87,7 +88,7 @@ impl Output {
     fn write(self, mut objects: Vec<Value>) -> anyhow::Result<String> {
         match self {
             Self::Yaml => {
-                let documents: Result<Vec<String>, _> = objects.iter().map(serde_saphyr::to_string).collect();
+                let documents: Result<Vec<String>, _> = objects.iter().map(yaml::write).collect();
                 Ok(documents?.iter().flat_map(|document| ["---\n", document]).collect())
             }
             Self::Json => {

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 
+use crate::yaml;
+
 /// One object of a manifest.
 #[derive(Clone, Debug)]
 pub(super) struct Manifest {
@@ -110,13 +112,20 @@ fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 fn parse(source: &str, text: &str, manifests: &mut Vec<Manifest>) -> anyhow::Result<()> {
-    let documents: Vec<Value> = serde_saphyr::from_multiple(text)
-        .map_err(|error| anyhow::anyhow!("{source} is not YAML: {error}"))?;
-    let text: Arc<str> = Arc::from(text);
-    for (index, object) in documents.into_iter().enumerate() {
-        take(source, object, Origin { text: Arc::clone(&text), way: vec![index] }, manifests)?;
+    let whole: Arc<str> = Arc::from(text);
+    for (index, document) in yaml::documents(text).enumerate() {
+        let object = document.and_then(yaml::Document::read).map_err(|error| unreadable(source, &error))?;
+        take(source, object, Origin { text: Arc::clone(&whole), way: vec![index] }, manifests)?;
     }
     Ok(())
+}
+
+/// The error for a text that is no YAML: file and line first, as compilers write it.
+fn unreadable(source: &str, error: &yaml::Error) -> anyhow::Error {
+    match error.line {
+        0 => anyhow::anyhow!("{source}: {}", error.message),
+        line => anyhow::anyhow!("{source}:{line}: {}", error.message),
+    }
 }
 
 fn take(source: &str, object: Value, origin: Origin, manifests: &mut Vec<Manifest>) -> anyhow::Result<()> {
@@ -164,7 +173,7 @@ mod tests {
     fn what_is_no_object_is_refused() {
         for text in ["just text", "[1]", "a: 1", "kind: [", "kind: A\nkind: B"] {
             let error = kinds(text).unwrap_err().to_string();
-            assert!(error.starts_with("test "), "{error}");
+            assert!(error.starts_with("test"), "{error}");
         }
     }
 }

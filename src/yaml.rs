@@ -1,0 +1,69 @@
+//! YAML and JSON as kubectl reads them.
+//!
+//! kubectl splits a stream at the lines that begin with `---` and converts each document to JSON by sigs.k8s.io/yaml, which is
+//! go-yaml 2: YAML 1.1, in which `0400` is 256 and `yes` is true. What a manifest means is what the API server gets from
+//! kubectl, so every manifest is read here the same way. The test `yaml` in `e2e/tests` compares the two.
+//!
+//! The grammar is libyaml's, of which go-yaml is a port, too; `libyaml-safer` 0.3 is one in safe Rust. The YAML 1.2 crates
+//! (serde-saphyr 2, yaml-rust2 0.13) were weighed: they resolve scalars by other rules, and serde-saphyr refuses a file of
+//! more than 250,000 nodes.
+//!
+//! The escape `\/`, which YAML 1.2 has and go-yaml has not, is read. In two things this is stricter than kubectl, which loses what was written without a word: a key that is there twice in one
+//! mapping, and text after the end of a document (`...`) are errors.
+
+mod compose;
+mod documents;
+mod scalar;
+mod write;
+
+use std::fmt;
+
+use serde_json::Value;
+
+pub(crate) use compose::{Kind, Node};
+pub(crate) use documents::{Document, documents};
+pub(crate) use write::write;
+
+/// The reason why a text cannot be read, with its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Error {
+    /// The line in the whole text, counted from 1; 0 where none is known.
+    pub(crate) line: u64,
+    /// What is wrong there.
+    pub(crate) message: String,
+}
+
+impl Error {
+    fn at(line: u64, message: impl Into<String>) -> Self {
+        Self { line, message: message.into() }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => f.write_str(&self.message),
+            line => write!(f, "line {line}: {}", self.message),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Reads a text with one document, or none, which is null.
+///
+/// # Errors
+/// The first thing that is no YAML, or a second document.
+pub(crate) fn read(text: &str) -> Result<Value, Error> {
+    let mut documents = documents(text);
+    let Some(first) = documents.next() else { return Ok(Value::Null) };
+    let value = first?.read()?;
+    match documents.next() {
+        None => Ok(value),
+        Some(Err(error)) => Err(error),
+        Some(Ok(second)) => Err(Error::at(second.line(), "there is a second document; write one")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,271 @@
+//! The documents of a stream, one after the other.
+
+use std::borrow::Cow;
+
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+use super::compose::{self, Node};
+use super::{Error, Kind};
+
+/// A document of a stream.
+#[derive(Clone, Debug)]
+pub(crate) enum Document<'a> {
+    /// YAML, which begins at a line of the stream, counted from 0.
+    Yaml {
+        /// The document with the separator before it.
+        text: Cow<'a, str>,
+        /// Its first line.
+        line: u64,
+    },
+    /// A JSON object, which is read already: its end is not known before.
+    Json {
+        /// The object.
+        value: Value,
+        /// Its text.
+        text: &'a str,
+        /// Its first line, counted from 0.
+        line: u64,
+    },
+}
+
+impl Document<'_> {
+    /// The number of its first line, counted from 1.
+    pub(crate) fn line(&self) -> u64 {
+        match self {
+            Self::Yaml { line, .. } | Self::Json { line, .. } => line + 1,
+        }
+    }
+
+    /// Reads the document; an empty one is null.
+    ///
+    /// # Errors
+    /// The first thing in it that is no YAML.
+    pub(crate) fn read(self) -> Result<Value, Error> {
+        match self {
+            Self::Yaml { text, line } => {
+                Ok(compose::node(&text, line)?.map_or(Value::Null, Node::into_value))
+            }
+            Self::Json { value, .. } => Ok(value),
+        }
+    }
+
+    /// Reads the document with the lines of everything in it.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(crate) fn node(&self) -> Result<Node, Error> {
+        let (text, line) = match self {
+            Self::Yaml { text, line } => (text.as_ref(), *line),
+            Self::Json { text, line, .. } => (*text, *line),
+        };
+        let empty = Node { line: line + 1, kind: Kind::Scalar(Value::Null) };
+        Ok(compose::node(text, line)?.unwrap_or(empty))
+    }
+}
+
+/// Splits a stream into documents as kubectl's `YAMLOrJSONDecoder` does: JSON if it begins with a brace, and YAML where
+/// that turns out to be no JSON before a second object.
+pub(crate) fn documents(text: &str) -> impl Iterator<Item = Result<Document<'_>, Error>> {
+    Documents { rest: text, line: 0, mode: Mode::Unknown }
+}
+
+struct Documents<'a> {
+    rest: &'a str,
+    /// The lines before `rest`.
+    line: u64,
+    mode: Mode,
+}
+
+enum Mode {
+    /// Nothing was read yet.
+    Unknown,
+    /// JSON objects, of which so many were read.
+    Json(usize),
+    Yaml,
+    /// An error was given, or nothing is left.
+    Done,
+}
+
+impl<'a> Iterator for Documents<'a> {
+    type Item = Result<Document<'a>, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if matches!(self.mode, Mode::Unknown) {
+            let is_json = self.rest.trim_start().starts_with('{');
+            self.mode = if is_json { Mode::Json(0) } else { Mode::Yaml };
+        }
+        let found = match self.mode {
+            Mode::Json(count) => self.json(count),
+            Mode::Yaml => self.yaml(),
+            Mode::Unknown | Mode::Done => None,
+        };
+        if !matches!(found, Some(Ok(_))) {
+            self.mode = Mode::Done;
+        }
+        found
+    }
+}
+
+impl<'a> Documents<'a> {
+    fn json(&mut self, count: usize) -> Option<Result<Document<'a>, Error>> {
+        let mut stream = serde_json::Deserializer::from_str(self.rest).into_iter::<Strict>();
+        let read = stream.next()?;
+        let end = stream.byte_offset();
+        match read {
+            Ok(Strict(value)) => {
+                let (text, rest) = self.rest.split_at_checked(end)?;
+                let line =
+                    self.line + lines(text.get(..text.len() - text.trim_start().len()).unwrap_or_default());
+                self.line += lines(text);
+                self.rest = rest;
+                self.mode = Mode::Json(count + 1);
+                Some(Ok(Document::Json { value, text: text.trim_start(), line }))
+            }
+            Err(error) => {
+                let error = json_error(&error, self.line);
+                if count > 1 {
+                    return Some(Err(error));
+                }
+                self.skip_line();
+                self.mode = Mode::Yaml;
+                // Which of the two it was meant to be cannot be known; the first error is kubectl's choice, too.
+                match self.yaml() {
+                    Some(Ok(document)) if document.node().is_err() => Some(Err(error)),
+                    other => other,
+                }
+            }
+        }
+    }
+
+    /// Passes over white space up to the next line, as after a JSON object.
+    fn skip_line(&mut self) {
+        let blank = self.rest.len() - self.rest.trim_start().len();
+        let blank = self.rest.get(..blank).unwrap_or_default();
+        let skipped = blank.find('\n').map_or(blank.len(), |end| end + 1);
+        self.line += lines(blank.get(..skipped).unwrap_or_default());
+        self.rest = self.rest.get(skipped..).unwrap_or_default();
+    }
+
+    /// The lines up to the next one that begins with `---`; such a line belongs to the document after it.
+    fn yaml(&mut self) -> Option<Result<Document<'a>, Error>> {
+        let (start, mut end, mut count) = (self.line, 0, 0);
+        for line in self.rest.split_inclusive('\n') {
+            if let Some(after) = line.strip_prefix("---") {
+                let after = after.trim();
+                if !after.is_empty() && !after.starts_with('#') {
+                    let message =
+                        format!("invalid document separator \"---{after}\"; write --- alone on its line");
+                    return Some(Err(Error::at(start + count + 1, message)));
+                }
+                if end > 0 {
+                    break;
+                }
+            }
+            end += line.len();
+            count += 1;
+        }
+        if end == 0 {
+            return None;
+        }
+        let (text, rest) = self.rest.split_at_checked(end)?;
+        (self.rest, self.line) = (rest, start + count);
+        Some(Ok(Document::Yaml { text: unmarked(text), line: start }))
+    }
+}
+
+/// The text with plain line feeds, and without byte order marks at the beginnings of lines, which mean nothing there.
+fn unmarked(text: &str) -> Cow<'_, str> {
+    if !text.contains(['\r', '\u{feff}']) {
+        return Cow::Borrowed(text);
+    }
+    let text = text.replace("\r\n", "\n").replace("\n\u{feff}", "\n");
+    Cow::Owned(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+}
+
+fn lines(text: &str) -> u64 {
+    u64::try_from(text.matches('\n').count()).unwrap_or(u64::MAX)
+}
+
+fn json_error(error: &serde_json::Error, before: u64) -> Error {
+    let line = before + u64::try_from(error.line()).unwrap_or_default();
+    let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    Error::at(line, format!("invalid JSON: {}", text.strip_suffix(&place).unwrap_or(&text)))
+}
+
+/// JSON in which no key is there twice.
+struct Strict(Value);
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        StrictSeed.deserialize(deserializer).map(Self)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct StrictSeed;
+
+impl<'de> DeserializeSeed<'de> for StrictSeed {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for StrictSeed {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some(key) = entries.next_key::<String>()? {
+            if map.contains_key(&key) {
+                return Err(A::Error::custom(format!("key {key:?} is there twice; remove one of the two")));
+            }
+            let value = entries.next_value_seed(self)?;
+            map.insert(key, value);
+        }
+        Ok(Value::Object(map))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = elements.next_element_seed(self)? {
+            items.push(item);
+        }
+        Ok(Value::Array(items))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+}
