@@ -14,8 +14,6 @@ use super::logs::LogFormat;
 /// Longest value of a field, in bytes before it is escaped. Reviews hold names of any length: the API server calls webhooks before it
 /// validates the object.
 const LONGEST_VALUE: usize = 4096;
-/// Target of the records of the `log` crate, which have their own target in a field.
-const LOG_TARGET: &str = "log";
 
 /// Formats events. Every value is escaped and bounded here, in one place for all events and for both formats.
 pub(super) struct LineFormat(pub(super) LogFormat);
@@ -268,7 +266,10 @@ mod tests {
         assert_eq!(lines.len(), 2, "{text}");
         assert!(text.chars().all(|character| character == '\n' || is_printable(character)), "{text}");
         assert_eq!((&lines[0]["uid"], &lines[0]["text"]), (&json!(FORGED), &json!(FORGED)));
-        assert_eq!((&lines[1]["count"], &lines[1]["is"], &lines[1]["level"]), (&json!(3), &json!(true), &json!("INFO")));
+        assert_eq!(
+            (&lines[1]["count"], &lines[1]["is"], &lines[1]["level"]),
+            (&json!(3), &json!(true), &json!("INFO"))
+        );
         assert_eq!(lines[0]["message"], "refused");
     }
 
@@ -294,9 +295,26 @@ mod tests {
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let router = router(State::fixed(Snapshot::default()));
-        for path in ["/mutate", "/mutate/namespace", "/mutate/pod", "/mutate/mandatory/a", "/verify/a", "/validate", "/advise"] {
-            for body in [review("Pod", "CREATE"), review("Pod", "UPDATE"), review("", "CREATE"), review("PodExecOptions", "CONNECT"), json!({ "apiVersion": text, "kind": text })] {
-                let request = Request::post(path).header("content-type", "application/json").body(Body::from(body.to_string())).unwrap();
+        for path in [
+            "/mutate",
+            "/mutate/namespace",
+            "/mutate/pod",
+            "/mutate/mandatory/a",
+            "/verify/a",
+            "/validate",
+            "/advise",
+        ] {
+            for body in [
+                review("Pod", "CREATE"),
+                review("Pod", "UPDATE"),
+                review("", "CREATE"),
+                review("PodExecOptions", "CONNECT"),
+                json!({ "apiVersion": text, "kind": text }),
+            ] {
+                let request = Request::post(path)
+                    .header("content-type", "application/json")
+                    .body(Body::from(body.to_string()))
+                    .unwrap();
                 runtime.block_on(router.clone().oneshot(request)).unwrap();
             }
         }
@@ -306,7 +324,8 @@ mod tests {
     fn no_review_writes_a_line_of_its_own() {
         let text = logged(LogFormat::Text, || review_everywhere(FORGED));
         assert!(text.lines().count() > 20 && text.contains("8b1f"), "{text}");
-        let own = text.lines().all(|line| line.contains(" outrigger::webhook::") && line.chars().all(is_printable));
+        let own =
+            text.lines().all(|line| line.contains(" outrigger::webhook::") && line.chars().all(is_printable));
         assert!(own && !text.contains("\n2026-01-01"), "{text}");
         let text = logged(LogFormat::Json, || review_everywhere(FORGED));
         for line in text.lines() {
