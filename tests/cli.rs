@@ -483,7 +483,8 @@ impl FixedServer {
 fn disarm_and_rearm_claim_nothing_that_the_cluster_does_not_show() {
     let configuration = |name: &str, conditions: &Value| {
         json!({ "metadata": { "name": name }, "webhooks": [
-            { "name": "a.outrigger.dev", "clientConfig": { "caBundle": "QUJD" }, "matchConditions": conditions },
+            { "name": "a.outrigger.dev", "matchConditions": conditions,
+              "clientConfig": { "caBundle": "QUJD", "service": { "namespace": "system", "name": "outrigger" } } },
         ] })
     };
     let (on, off) = (json!([]), json!([{ "name": "outrigger.dev/disarmed", "expression": "false" }]));
@@ -516,6 +517,18 @@ fn disarm_and_rearm_claim_nothing_that_the_cluster_does_not_show() {
     assert!(said.code == 0 && said.err.contains("injected again"), "{}", said.err);
     let said = run("disarm-missing", "disarm", None, &off);
     assert!(said.code == 0 && said.err.contains("start without sidecars"), "{}", said.err);
+    assert!(said.err.contains("cannot list MutatingWebhookConfigurations"), "{}", said.err);
+
+    let path = |name: &str| format!("{base}/mutatingwebhookconfigurations{name}");
+    let all = [configuration("outrigger", &off), configuration("our-own", &on)];
+    let all = list("MutatingWebhookConfiguration", &all.iter().collect::<Vec<_>>());
+    let answers = [(path("/outrigger"), configuration("outrigger", &off)), (path(""), all)];
+    let answers: Vec<(&str, Value)> =
+        answers.iter().map(|(path, answer)| (path.as_str(), answer.clone())).collect();
+    let server = FixedServer::start("disarm-others", &answers);
+    let said = outrigger(&["disarm", "--kubeconfig", server.kubeconfig.to_str().unwrap()], "");
+    let part = "MutatingWebhookConfiguration \"our-own\" calls the same Service";
+    assert!(said.code == 2 && said.err.contains(part), "{}", said.err);
 }
 
 fn list(kind: &str, items: &[&Value]) -> Value {

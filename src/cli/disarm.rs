@@ -8,7 +8,7 @@ use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
 };
 use kube::Api;
-use kube::api::PostParams;
+use kube::api::{ListParams, PostParams};
 use kube::core::{ApiResource, DynamicObject};
 use serde_json::{Value, json};
 
@@ -141,11 +141,17 @@ impl Disarm {
             problems
                 .extend(problem(found.as_ref(), turn, *is_own).map(|why| format!("{kind} {name:?} {why}")));
         }
+        if turn == Turn::Off {
+            problems.extend(others(live, kinds));
+        }
         if problems.is_empty() {
             return Ok(());
         }
         let (failed, what) = match turn {
-            Turn::Off => ("the webhooks are not all disarmed", "run `outrigger disarm` again"),
+            Turn::Off => (
+                "the webhooks are not all disarmed",
+                "run `outrigger disarm` again, for another configuration with --configuration",
+            ),
             Turn::On => (
                 "the webhooks are not all in force, so pods may start without sidecars or be refused",
                 "run `helm upgrade` with the chart and values in use, then `outrigger rearm` again",
@@ -158,6 +164,44 @@ impl Disarm {
             problems.join("; ")
         );
     }
+}
+
+/// Webhooks of other configurations that still call the Service of these; none where they cannot be listed, which is said.
+fn others(live: &Live, kinds: &[Vec<Named>; 2]) -> Vec<String> {
+    let mut problems = Vec::new();
+    for configurations in kinds {
+        let Some(Named { kind, api, .. }) = configurations.first() else { continue };
+        match live.block_on(api.list(&ListParams::default())) {
+            Ok(list) => {
+                let is_turned = |name: &str| configurations.iter().any(|turned| turned.name == name);
+                let all = list
+                    .items
+                    .iter()
+                    .map(|item| (item.metadata.name.as_deref().unwrap_or_default(), &item.data));
+                let (turned, others): (Vec<_>, Vec<_>) = all.partition(|(name, _)| is_turned(name));
+                let own =
+                    turned.iter().find_map(|(_, configuration)| webhooks(configuration).find_map(service));
+                let calls =
+                    |webhook: &Value| !is_disarmed(webhook) && own.is_some() && service(webhook) == own;
+                let found = others.iter().filter(|(_, configuration)| webhooks(configuration).any(calls));
+                problems.extend(found.map(|(name, _)| format!("{kind} {name:?} calls the same Service")));
+            }
+            Err(error) => super::say(format_args!(
+                "cannot list {kind}s, so others that call the same Service are not noticed: {error}"
+            )),
+        }
+    }
+    problems
+}
+
+fn webhooks(configuration: &Value) -> impl Iterator<Item = &Value> {
+    configuration.get("webhooks").and_then(Value::as_array).into_iter().flatten()
+}
+
+/// The namespace and name of the Service that a webhook calls.
+fn service(webhook: &Value) -> Option<(&str, &str)> {
+    let service = webhook.get("clientConfig")?.get("service")?;
+    Some((service.get("namespace")?.as_str()?, service.get("name")?.as_str()?))
 }
 
 /// What is wrong with a configuration after a turn.
