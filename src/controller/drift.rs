@@ -244,7 +244,8 @@ impl Drift {
                 "Disarmed" => "WebhookConfigurationDisarmed",
                 _ => "WebhookConfigurationChanged",
             },
-            cause: format!("{kind} {word}"),
+            // The API server lets nobody change the note of an Event, so another detail is another Event.
+            cause: format!("{kind} {word} {}", problem.detail),
             note: problem.detail,
         }
     }
