@@ -29,6 +29,7 @@ pub use clients::{ClientAuthority, follow_clients};
 pub use files::{CertificateFiles, serve_files};
 pub use keeper::{Keeper, SecretName};
 pub use lifetimes::{Lifetimes, LifetimesError};
+pub(crate) use live::SeenConfiguration;
 pub use live::{Configurations, Live, watch_configurations};
 pub use material::{Authority, Material, MaterialError};
 pub use replicas::{Endpoints, Replicas};

@@ -1,9 +1,11 @@
 //! What is known of the cluster: profiles and namespaces, watched, and put together in one immutable
 //! [`Snapshot`] that requests read without a lock.
 
+mod bucket;
 pub(crate) mod contact;
 mod events;
 mod lease;
+mod limited;
 mod live;
 mod observed;
 mod watch;
@@ -14,8 +16,10 @@ use std::sync::Arc;
 use kube::core::{ApiResource, DynamicObject};
 use serde_json::Value;
 
-pub use events::{Announcer, LeftOut, publish_events};
+pub(crate) use events::publish;
+pub use events::{Announcer, EventLimits, Notice, publish_events};
 pub use lease::{Election, Leadership};
+pub use limited::LimitedLookup;
 pub use live::LiveLookup;
 pub use observed::{Observations, Observed, ProfileKey};
 pub(crate) use watch::namespace_of;

@@ -1,9 +1,11 @@
 //! What the server writes into the cluster besides certificates: the status of profiles, and the webhook entries of
 //! Mandatory ones.
 
+mod drift;
 mod entries;
 mod mandatory;
 mod status;
 
+pub use drift::Drift;
 pub use mandatory::{Mandatory, TAKEN_UP, mandatory_name};
 pub use status::write_status;

@@ -1,6 +1,7 @@
 //! Logs, metrics and traces. None of them ever holds a review's body or a pod's environment.
 
 mod exposition;
+mod format;
 mod lines;
 mod load;
 mod logs;

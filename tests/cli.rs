@@ -484,6 +484,58 @@ impl FixedServer {
     }
 }
 
+#[test]
+fn disarm_and_rearm_claim_nothing_that_the_cluster_does_not_show() {
+    let configuration = |name: &str, conditions: &Value| {
+        json!({ "metadata": { "name": name }, "webhooks": [
+            { "name": "a.outrigger.dev", "matchConditions": conditions,
+              "clientConfig": { "caBundle": "QUJD", "service": { "namespace": "system", "name": "outrigger" } } },
+        ] })
+    };
+    let (on, off) = (json!([]), json!([{ "name": "outrigger.dev/disarmed", "expression": "false" }]));
+    let base = "/apis/admissionregistration.k8s.io/v1";
+    let run = |test: &str, command: &str, mutating: Option<&Value>, validating: &Value| {
+        let mut answers = Vec::new();
+        for (kind, conditions) in [("mutating", mutating), ("validating", Some(validating))] {
+            for name in ["outrigger", "outrigger-mandatory"] {
+                let path = format!("{base}/{kind}webhookconfigurations/{name}");
+                answers.extend(conditions.map(|conditions| (path, configuration(name, conditions))));
+            }
+        }
+        let answers: Vec<(&str, Value)> =
+            answers.iter().map(|(path, answer)| (path.as_str(), answer.clone())).collect();
+        let server = FixedServer::start(test, &answers);
+        outrigger(&[command, "--kubeconfig", server.kubeconfig.to_str().unwrap()], "")
+    };
+
+    let said = run("rearm-missing", "rearm", None, &on);
+    assert_eq!(said.code, 2, "{}", said.out);
+    let part = "MutatingWebhookConfiguration \"outrigger\" does not exist; MutatingWebhookConfiguration \"outrigger-mandatory\" does not exist";
+    assert!(said.err.contains(part) && said.err.contains("run `helm upgrade`"), "{}", said.err);
+    assert!(!said.err.contains("injected again"), "{}", said.err);
+    // Its writes are taken and change nothing, as when somebody else writes at the same time.
+    let said = run("rearm-undone", "rearm", Some(&on), &off);
+    assert!(said.code == 2 && said.err.contains("that are disarmed: a.outrigger.dev"), "{}", said.err);
+    let said = run("disarm-undone", "disarm", Some(&on), &off);
+    assert!(said.code == 2 && said.err.contains("run `outrigger disarm` again"), "{}", said.err);
+    let said = run("rearm-done", "rearm", Some(&on), &on);
+    assert!(said.code == 0 && said.err.contains("injected again"), "{}", said.err);
+    let said = run("disarm-missing", "disarm", None, &off);
+    assert!(said.code == 0 && said.err.contains("start without sidecars"), "{}", said.err);
+    assert!(said.err.contains("cannot list MutatingWebhookConfigurations"), "{}", said.err);
+
+    let path = |name: &str| format!("{base}/mutatingwebhookconfigurations{name}");
+    let all = [configuration("outrigger", &off), configuration("our-own", &on)];
+    let all = list("MutatingWebhookConfiguration", &all.iter().collect::<Vec<_>>());
+    let answers = [(path("/outrigger"), configuration("outrigger", &off)), (path(""), all)];
+    let answers: Vec<(&str, Value)> =
+        answers.iter().map(|(path, answer)| (path.as_str(), answer.clone())).collect();
+    let server = FixedServer::start("disarm-others", &answers);
+    let said = outrigger(&["disarm", "--kubeconfig", server.kubeconfig.to_str().unwrap()], "");
+    let part = "MutatingWebhookConfiguration \"our-own\" calls the same Service";
+    assert!(said.code == 2 && said.err.contains(part), "{}", said.err);
+}
+
 fn list(kind: &str, items: &[&Value]) -> Value {
     json!({ "apiVersion": "v1", "kind": format!("{kind}List"), "metadata": {}, "items": items })
 }

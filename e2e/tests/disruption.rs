@@ -279,6 +279,91 @@ fn no_pod_is_refused_while_servers_that_run_are_disarmed_and_rearmed() {
     });
 }
 
+/// The lines of all servers' logs that report a webhook configuration.
+fn reports(cluster: &Cluster) -> Vec<String> {
+    let logs = ["logs", "--selector", "app.kubernetes.io/name=outrigger", "--tail=-1", "--namespace"];
+    let said = cluster.kubectl(&[&logs[..], &[Cluster::SYSTEM]].concat()).expect();
+    said.lines()
+        .filter(|line| line.contains("webhook configuration is") && line.contains("the release installed it"))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Waits until the problem is reported by log, metric and Event.
+async fn is_reported(cluster: &Cluster, problem: &str, detail: &str) {
+    let metric = format!(
+        "outrigger_webhook_configuration_drift{{configuration=\"outrigger\",kind=\"MutatingWebhookConfiguration\",problem=\"{problem}\"}} 1"
+    );
+    eventually(&format!("{problem} being reported"), || async {
+        let servers = cluster.pods(Cluster::SYSTEM, "app.kubernetes.io/name=outrigger").await;
+        for server in servers {
+            let name = server["metadata"]["name"].as_str().unwrap();
+            let path = format!("/api/v1/namespaces/{}/pods/{name}:8080/proxy/metrics", Cluster::SYSTEM);
+            let said = cluster.kubectl(&["get", "--raw", &path]).text;
+            if !said.lines().any(|line| line == metric) {
+                return Err(format!("{name} has no {metric}"));
+            }
+        }
+        let lines = reports(cluster);
+        if !lines.iter().any(|line| line.contains(&format!("problem={problem:?}")) && line.contains(detail)) {
+            return Err(format!("no line with {detail}: {lines:?}"));
+        }
+        let reason = format!("reason=WebhookConfiguration{problem}");
+        let events =
+            cluster.kubectl(&["get", "events", "--namespace", "default", "--field-selector", &reason]);
+        let said = events.expect();
+        if said.contains("mutatingwebhookconfiguration/outrigger") { Ok(()) } else { Err(said) }
+    })
+    .await;
+}
+
+/// Nobody but the servers could say so: nothing calls them any more.
+#[test]
+fn what_keeps_the_webhook_from_being_called_is_reported() {
+    alone("e2e-drift", |cluster, space| async move {
+        injects(&cluster, &space, "e2e-drift").await;
+        cluster.kubectl(&["delete", "mutatingwebhookconfiguration", "outrigger"]).expect();
+        is_reported(&cluster, "Missing", "it does not exist").await;
+        let said = cluster.outrigger(&["rearm"], "").expect_failure();
+        assert!(
+            said.contains("MutatingWebhookConfiguration \"outrigger\" does not exist")
+                && said.contains("helm upgrade"),
+            "{said}"
+        );
+        cluster.install(&[]);
+        injects(&cluster, &space, "e2e-drift").await;
+        assert!(cluster.outrigger(&["rearm"], "").expect().contains("was armed already"));
+
+        let ignore = r#"[{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"}]"#;
+        let patch = ["patch", "mutatingwebhookconfiguration", "outrigger", "--type=json", "--patch"];
+        cluster.kubectl(&[&patch[..], &[ignore]].concat()).expect();
+        is_reported(&cluster, "Changed", "failurePolicy").await;
+        let policy = ["get", "mutatingwebhookconfiguration", "outrigger", "--output"];
+        let policy = [&policy[..], &["jsonpath={.webhooks[0].failurePolicy}"]].concat();
+        assert_eq!(
+            cluster.kubectl(&policy).expect(),
+            "Ignore",
+            "the servers do not fight whoever changed it"
+        );
+        // As the runbook has it.
+        let refused = cluster.try_install(&[]).expect_failure();
+        assert!(refused.contains("conflict with \"kubectl-patch\""), "{refused}");
+        cluster.try_install(&["--force-conflicts"]).expect();
+        assert_eq!(cluster.kubectl(&policy).expect(), "Fail");
+
+        cluster.outrigger(&["disarm"], "").expect();
+        is_reported(&cluster, "Disarmed", "outrigger rearm").await;
+        cluster.outrigger(&["rearm"], "").expect();
+        eventually("the end being reported", || async {
+            let lines = reports(&cluster);
+            let last = lines.last().cloned().unwrap_or_default();
+            if lines.iter().any(|line| line.contains("installed it again")) { Ok(()) } else { Err(last) }
+        })
+        .await;
+        injects(&cluster, &space, "e2e-drift").await;
+    });
+}
+
 #[test]
 fn the_chart_installs_the_catalogue_profile_by_profile() {
     alone("e2e-catalogue", |cluster, space| async move {

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use e2e::{Cluster, TestNamespace, alone, companion, eventually, image, injects, pod};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// The common name in the certificate that the embedded cluster's API server shows.
 const NAME: &str = "kube-apiserver-webhook-client";
@@ -80,4 +80,72 @@ fn review(cluster: &Cluster, shell: &TestNamespace) -> String {
     let more = ["--header", "content-type: application/json", "--write-out", " %{http_code}", url];
     let curl = [&curl[..], &more].concat();
     cluster.exec(&shell.name, "shell", "shell", &curl).text
+}
+
+/// Reviews of 300 namespaces that do not exist, and of 60 pods in an enabled one whose owners do not exist.
+const FLOOD: &str = r#"
+review() {
+  printf '{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"forged\\n2026-01-01T00:00:00Z ERROR outrigger: forged","kind":{"group":"","version":"v1","kind":"Pod"},"namespace":"%s","operation":"CREATE","object":{"metadata":{"name":"forged","annotations":{"outrigger.dev/profiles":"e2e-flood-needy"},"ownerReferences":[{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"forged-%s","uid":"forged-%s","controller":true}]},"spec":{"containers":[{"name":"app","image":"web:1"}]}}}}' "$1" "$2" "$2"
+}
+url=https://outrigger.outrigger-system.svc.cluster.local/mutate/namespace
+send() { curl --silent --insecure --max-time 20 --header 'content-type: application/json' --data @- "$url" > /dev/null; }
+n=0; while [ $n -lt 300 ]; do review "e2e-unknown-$n" $n | send & n=$((n+1)); [ $((n % 20)) -eq 0 ] && wait; done; wait
+n=0; while [ $n -lt 60 ]; do review "$0" $n | send; n=$((n+1)); done
+"#;
+
+/// Anyone who reaches the port can send a review. It costs the API server little, and forges no line of the log.
+#[test]
+fn a_flood_of_made_up_reviews_causes_few_api_calls_and_events() {
+    alone("e2e-flood", |cluster, space| async move {
+        // Their limits are full again.
+        cluster.install(&["podAnnotations.round=flood"]);
+        injects(&cluster, &space, "e2e-flood").await;
+        let mut needy = companion("e2e-flood-needy");
+        needy["spec"]["onError"] = json!("Ignore");
+        needy["spec"]["parameters"] = json!([{ "name": "to", "type": "string", "required": true }]);
+        cluster.apply("default", &needy.to_string()).expect();
+        let shell = shell(&cluster).await;
+        let began = std::time::Instant::now();
+        cluster.exec(&shell.name, "shell", "shell", &["sh", "-c", FLOOD, &space.name]).expect();
+        let seconds = usize::try_from(began.elapsed().as_secs()).unwrap();
+
+        let user = format!("system:serviceaccount:{}:outrigger", Cluster::SYSTEM);
+        let asked = cluster.audited_by(&user).into_iter().filter(|entry| {
+            let name = entry["objectRef"]["name"].as_str().unwrap_or_default();
+            entry["verb"] == "get" && name.starts_with("e2e-unknown-")
+        });
+        let asked = asked.count();
+        assert!(asked <= 2 * (100 + 20 * (seconds + 1)), "{asked} calls in {seconds} s");
+        let events = ["get", "events", "--field-selector", "reason=ProfileLeftOut", "--output", "json"];
+        let events = cluster.kubectl(&[&events[..], &["--namespace", &space.name]].concat()).expect();
+        let events = serde_json::from_str::<Value>(&events).unwrap()["items"].as_array().unwrap().len();
+        assert!((1..=10).contains(&events), "{events} events by two servers");
+        let logs = ["logs", "--selector", "app.kubernetes.io/name=outrigger", "--tail=-1", "--namespace"];
+        let said = cluster.kubectl(&[&logs[..], &[Cluster::SYSTEM]].concat()).expect();
+        assert!(said.contains("uid=\"forged\\n2026-01-01"), "the uid is quoted");
+        assert!(!said.lines().any(|line| line.starts_with("2026-01-01T00:00:00Z ERROR")), "a line is forged");
+
+        // Who wants none writes none; who needs certainty asks for a certificate.
+        cluster
+            .install_with("webhook: {events: {enabled: false}}\nmonitoring: {profileNames: false}")
+            .expect();
+        injects(&cluster, &space, "e2e-flood").await;
+        let metrics = eventually("metrics without names", || async {
+            let servers = cluster.pods(Cluster::SYSTEM, "app.kubernetes.io/name=outrigger").await;
+            let text: String = servers
+                .iter()
+                .map(|server| {
+                    let name = server["metadata"]["name"].as_str().unwrap();
+                    let path =
+                        format!("/api/v1/namespaces/{}/pods/{name}:8080/proxy/metrics", Cluster::SYSTEM);
+                    cluster.kubectl(&["get", "--raw", &path]).text
+                })
+                .collect();
+            if text.contains("profile=\"_cluster\"") { Ok(text) } else { Err(text) }
+        })
+        .await;
+        assert!(!metrics.contains("e2e-flood"), "{metrics}");
+        cluster.install(&[]);
+        cluster.kubectl(&["delete", "clustersidecarprofile", "e2e-flood-needy"]).expect();
+    });
 }

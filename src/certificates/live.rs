@@ -86,10 +86,21 @@ pub(super) struct Entry {
     pub(super) bundle: Vec<u8>,
 }
 
+/// A configuration as last seen.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct SeenConfiguration {
+    /// Its `metadata.uid`.
+    pub(crate) uid: Option<String>,
+    /// Its `webhooks`, whoever they call.
+    pub(crate) webhooks: Vec<Value>,
+}
+
 /// The entries that call this server, as last seen.
 #[derive(Clone, Debug, Default)]
 pub struct Live {
     known: bool,
+    /// Every configuration that was looked for; `None` where there is no such configuration.
+    configurations: BTreeMap<(Kind, String), Option<SeenConfiguration>>,
     entries: Vec<Entry>,
     /// Certificates that all entries hold, and since when.
     held: HashMap<Vec<u8>, Instant>,
@@ -97,8 +108,15 @@ pub struct Live {
 
 impl Live {
     /// Whether every configuration has been looked for.
-    pub(super) fn is_known(&self) -> bool {
+    pub(crate) fn is_known(&self) -> bool {
         self.known
+    }
+
+    /// Every configuration that was looked for, by its kind and name; `None` where there is no such configuration.
+    pub(crate) fn configurations(
+        &self,
+    ) -> impl Iterator<Item = (&'static str, &str, Option<&SeenConfiguration>)> {
+        self.configurations.iter().map(|((kind, name), seen)| (kind.name(), name.as_str(), seen.as_ref()))
     }
 
     pub(super) fn entries(&self) -> &[Entry] {
@@ -163,9 +181,17 @@ pub async fn watch_configurations(
             () = stop.cancelled() => return Ok(()),
             Some(event) = events.next() => event,
         };
-        let entries = object.map(|object| entries(kind, &name, &object.data, &configurations));
-        known.insert((kind, name), entries.unwrap_or_default());
+        let entries = object.as_ref().map(|object| entries(kind, &name, &object.data, &configurations));
+        known.insert((kind, name.clone()), entries.unwrap_or_default());
+        let seen = object.map(|mut object| SeenConfiguration {
+            webhooks: match object.data.get_mut("webhooks").map(Value::take) {
+                Some(Value::Array(webhooks)) => webhooks,
+                _ => Vec::new(),
+            },
+            uid: object.metadata.uid,
+        });
         live.send_modify(|live| {
+            live.configurations.insert((kind, name), seen);
             live.known = known.len() == configurations.all().count();
             live.update(known.values().flatten().cloned().collect());
         });

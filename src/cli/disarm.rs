@@ -8,7 +8,7 @@ use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
 };
 use kube::Api;
-use kube::api::PostParams;
+use kube::api::{ListParams, PostParams};
 use kube::core::{ApiResource, DynamicObject};
 use serde_json::{Value, json};
 
@@ -43,31 +43,29 @@ pub(super) enum Turn {
     On,
 }
 
+/// A webhook configuration by its kind and name.
+struct Named {
+    kind: &'static str,
+    name: String,
+    api: Api<DynamicObject>,
+    /// Whether it holds the release's own webhooks, and not those of Mandatory profiles.
+    is_own: bool,
+}
+
 impl Disarm {
     pub(super) fn run(self, turn: Turn) -> anyhow::Result<()> {
         let live = Live::connect(self.context.as_deref(), self.kubeconfig.as_deref())?;
-        let mut found = 0;
-        let names = [self.configuration.clone(), mandatory_name(&self.configuration)];
-        let mut changes = 0;
-        let mutating =
-            ("MutatingWebhookConfiguration", ApiResource::erase::<MutatingWebhookConfiguration>(&()));
-        let validating =
-            ("ValidatingWebhookConfiguration", ApiResource::erase::<ValidatingWebhookConfiguration>(&()));
-        // What verifies is on only while what injects is on too, or it would refuse pods that nobody injected.
-        let kinds = match turn {
-            Turn::Off => [validating, mutating],
-            Turn::On => [mutating, validating],
-        };
-        for (kind, resource) in kinds {
+        let kinds = self.configurations(&live, turn);
+        let (mut found, mut changes) = (0, 0);
+        for configurations in &kinds {
             if changes > 0 {
                 std::thread::sleep(TAKEN_UP);
             }
-            for (index, name) in names.iter().enumerate() {
-                let api: Api<DynamicObject> = Api::all_with(live.client(), &resource);
-                let done = live.block_on(switch(&api, name, turn));
+            for Named { kind, name, api, is_own } in configurations {
+                let done = live.block_on(switch(api, name, turn));
                 match done.with_context(|| format!("{kind} {name:?}"))? {
-                    // There need be none, and no Mandatory profile.
-                    None | Some(Switched { webhooks: 0, .. }) if index > 0 => {}
+                    // There need be no Mandatory profile.
+                    Some(Switched { webhooks: 0, .. }) if !is_own => {}
                     Some(Switched { changed, .. }) => {
                         found += 1;
                         changes += changed;
@@ -80,11 +78,21 @@ impl Disarm {
         if found == 0 {
             bail!(
                 "context {:?} has no webhook configuration {:?}; `kubectl get mutatingwebhookconfigurations` lists their names, \
-                 for --configuration",
+                 for --configuration{}",
                 live.context(),
-                self.configuration
+                self.configuration,
+                if turn == Turn::On {
+                    ". Where they were deleted, run `helm upgrade` with the chart and values in use"
+                } else {
+                    ""
+                }
             );
         }
+        // The success that is claimed is about what API servers do, so it is read back once they have had time to see the change.
+        if changes > 0 {
+            std::thread::sleep(TAKEN_UP);
+        }
+        self.read_back(&live, &kinds, turn)?;
         super::say(match turn {
             Turn::Off => {
                 "Pods made from now on start without sidecars, and nothing adds them later; profiles are not checked. \
@@ -97,6 +105,144 @@ impl Disarm {
         });
         Ok(())
     }
+
+    /// The configurations of each kind, in the order in which the kinds are turned.
+    fn configurations(&self, live: &Live, turn: Turn) -> [Vec<Named>; 2] {
+        let of = |kind, resource: &ApiResource| {
+            let names = [(self.configuration.clone(), true), (mandatory_name(&self.configuration), false)];
+            let all = names.into_iter().map(|(name, is_own)| {
+                let api = Api::all_with(live.client(), resource);
+                Named { kind, name, api, is_own }
+            });
+            all.collect()
+        };
+        let mutating =
+            of("MutatingWebhookConfiguration", &ApiResource::erase::<MutatingWebhookConfiguration>(&()));
+        let validating =
+            of("ValidatingWebhookConfiguration", &ApiResource::erase::<ValidatingWebhookConfiguration>(&()));
+        // What verifies is on only while what injects is on too, or it would refuse pods that nobody injected.
+        match turn {
+            Turn::Off => [validating, mutating],
+            Turn::On => [mutating, validating],
+        }
+    }
+
+    /// Reads all configurations again.
+    ///
+    /// # Errors
+    /// One of them is not as it should be after this turn.
+    fn read_back(&self, live: &Live, kinds: &[Vec<Named>; 2], turn: Turn) -> anyhow::Result<()> {
+        let mut problems = Vec::new();
+        for Named { kind, name, api, is_own } in kinds.iter().flatten() {
+            let found = live.block_on(api.get_opt(name));
+            let found =
+                found.with_context(|| format!("{kind} {name:?} was written and cannot be read back"))?;
+            let found = found.map(|object| object.data);
+            problems
+                .extend(problem(found.as_ref(), turn, *is_own).map(|why| format!("{kind} {name:?} {why}")));
+        }
+        if turn == Turn::Off {
+            problems.extend(others(live, kinds));
+        }
+        if problems.is_empty() {
+            return Ok(());
+        }
+        let (failed, what) = match turn {
+            Turn::Off => (
+                "the webhooks are not all disarmed",
+                "run `outrigger disarm` again, for another configuration with --configuration",
+            ),
+            Turn::On => (
+                "the webhooks are not all in force, so pods may start without sidecars or be refused",
+                "run `helm upgrade` with the chart and values in use, then `outrigger rearm` again",
+            ),
+        };
+        bail!(
+            "{failed} (context {:?}, configuration {:?}): {}; {what}",
+            live.context(),
+            self.configuration,
+            problems.join("; ")
+        );
+    }
+}
+
+/// Webhooks of other configurations that still call the Service of these; none where they cannot be listed, which is said.
+fn others(live: &Live, kinds: &[Vec<Named>; 2]) -> Vec<String> {
+    let mut problems = Vec::new();
+    for configurations in kinds {
+        let Some(Named { kind, api, .. }) = configurations.first() else { continue };
+        match live.block_on(api.list(&ListParams::default())) {
+            Ok(list) => {
+                let is_turned = |name: &str| configurations.iter().any(|turned| turned.name == name);
+                let all = list
+                    .items
+                    .iter()
+                    .map(|item| (item.metadata.name.as_deref().unwrap_or_default(), &item.data));
+                let (turned, others): (Vec<_>, Vec<_>) = all.partition(|(name, _)| is_turned(name));
+                let own =
+                    turned.iter().find_map(|(_, configuration)| webhooks(configuration).find_map(service));
+                let calls =
+                    |webhook: &Value| !is_disarmed(webhook) && own.is_some() && service(webhook) == own;
+                let found = others.iter().filter(|(_, configuration)| webhooks(configuration).any(calls));
+                problems.extend(found.map(|(name, _)| format!("{kind} {name:?} calls the same Service")));
+            }
+            Err(error) => super::say(format_args!(
+                "cannot list {kind}s, so others that call the same Service are not noticed: {error}"
+            )),
+        }
+    }
+    problems
+}
+
+fn webhooks(configuration: &Value) -> impl Iterator<Item = &Value> {
+    configuration.get("webhooks").and_then(Value::as_array).into_iter().flatten()
+}
+
+/// The namespace and name of the Service that a webhook calls.
+fn service(webhook: &Value) -> Option<(&str, &str)> {
+    let service = webhook.get("clientConfig")?.get("service")?;
+    Some((service.get("namespace")?.as_str()?, service.get("name")?.as_str()?))
+}
+
+/// What is wrong with a configuration after a turn.
+fn problem(configuration: Option<&Value>, turn: Turn, is_own: bool) -> Option<String> {
+    let webhooks = configuration.map(|found| found.get("webhooks").and_then(Value::as_array));
+    let webhooks = match (webhooks, turn) {
+        // One that is not there calls nobody.
+        (None, Turn::Off) => return None,
+        (None, Turn::On) => return Some("does not exist".to_owned()),
+        (Some(webhooks), _) => webhooks.map(Vec::as_slice).unwrap_or_default(),
+    };
+    let name = |webhook: &Value| webhook.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let wrong: Vec<String> =
+        webhooks.iter().filter(|webhook| is_disarmed(webhook) != (turn == Turn::Off)).map(name).collect();
+    if !wrong.is_empty() {
+        let state = if turn == Turn::Off { "armed" } else { "disarmed" };
+        return Some(format!("has webhooks that are {state}: {}", wrong.join(", ")));
+    }
+    if turn == Turn::Off {
+        return None;
+    }
+    if is_own && webhooks.is_empty() {
+        return Some("has no webhooks".to_owned());
+    }
+    let has_bundle = |webhook: &&Value| {
+        let bundle = webhook.get("clientConfig").and_then(|client| client.get("caBundle")?.as_str());
+        bundle.is_some_and(|bundle| !bundle.is_empty())
+    };
+    let untrusted = webhooks.iter().find(|webhook| !has_bundle(webhook))?;
+    Some(format!(
+        "has no caBundle in webhook {:?}, so calls of it fail until a server has written one; see that servers run",
+        name(untrusted)
+    ))
+}
+
+fn is_disarmed(webhook: &Value) -> bool {
+    let conditions = webhook.get("matchConditions").and_then(Value::as_array);
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition.get("name").and_then(Value::as_str) == Some(CONDITION))
 }
 
 fn said(turn: Turn, changed: usize) -> String {
@@ -178,6 +324,36 @@ mod tests {
         assert_eq!(turn_all(&mut configuration, Turn::On), 2);
         assert_eq!(configuration["webhooks"][0], json!({ "name": "a", "matchConditions": [] }));
         assert_eq!(configuration["webhooks"][1], armed["webhooks"][1]);
+    }
+
+    #[test]
+    fn what_is_read_back_is_what_was_claimed() {
+        let off = json!([{ "name": "outrigger.dev/disarmed", "expression": "false" }]);
+        let client = json!({ "caBundle": "QUJD" });
+        let armed = json!({ "webhooks": [{ "name": "a", "clientConfig": client }] });
+        let disarmed =
+            json!({ "webhooks": [{ "name": "a", "clientConfig": client, "matchConditions": off }] });
+        for (configuration, turn, is_own, part) in [
+            (Some(&armed), Turn::On, true, None),
+            (Some(&disarmed), Turn::Off, true, None),
+            (None, Turn::Off, true, None),
+            (Some(&json!({})), Turn::On, false, None),
+            (None, Turn::On, true, Some("does not exist")),
+            (None, Turn::On, false, Some("does not exist")),
+            (Some(&json!({ "webhooks": [] })), Turn::On, true, Some("has no webhooks")),
+            (Some(&disarmed), Turn::On, true, Some("are disarmed: a")),
+            (Some(&armed), Turn::Off, true, Some("are armed: a")),
+            (
+                Some(&json!({ "webhooks": [{ "name": "a" }] })),
+                Turn::On,
+                true,
+                Some("no caBundle in webhook \"a\""),
+            ),
+        ] {
+            let found = problem(configuration, turn, is_own);
+            assert_eq!(found.is_some(), part.is_some(), "{configuration:?}: {found:?}");
+            assert!(found.unwrap_or_default().contains(part.unwrap_or_default()), "{configuration:?}");
+        }
     }
 
     #[test]

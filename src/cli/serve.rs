@@ -69,6 +69,15 @@ pub(super) struct Serve {
     drain_delay: u64,
     #[command(flatten)]
     election: ElectionArgs,
+    /// ConfigMap in which the chart keeps the webhooks that it installed; differences of the live webhook configurations are reported.
+    #[arg(long, value_name = "NAME")]
+    installed_webhooks: Option<String>,
+    /// Write no Events about profiles that were left out of pods.
+    #[arg(long)]
+    no_events: bool,
+    /// Leave names of profiles out of the metrics.
+    #[arg(long)]
+    hide_profile_names: bool,
     /// Form of the log lines.
     #[arg(long, value_enum, default_value_t)]
     log_format: LogFormat,
@@ -119,6 +128,9 @@ impl Serve {
     async fn serve(self) -> anyhow::Result<()> {
         let traces = self.traces.start()?;
         let (shared, mut tasks) = (Shared::default(), Tasks::default());
+        if self.hide_profile_names {
+            shared.metrics.hide_profile_names();
+        }
         // Who cannot have the addresses is to write nothing into the cluster.
         let https = self.limits.listen(self.listen, &shared, &mut tasks).await?;
         let for_metrics = Limits { connections: METRICS_CONNECTIONS, ..Limits::default() };

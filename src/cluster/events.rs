@@ -17,11 +17,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::bucket::TokenBucket;
 use crate::engine::Reason;
 use crate::telemetry::Metrics;
 
 const CONTROLLER: &str = "outrigger.dev/webhook";
-const REASON: &str = "ProfileLeftOut";
 /// How many events may wait to be written.
 const WAITING: usize = 256;
 /// How long one may take to be written.
@@ -30,32 +30,66 @@ const LIMIT: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_mins(10);
 /// How many owners and profiles are remembered.
 const MOST: usize = 1000;
-/// How many events may be written at once, and how many a second after that.
-const BURST: u32 = 25;
-const RATE: f64 = 1.0;
 /// The API server takes no longer note, in bytes.
 const NOTE: usize = 1024;
+/// Longest name of an object, in bytes.
+const LONGEST_NAME: usize = 253;
 
-/// A profile that was left out of a pod.
+/// How many Events reviews may cause.
+#[derive(Clone, Copy, Debug)]
+pub struct EventLimits {
+    /// Events at once.
+    burst: u32,
+    /// Events per second after that.
+    rate: f64,
+    /// Events about objects of one namespace within [`SILENCE`].
+    per_namespace: usize,
+}
+
+impl EventLimits {
+    /// Limits for reviews that only the API server can send, since clients must show a certificate.
+    pub const VERIFIED: Self = Self { burst: 25, rate: 1.0, per_namespace: MOST };
+    /// Limits for reviews that any client may have made up, with the owner that they name.
+    pub const UNVERIFIED: Self = Self { burst: 10, rate: 0.1, per_namespace: 5 };
+    /// No Events.
+    pub const NONE: Self = Self { burst: 0, rate: 0.0, per_namespace: 0 };
+}
+
+/// An Event to be written.
 #[derive(Debug)]
-pub struct LeftOut {
-    /// The pod's controller.
-    pub owner: ObjectReference,
-    /// The profile.
-    pub profile: String,
-    /// The code of what kept it out.
-    pub code: &'static str,
+pub struct Notice {
+    /// The object that it is about; without a namespace, one of the cluster.
+    pub regarding: ObjectReference,
+    /// What was done, in `UpperCamelCase`.
+    pub action: &'static str,
+    /// Why, in `UpperCamelCase`.
+    pub reason: &'static str,
     /// What happened, as a sentence.
     pub note: String,
+    /// What makes another occurrence the same Event, beside the object.
+    pub cause: String,
+}
+
+impl Notice {
+    fn key(&self) -> String {
+        let regarding = &self.regarding;
+        let uid = regarding.uid.as_deref().or(regarding.name.as_deref()).unwrap_or_default();
+        format!("{uid} {}", self.cause)
+    }
+
+    /// The namespace of the Event. Those about objects of the cluster are in `default`: the API server takes no other.
+    fn namespace(&self) -> &str {
+        self.regarding.namespace.as_deref().unwrap_or("default")
+    }
 }
 
 /// Takes what is to be told, and never waits. Without a cluster it takes nothing.
 #[derive(Clone, Default)]
-pub struct Announcer(Option<mpsc::Sender<LeftOut>>);
+pub struct Announcer(Option<mpsc::Sender<Notice>>);
 
 impl Announcer {
     /// One whose events are written by `publish_events`.
-    pub fn new() -> (Self, mpsc::Receiver<LeftOut>) {
+    pub fn new() -> (Self, mpsc::Receiver<Notice>) {
         let (sender, receiver) = mpsc::channel(WAITING);
         (Self(Some(sender)), receiver)
     }
@@ -64,11 +98,26 @@ impl Announcer {
     pub fn tell(&self, owner: ObjectReference, profile: &str, cause: &Reason, metrics: &Metrics) {
         let Some(sender) = &self.0 else { return };
         let note = format!("profile {profile:?} was left out of a pod: {cause} [{}]", cause.code());
-        let left_out = LeftOut { owner, profile: profile.to_owned(), code: cause.code(), note };
-        if sender.try_send(left_out).is_err() {
+        let cause = format!("{profile} {}", cause.code());
+        let notice = Notice { regarding: owner, action: "Inject", reason: "ProfileLeftOut", note, cause };
+        if !is_well_formed(&notice.regarding) || sender.try_send(notice).is_err() {
             metrics.count_event("dropped");
         }
     }
+}
+
+/// Whether a reference could be one to an object. It comes from a pod that nobody has validated yet.
+fn is_well_formed(owner: &ObjectReference) -> bool {
+    let is_word = |text: Option<&str>, more: &[u8]| {
+        text.is_some_and(|text| {
+            let is_known = |byte: u8| byte.is_ascii_alphanumeric() || more.contains(&byte);
+            !text.is_empty() && text.len() <= LONGEST_NAME && text.bytes().all(is_known)
+        })
+    };
+    is_word(owner.name.as_deref(), b"-.")
+        && is_word(owner.uid.as_deref(), b"-")
+        && is_word(owner.kind.as_deref(), b"")
+        && is_word(owner.api_version.as_deref(), b"-./")
 }
 
 /// Writes events until `stop`.
@@ -77,33 +126,21 @@ impl Announcer {
 /// None: an event that cannot be written is logged and counted.
 pub async fn publish_events(
     client: Client,
-    mut left_out: mpsc::Receiver<LeftOut>,
+    mut left_out: mpsc::Receiver<Notice>,
     instance: String,
+    limits: EventLimits,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let mut limiter = Limiter::new(Instant::now());
+    let mut limiter = Limiter::new(limits, Instant::now());
     loop {
         let next = tokio::select! {
             () = stop.cancelled() => return Ok(()),
             next = left_out.recv() => next,
         };
         let Some(next) = next else { return Ok(()) };
-        let key = format!("{} {} {}", next.owner.uid.as_deref().unwrap_or_default(), next.profile, next.code);
-        let outcome = match limiter.admit(&key, Instant::now()) {
-            Admitted::Now { count } => {
-                let written = tokio::time::timeout(LIMIT, write(&client, &next, &key, &instance, count));
-                let problem = match written.await {
-                    Ok(Ok(())) => None,
-                    Ok(Err(error)) => Some(error.to_string()),
-                    Err(_) => Some("the API server did not answer in time".to_owned()),
-                };
-                if let Some(error) = &problem {
-                    let (namespace, owner) = (&next.owner.namespace, &next.owner.name);
-                    warn!(namespace, owner, profile = next.profile, error, "cannot write an event");
-                }
-                if problem.is_none() { "published" } else { "failed" }
-            }
+        let outcome = match limiter.admit(&next.key(), next.namespace(), Instant::now()) {
+            Admitted::Now { count } => publish(&client, &next, &instance, count).await,
             Admitted::Repeated => "repeated",
             Admitted::Never => "dropped",
         };
@@ -111,16 +148,28 @@ pub async fn publish_events(
     }
 }
 
+/// Writes an event; returns what became of it.
+pub(crate) async fn publish(client: &Client, notice: &Notice, instance: &str, count: i32) -> &'static str {
+    let problem = match tokio::time::timeout(LIMIT, write(client, notice, instance, count)).await {
+        Ok(Ok(())) => return "published",
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "the API server did not answer in time".to_owned(),
+    };
+    let Notice { regarding, reason, .. } = notice;
+    warn!(
+        namespace = notice.namespace(),
+        kind = regarding.kind,
+        name = regarding.name,
+        reason,
+        error = problem,
+        "failed to write an event"
+    );
+    "failed"
+}
+
 /// Writes an event, or says of the one that is there that it happened again. All replicas give it the same name.
-async fn write(
-    client: &Client,
-    left_out: &LeftOut,
-    key: &str,
-    instance: &str,
-    count: i32,
-) -> kube::Result<()> {
-    let owner = &left_out.owner;
-    let namespace = owner.namespace.as_deref().unwrap_or_default();
+async fn write(client: &Client, notice: &Notice, instance: &str, count: i32) -> kube::Result<()> {
+    let (owner, namespace, key) = (&notice.regarding, notice.namespace(), notice.key());
     let api: Api<Event> = Api::namespaced(client.clone(), namespace);
     let digest = Sha256::digest(key.as_bytes());
     let hash = digest.iter().take(8).fold(0_u64, |hash, byte| (hash << 8) | u64::from(*byte));
@@ -128,10 +177,10 @@ async fn write(
     let name = format!("{}.{hash:016x}", owner_name.trim_end_matches(['.', '-']));
     let now = MicroTime(Timestamp::now());
     let mut event = Event {
-        action: Some("Inject".to_owned()),
+        action: Some(notice.action.to_owned()),
         event_time: Some(now.clone()),
-        note: Some(shorten(&left_out.note)),
-        reason: Some(REASON.to_owned()),
+        note: Some(shorten(&printable(&notice.note))),
+        reason: Some(notice.reason.to_owned()),
         regarding: Some(owner.clone()),
         reporting_controller: Some(CONTROLLER.to_owned()),
         reporting_instance: Some(instance.to_owned()),
@@ -147,6 +196,18 @@ async fn write(
         }
         other => other.map(drop),
     }
+}
+
+/// The note with control characters escaped: parts of it come from a pod, and it is shown in terminals.
+fn printable(note: &str) -> String {
+    note.chars().fold(String::with_capacity(note.len()), |mut text, character| {
+        if character.is_control() {
+            text.extend(character.escape_default());
+        } else {
+            text.push(character);
+        }
+        text
+    })
 }
 
 fn shorten(note: &str) -> String {
@@ -168,6 +229,7 @@ enum Admitted {
 }
 
 struct Told {
+    namespace: String,
     last: Instant,
     count: i32,
 }
@@ -175,35 +237,38 @@ struct Told {
 /// Says which events may be written, so that no number of pods becomes a burden for the API server.
 struct Limiter {
     told: HashMap<String, Told>,
-    tokens: f64,
-    filled: Instant,
+    bucket: TokenBucket,
+    per_namespace: usize,
 }
 
 impl Limiter {
-    fn new(now: Instant) -> Self {
-        Self { told: HashMap::new(), tokens: f64::from(BURST), filled: now }
+    fn new(limits: EventLimits, now: Instant) -> Self {
+        let bucket = TokenBucket::new(limits.burst, limits.rate, now);
+        Self { told: HashMap::new(), bucket, per_namespace: limits.per_namespace }
     }
 
-    fn admit(&mut self, key: &str, now: Instant) -> Admitted {
+    fn admit(&mut self, key: &str, namespace: &str, now: Instant) -> Admitted {
+        let is_recent = |told: &Told| now.duration_since(told.last) < SILENCE;
         if let Some(told) = self.told.get_mut(key) {
             told.count = told.count.saturating_add(1);
-            if now.duration_since(told.last) < SILENCE {
+            if is_recent(told) {
                 return Admitted::Repeated;
             }
         } else if self.told.len() >= MOST {
-            self.told.retain(|_, told| now.duration_since(told.last) < SILENCE);
+            self.told.retain(|_, told| is_recent(told));
             if self.told.len() >= MOST {
                 return Admitted::Never;
             }
         }
-        let gained = now.duration_since(self.filled).as_secs_f64() * RATE;
-        self.tokens = (self.tokens + gained).min(f64::from(BURST));
-        self.filled = now;
-        if self.tokens < 1.0 {
+        let of_namespace = self.told.values().filter(|told| told.namespace == namespace && is_recent(told));
+        if of_namespace.count() >= self.per_namespace || !self.bucket.take(1, now) {
             return Admitted::Never;
         }
-        self.tokens -= 1.0;
-        let told = self.told.entry(key.to_owned()).or_insert(Told { last: now, count: 1 });
+        let told = self.told.entry(key.to_owned()).or_insert_with(|| Told {
+            namespace: namespace.to_owned(),
+            last: now,
+            count: 1,
+        });
         told.last = now;
         Admitted::Now { count: told.count }
     }
@@ -216,21 +281,21 @@ mod tests {
     #[test]
     fn one_owner_is_told_once_in_a_while() {
         let start = Instant::now();
-        let mut limiter = Limiter::new(start);
-        assert_eq!(limiter.admit("a", start), Admitted::Now { count: 1 });
-        assert_eq!(limiter.admit("b", start), Admitted::Now { count: 1 });
+        let mut limiter = Limiter::new(EventLimits::VERIFIED, start);
+        assert_eq!(limiter.admit("a", "shop", start), Admitted::Now { count: 1 });
+        assert_eq!(limiter.admit("b", "shop", start), Admitted::Now { count: 1 });
         for second in 1..60 {
-            assert_eq!(limiter.admit("a", start + Duration::from_secs(second)), Admitted::Repeated);
+            assert_eq!(limiter.admit("a", "shop", start + Duration::from_secs(second)), Admitted::Repeated);
         }
-        assert_eq!(limiter.admit("a", start + SILENCE), Admitted::Now { count: 61 });
+        assert_eq!(limiter.admit("a", "shop", start + SILENCE), Admitted::Now { count: 61 });
     }
 
     #[test]
     fn many_owners_are_told_slowly_and_remembered_up_to_a_bound() {
         let start = Instant::now();
-        let mut limiter = Limiter::new(start);
+        let mut limiter = Limiter::new(EventLimits::VERIFIED, start);
         let told = |limiter: &mut Limiter, owner: &str, now| {
-            matches!(limiter.admit(owner, now), Admitted::Now { .. })
+            matches!(limiter.admit(owner, "shop", now), Admitted::Now { .. })
         };
         let at_once = (0..5000).filter(|owner| told(&mut limiter, &owner.to_string(), start)).count();
         assert_eq!(at_once, 25);
@@ -249,6 +314,44 @@ mod tests {
             .count();
         assert!((3000..=3600).contains(&in_an_hour), "{in_an_hour}");
         assert!(limiter.told.len() <= MOST);
+    }
+
+    #[test]
+    fn reviews_that_anyone_may_have_made_up_cause_few_events_in_each_namespace() {
+        let start = Instant::now();
+        let mut limiter = Limiter::new(EventLimits::UNVERIFIED, start);
+        let mut told = |namespace: &str, step: u64, now| {
+            matches!(limiter.admit(&format!("{namespace} {step}"), namespace, now), Admitted::Now { .. })
+        };
+        assert_eq!((0..100).filter(|step| told("shop", *step, start)).count(), 5);
+        assert_eq!((0..100).filter(|step| told("bank", *step, start)).count(), 5);
+        assert!(!told("third", 0, start), "ten at once");
+        let later = |second| start + Duration::from_secs(second);
+        let in_five_minutes = (0..300).filter(|second| told("third", *second, later(*second))).count();
+        assert_eq!(in_five_minutes, 5);
+        let spread = (300..600).filter(|second| told(&second.to_string(), *second, later(*second)));
+        assert!(spread.count() <= 40);
+        let mut none = Limiter::new(EventLimits::NONE, start);
+        assert_eq!(none.admit("a", "shop", later(3600)), Admitted::Never);
+    }
+
+    #[test]
+    fn only_a_reference_that_an_object_can_have_gets_an_event() {
+        let owner = |name: &str, uid: &str| ObjectReference {
+            api_version: Some("apps/v1".to_owned()),
+            kind: Some("ReplicaSet".to_owned()),
+            name: Some(name.to_owned()),
+            namespace: Some("shop".to_owned()),
+            uid: Some(uid.to_owned()),
+            ..ObjectReference::default()
+        };
+        let uid = "0b3c7c56-5c1c-4a1e-9e58-8a2f0c8f4a11";
+        assert!(is_well_formed(&owner("web-5b8", uid)));
+        for (name, uid) in [("../x", uid), ("web\n", uid), ("", uid), ("web", "a b"), (&"a".repeat(300), uid)]
+        {
+            assert!(!is_well_formed(&owner(name, uid)), "{name:?} {uid:?}");
+        }
+        assert_eq!(printable("a\n\u{1b}[2Ké"), "a\\n\\u{1b}[2Ké");
     }
 
     #[test]

@@ -4,6 +4,8 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 
+use super::format::LineFormat;
+
 /// The form of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -22,10 +24,11 @@ pub fn start_logs(format: LogFormat, filter: &str) -> anyhow::Result<()> {
     let filter =
         EnvFilter::try_new(filter).with_context(|| format!("--log-filter {filter:?} cannot be read"))?;
     let lines = super::lines::start().context("cannot start the thread that writes the log")?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || lines.clone());
-    match format {
-        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-    }
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(move || lines.clone())
+        .with_ansi(format == LogFormat::Text && std::io::stderr().is_terminal())
+        .event_format(LineFormat(format))
+        .init();
     Ok(())
 }

@@ -1,5 +1,5 @@
 use std::collections::BTreeSet;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::{Metric, Registry, Unit};
 
 use super::exposition::{self, Format};
 use super::load::Load;
@@ -69,6 +69,19 @@ struct OfOutcome {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfLookup {
+    outcome: &'static str,
+    resource: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfDrift {
+    configuration: String,
+    kind: &'static str,
+    problem: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfCertificate {
     certificate: &'static str,
 }
@@ -86,7 +99,10 @@ pub struct Metrics {
     injections: Family<OfProfile, Counter>,
     left_out: Family<LeftOut, Counter>,
     profile_names: Mutex<BTreeSet<String>>,
+    hides_profile_names: AtomicBool,
     events: Family<OfOutcome, Counter>,
+    lookups: Family<OfLookup, Counter>,
+    drift: Family<OfDrift, Gauge>,
     certificate_expiry: Family<OfCertificate, Gauge<f64, AtomicU64>>,
     profiles: Family<OfState, Gauge>,
     namespaces: Gauge,
@@ -101,23 +117,12 @@ impl Default for Metrics {
         let mut root = Registry::default();
         root.register_collector(Box::new(Process));
         let registry = root.sub_registry_with_prefix("outrigger");
-        let requests = Family::default();
         let durations = Family::new_with_constructor(latencies as fn() -> Histogram);
-        let injections = Family::default();
-        let left_out = Family::default();
-        let events = Family::default();
         let certificate_expiry = Family::default();
-        let profiles = Family::default();
-        let namespaces = Gauge::default();
         registry.register(
             "build",
             "The build that runs",
             Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]),
-        );
-        registry.register(
-            "admission_requests",
-            "Admission requests by how they ended and why",
-            requests.clone(),
         );
         registry.register_with_unit(
             "admission_duration",
@@ -125,35 +130,42 @@ impl Default for Metrics {
             Unit::Seconds,
             durations.clone(),
         );
-        registry.register(
-            "profile_injections",
-            "Pods that got a profile, dry runs left out",
-            injections.clone(),
-        );
-        registry.register(
-            "profile_left_out",
-            "Pods that were admitted without a profile that they should have had, dry runs left out",
-            left_out.clone(),
-        );
-        registry.register(
-            "events",
-            "Kubernetes Events of profiles that were left out, by what became of them",
-            events.clone(),
-        );
         registry.register_with_unit(
             "certificate_expiry_timestamp",
             "When a certificate ends, in seconds since 1970",
             Unit::Seconds,
             certificate_expiry.clone(),
         );
-        registry.register("profiles", "Profiles known, by whether they can be injected", profiles.clone());
-        registry.register("namespaces", "Namespaces known", namespaces.clone());
-        let writer = gauge(
+        let requests = add(registry, "admission_requests", "Admission requests by how they ended and why");
+        let injections = add(registry, "profile_injections", "Pods that got a profile, dry runs left out");
+        let left_out = add(
+            registry,
+            "profile_left_out",
+            "Pods that were admitted without a profile that they should have had, dry runs left out",
+        );
+        let events = add(
+            registry,
+            "events",
+            "Kubernetes Events of profiles that were left out, by what became of them",
+        );
+        let lookups = add(
+            registry,
+            "lookups",
+            "Total number of live lookups of what the watches have not brought yet, by outcome",
+        );
+        let drift = add(
+            registry,
+            "webhook_configuration_drift",
+            "Whether a webhook configuration differs from what the release installed (1) or not (0), by problem",
+        );
+        let profiles = add(registry, "profiles", "Profiles known, by whether they can be injected");
+        let namespaces = add(registry, "namespaces", "Namespaces known");
+        let writer = add(
             registry,
             "writer",
             "1 on the replica that holds the Lease and writes what all share, else 0",
         );
-        let certificate_trusted = gauge(
+        let certificate_trusted = add(
             registry,
             "certificate_trusted",
             "1 while the caBundle of every webhook entry that calls the server verifies what it serves, else 0",
@@ -169,7 +181,10 @@ impl Default for Metrics {
             injections,
             left_out,
             profile_names,
+            hides_profile_names: AtomicBool::default(),
             events,
+            lookups,
+            drift,
             certificate_expiry,
             profiles,
             namespaces,
@@ -180,16 +195,19 @@ impl Default for Metrics {
     }
 }
 
-fn gauge(registry: &mut Registry, name: &str, help: &str) -> Gauge {
-    let gauge = Gauge::default();
-    registry.register(name, help, gauge.clone());
-    gauge
+/// Registers a metric.
+fn add<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
 }
 
 /// The most names of profiles that become values of a label.
 const MOST_PROFILES: usize = 1000;
 /// What stands for all profiles of namespaces. No profile can have this name.
 const NAMESPACED: &str = "_namespaced";
+/// What stands for all profiles of the cluster where names are left out.
+const CLUSTER: &str = "_cluster";
 /// What stands for profiles beyond the most, and for those that do not exist.
 const OTHER: &str = "_other";
 
@@ -224,11 +242,28 @@ impl Metrics {
         self.events.get_or_create(&OfOutcome { outcome }).inc();
     }
 
+    /// Counts a live lookup: `found`, `absent`, `failed` or `limited`.
+    pub fn count_lookup(&self, resource: &'static str, outcome: &'static str) {
+        self.lookups.get_or_create(&OfLookup { outcome, resource }).inc();
+    }
+
+    /// Sets whether a webhook configuration has a problem: `Missing`, `Changed` or `Disarmed`.
+    pub fn set_drift(&self, kind: &'static str, configuration: &str, problem: &'static str, is: bool) {
+        let labels = OfDrift { configuration: configuration.to_owned(), kind, problem };
+        self.drift.get_or_create(&labels).set(i64::from(is));
+    }
+
+    /// Leaves names of profiles out of labels from now on.
+    pub fn hide_profile_names(&self) {
+        self.hides_profile_names.store(true, Ordering::Relaxed);
+    }
+
     /// What stands for a profile in a label. The names of cluster profiles are the platform team's, and few; those of
     /// the others are anybody's, so all of them share one value.
     fn profile_label(&self, scope: Option<Scope>, name: &str) -> String {
         match scope {
             Some(Scope::Namespace) => NAMESPACED.to_owned(),
+            Some(Scope::Cluster) if self.hides_profile_names.load(Ordering::Relaxed) => CLUSTER.to_owned(),
             Some(Scope::Cluster) => {
                 let mut names = self.profile_names.lock().unwrap_or_else(PoisonError::into_inner);
                 if names.contains(name) || (names.len() < MOST_PROFILES && names.insert(name.to_owned())) {
@@ -313,5 +348,15 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\nis missing");
         }
+    }
+
+    #[test]
+    fn names_of_profiles_can_be_left_out() {
+        let metrics = Metrics::default();
+        metrics.hide_profile_names();
+        metrics.count_injection(Scope::Cluster, "log-shipper");
+        metrics.count_left_out(Some(Scope::Cluster), "log-shipper", "ParameterMissing");
+        let text = metrics.encode(Format::Plain).unwrap();
+        assert!(text.contains("{profile=\"_cluster\"} 1") && !text.contains("log-shipper"), "{text}");
     }
 }

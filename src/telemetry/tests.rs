@@ -30,6 +30,8 @@ fn all() -> Metrics {
     metrics.count_injection(Scope::Cluster, "log-shipper");
     metrics.count_left_out(Some(Scope::Cluster), "log-shipper", "ParameterMissing");
     metrics.count_event("published");
+    metrics.count_lookup("namespaces", "found");
+    metrics.set_drift("MutatingWebhookConfiguration", "outrigger", "Missing", false);
     metrics.load.shed(crate::telemetry::Shed::Requests);
     metrics.certificate_ends("ca", 1_800_000_000);
     metrics.known(3, 1, 7);

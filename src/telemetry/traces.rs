@@ -31,6 +31,8 @@ const DELIVERY: Duration = Duration::from_secs(5);
 const FAREWELL: Duration = Duration::from_secs(3);
 /// The most that a collector may answer, in bytes.
 const ANSWER: usize = 64 * 1024;
+/// Longest value that a client chose, in bytes.
+const LONGEST_VALUE: usize = 256;
 
 tokio::task_local! {
     /// The span of the request that is being answered.
@@ -105,10 +107,10 @@ pub(crate) async fn traced(State(traces): State<Traces>, request: Request, next:
         return next.run(request).await;
     };
     let parent = started.parents.extract_with_context(&Context::new(), &Headers(request.headers()));
-    let name = format!("{} {}", request.method(), request.uri().path());
+    let name = format!("{} {}", request.method(), bounded(request.uri().path()));
     let attributes = [
         KeyValue::new("http.request.method", request.method().to_string()),
-        KeyValue::new("url.path", request.uri().path().to_owned()),
+        KeyValue::new("url.path", bounded(request.uri().path())),
     ];
     let span = started.tracer.span_builder(name).with_kind(SpanKind::Server).with_attributes(attributes);
     let span = span.start_with_context(&started.tracer, &parent);
@@ -131,8 +133,8 @@ pub(crate) async fn traced(State(traces): State<Traces>, request: Request, next:
 /// Writes a request's name and place into its span.
 pub(crate) fn trace_request(uid: &str, namespace: &str, is_dry_run: bool) {
     with_current(|span| {
-        span.set_attribute(KeyValue::new("outrigger.uid", uid.to_owned()));
-        span.set_attribute(KeyValue::new("k8s.namespace.name", namespace.to_owned()));
+        span.set_attribute(KeyValue::new("outrigger.uid", bounded(uid)));
+        span.set_attribute(KeyValue::new("k8s.namespace.name", bounded(namespace)));
         span.set_attribute(KeyValue::new("outrigger.dry_run", is_dry_run));
     });
 }
@@ -149,6 +151,11 @@ pub(super) fn trace_verdict(verdict: &Verdict) {
 /// Writes the profiles that a pod gets into its request's span.
 pub(crate) fn trace_profiles(profiles: impl FnOnce() -> String) {
     with_current(|span| span.set_attribute(KeyValue::new("outrigger.profiles", profiles())));
+}
+
+/// The beginning of a text that a client chose: spans wait in memory for their collector.
+fn bounded(text: &str) -> String {
+    text.get(..text.floor_char_boundary(LONGEST_VALUE)).unwrap_or_default().to_owned()
 }
 
 fn with_current(write: impl FnOnce(&mut Span)) {

@@ -130,7 +130,7 @@ fn report(known: &Known<'_>, request: &Review<'_>, pod: &Json<'_>, decision: &De
         pod = pod_name(request, pod),
         outcome = decision.outcome.as_str(),
         reason = decision.reason.code(),
-        message = (decision.outcome == Outcome::Denied).then(|| tracing::field::display(&decision.reason)),
+        error = (decision.outcome == Outcome::Denied).then(|| tracing::field::display(&decision.reason)),
         profiles = profiles(),
         dry_run = is_dry_run,
         micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),

@@ -186,7 +186,7 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> Refused {
         .map(String::as_str)
         .or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("no message");
-    tracing::error!(message = said, "a request panicked");
+    tracing::error!(error = said, "a request panicked");
     let message = "this request failed by a fault of Outrigger's; its log says more".to_owned();
     Refused { code: StatusCode::INTERNAL_SERVER_ERROR, reason: "Panicked", message, rest: None }
 }

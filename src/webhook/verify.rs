@@ -90,7 +90,7 @@ pub(super) async fn verify(state: &State, profile: String, body: &Bytes, deadlin
     observe(&Verdict::new("verify", outcome, code), &known);
     info!(
         uid = %request.uid, namespace, pod = %request.name, operation = %request.operation, outcome, reason = code,
-        message = verdict.as_ref().err().map(tracing::field::display),
+        error = verdict.as_ref().err().map(tracing::field::display),
         "verified"
     );
     Reply::json(&answer(&request, verdict, code)).into_response()

@@ -63,8 +63,11 @@ async fn a_profile_that_is_left_out_is_told_to_the_pods_owner_and_counted_but_no
     let response = answer(&router, "/mutate", &review("shop", &owned)).await;
     assert_eq!(response["allowed"], true, "{response}");
     let event = told.try_recv().expect("the owner is told");
-    assert_eq!((event.owner.name.as_deref(), event.owner.uid.as_deref()), (Some("web-1"), Some("u1")));
-    assert_eq!(event.owner.namespace.as_deref(), Some("shop"));
+    assert_eq!(
+        (event.regarding.name.as_deref(), event.regarding.uid.as_deref()),
+        (Some("web-1"), Some("u1"))
+    );
+    assert_eq!(event.regarding.namespace.as_deref(), Some("shop"));
     assert!(event.note.starts_with("profile \"needy\" was left out of a pod: "), "{}", event.note);
     let text = state.metrics.encode(Format::Plain).unwrap();
     let counted = "outrigger_profile_left_out_total{profile=\"needy\",reason=\"ParameterMissing\"} 2";

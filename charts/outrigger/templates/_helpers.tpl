@@ -71,6 +71,10 @@ caBundle: {{ required "certificates.files.caBundle: give the authority of the ce
 {{- end }}
 {{- end }}
 
+{{- define "outrigger.clientCA" -}}
+{{- include "outrigger.fullname" . }}-client-ca
+{{- end }}
+
 {{- define "outrigger.injectCa" -}}
 {{- if eq .Values.certificates.source "CertManager" -}}
 cert-manager.io/inject-ca-from: {{ .Release.Namespace }}/{{ include "outrigger.fullname" . }}

@@ -31,7 +31,7 @@ pub(super) struct CertificateArgs {
     pub(super) mutating_webhook: String,
     /// ValidatingWebhookConfiguration that must believe the certificate, and gets the certificate authority.
     #[arg(long, value_name = "NAME", default_value = "outrigger")]
-    validating_webhook: String,
+    pub(super) validating_webhook: String,
 }
 
 /// For whom certificates are made, and who serves them.

@@ -6,8 +6,10 @@ use anyhow::Context as _;
 use kube::Client;
 
 use super::{Serve, Shared, certificates};
-use crate::cluster::{Announcer, LiveLookup, Observations, publish_events, watch};
-use crate::controller::{Mandatory, write_status};
+use crate::cluster::{
+    Announcer, EventLimits, LimitedLookup, LiveLookup, Observations, publish_events, watch,
+};
+use crate::controller::{Drift, Mandatory, write_status};
 use crate::supervise::Tasks;
 use crate::webhook::Lookup;
 
@@ -39,6 +41,21 @@ impl Serve {
         let observations = Observations::default();
         let written = write_status(client.clone(), observations.clone(), tasks.stop());
         tasks.spawn("profile status", written);
+        let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "outrigger".to_owned());
+        if let Some(config_map) = self.installed_webhooks.clone() {
+            let drift = Drift {
+                client: client.clone(),
+                namespace: self.own_namespace().to_owned(),
+                config_map,
+                mutating: self.certificates.mutating_webhook.clone(),
+                validating: self.certificates.validating_webhook.clone(),
+                live: live.clone(),
+                leadership: leadership.clone(),
+                metrics: Arc::clone(&metrics),
+                instance: instance.clone(),
+            };
+            tasks.spawn("webhook drift", drift.run(tasks.stop()));
+        }
         let mandatory = Mandatory {
             client: client.clone(),
             configuration: self.certificates.mutating_webhook.clone(),
@@ -48,14 +65,29 @@ impl Serve {
             leadership,
         };
         tasks.spawn("mandatory profiles", mandatory.run(tasks.stop()));
-        let watched =
-            watch(client.clone(), snapshot, observations, Arc::clone(&metrics), health, tasks.stop());
+        let watched = watch(
+            client.clone(),
+            Arc::clone(&snapshot),
+            observations,
+            Arc::clone(&metrics),
+            health,
+            tasks.stop(),
+        );
         tasks.spawn("watches", watched);
 
-        let (announcer, left_out) = Announcer::new();
-        let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "outrigger".to_owned());
-        let told = publish_events(client.clone(), left_out, instance, metrics, tasks.stop());
-        tasks.spawn("events", told);
-        Ok((Arc::new(LiveLookup::new(client)), announcer))
+        let (announcer, notices) = Announcer::new();
+        let (limits, counts) = (self.event_limits(), Arc::clone(&metrics));
+        let written = publish_events(client.clone(), notices, instance, limits, counts, tasks.stop());
+        tasks.spawn("events", written);
+        let lookup = LimitedLookup::new(Arc::new(LiveLookup::new(client)), snapshot, metrics);
+        Ok((Arc::new(lookup), announcer))
+    }
+
+    fn event_limits(&self) -> EventLimits {
+        match (self.no_events, self.limits.verifies_clients()) {
+            (true, _) => EventLimits::NONE,
+            (false, true) => EventLimits::VERIFIED,
+            (false, false) => EventLimits::UNVERIFIED,
+        }
     }
 }

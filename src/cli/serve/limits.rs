@@ -57,6 +57,11 @@ impl LimitArgs {
         Ok(listener.counted(metrics.load.clone()).with_clients(clients))
     }
 
+    /// Whether reviews come only from clients that showed a certificate.
+    pub(super) fn verifies_clients(&self) -> bool {
+        self.client_ca.is_some()
+    }
+
     /// What lets reviews in.
     pub(super) fn gate(&self, metrics: &Metrics) -> Gate {
         let gate = Gate::new(self.limits(), metrics.load.clone());

@@ -1,0 +1,87 @@
+{{/*
+The webhooks of both configurations. They are rendered twice: into the configurations, and into the ConfigMap that the servers compare
+the live configurations with.
+*/}}
+{{- define "outrigger.mutatingWebhooks" -}}
+# Namespaces that carry the label's key, whatever its value: the server warns of a misspelt one.
+- name: pods.outrigger.dev
+  {{- include "outrigger.podWebhook" (dict "root" . "path" "/mutate/namespace") | nindent 2 }}
+  namespaceSelector:
+    matchExpressions:
+      - key: outrigger.dev/inject
+        operator: Exists
+      {{- include "outrigger.namespaceNotExcluded" . | nindent 6 }}
+# Elsewhere, only pods that carry it themselves.
+- name: labelled.pods.outrigger.dev
+  {{- include "outrigger.podWebhook" (dict "root" . "path" "/mutate/pod") | nindent 2 }}
+  namespaceSelector:
+    matchExpressions:
+      - key: outrigger.dev/inject
+        operator: DoesNotExist
+      {{- include "outrigger.namespaceNotExcluded" . | nindent 6 }}
+  objectSelector:
+    matchExpressions:
+      - key: outrigger.dev/inject
+        operator: Exists
+{{- end }}
+
+{{- define "outrigger.validatingWebhooks" -}}
+- name: profiles.outrigger.dev
+  admissionReviewVersions: [v1]
+  clientConfig:
+    service:
+      name: {{ include "outrigger.fullname" . }}
+      namespace: {{ .Release.Namespace }}
+      path: /validate
+      port: 443
+    {{- with include "outrigger.caBundle" . }}
+    {{- . | nindent 4 }}
+    {{- end }}
+  rules:
+    - apiGroups: [outrigger.dev]
+      apiVersions: [v1alpha1]
+      resources: [clustersidecarprofiles, sidecarprofiles]
+      operations: [CREATE, UPDATE]
+      scope: "*"
+  # Not a value: without the check a broken profile would show itself only when pods are refused.
+  failurePolicy: Fail
+  matchPolicy: Equivalent
+  sideEffects: None
+  timeoutSeconds: {{ .Values.webhook.timeoutSeconds }}
+  # The release's own profiles are made before its servers are ready. What is wrong with one shows in its status.
+  matchConditions:
+    - name: not-made-by-the-release
+      expression: >-
+        request.operation != 'CREATE' || !has(object.metadata.labels) ||
+        !('outrigger.dev/catalogue' in object.metadata.labels)
+{{- if .Values.webhook.advise.enabled }}
+# Workloads whose pods the entries for pods would be called for: whoever writes one hears what its pods would be told.
+- name: workloads.outrigger.dev
+  {{- include "outrigger.adviseWebhook" (dict "root" . "path" "/advise/namespace") | nindent 2 }}
+  namespaceSelector:
+    matchExpressions:
+      - key: outrigger.dev/inject
+        operator: Exists
+      {{- include "outrigger.namespaceNotExcluded" . | nindent 6 }}
+- name: labelled.workloads.outrigger.dev
+  {{- include "outrigger.adviseWebhook" (dict "root" . "path" "/advise/template") | nindent 2 }}
+    # A selector would look at the workload's own labels.
+    - name: label-in-the-template
+      expression: >-
+        request.kind.kind == 'CronJob'
+        ? has(object.spec.jobTemplate.spec.template.metadata) &&
+        has(object.spec.jobTemplate.spec.template.metadata.labels) &&
+        'outrigger.dev/inject' in object.spec.jobTemplate.spec.template.metadata.labels
+        : has(object.spec.template.metadata) && has(object.spec.template.metadata.labels) &&
+        'outrigger.dev/inject' in object.spec.template.metadata.labels
+  namespaceSelector:
+    matchExpressions:
+      - key: outrigger.dev/inject
+        operator: DoesNotExist
+      {{- include "outrigger.namespaceNotExcluded" . | nindent 6 }}
+{{- end }}
+{{- end }}
+
+{{- define "outrigger.installedWebhooks" -}}
+{{- include "outrigger.fullname" . }}-webhooks
+{{- end }}

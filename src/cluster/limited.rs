@@ -1,0 +1,258 @@
+//! Live lookups at a bounded rate. Anyone who reaches the webhook's port can name unknown namespaces and profiles in a review.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use futures::FutureExt as _;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::Snapshot;
+use super::bucket::TokenBucket;
+use crate::api::Scope;
+use crate::engine::Namespace;
+use crate::profiles::{Entry, ProfileSet};
+use crate::telemetry::Metrics;
+use crate::webhook::{Looking, Lookup, LookupError};
+
+/// API calls of one kind that a server makes at once, and per second after that.
+const BURST: u32 = 100;
+const RATE: f64 = 20.0;
+/// API calls of one lookup of a profile: in the cluster and in the namespace.
+const CALLS_FOR_PROFILE: u32 = 2;
+/// Time for which a namespace that does not exist is not asked for again.
+const ABSENT: Duration = Duration::from_secs(2);
+/// Absent namespaces remembered.
+const MOST_ABSENT: usize = 1000;
+/// Longest wait for the watches to bring what may not be looked up.
+const WAIT: Duration = Duration::from_millis(500);
+/// Reviews that wait so at once: they hold places that other reviews need.
+const MOST_WAITING: usize = 64;
+/// Interval at which a waiting review reads the snapshot.
+const POLL: Duration = Duration::from_millis(10);
+
+/// Limits how many API calls reviews cause. Beyond the limit, a review waits a moment for the watches, which bring new namespaces
+/// and profiles within milliseconds whether or not they are looked up.
+pub struct LimitedLookup {
+    lookup: Arc<dyn Lookup>,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    metrics: Arc<Metrics>,
+    namespaces: Mutex<TokenBucket>,
+    profiles: Mutex<TokenBucket>,
+    absent: Mutex<HashMap<String, Instant>>,
+    waiting: Semaphore,
+}
+
+impl LimitedLookup {
+    /// Limits a lookup beside what the watches bring.
+    pub fn new(lookup: Arc<dyn Lookup>, snapshot: Arc<ArcSwap<Snapshot>>, metrics: Arc<Metrics>) -> Self {
+        let bucket = || Mutex::new(TokenBucket::new(BURST, RATE, Instant::now()));
+        let waiting = Semaphore::new(MOST_WAITING);
+        Self {
+            lookup,
+            snapshot,
+            metrics,
+            namespaces: bucket(),
+            profiles: bucket(),
+            absent: Mutex::default(),
+            waiting,
+        }
+    }
+
+    /// Whether the namespace did not exist a moment ago.
+    fn is_absent(&self, name: &str) -> bool {
+        let absent = self.absent.lock().unwrap_or_else(PoisonError::into_inner);
+        absent.get(name).is_some_and(|since| since.elapsed() < ABSENT)
+    }
+
+    fn remember_absent(&self, name: &str) {
+        let mut absent = self.absent.lock().unwrap_or_else(PoisonError::into_inner);
+        if absent.len() >= MOST_ABSENT {
+            absent.retain(|_, since| since.elapsed() < ABSENT);
+        }
+        if absent.len() < MOST_ABSENT {
+            absent.insert(name.to_owned(), Instant::now());
+        }
+    }
+
+    /// Waits until the watches have brought something.
+    async fn wait<T>(&self, mut found: impl FnMut(&Snapshot) -> Option<T>) -> Result<T, LookupError> {
+        let limited =
+            || LookupError("too many lookups at once; the watches have not brought it either".to_owned());
+        let _place = self.waiting.try_acquire().map_err(|_| limited())?;
+        let end = Instant::now() + WAIT;
+        loop {
+            if let Some(found) = found(&self.snapshot.load()) {
+                return Ok(found);
+            }
+            if Instant::now() >= end {
+                return Err(limited());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    async fn find_namespace(&self, name: &str) -> Result<Option<Namespace>, LookupError> {
+        let is_allowed = !self.is_absent(name) && take(&self.namespaces, 1);
+        if is_allowed {
+            let found = self.lookup.namespace(name).await;
+            self.count("namespaces", &found.as_ref().map(Option::is_some));
+            if let Ok(None) = found {
+                self.remember_absent(name);
+            }
+            return found;
+        }
+        self.metrics.count_lookup("namespaces", "limited");
+        // One that is known is looked up because its labels contradict the webhook entry that called.
+        let known = self.snapshot.load().namespaces.get(name).cloned();
+        self.wait(|snapshot| {
+            let found = snapshot.namespaces.get(name)?;
+            let is_news = known.as_ref().is_none_or(|known| known.labels != found.labels);
+            is_news.then(|| Some(Namespace::clone(found)))
+        })
+        .await
+    }
+
+    async fn find_profiles(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Vec<(Option<String>, Entry)>, LookupError> {
+        if take(&self.profiles, CALLS_FOR_PROFILE) {
+            let found = self.lookup.profiles(namespace, name).await;
+            self.count("profiles", &found.as_ref().map(|found| !found.is_empty()));
+            return found;
+        }
+        self.metrics.count_lookup("profiles", "limited");
+        // One that is known is looked up because the pod was injected by a server that knows a newer version of it.
+        let known = Arc::clone(&self.snapshot.load().profiles);
+        let was_known = !entries(&known, namespace, name).is_empty();
+        self.wait(|snapshot| {
+            let is_news = !was_known || !Arc::ptr_eq(&known, &snapshot.profiles);
+            Some(entries(&snapshot.profiles, namespace, name)).filter(|found| is_news && !found.is_empty())
+        })
+        .await
+    }
+
+    fn count<E>(&self, resource: &'static str, found: &Result<bool, E>) {
+        let outcome = match found {
+            Ok(true) => "found",
+            Ok(false) => "absent",
+            Err(_) => "failed",
+        };
+        self.metrics.count_lookup(resource, outcome);
+    }
+}
+
+fn take(bucket: &Mutex<TokenBucket>, calls: u32) -> bool {
+    bucket.lock().unwrap_or_else(PoisonError::into_inner).take(calls, Instant::now())
+}
+
+fn entries(profiles: &ProfileSet, namespace: &str, name: &str) -> Vec<(Option<String>, Entry)> {
+    let scopes = [(Scope::Cluster, None), (Scope::Namespace, Some(namespace.to_owned()))];
+    scopes
+        .into_iter()
+        .filter_map(|(scope, owner)| Some((owner, profiles.find_in(scope, namespace, name)?.clone())))
+        .collect()
+}
+
+impl Lookup for LimitedLookup {
+    fn namespace<'a>(&'a self, name: &'a str) -> Looking<'a, Option<Namespace>> {
+        self.find_namespace(name).boxed()
+    }
+
+    fn profiles<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> Looking<'a, Vec<(Option<String>, Entry)>> {
+        self.find_profiles(namespace, name).boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    /// Counts the calls; nothing exists.
+    #[derive(Default)]
+    struct Counted(AtomicU32);
+
+    impl Lookup for Counted {
+        fn namespace<'a>(&'a self, _: &'a str) -> Looking<'a, Option<Namespace>> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            futures::future::ready(Ok(None)).boxed()
+        }
+
+        fn profiles<'a>(&'a self, _: &'a str, _: &'a str) -> Looking<'a, Vec<(Option<String>, Entry)>> {
+            self.0.fetch_add(CALLS_FOR_PROFILE, Ordering::Relaxed);
+            futures::future::ready(Ok(Vec::new())).boxed()
+        }
+    }
+
+    fn limited() -> (Arc<Counted>, Arc<ArcSwap<Snapshot>>, LimitedLookup) {
+        let (counted, snapshot) = (Arc::new(Counted::default()), Arc::new(ArcSwap::default()));
+        let lookup = LimitedLookup::new(counted.clone(), Arc::clone(&snapshot), Arc::default());
+        (counted, snapshot, lookup)
+    }
+
+    fn snapshot(name: &str, labels: &[(&str, &str)]) -> Arc<Snapshot> {
+        let namespace = Namespace {
+            name: name.to_owned(),
+            labels: labels.iter().copied().collect(),
+            ..Namespace::default()
+        };
+        Arc::new(Snapshot {
+            namespaces: [(name.to_owned(), Arc::new(namespace))].into(),
+            ..Snapshot::default()
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_of_unknown_names_causes_a_bounded_number_of_calls() {
+        let (counted, _, lookup) = limited();
+        let names: Vec<String> = (0..1000).map(|number| format!("unknown-{number}")).collect();
+        let flood = futures::future::join_all(names.iter().map(|name| lookup.namespace(name)));
+        let began = Instant::now();
+        assert!(flood.await.iter().filter(|found| found.is_err()).count() >= 900);
+        assert!(began.elapsed() <= WAIT + POLL, "{:?}", began.elapsed());
+        let flood = futures::future::join_all(names.iter().map(|name| lookup.profiles("shop", name)));
+        flood.await;
+        let calls = counted.0.load(Ordering::Relaxed);
+        assert!((200..=230).contains(&calls), "{calls}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_namespace_that_does_not_exist_is_asked_for_once_in_a_while() {
+        let (counted, snapshot_of, lookup) = limited();
+        assert_eq!(lookup.namespace("soon").await.unwrap(), None);
+        assert!(lookup.namespace("soon").await.is_err());
+        assert_eq!(counted.0.load(Ordering::Relaxed), 1);
+        // What the watches bring counts whatever was asked for before.
+        let (found, ()) = tokio::join!(lookup.namespace("soon"), async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            snapshot_of.store(snapshot("soon", &[]));
+        });
+        assert_eq!(found.unwrap().unwrap().name, "soon");
+        tokio::time::sleep(ABSENT).await;
+        assert_eq!(lookup.namespace("soon").await.unwrap(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn beyond_the_limit_a_known_namespace_counts_once_its_labels_are_others() {
+        let (_, snapshot_of, lookup) = limited();
+        while take(&lookup.namespaces, 1) {}
+        snapshot_of.store(snapshot("shop", &[]));
+        assert!(lookup.namespace("shop").await.is_err(), "its labels contradict the entry that called");
+        while take(&lookup.namespaces, 1) {}
+        let (found, ()) = tokio::join!(lookup.namespace("shop"), async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            snapshot_of.store(snapshot("shop", &[("outrigger.dev/inject", "enabled")]));
+        });
+        assert!(found.unwrap().unwrap().labels.contains_key("outrigger.dev/inject"));
+    }
+}
