@@ -12,6 +12,7 @@
 mod afterwards;
 mod author;
 mod cost;
+mod exact;
 mod holds;
 
 mod merge;
@@ -20,6 +21,7 @@ mod parameters;
 mod patch;
 
 mod pod;
+mod protect;
 mod reason;
 mod second_pass;
 mod select;
@@ -36,7 +38,7 @@ pub use self::cost::Cost;
 pub use self::patch::Patch;
 pub use self::reason::{ChoicePlace, Level, Owner, Reason, SetBy};
 pub use self::trace::{Line, Step, Trace};
-pub use self::verify::{verify, verify_change, verify_entry};
+pub use self::verify::{verify, verify_binding, verify_change, verify_entry};
 use crate::api::{InjectedProfile, InjectionStatus, keys};
 use crate::expression::{Budget, NamespaceView, Variables};
 use crate::fields::Map;
@@ -138,13 +140,24 @@ impl Decision {
 ///
 /// The same inputs give the same decision; a pod that was injected before comes out as it went in.
 pub fn inject(pod: &Json<'_>, namespace: &Namespace, profiles: &ProfileSet, settings: &Settings) -> Decision {
-    traced(pod, namespace, profiles, settings, Trace::default())
+    traced(pod, namespace, profiles, settings, (Purpose::Inject, Trace::default()))
 }
 
 /// Decides as [`inject`] does, for a request: its trace has warnings and denials only, and what would be found out only to
 /// explain is not.
 pub fn admit(pod: &Json<'_>, namespace: &Namespace, profiles: &ProfileSet, settings: &Settings) -> Decision {
-    traced(pod, namespace, profiles, settings, Trace::brief())
+    traced(pod, namespace, profiles, settings, (Purpose::Inject, Trace::brief()))
+}
+
+/// Decides as [`admit`] does about a pod as its author submitted it: no admission plugin has seen what an injection added,
+/// so nothing in a Mandatory profile's container is theirs.
+pub fn admit_submitted(
+    pod: &Json<'_>,
+    namespace: &Namespace,
+    profiles: &ProfileSet,
+    settings: &Settings,
+) -> Decision {
+    traced(pod, namespace, profiles, settings, (Purpose::InjectSubmitted, Trace::brief()))
 }
 
 fn traced(
@@ -152,9 +165,9 @@ fn traced(
     namespace: &Namespace,
     profiles: &ProfileSet,
     settings: &Settings,
-    mut trace: Trace,
+    (purpose, mut trace): (Purpose, Trace),
 ) -> Decision {
-    match decide(pod, namespace, profiles, settings, Purpose::Inject, &mut trace) {
+    match decide(pod, namespace, profiles, settings, purpose, &mut trace) {
         Ok(done) => {
             trace.explain(|| done.reason.clone());
             let Done { reason, profiles, patch } = done;
@@ -174,6 +187,8 @@ enum Purpose {
     /// To be injected.
     #[default]
     Inject,
+    /// To be injected, as its author submitted it: before admission plugins see what is injected.
+    InjectSubmitted,
     /// It is finished: its Mandatory profiles must be in it.
     Verify,
 }
@@ -243,7 +258,7 @@ fn decide(
         let mandatory = select::mandatory(&mut matches)?;
         // Whatever else is in a finished pod is not ours to judge.
         let enabled = match purpose {
-            Purpose::Inject => select::enabled(&pod, namespace, trace),
+            Purpose::Inject | Purpose::InjectSubmitted => select::enabled(&pod, namespace, trace),
             Purpose::Verify => Err(Reason::NothingLeft),
         };
         match enabled {
@@ -258,7 +273,7 @@ fn decide(
             (reason, _) => leaving(reason),
         })?
     };
-    if purpose == Purpose::Inject {
+    if purpose != Purpose::Verify {
         parameters::warn_of_unknown_keys(&pod, namespace, profiles, trace);
     }
     let resolved = parameters::resolve(&pod, namespace, &mut selection, trace)?;
@@ -271,7 +286,8 @@ fn decide(
     let merged = merge::merge(pod, &ordered, &inputs, &mut selection, &mut budget, trace)?;
     let protected = selection.protected(&ordered);
     if purpose == Purpose::Verify {
-        verify::whole(&merged, &protected)?;
+        verify::whole(&merged, &protected, &previous)?;
+        protect::check(&merged, &protected)?;
         let reason = Reason::AlreadyInjected { profiles: names(&merged.profiles) };
         return Ok(Done { reason, profiles: merged.profiles, patch: Patch::default() });
     }
@@ -279,7 +295,7 @@ fn decide(
         afterwards::image_auto(&merged.pod, &ordered)?;
         return Err(leaving(Reason::NothingLeft));
     }
-    verify::volumes(&merged, &protected)?;
+    protect::check(&merged, &protected)?;
     afterwards::look(&merged, &ordered, trace)?;
     Ok(finish(merged, came, &previous, !protected.is_empty()))
 }

@@ -28,6 +28,10 @@ pub struct InjectedProfile {
     /// The lists are written as `initContainers`, `volumes`, `containers[app].env`, `metadata.labels`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub added: BTreeMap<String, Vec<String>>,
+    /// What a Mandatory profile, or one that comes along with it, found in the pod exactly as it says: the keys, as in
+    /// `added`. It is protected no less than what was added.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub shared: BTreeMap<String, Vec<String>>,
     /// The scalars that were changed, by their path: `spec.terminationGracePeriodSeconds`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub replaced: BTreeMap<String, Replaced>,

@@ -130,6 +130,7 @@ mod tests {
         }));
         let workload = manifest(json!({ "kind": "Deployment", "metadata": { "name": "web" } }));
         let profile = InjectedProfile {
+            shared: BTreeMap::new(),
             name: "proxy".to_owned(),
             scope: Scope::Cluster,
             revision: String::new(),

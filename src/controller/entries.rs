@@ -44,8 +44,29 @@ impl Model {
         })
     }
 
-    /// The entry that injects a profile.
-    pub(super) fn mutating(&self, (name, selector): &Target) -> MutatingWebhook {
+    /// The entries that inject a profile. What is called once sees a pod as its author submitted it, before admission
+    /// plugins see what is injected. Where the release wants its webhooks called again, one entry more does that, and the
+    /// other is left to pods that come with our status already.
+    pub(super) fn mutating(&self, target: &Target) -> Vec<MutatingWebhook> {
+        let (name, _) = target;
+        let path = format!("/mutate/submitted/{name}");
+        if self.reinvocation.as_deref() != Some("IfNeeded") {
+            return vec![self.injecting(target, path, &[])];
+        }
+        let with_status = MatchCondition {
+            name: "with-a-status".to_owned(),
+            expression: format!(
+                "has(object.metadata.annotations) && '{}' in object.metadata.annotations",
+                keys::STATUS
+            ),
+        };
+        let mut submitted = self.injecting(target, path, &[with_status]);
+        submitted.name = entry_name(&format!("submitted.{name}"));
+        submitted.reinvocation_policy = Some("Never".to_owned());
+        vec![submitted, self.injecting(target, format!("/mutate/mandatory/{name}"), &[])]
+    }
+
+    fn injecting(&self, (name, selector): &Target, path: String, more: &[MatchCondition]) -> MutatingWebhook {
         // The kubelet deletes a mirror pod that differs from its static pod, and runs none that is forged.
         let condition = MatchCondition {
             name: "not-a-mirror-pod".to_owned(),
@@ -58,9 +79,12 @@ impl Model {
         MutatingWebhook {
             name: entry_name(name),
             admission_review_versions: vec!["v1".to_owned()],
-            client_config: self.client(format!("/mutate/mandatory/{name}")),
+            client_config: self.client(path),
             failure_policy: Some("Fail".to_owned()),
-            match_conditions: conditions([condition], self.injects_disarmed),
+            match_conditions: conditions(
+                [condition].into_iter().chain(more.iter().cloned()),
+                self.injects_disarmed,
+            ),
             match_policy: Some("Equivalent".to_owned()),
             namespace_selector: Some(self.selector(selector)),
             object_selector: Some(LabelSelector::default()),
@@ -72,7 +96,7 @@ impl Model {
     }
 
     /// The entries that look at a profile in finished and in live pods.
-    pub(super) fn validating(&self, (name, selector): &Target) -> [ValidatingWebhook; 2] {
+    pub(super) fn validating(&self, (name, selector): &Target) -> [ValidatingWebhook; 4] {
         let entry = |entry: String, rules, condition: Option<MatchCondition>| ValidatingWebhook {
             name: entry,
             admission_review_versions: vec!["v1".to_owned()],
@@ -97,9 +121,28 @@ impl Model {
                 keys::GROUP
             ),
         };
+        // A kubelet writes the status of every pod again and again, and does not change these.
+        let changes = |field: &str| {
+            let of =
+                |object: &str| format!("(has({object}.metadata.{field}) ? {object}.metadata.{field} : {{}})");
+            format!("{} != {}", of("object"), of("oldObject"))
+        };
+        let metadata = MatchCondition {
+            name: "labels-or-annotations-change".to_owned(),
+            expression: format!("{} || {}", changes("labels"), changes("annotations")),
+        };
+        let status = vec![rule(&["pods/status"], &["UPDATE"])];
+        // The API server copies a binding's annotations to the pod; a scheduler's binding has none.
+        let annotations = MatchCondition {
+            name: "with-annotations".to_owned(),
+            expression: "has(object.metadata.annotations)".to_owned(),
+        };
+        let bind = vec![rule(&["pods/binding", "bindings"], &["CREATE"])];
         let enter = vec![rule(&["pods/exec", "pods/attach"], &["CONNECT"])];
         [
             entry(entry_name(name), pods, None),
+            entry(entry_name(&format!("status.{name}")), status, Some(metadata)),
+            entry(entry_name(&format!("bind.{name}")), bind, Some(annotations)),
             entry(entry_name(&format!("enter.{name}")), enter, Some(others)),
         ]
     }
@@ -174,7 +217,19 @@ mod tests {
     fn a_profile_gets_its_own_selector_without_the_excluded_namespaces() {
         let mut model = Model::of(&own(&json!([]), "QUJD")).unwrap();
         model.excluded = vec!["kube-system".to_owned()];
-        let entry = json!(model.mutating(&guard()));
+        let entries: Vec<Value> = model.mutating(&guard()).iter().map(|entry| json!(entry)).collect();
+        let [submitted, entry] = &entries[..] else { panic!("{entries:?}") };
+        assert_eq!(submitted["name"], "submitted.guard.mandatory.outrigger.dev");
+        assert_eq!(submitted["clientConfig"]["service"]["path"], "/mutate/submitted/guard");
+        assert_eq!(submitted["reinvocationPolicy"], "Never");
+        assert_eq!(submitted["matchConditions"][1]["name"], "with-a-status");
+        assert_eq!(submitted["namespaceSelector"], entry["namespaceSelector"]);
+        model.reinvocation = Some("Never".to_owned());
+        let once: Vec<Value> = model.mutating(&guard()).iter().map(|entry| json!(entry)).collect();
+        assert_eq!(once.len(), 1, "{once:?}");
+        assert_eq!(once[0]["name"], entry["name"]);
+        assert_eq!(once[0]["clientConfig"], submitted["clientConfig"]);
+        assert_eq!(once[0]["matchConditions"], json!([submitted["matchConditions"][0]]));
         assert_eq!(
             entry["namespaceSelector"],
             json!({ "matchLabels": { "guarded": "yes" }, "matchExpressions": [
@@ -187,14 +242,22 @@ mod tests {
         assert_eq!(entry["clientConfig"]["service"], service);
         assert_eq!((&entry["failurePolicy"], &entry["timeoutSeconds"]), (&json!("Fail"), &json!(7)));
         let names = model.validating(&guard()).map(|entry| entry.name);
-        assert_eq!(names, ["guard.mandatory.outrigger.dev", "enter.guard.mandatory.outrigger.dev"]);
+        assert_eq!(
+            names,
+            [
+                "guard.mandatory.outrigger.dev",
+                "status.guard.mandatory.outrigger.dev",
+                "bind.guard.mandatory.outrigger.dev",
+                "enter.guard.mandatory.outrigger.dev",
+            ]
+        );
     }
 
     #[test]
     fn what_an_admin_disarmed_stays_so() {
         let off = json!([{ "name": "outrigger.dev/disarmed", "expression": "false" }]);
         let model = Model::of(&own(&off, "QUJD")).unwrap();
-        assert!(is_disarmed(model.mutating(&guard()).match_conditions.as_ref()));
+        assert!(model.mutating(&guard()).iter().all(|entry| is_disarmed(entry.match_conditions.as_ref())));
         assert!(model.validating(&guard()).iter().all(|entry| is_disarmed(entry.match_conditions.as_ref())));
     }
 
@@ -202,7 +265,7 @@ mod tests {
     fn what_injects_may_be_armed_while_what_verifies_is_not() {
         let mut model = Model::of(&own(&json!([]), "QUJD")).unwrap();
         model.verifies_disarmed = true;
-        assert!(!is_disarmed(model.mutating(&guard()).match_conditions.as_ref()));
+        assert!(model.mutating(&guard()).iter().all(|entry| !is_disarmed(entry.match_conditions.as_ref())));
         assert!(model.validating(&guard()).iter().all(|entry| is_disarmed(entry.match_conditions.as_ref())));
     }
 

@@ -152,7 +152,7 @@ impl Mandatory {
         model.verifies_disarmed |= verifies.iter().any(|entry| is_disarmed(entry.match_conditions.as_ref()));
         let always = keys::ALWAYS_EXCLUDED_NAMESPACES.iter().map(|name| (*name).to_owned());
         model.excluded = always.chain(self.excluded.iter().cloned()).collect();
-        let wanted: Vec<_> = profiles.iter().map(|profile| model.mutating(profile)).collect();
+        let wanted: Vec<_> = profiles.iter().flat_map(|profile| model.mutating(profile)).collect();
         let inject = (wanted != injects)
             .then(|| put(&mutating, &name, injecting.metadata.resource_version, json!(wanted)));
         let wanted: Vec<_> = profiles.iter().flat_map(|profile| model.validating(profile)).collect();

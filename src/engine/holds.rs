@@ -13,65 +13,6 @@ pub(super) fn holds(wanted: &Json<'_>, actual: &Json<'_>) -> bool {
     field_holds("", wanted, Some(actual), false)
 }
 
-/// Whether `actual` has everything that `wanted` says, and nothing more than the API server fills in.
-///
-/// For a container that its pod's author must not change: an environment variable more may switch it off.
-pub(super) fn is_exactly(wanted: &Json<'_>, actual: &Json<'_>) -> bool {
-    holds(wanted, actual) && adds_nothing("", wanted, actual)
-}
-
-/// Fields that the API server, a `LimitRange` or the service account's admission adds to containers and
-/// volumes.
-const FILLED_IN: [&str; 13] = [
-    "imagePullPolicy",
-    "terminationMessagePath",
-    "terminationMessagePolicy",
-    "protocol",
-    "scheme",
-    "initialDelaySeconds",
-    "timeoutSeconds",
-    "periodSeconds",
-    "successThreshold",
-    "failureThreshold",
-    "apiVersion",
-    "defaultMode",
-    "resources",
-];
-
-fn adds_nothing(field: &str, wanted: &Json<'_>, actual: &Json<'_>) -> bool {
-    match (wanted, actual) {
-        (Json::Object(wanted), Json::Object(actual)) => {
-            actual.iter().all(|(name, value)| match wanted.get(name) {
-                Some(wanted) => adds_nothing(name, wanted, value),
-                None => {
-                    FILLED_IN.contains(&name)
-                        || is_quantity_map(field)
-                        || field == "resources"
-                        || json::is_empty(value)
-                        || (name == "volumeMounts" && json::items(Some(value)).iter().all(is_token_mount))
-                }
-            })
-        }
-        (Json::Array(wanted), Json::Array(actual)) if is_keyed(field) => actual.iter().all(|item| {
-            let key = key_of(field, item);
-            let found = wanted.iter().find(|wanted| key_of(field, *wanted) == key);
-            found.map_or_else(
-                || field == "volumeMounts" && is_token_mount(item),
-                |wanted| adds_nothing("", wanted, item),
-            )
-        }),
-        (Json::Array(wanted), Json::Array(actual)) => {
-            wanted.iter().zip(actual).all(|(wanted, actual)| adds_nothing("", wanted, actual))
-        }
-        _ => true,
-    }
-}
-
-/// Whether it is the mount of the service account's token.
-fn is_token_mount(mount: &Json<'_>) -> bool {
-    json::text(mount, "mountPath") == Some("/var/run/secrets/kubernetes.io/serviceaccount")
-}
-
 fn field_holds(field: &str, wanted: &Json<'_>, actual: Option<&Json<'_>>, in_quantities: bool) -> bool {
     let Some(actual) = actual.filter(|actual| !actual.is_null()) else {
         return is_left_out(field, wanted);
@@ -124,10 +65,6 @@ mod tests {
         super::holds(&Json::from(wanted), &Json::from(actual))
     }
 
-    fn is_exactly(wanted: &Value, actual: &Value) -> bool {
-        super::is_exactly(&Json::from(wanted), &Json::from(actual))
-    }
-
     #[test]
     fn defaults_and_additions_do_not_matter() {
         let wanted = json!({"name": "a", "image": "x:1", "args": ["-v"], "resources": {"limits": {"memory": "1024Mi", "cpu": 1}},
@@ -158,25 +95,6 @@ mod tests {
         assert!(holds(&json!({"name": "A", "value": ""}), &json!({"name": "A"})));
         assert!(!holds(&json!({"name": "A", "value": "x"}), &json!({"name": "A"})));
         assert!(holds(&json!({"limits": {}}), &json!({})));
-    }
-
-    #[test]
-    fn what_must_not_be_changed_has_nothing_more_than_the_api_server_fills_in() {
-        let wanted = json!({"name": "a", "image": "x:1", "env": [{"name": "A", "value": "1"}], "resources": {"limits": {"memory": "1Gi"}}});
-        let filled_in = json!({"name": "a", "image": "x:1", "env": [{"name": "A", "value": "1"}], "imagePullPolicy": "IfNotPresent",
-            "resources": {"limits": {"memory": "1Gi", "cpu": "1"}, "requests": {"cpu": "7m"}},
-            "volumeMounts": [{"name": "t", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"}]});
-        assert!(is_exactly(&wanted, &filled_in));
-        for (field, value) in [
-            ("env", json!([{"name": "A", "value": "1"}, {"name": "OFF", "value": "1"}])),
-            ("command", json!(["sleep"])),
-            ("volumeMounts", json!([{"name": "t", "mountPath": "/etc/mesh"}])),
-            ("lifecycle", json!({"postStart": {"exec": {"command": ["x"]}}})),
-        ] {
-            let mut changed = filled_in.clone();
-            changed[field] = value;
-            assert!(!is_exactly(&wanted, &changed), "{field}");
-        }
     }
 
     #[test]

@@ -22,7 +22,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::holds::{holds, is_exactly};
+use super::exact::Additions;
+use super::holds::holds;
 use super::parameters::Parameters;
 use super::pod::{Pod, Seen};
 use super::reason::Owner;
@@ -87,6 +88,8 @@ enum Change<'a> {
     Set { map: Map, key: String, value: Rendered<'a> },
     /// A scalar that the pod has, with its old value.
     Replace { map: Map, key: String, before: Value, value: Value },
+    /// An element that a protected profile says, too, and that somebody else wrote.
+    Share { place: Place, key: String },
     /// The pod's own container, with the profile's under it.
     Overlay { place: Place, index: usize, key: String, author: Value, value: Json<'a> },
 }
@@ -184,6 +187,7 @@ impl<'a> Merged<'a> {
             revision: profile.revision.clone(),
             parameters: set.clone(),
             added: BTreeMap::new(),
+            shared: BTreeMap::new(),
             replaced: BTreeMap::new(),
             overlays: BTreeMap::new(),
         };
@@ -193,7 +197,10 @@ impl<'a> Merged<'a> {
                 Change::Add { place, at, key, value } => {
                     let index = self.index(&place, at);
                     let slot = previous.slot(&self.pod, &place, &key, value, trust);
-                    self.pod.insert(&place, index, slot);
+                    match at {
+                        At::BeforeOwn => self.pod.insert_at(&place, index, slot),
+                        At::Start | At::End => self.pod.insert(&place, index, slot),
+                    }
                     note(&mut injected.added, &place, key.clone());
                     (place, key)
                 }
@@ -207,6 +214,10 @@ impl<'a> Merged<'a> {
                     injected.replaced.insert(format!("{map}.{key}"), replaced);
                     self.pod.set(map, Cow::Owned(key.clone()), Rendered::Made(owned(value)));
                     (Place::Map(map), key)
+                }
+                Change::Share { place, key } => {
+                    note(&mut injected.shared, &place, key.clone());
+                    (place, key)
                 }
                 Change::Overlay { place, index, key, author, value } => {
                     let slot = previous.overlay_slot(&self.pod, &place, &key, index, value, trust);
@@ -315,14 +326,33 @@ impl<'a> Context<'a, '_> {
 
     /// Whether an element that is there already is as good as the profile's own. What is protected may not
     /// have anything in it that the profile does not say.
-    fn is_shared(&self, live: Seen<'_>, value: &Json<'_>) -> bool {
-        if self.protected { is_exactly(value, live.json()) } else { holds(value, live.json()) }
+    fn is_shared(&self, place: &Place, live: Seen<'_>, value: &Json<'_>) -> bool {
+        if self.protected {
+            Additions::of(self.pod()).is_exactly(place, value, live.json())
+        } else {
+            holds(value, live.json())
+        }
     }
 
-    /// Does what the profile's `onConflict` says.
+    /// The same of all elements of a key: of several, Kubernetes takes the last or the first.
+    fn are_shared(&self, place: &Place, key: &str, value: &Json<'_>) -> bool {
+        self.pod().all(place, key).into_iter().all(|live| self.is_shared(place, live, value))
+    }
+
+    /// Notes an element that is there already.
+    fn share(&self, plan: &mut Plan<'a, '_>, place: &Place, key: &str) {
+        let (profile, what) = (self.name(), key.to_owned());
+        plan.notes.push(Reason::Shared { profile, what, place: place.to_string() });
+        if self.protected {
+            plan.changes.push(Change::Share { place: place.clone(), key: key.to_owned() });
+        }
+    }
+
+    /// Does what the profile's `onConflict` says. Of a protected profile nothing is left out.
     fn conflict(&self, plan: &mut Plan<'a, '_>, cause: Reason) -> Result<(), Reason> {
         match self.profile.on_conflict {
             OnConflict::Fail => Err(cause),
+            OnConflict::Skip if self.protected => Err(cause),
             OnConflict::Skip => {
                 plan.notes.push(Reason::ConflictSkipped { cause: Box::new(cause) });
                 Ok(())
@@ -339,14 +369,23 @@ impl<'a> Context<'a, '_> {
         key: &str,
         value: Rendered<'a>,
     ) -> Result<(), Reason> {
-        let Some(live) = self.pod().get(&place, key) else {
+        let all = self.pod().all(&place, key);
+        if all.is_empty() {
             plan.add(place, at, key, value);
             return Ok(());
+        }
+        let is_same = if self.protected {
+            self.are_shared(&place, key, &value)
+        } else {
+            all.iter().all(|live| same(live.json(), &value))
         };
+        if is_same {
+            self.share(plan, &place, key);
+            return Ok(());
+        }
         let (profile, what, owner) = (self.name(), key.to_owned(), self.merged.owner(&place, key));
         let place = place.to_string();
         match owner {
-            _ if same(live.json(), &value) => plan.notes.push(Reason::Shared { profile, what, place }),
             Owner::Pod if !self.protected => {
                 plan.notes.push(Reason::Kept { profile, what, place, owner });
             }
@@ -362,19 +401,18 @@ impl<'a> Context<'a, '_> {
         &self,
         plan: &mut Plan<'a, '_>,
         place: Place,
+        at: At,
         key: &str,
         value: Rendered<'a>,
     ) -> Result<(), Reason> {
-        let (profile, what) = (self.name(), key.to_owned());
-        match self.pod().get(&place, key) {
-            None => plan.add(place, At::End, key, value),
-            Some(live) if self.is_shared(live, &value) => {
-                plan.notes.push(Reason::Shared { profile, what, place: place.to_string() });
-            }
-            Some(_) => {
-                let (owner, place) = (self.merged.owner(&place, key), place.to_string());
-                return self.conflict(plan, Reason::ValueConflict { profile, what, place, owner });
-            }
+        if self.pod().get(&place, key).is_none() {
+            plan.add(place, at, key, value);
+        } else if self.are_shared(&place, key, &value) {
+            self.share(plan, &place, key);
+        } else {
+            let (profile, what) = (self.name(), key.to_owned());
+            let (owner, place) = (self.merged.owner(&place, key), place.to_string());
+            return self.conflict(plan, Reason::ValueConflict { profile, what, place, owner });
         }
         Ok(())
     }

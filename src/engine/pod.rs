@@ -148,6 +148,15 @@ impl<'a> Pod<'a> {
         self.elements(place).find(|seen| key_of(name, seen.json()) == key)
     }
 
+    /// All elements of a key: a list may have one twice.
+    pub(super) fn all<'s>(&'s self, place: &Place, key: &str) -> Vec<Seen<'s>> {
+        if matches!(place, Place::Map(_)) {
+            return self.get(place, key).into_iter().collect();
+        }
+        let name = place.field();
+        self.elements(place).filter(|seen| key_of(name, seen.json()) == key).collect()
+    }
+
     /// The elements of a list as it is now.
     pub(super) fn elements<'s>(&'s self, place: &Place) -> impl Iterator<Item = Seen<'s>> + use<'s, 'a> {
         let came = self.list(place);
@@ -189,14 +198,19 @@ impl<'a> Pod<'a> {
     /// came also stays where it came, except among containers, whose order says when they start.
     pub(super) fn insert(&mut self, place: &Place, at: usize, slot: Slot<'a>) {
         let is_ordered = matches!(place, Place::Spec(SpecList::InitContainers | SpecList::Containers));
-        let slots = self.slots(place);
         let came = match slot {
-            Slot::Kept(index) if !is_ordered => slots.iter().position(
+            Slot::Kept(index) if !is_ordered => self.slots(place).iter().position(
                 |other| matches!(other, Slot::Kept(later) | Slot::Changed(later, _) if *later > index),
             ),
             _ => Some(at),
         };
-        slots.insert(came.unwrap_or(usize::MAX).min(slots.len()), slot);
+        self.insert_at(place, came.unwrap_or(usize::MAX), slot);
+    }
+
+    /// Puts a slot at a position of a list, at its end if that is too large.
+    pub(super) fn insert_at(&mut self, place: &Place, at: usize, slot: Slot<'a>) {
+        let slots = self.slots(place);
+        slots.insert(at.min(slots.len()), slot);
     }
 
     /// Takes the element of a key out, and says at which index it came.

@@ -335,6 +335,16 @@ pub enum Reason {
         /// The container that mounts it.
         container: String,
     },
+    /// A part of the pod would change what a Mandatory profile's containers get.
+    #[error("{what}, which belongs to the mandatory profile {profile:?}; {fix}")]
+    MandatoryUndermined {
+        /// The profile.
+        profile: String,
+        /// What would change it.
+        what: String,
+        /// What to do.
+        fix: String,
+    },
     /// The finished pod has not all that a Mandatory profile says.
     #[error(
         "the finished pod lacks a part of the mandatory profile {profile:?}: {what}; a webhook after Outrigger changed it, or the profile was changed just now; create the pod again, and look at the cluster's mutating webhooks if that does not help"

@@ -10,14 +10,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::holds::{holds, is_exactly};
+use super::exact::Additions;
+use super::holds::holds;
 use super::merge::AUTO;
 use super::pod::{Pod, Seen, Slot};
 use super::{Purpose, Reason, Trace};
 use crate::api::{InjectedProfile, InjectionStatus, Replaced, keys};
 use crate::fields::lists::merge_key;
 use crate::fields::{ContainerField, ContainerKind, Map, Place, SpecList};
-use crate::json::{Json, lent, owned, same, text};
+use crate::json::{Json, owned, same};
 use crate::profiles::{Element, Entry, Profile, ProfileSet, Rendered};
 
 /// What an earlier injection left in the pod.
@@ -38,33 +39,9 @@ pub(super) enum Trust {
     Never,
     /// It has everything that the profile says; what others added to it stays.
     IfItHolds,
-    /// The profile is Mandatory, and whoever wrote the pod may have written this, too: nothing may have been
-    /// added but by the API server.
+    /// The profile is Mandatory, and whoever wrote the pod may have written this, too: it is what is rendered, with
+    /// nothing but what the API server fills in.
     IfItIsExactly,
-    /// The pod is finished, and its author had no hand in it since the profile was put in: other webhooks may have
-    /// added to it, and may have rewritten its image.
-    IfItHoldsButForTheImage,
-}
-
-impl Trust {
-    fn takes(self, rendered: &Json<'_>, live: &Json<'_>) -> bool {
-        match self {
-            Self::Never => false,
-            Self::IfItHolds => holds(rendered, live),
-            Self::IfItIsExactly => is_exactly(rendered, live),
-            Self::IfItHoldsButForTheImage => holds_but_for_the_image(rendered, live),
-        }
-    }
-}
-
-fn holds_but_for_the_image(rendered: &Json<'_>, live: &Json<'_>) -> bool {
-    let mut rendered = lent(rendered);
-    if let (Json::Object(fields), Some(live)) = (&mut rendered, text(live, "image"))
-        && let Some(image) = fields.get_mut("image")
-    {
-        *image = live.into();
-    }
-    holds(&rendered, live)
 }
 
 /// The status that a pod came with.
@@ -128,8 +105,9 @@ fn put_back(pod: &mut Pod<'_>, profile: &Profile, path: &str, replaced: &Replace
     }
 }
 
-/// Whether the profile adds an element of this key there; `name` is that of the volume that a mount shows.
-fn renders(profile: &Profile, place: &Place, key: &str, name: Option<&str>) -> bool {
+/// Whether the profile adds an element of this key there; `mount` has the volume and the path of a mount as they are
+/// written in the pod.
+fn renders(profile: &Profile, place: &Place, key: &str, mount: Option<(&str, &str)>) -> bool {
     let template = &profile.template;
     match place {
         Place::Map(Map::Annotations) if key == keys::DEFAULT_CONTAINER && profile.classic => true,
@@ -150,10 +128,9 @@ fn renders(profile: &Profile, place: &Place, key: &str, name: Option<&str>) -> b
             .any(|item| match field {
                 ContainerField::Env => item.field_could_be("name", key),
                 ContainerField::EnvFrom => could_be_whole(item, key),
-                ContainerField::VolumeMounts => {
-                    item.field_could_be("mountPath", key)
-                        && name.is_some_and(|name| item.field_could_be("name", name))
-                }
+                ContainerField::VolumeMounts => mount.is_some_and(|(volume, path)| {
+                    item.field_could_be("mountPath", path) && item.field_could_be("name", volume)
+                }),
             }),
     }
 }
@@ -183,7 +160,8 @@ impl Previous {
             let Ok(place) = place.parse::<Place>() else { continue };
             for key in added {
                 let live = pod.get(&place, key);
-                if live.is_none_or(|live| !renders(profile, &place, key, live.text("name"))) {
+                let mount = live.and_then(|live| Some((live.text("name")?, live.text("mountPath")?)));
+                if live.is_none() || !renders(profile, &place, key, mount) {
                     continue;
                 }
                 let came = match place {
@@ -216,17 +194,16 @@ impl Previous {
     }
 
     /// How far an element is taken for a profile's own that came with the pod.
-    pub(super) fn trust(&self, injected: &InjectedProfile, mandatory: bool) -> Trust {
-        match (self.is_same(injected), mandatory, self.purpose) {
-            (false, ..) => Trust::Never,
-            (true, _, Purpose::Verify) => Trust::IfItHoldsButForTheImage,
-            (true, false, Purpose::Inject) => Trust::IfItHolds,
-            (true, true, Purpose::Inject) => Trust::IfItIsExactly,
+    pub(super) fn trust(&self, injected: &InjectedProfile, protected: bool) -> Trust {
+        match (protected, self.has(injected)) {
+            (true, _) => Trust::IfItIsExactly,
+            (false, true) => Trust::IfItHolds,
+            (false, false) => Trust::Never,
         }
     }
 
     /// Whether the pod had the profile before, at the same revision and with the same parameters.
-    fn is_same(&self, injected: &InjectedProfile) -> bool {
+    pub(super) fn has(&self, injected: &InjectedProfile) -> bool {
         self.profiles.iter().any(|before| {
             before.name == injected.name
                 && before.scope == injected.scope
@@ -249,9 +226,18 @@ impl Previous {
             return Slot::Added(rendered);
         }
         let index = self.elements.get(&(place.clone(), key.to_owned())).copied().flatten();
-        match index.and_then(|index| Some((index, pod.came_at(place, index)?))) {
-            Some((index, live)) if trust.takes(&rendered, live) => Slot::Kept(index),
-            _ => Slot::Added(rendered),
+        let Some((index, live)) = index.and_then(|index| Some((index, pod.came_at(place, index)?))) else {
+            return Slot::Added(rendered);
+        };
+        let additions = match self.purpose {
+            Purpose::InjectSubmitted => Additions::of(pod).without_plugins(),
+            Purpose::Inject | Purpose::Verify => Additions::of(pod),
+        };
+        match trust {
+            Trust::IfItHolds if holds(&rendered, live) => Slot::Kept(index),
+            Trust::IfItIsExactly if additions.is_exactly(place, &rendered, live) => Slot::Kept(index),
+            Trust::IfItIsExactly => Slot::Added(additions.keep(place, rendered, live)),
+            Trust::IfItHolds | Trust::Never => Slot::Added(rendered),
         }
     }
 
@@ -267,7 +253,7 @@ impl Previous {
     ) -> Slot<'a> {
         let was_taken = self.overlays.get(&(place.clone(), key.to_owned())) == Some(&index);
         let live = pod.came_at(place, index);
-        if was_taken && live.is_some_and(|live| trust.takes(&rendered, live)) {
+        if was_taken && trust == Trust::IfItHolds && live.is_some_and(|live| holds(&rendered, live)) {
             return Slot::Kept(index);
         }
         Slot::Changed(index, Rendered::Made(rendered))
@@ -304,7 +290,7 @@ impl Previous {
             Slot::Kept(index) if all || self.took(*index) => Some(*index),
             _ => None,
         });
-        ours.is_sorted()
+        ours.is_sorted() && Place::RESOLUTION.iter().all(|place| is_in_order(merged, place))
     }
 
     fn took(&self, init_container: usize) -> bool {
@@ -335,6 +321,16 @@ pub(super) fn is_unchanged(merged: &Pod<'_>, place: &Place, key: &str) -> bool {
         },
         None => false,
     }
+}
+
+/// Whether no element of a list that came with the pod stands elsewhere now.
+pub(super) fn is_in_order(merged: &Pod<'_>, place: &Place) -> bool {
+    let slots = merged.changed_lists().get(place).into_iter().flatten();
+    let kept = slots.filter_map(|slot| match slot {
+        Slot::Kept(index) => Some(*index),
+        _ => None,
+    });
+    kept.is_sorted()
 }
 
 fn is_kept(merged: &Pod<'_>, place: &Place, index: usize) -> bool {

@@ -9,7 +9,7 @@ use super::cost;
 use super::merge::is_auto;
 use super::pod::{Pod, Seen};
 use crate::api::InjectedProfile;
-use crate::fields::{ContainerKind, DnsList, Map, Place};
+use crate::fields::{ContainerKind, DnsList, Map, Place, mount_path};
 use crate::json::field;
 use crate::profiles::container_problem;
 use crate::resources;
@@ -110,7 +110,7 @@ fn mounts(pod: &Pod<'_>, place: &Place, name: &str, container: Seen<'_>) -> Opti
     let mut paths = BTreeSet::new();
     for mount in container.items("volumeMounts") {
         let path = mount.text("mountPath").unwrap_or_default();
-        if !paths.insert(path) {
+        if !paths.insert(mount_path::clean(path)) {
             return Some(format!("{place}[{name}]: {path:?} is mounted twice"));
         }
         let volume = mount.name().unwrap_or_default();

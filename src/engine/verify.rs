@@ -6,21 +6,22 @@
 
 mod live;
 
-pub use live::{verify_change, verify_entry};
+pub use live::{verify_binding, verify_change, verify_entry};
 
 use super::merge::Merged;
-use super::pod::{self, Pod, Seen};
-use super::reason::{Level, Owner};
-use super::second_pass::{is_unchanged, status};
+use super::pod::{self, Pod};
+use super::reason::Level;
+use super::second_pass::{Previous, is_in_order, is_unchanged, status};
 use super::{Ending, Namespace, Purpose, Reason, Settings, Trace, decide};
 use crate::api::{InjectedProfile, Scope, keys};
-use crate::fields::{ContainerField, ContainerKind, Map, Place};
+use crate::fields::{Map, Place};
 use crate::json::Json;
 use crate::profiles::{Entry, Profile, ProfileSet};
 
 /// Checks a pod that is about to be stored: every Mandatory profile that is for it must be in it, whole.
 ///
-/// What other webhooks added to its elements, and the images that they rewrote, do not matter.
+/// Its elements must be exactly as they are rendered: nobody can tell what another webhook changed from what somebody
+/// changed who got round the injection.
 ///
 /// # Errors
 /// What is missing, or why nothing can be said of it.
@@ -53,8 +54,8 @@ fn at_injected_revisions(pod: &Json<'_>, profiles: &ProfileSet) -> Option<Profil
     set
 }
 
-/// Whether all that the protected profiles say came with the pod.
-pub(super) fn whole(merged: &Merged<'_>, protected: &[&Profile]) -> Result<(), Reason> {
+/// Whether all that the protected profiles say came with the pod, and the status that protects it afterwards.
+pub(super) fn whole(merged: &Merged<'_>, protected: &[&Profile], previous: &Previous) -> Result<(), Reason> {
     for injected in &merged.profiles {
         if !protected.iter().any(|profile| profile.name.as_str() == injected.name) {
             continue;
@@ -65,62 +66,33 @@ pub(super) fn whole(merged: &Merged<'_>, protected: &[&Profile]) -> Result<(), R
                 return Err(incomplete(format!("{place}[{key}] is missing or was changed")));
             }
         }
+        if let Some(place) = Place::RESOLUTION.iter().find(|place| !is_in_order(&merged.pod, place)) {
+            return Err(incomplete(format!("the order of {place} was changed")));
+        }
         let injected_label = merged.pod.came_in(Map::Labels, keys::INJECTED).and_then(Json::as_str);
         if injected_label != Some("true") {
             return Err(incomplete(format!("the label {}=true is missing", keys::INJECTED)));
         }
-    }
-    Ok(())
-}
-
-/// What a profile put into a pod: elements of lists, keys of maps, and scalars that it changed.
-fn added(injected: &InjectedProfile) -> Vec<(Place, String)> {
-    let lists = injected.added.iter().filter_map(|(place, keys)| Some((place.parse::<Place>().ok()?, keys)));
-    let elements = lists.flat_map(|(place, keys)| keys.iter().map(move |key| (place.clone(), key.clone())));
-    let scalars = injected.replaced.keys().filter_map(|path| path.strip_prefix("spec."));
-    elements.chain(scalars.map(|key| (Place::Map(Map::Spec), key.to_owned()))).collect()
-}
-
-/// Checks that only protected profiles mount the volumes of a protected one: whoever writes into them could change what
-/// its containers read.
-pub(super) fn volumes(merged: &Merged<'_>, protected: &[&Profile]) -> Result<(), Reason> {
-    let is_ours = |place: &Place, key: &str| match merged.owner(place, key) {
-        Owner::Profile(owner) => protected.iter().any(|profile| profile.name.as_str() == owner),
-        Owner::Pod => false,
-    };
-    let refused = |mount: Seen<'_>, container: &str| {
-        let volume = mount.name()?;
-        let has =
-            |profile: &&&Profile| profile.template.list(&Place::VOLUMES).iter().any(|v| v.name == volume);
-        let profile = protected.iter().find(has)?;
-        let (profile, volume) = (profile.name.to_string(), volume.to_owned());
-        Some(Reason::VolumeProtected { profile, volume, container: container.to_owned() })
-    };
-    if protected.is_empty() {
-        return Ok(());
-    }
-    for kind in ContainerKind::ALL {
-        let list = Place::Spec(kind.list());
-        for container in merged.pod.elements(&list) {
-            let name = container.name().unwrap_or_default();
-            if is_ours(&list, name) {
-                continue;
-            }
-            let field = ContainerField::VolumeMounts;
-            let place = Place::Container { kind, name: name.to_owned(), field };
-            let of_list = merged
-                .pod
-                .elements(&place)
-                .filter(|mount| mount.text("mountPath").is_none_or(|path| !is_ours(&place, path)));
-            let of_profile = matches!(container, Seen::Put(_)).then(|| container.items("volumeMounts"));
-            let mut mounts =
-                of_list.chain(of_profile.into_iter().flatten()).chain(container.items("volumeDevices"));
-            if let Some(reason) = mounts.find_map(|mount| refused(mount, name)) {
-                return Err(reason);
-            }
+        if !previous.has(injected) {
+            return Err(incomplete(format!(
+                "the annotation {} does not name the profile at its revision",
+                keys::STATUS
+            )));
         }
     }
     Ok(())
+}
+
+/// What a profile put into a pod or found there: elements of lists, keys of maps, and scalars that it changed.
+fn added(injected: &InjectedProfile) -> Vec<(Place, String)> {
+    let lists = injected
+        .added
+        .iter()
+        .chain(&injected.shared)
+        .filter_map(|(place, keys)| Some((place.parse::<Place>().ok()?, keys)));
+    let elements = lists.flat_map(|(place, keys)| keys.iter().map(move |key| (place.clone(), key.clone())));
+    let scalars = injected.replaced.keys().filter_map(|path| path.strip_prefix("spec."));
+    elements.chain(scalars.map(|key| (Place::Map(Map::Spec), key.to_owned()))).collect()
 }
 
 #[cfg(test)]

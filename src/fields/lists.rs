@@ -8,6 +8,7 @@ use std::fmt::Display;
 
 use serde_json::Value;
 
+use super::mount_path;
 use crate::json::Json;
 
 /// What a value of a pod and a value of a profile have in common: enough to tell elements apart.
@@ -66,10 +67,14 @@ pub(crate) fn is_keyed(field: &str) -> bool {
     merge_key(field).is_some() || matches!(field, "envFrom" | "tolerations" | "nameservers" | "searches")
 }
 
-/// What makes an element unique in the list `field`, as text: its merge key, or all of it.
+/// What makes an element unique in the list `field`, as text: its merge key, or all of it. A mount path is cleaned, so
+/// that another spelling of it is no other key.
 pub(crate) fn key_of<'a, T: Tree>(field: &str, item: &'a T) -> Cow<'a, str> {
     let whole = || item.as_text().map_or_else(|| Cow::Owned(item.to_string()), Cow::Borrowed);
     match merge_key(field) {
+        Some(["mountPath"]) => {
+            item.child("mountPath").and_then(T::as_text).map_or(Cow::Borrowed(""), mount_path::clean)
+        }
         Some([single]) => match item.child(single) {
             Some(value) => value.as_text().map_or_else(|| Cow::Owned(value.to_string()), Cow::Borrowed),
             None => Cow::Borrowed(""),

@@ -143,6 +143,9 @@ impl Place {
     pub(crate) const INIT_CONTAINERS: Self = Self::Spec(SpecList::InitContainers);
     pub(crate) const CONTAINERS: Self = Self::Spec(SpecList::Containers);
     pub(crate) const VOLUMES: Self = Self::Spec(SpecList::Volumes);
+    /// The lists of name resolution, in which an earlier element counts before a later one.
+    pub(crate) const RESOLUTION: [Self; 3] =
+        [Self::Spec(SpecList::HostAliases), Self::Dns(DnsList::Nameservers), Self::Dns(DnsList::Searches)];
 
     /// As text, which is there for all places but those in a container.
     pub(crate) fn text(&self) -> Cow<'static, str> {

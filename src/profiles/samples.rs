@@ -11,7 +11,7 @@ use super::template::ROOT;
 use super::{AppContainers, Failed, Parameter, Template, TemplateValue};
 use crate::api::nearest;
 use crate::expression::{Budget, NamespaceView, ParameterValue, Reads, Variables};
-use crate::fields::{DnsList, Map, Place, SpecList};
+use crate::fields::{DnsList, Map, Place, SpecList, mount_path};
 use crate::json::Json;
 use crate::texts::Texts;
 
@@ -195,7 +195,7 @@ impl Sample<'_, '_> {
                 );
             }
             if let Some(mount_path) = mount.get("mountPath").and_then(Value::as_str)
-                && !paths.insert(mount_path)
+                && !paths.insert(mount_path::clean(mount_path))
             {
                 let what = format!("{mount_path:?} is mounted twice");
                 self.findings.error(format!("{path}.volumeMounts[{index}].mountPath"), what);

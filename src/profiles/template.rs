@@ -9,7 +9,7 @@ use super::finding::Findings;
 use super::template_value::TemplateValue;
 use crate::api::{Files, is_dns_label, keys, nearest};
 use crate::expression::{Scope, Text};
-use crate::fields::{DnsList, Map, Place, SpecList};
+use crate::fields::{DnsList, Map, Place, SpecList, mount_path};
 
 /// The operating system of pods that do not say another one.
 const DEFAULT_OS: &str = "linux";
@@ -72,8 +72,6 @@ const SCALARS: [&str; 2] = ["shareProcessNamespace", "terminationGracePeriodSeco
 const TOKEN: &str = "serviceAccountToken";
 /// The volume that covers the token's place in such a container.
 const NO_TOKEN: &str = "no-service-account-token";
-/// Where the API server mounts the token, unless something is mounted there.
-const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 impl Template {
     /// The elements that go into a list.
@@ -252,7 +250,7 @@ impl Reader<'_, '_> {
             .as_object_mut()
             .map(|fields| fields.entry("volumeMounts").or_insert_with(|| Value::Array(Vec::new())));
         if let Some(Value::Array(mounts)) = mounts {
-            mounts.push(json!({ "name": NO_TOKEN, "mountPath": TOKEN_PATH, "readOnly": true }));
+            mounts.push(json!({ "name": NO_TOKEN, "mountPath": mount_path::TOKEN, "readOnly": true }));
         }
         let volumes = self.lists.entry(Place::VOLUMES).or_default();
         if volumes.iter().all(|volume| volume.name != NO_TOKEN) {

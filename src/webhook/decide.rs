@@ -8,7 +8,9 @@ use tracing::warn;
 use super::State;
 use crate::api::{Scope, keys};
 use crate::cluster::Snapshot;
-use crate::engine::{Decision, Namespace, Reason, admit, verify, verify_change, verify_entry};
+use crate::engine::{
+    Decision, Namespace, Reason, admit, admit_submitted, verify, verify_binding, verify_change, verify_entry,
+};
 use crate::json::Json;
 use crate::profiles::{self, ProfileSet};
 
@@ -23,9 +25,19 @@ pub enum Entry {
     Any,
     /// The Mandatory profile of this name selects the namespace.
     Mandatory(String),
+    /// The same, of a pod as its author submitted it: before admission plugins see what is injected.
+    Submitted(String),
 }
 
 impl Entry {
+    /// The Mandatory profile whose entry called.
+    fn mandatory(&self) -> Option<&String> {
+        match self {
+            Self::Mandatory(profile) | Self::Submitted(profile) => Some(profile),
+            Self::Namespace | Self::Pod | Self::Any => None,
+        }
+    }
+
     /// Whether what the snapshot knows of the namespace agrees with what the entry says of it.
     fn agrees(&self, namespace: &Namespace, profiles: &ProfileSet) -> bool {
         let labelled = namespace.labels.contains_key(keys::INJECT);
@@ -33,7 +45,7 @@ impl Entry {
             Self::Namespace => labelled,
             Self::Pod => !labelled,
             Self::Any => true,
-            Self::Mandatory(name) => profiles
+            Self::Mandatory(name) | Self::Submitted(name) => profiles
                 .find_in(Scope::Cluster, &namespace.name, name)
                 .filter(|entry| entry.is_mandatory())
                 .and_then(profiles::Entry::matching)
@@ -155,6 +167,7 @@ impl<'s> Known<'s> {
     /// Something has to be looked up first, or a look found nothing where nothing can be decided without.
     pub(super) fn decide(&self, namespace: &str, pod: &Json<'_>) -> Result<Decision, Undecided> {
         let (namespace, profiles) = (self.namespace(namespace)?, self.profiles());
+        let admit = if matches!(self.entry, Entry::Submitted(_)) { admit_submitted } else { admit };
         let decision = admit(pod, namespace, profiles, &self.state.settings);
         match decision.unknown_profiles().into_iter().find(|name| self.may_look_up(name)) {
             Some(name) => {
@@ -194,8 +207,19 @@ impl<'s> Known<'s> {
         namespace: &str,
         (old, new): (&Json<'_>, &Json<'_>),
     ) -> Result<Result<(), Reason>, Undecided> {
-        self.namespace(namespace)?;
-        Ok(verify_change(old, new, self.profiles()))
+        Ok(verify_change(old, new, self.namespace(namespace)?, self.profiles()))
+    }
+
+    /// Looks at a binding of a pod to a node.
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    pub(super) fn verify_binding(
+        &self,
+        namespace: &str,
+        binding: &Json<'_>,
+    ) -> Result<Result<(), Reason>, Undecided> {
+        Ok(verify_binding(binding, self.namespace(namespace)?, self.profiles()))
     }
 
     /// Looks at an `exec` or `attach`.
@@ -216,7 +240,7 @@ impl<'s> Known<'s> {
 
     /// The namespace; the profile whose entry called is looked for first, since its selector is what the entry says.
     fn namespace(&self, name: &str) -> Result<&Namespace, Undecided> {
-        if let Entry::Mandatory(profile) = &self.entry
+        if let Some(profile) = self.entry.mandatory()
             && !self
                 .profiles()
                 .find_in(Scope::Cluster, name, profile)

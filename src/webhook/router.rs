@@ -76,6 +76,10 @@ pub fn router_behind(gate: Gate, state: State) -> Router {
             post(|Path(profile), shared, request| mutated(shared, Entry::Mandatory(profile), request)),
         )
         .route(
+            "/mutate/submitted/{profile}",
+            post(|Path(profile), shared, request| mutated(shared, Entry::Submitted(profile), request)),
+        )
+        .route(
             "/verify/{profile}",
             post(|Path(profile): Path<String>, shared, request| {
                 answered(shared, "verify", request, async move |state, body, deadline| {

@@ -23,6 +23,8 @@ enum Asked<'a> {
     Created(PodBody<'a>),
     /// A live pod, before and after.
     Changed(PodBody<'a>, PodBody<'a>),
+    /// A binding to a node, of which the API server copies annotations to the pod.
+    Bound(PodBody<'a>),
     /// A way into a live pod's container.
     Entered { verb: &'static str, container: String },
     /// Something that concerns no Mandatory profile.
@@ -67,6 +69,7 @@ pub(super) async fn verify(state: &State, profile: String, body: &Bytes, deadlin
             Asked::Created(pod) => known.verify(namespace, &pod.0),
             Asked::Changed(..) if is_own => Ok(Ok(())),
             Asked::Changed(old, new) => known.verify_change(namespace, (&old.0, &new.0)),
+            Asked::Bound(binding) => known.verify_binding(namespace, &binding.0),
             Asked::Entered { verb, container } => known.verify_entry(namespace, (verb, container)),
             Asked::Nothing => Ok(Ok(())),
         };
@@ -119,7 +122,8 @@ fn asked<'a>(request: &Review<'a>) -> Result<Asked<'a>, String> {
             let old = read(request.old_object, "oldObject")?;
             Ok(Asked::Changed(old, read(request.object, "object")?))
         }
-        ("", "Pod", _) => Ok(Asked::Nothing),
+        ("", "Binding", "CREATE") => Ok(Asked::Bound(read(request.object, "object")?)),
+        ("", "Pod" | "Binding", _) => Ok(Asked::Nothing),
         ("", kind @ ("PodExecOptions" | "PodAttachOptions"), _) => {
             let options = request.object.ok_or("the review has no object")?;
             let options: ExecOrAttachOptions = serde_json::from_str(options.get())
@@ -128,7 +132,7 @@ fn asked<'a>(request: &Review<'a>) -> Result<Asked<'a>, String> {
             Ok(Asked::Entered { verb, container: options.container })
         }
         (group, kind, _) => Err(format!(
-            "this webhook verifies pods, exec and attach, and was asked about {kind} of group {group:?}; correct the rules of the webhook configuration"
+            "this webhook verifies pods, bindings, exec and attach, and was asked about {kind} of group {group:?}; correct the rules of the webhook configuration"
         )),
     }
 }

@@ -82,6 +82,32 @@ async fn only_the_servers_own_user_changes_a_mandatory_container() {
 }
 
 #[tokio::test]
+async fn the_status_and_a_binding_change_nothing_either() {
+    let router = guarded();
+    let plain = pod(&json!({}));
+    // The entry that is called once does the same for a pod that comes with nothing.
+    let response = answer(&router, "/mutate/submitted/guard", &review("vault", &plain)).await;
+    let old = patched(&plain, &response);
+    let mut new = old.clone();
+    new["metadata"]["annotations"].as_object_mut().unwrap().remove("outrigger.dev/status");
+    let status =
+        asked(&json!({ "operation": "UPDATE", "subResource": "status", "object": new, "oldObject": old }));
+    let response = answer(&router, "/verify/guard", &status).await;
+    assert_eq!(response["auditAnnotations"]["reason"], "MandatoryChanged", "{response}");
+
+    let bind = |annotations: Value| {
+        asked(&json!({
+            "operation": "CREATE", "kind": { "group": "", "version": "v1", "kind": "Binding" }, "subResource": "binding",
+            "object": { "metadata": { "name": "app", "annotations": annotations }, "target": { "name": "node" } },
+        }))
+    };
+    let response = answer(&router, "/verify/guard", &bind(json!({ "outrigger.dev/status": "{}" }))).await;
+    assert_eq!(response["auditAnnotations"]["reason"], "MandatoryChanged", "{response}");
+    let response = answer(&router, "/verify/guard", &bind(json!({ "team": "a" }))).await;
+    assert_eq!(response["allowed"], true, "{response}");
+}
+
+#[tokio::test]
 async fn exec_and_attach_are_refused_by_the_containers_name() {
     let router = guarded();
     for (kind, container, allowed) in [

@@ -81,16 +81,14 @@ fn plan_mount<'a>(
     item: Rendered<'a>,
 ) -> Result<(), Reason> {
     let path = key_of("volumeMounts", &*item).into_owned();
-    match context.pod().get(&place, &path) {
-        None => plan.add(place, At::End, &path, item),
-        Some(live) if context.is_shared(live, &item) => {
-            plan.notes.push(Reason::Shared { profile: context.name(), what: path, place: place.to_string() });
-        }
-        Some(_) => {
-            let owner = context.merged.owner(&place, &path);
-            let (profile, container) = (context.name(), container.to_owned());
-            context.conflict(plan, Reason::MountConflict { profile, container, path, owner })?;
-        }
+    if context.pod().get(&place, &path).is_none() {
+        plan.add(place, At::End, &path, item);
+    } else if context.are_shared(&place, &path, &item) {
+        context.share(plan, &place, &path);
+    } else {
+        let owner = context.merged.owner(&place, &path);
+        let (profile, container) = (context.name(), container.to_owned());
+        context.conflict(plan, Reason::MountConflict { profile, container, path, owner })?;
     }
     Ok(())
 }

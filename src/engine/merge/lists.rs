@@ -21,7 +21,11 @@ pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Re
                 Place::Dns(DnsList::Options) => {
                     context.add_unless_set(plan, place.clone(), At::End, &key, value)?;
                 }
-                _ => context.add_or_share(plan, place.clone(), &key, value)?,
+                // An earlier alias or server is asked first, so a protected one comes before the author's.
+                place if context.protected && Place::RESOLUTION.contains(place) => {
+                    context.add_or_share(plan, place.clone(), At::BeforeOwn, &key, value)?;
+                }
+                _ => context.add_or_share(plan, place.clone(), At::End, &key, value)?,
             }
         }
     }

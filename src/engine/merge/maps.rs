@@ -23,9 +23,9 @@ pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Re
                 (Map::Spec, "terminationGracePeriodSeconds") => raise(context, plan, &value),
                 // A file that the pod's author wrote is not the one that the sidecar was meant to read, and
                 // without a shared process namespace it cannot do its work.
-                (Map::Spec, _) => context.add_or_share(plan, place, key, value)?,
+                (Map::Spec, _) => context.add_or_share(plan, place, At::End, key, value)?,
                 (Map::Annotations, key) if key.split('/').next() == Some(keys::FILES) => {
-                    context.add_or_share(plan, place, key, value)?;
+                    context.add_or_share(plan, place, At::End, key, value)?;
                 }
                 (_, key) => context.add_unless_set(plan, place, At::End, key, value)?,
             }

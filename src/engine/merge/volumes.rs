@@ -12,18 +12,14 @@ pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Re
             continue;
         }
         let value = context.render(plan, (&Place::VOLUMES, name), &volume.value, None)?;
-        match context.pod().get(&Place::VOLUMES, name) {
-            None => plan.add(Place::VOLUMES, At::End, name, value),
-            Some(live) => {
-                let (profile, volume) = (context.name(), name.clone());
-                if context.is_shared(live, &value) {
-                    let place = Place::VOLUMES.to_string();
-                    plan.notes.push(Reason::Shared { profile, what: volume, place });
-                } else {
-                    let owner = context.merged.owner(&Place::VOLUMES, name);
-                    context.conflict(plan, Reason::VolumeConflict { profile, volume, owner })?;
-                }
-            }
+        if context.pod().get(&Place::VOLUMES, name).is_none() {
+            plan.add(Place::VOLUMES, At::End, name, value);
+        } else if context.are_shared(&Place::VOLUMES, name, &value) {
+            context.share(plan, &Place::VOLUMES, name);
+        } else {
+            let (profile, volume) = (context.name(), name.clone());
+            let owner = context.merged.owner(&Place::VOLUMES, name);
+            context.conflict(plan, Reason::VolumeConflict { profile, volume, owner })?;
         }
     }
     Ok(())

@@ -43,6 +43,7 @@ impl Reason {
             Self::ImageAuto { .. } => ("ImageAuto", Denial, Merge),
             Self::ClassicRefused { .. } => ("ClassicRefused", Denial, Merge),
             Self::VolumeProtected { .. } => ("VolumeProtected", Denial, Merge),
+            Self::MandatoryUndermined { .. } => ("MandatoryUndermined", Denial, Merge),
             Self::MandatoryIncomplete { .. } => ("MandatoryIncomplete", Denial, Verify),
             Self::MandatoryChanged { .. } => ("MandatoryChanged", Denial, Verify),
             Self::MandatoryEntered { .. } => ("MandatoryEntered", Denial, Verify),

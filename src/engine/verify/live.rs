@@ -1,56 +1,149 @@
 //! A live pod: what Mandatory profiles put there stays, and nobody gets into it.
+//!
+//! What belongs to them is told by the status annotation, and no less by the pod's own spec: a pod with a profile's
+//! containers and volumes has the profile, whatever became of the annotation.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json_borrow::ObjectAsVec;
 
 use super::added;
 use crate::api::{InjectedProfile, Scope, keys};
 use crate::engine::pod::{self, Pod, Seen};
+use crate::engine::protect::confined_container;
 use crate::engine::second_pass::status;
 use crate::engine::{Namespace, Reason};
-use crate::fields::{Map, Place, SpecList};
-use crate::json::{Json, items};
-use crate::profiles::{Entry, Profile, ProfileSet};
+use crate::fields::{Map, Place};
+use crate::json::{Json, field, items, same};
+use crate::profiles::{Element, Entry, Profile, ProfileSet};
 
-/// Checks a change of a live pod, which also comes as a new ephemeral container or as new resources: what Mandatory
-/// profiles put there stays.
+const CONTAINERS: [Place; 2] = [Place::INIT_CONTAINERS, Place::CONTAINERS];
+
+/// What Mandatory profiles have in a live pod: by the profile's name, the places and keys.
+type Protected = BTreeMap<String, BTreeSet<(Place, String)>>;
+
+/// Checks a change of a live pod, which also comes as a new ephemeral container, as new resources or with its status: what
+/// Mandatory profiles put there stays.
 ///
 /// # Errors
 /// What would be changed.
-pub fn verify_change(old: &Json<'_>, new: &Json<'_>, profiles: &ProfileSet) -> Result<(), Reason> {
+pub fn verify_change(
+    old: &Json<'_>,
+    new: &Json<'_>,
+    namespace: &Namespace,
+    profiles: &ProfileSet,
+) -> Result<(), Reason> {
     pod::check(old)?;
     pod::check(new)?;
     let (old, new) = (Pod::new(old), Pod::new(new));
-    let Ok(Some(status)) = status(&old) else { return Ok(()) };
-    let names = protected_names(&status.profiles, profiles);
-    let protected: Vec<&InjectedProfile> = status
-        .profiles
-        .iter()
-        .filter(|injected| injected.scope == Scope::Cluster && names.contains(&injected.name))
-        .collect();
-    for injected in &protected {
-        let changed = |what: String| Reason::MandatoryChanged { profile: injected.name.clone(), what };
-        for (map, key) in [(Map::Annotations, keys::STATUS), (Map::Labels, keys::INJECTED)] {
-            if old.came_in(map, key) != new.came_in(map, key) {
-                return Err(changed(format!("{map}[{key}]")));
-            }
+    let protected = protected(&old, namespace, profiles);
+    for (name, keys) in &protected {
+        if let Some(what) = changed(&old, &new, keys) {
+            return Err(Reason::MandatoryChanged { profile: name.clone(), what });
         }
-        for (place, key) in added(injected) {
-            match &place {
-                Place::Map(map @ (Map::Labels | Map::Annotations))
-                    if old.came_in(*map, &key) != new.came_in(*map, &key) =>
-                {
-                    return Err(changed(format!("{map}[{key}]")));
-                }
-                Place::Spec(SpecList::InitContainers | SpecList::Containers) => {
-                    if let Some(what) = changed_container(&old, &new, &place, &key) {
-                        return Err(changed(what));
-                    }
-                }
-                _ => {}
+    }
+    ephemeral(&old, &new, &protected)
+}
+
+/// The first thing of a profile's that is another one.
+fn changed(old: &Pod<'_>, new: &Pod<'_>, of_profile: &BTreeSet<(Place, String)>) -> Option<String> {
+    let ours = [(Map::Annotations, keys::STATUS), (Map::Labels, keys::INJECTED)];
+    let in_maps = of_profile.iter().filter_map(|(place, key)| match place {
+        Place::Map(map @ (Map::Labels | Map::Annotations)) => Some((*map, key.as_str())),
+        _ => None,
+    });
+    let confining = old.annotations().chain(new.annotations()).map(|(key, _)| key).filter(|key| {
+        let container = confined_container(key).unwrap_or_default();
+        CONTAINERS.into_iter().any(|place| of_profile.contains(&(place, container.to_owned())))
+    });
+    let mut keys = ours.into_iter().chain(in_maps).chain(confining.map(|key| (Map::Annotations, key)));
+    if let Some((map, key)) = keys.find(|(map, key)| !is_same(old.came_in(*map, key), new.came_in(*map, key)))
+    {
+        return Some(format!("{map}[{key}]"));
+    }
+    let containers = of_profile.iter().filter(|(place, _)| CONTAINERS.contains(place));
+    containers.into_iter().find_map(|(place, name)| changed_container(old, new, place, name))
+}
+
+fn is_same(old: Option<&Json<'_>>, new: Option<&Json<'_>>) -> bool {
+    match (old, new) {
+        (Some(old), Some(new)) => same(old, new),
+        (old, new) => old.is_none() && new.is_none(),
+    }
+}
+
+/// What belongs to Mandatory profiles, and to those that come along with them.
+fn protected(pod: &Pod<'_>, namespace: &Namespace, profiles: &ProfileSet) -> Protected {
+    let mut protected = Protected::new();
+    let injected = status(pod).ok().flatten().map(|status| status.profiles).unwrap_or_default();
+    let names = protected_names(&injected, profiles);
+    for injected in injected.iter().filter(|one| one.scope == Scope::Cluster && names.contains(&one.name)) {
+        protected.entry(injected.name.clone()).or_default().extend(added(injected));
+    }
+    for (name, _) in mandatory_in(namespace, profiles) {
+        for profile in protected_of(name, profiles) {
+            if protected.contains_key(profile.name.as_str()) || is_in(pod, profile) {
+                protected.entry(profile.name.to_string()).or_default().extend(written(pod, profile));
             }
         }
     }
-    ephemeral(&old, &new, &protected, profiles)
+    protected
+}
+
+/// The Mandatory profiles that are for a namespace.
+fn mandatory_in<'p>(
+    namespace: &'p Namespace,
+    profiles: &'p ProfileSet,
+) -> impl Iterator<Item = (&'p str, &'p Profile)> {
+    profiles.all().filter_map(|(owner, name, entry)| match entry {
+        Entry::Ready(profile) if owner.is_none() && profile.mandatory => {
+            let labels = namespace.labels.pairs();
+            let is_here =
+                profile.matching.as_ref().is_some_and(|matching| matching.selects_namespace(&labels));
+            is_here.then_some((name, &**profile))
+        }
+        _ => None,
+    })
+}
+
+/// Whether the pod has the containers and volumes that the profile puts into every pod; of a profile without any, the
+/// labels and annotations.
+fn is_in(pod: &Pod<'_>, profile: &Profile) -> bool {
+    let always = |place: &Place| -> Vec<&Element> {
+        profile.template.list(place).iter().filter(|element| element.when.is_none()).collect()
+    };
+    let containers: Vec<&Element> = CONTAINERS.iter().flat_map(always).collect();
+    let volumes = always(&Place::VOLUMES);
+    if containers.is_empty() && volumes.is_empty() {
+        let mut keys = maps(profile).peekable();
+        return keys.peek().is_some() && keys.all(|(map, key)| pod.came_in(map, key).is_some());
+    }
+    let has_container = |name: &str| CONTAINERS.iter().any(|place| pod.get(place, name).is_some());
+    containers.iter().all(|container| has_container(&container.name))
+        && volumes.iter().all(|volume| pod.get(&Place::VOLUMES, &volume.name).is_some())
+}
+
+/// The labels and annotations that a profile writes out.
+fn maps(profile: &Profile) -> impl Iterator<Item = (Map, &str)> {
+    [Map::Labels, Map::Annotations]
+        .into_iter()
+        .flat_map(|map| profile.template.map(map).iter().map(move |(key, _)| (map, &**key)))
+}
+
+/// What of a pod bears a name that the profile writes out.
+fn written(pod: &Pod<'_>, profile: &Profile) -> Vec<(Place, String)> {
+    let in_maps = maps(profile)
+        .filter(|(map, key)| pod.came_in(*map, key).is_some())
+        .map(|(map, key)| (Place::Map(map), key.to_owned()));
+    let classic = |place: &Place| profile.classic && *place == Place::CONTAINERS;
+    let containers = CONTAINERS.into_iter().flat_map(|place| {
+        let native = if classic(&place) { profile.template.list(&Place::INIT_CONTAINERS) } else { &[] };
+        let elements = profile.template.list(&place).iter().chain(native);
+        elements.map(move |element| (place.clone(), element.name.clone())).collect::<Vec<_>>()
+    });
+    let volumes =
+        profile.template.list(&Place::VOLUMES).iter().map(|volume| (Place::VOLUMES, volume.name.clone()));
+    in_maps.chain(containers).chain(volumes).collect()
 }
 
 /// The Mandatory profiles among those of a status, and those that came along with them.
@@ -65,27 +158,33 @@ fn protected_names(injected: &[InjectedProfile], profiles: &ProfileSet) -> BTree
         .collect()
 }
 
-/// What of a container is another image, or less than it had.
+/// What of a container is another one, or less than it had.
 fn changed_container(old: &Pod<'_>, new: &Pod<'_>, place: &Place, name: &str) -> Option<String> {
     let before = old.get(place, name)?;
     let Some(after) = new.get(place, name) else { return Some(format!("{place}[{name}]")) };
-    if before.text("image") != after.text("image") {
-        return Some(format!("{place}[{name}].image"));
+    let names =
+        before.fields().chain(after.fields()).map(|(name, _)| name).filter(|name| *name != "resources");
+    let mut others = names.filter(|name| !is_same(field(before.json(), name), field(after.json(), name)));
+    if let Some(field) = others.next() {
+        return Some(format!("{place}[{name}].{field}"));
     }
-    let amount = |container: Seen<'_>, kind: &str, resource: &str| {
-        container.field("resources")?.field(kind)?.field(resource)?.quantity()
+    let amounts = |container: Seen<'_>, kind: &str| -> BTreeMap<String, _> {
+        let amounts = container.field("resources").and_then(|resources| resources.field(kind));
+        let amounts = amounts.into_iter().flat_map(Seen::fields);
+        amounts.filter_map(|(resource, amount)| Some((resource.to_owned(), amount.quantity()?))).collect()
     };
     for kind in ["requests", "limits"] {
-        for resource in ["cpu", "memory"] {
-            let (had, has) = (amount(before, kind, resource), amount(after, kind, resource));
-            let is_less = match kind {
+        let (had, has) = (amounts(before, kind), amounts(after, kind));
+        let less = had.keys().chain(has.keys()).find(|resource| {
+            match (kind, had.get(*resource), has.get(*resource)) {
                 // A limit where there was none takes away as well.
-                "limits" => has.is_some_and(|has| had.is_none_or(|had| has < had)),
-                _ => had.is_some_and(|had| has.is_none_or(|has| has < had)),
-            };
-            if is_less {
-                return Some(format!("{place}[{name}].resources.{kind}.{resource}, which would be less,"));
+                ("limits", None, Some(_)) | ("requests", Some(_), None) => true,
+                (_, Some(had), Some(has)) => has < had,
+                _ => false,
             }
+        });
+        if let Some(resource) = less {
+            return Some(format!("{place}[{name}].resources.{kind}.{resource}, which would be less,"));
         }
     }
     None
@@ -96,40 +195,24 @@ fn ephemeral_containers<'a>(pod: &Pod<'a>) -> impl Iterator<Item = Seen<'a>> + u
 }
 
 /// A new ephemeral container may neither join the processes of a protected container nor mount its volumes.
-fn ephemeral(
-    old: &Pod<'_>,
-    new: &Pod<'_>,
-    protected: &[&InjectedProfile],
-    profiles: &ProfileSet,
-) -> Result<(), Reason> {
+fn ephemeral(old: &Pod<'_>, new: &Pod<'_>, protected: &Protected) -> Result<(), Reason> {
     let known: BTreeSet<&str> = ephemeral_containers(old).filter_map(Seen::name).collect();
     for container in ephemeral_containers(new) {
         let name = container.name().unwrap_or_default();
         if known.contains(name) {
             continue;
         }
-        for injected in protected {
-            let keys = added(injected);
-            let has = |wanted: &[SpecList], key: &str| {
-                keys.iter().any(|(place, known)| {
-                    known == key && wanted.iter().any(|list| *place == Place::Spec(*list))
-                })
-            };
-            let entered = |what: String| Reason::MandatoryEntered { profile: injected.name.clone(), what };
-            let containers = [SpecList::InitContainers, SpecList::Containers];
-            if let Some(target) =
-                container.text("targetContainerName").filter(|target| has(&containers, target))
-            {
+        for (profile, keys) in protected {
+            let has = |place: Place, key: &str| keys.contains(&(place, key.to_owned()));
+            let entered = |what: String| Reason::MandatoryEntered { profile: profile.clone(), what };
+            let target = container.text("targetContainerName").unwrap_or_default();
+            if CONTAINERS.into_iter().any(|place| has(place, target)) {
                 let what = format!("the ephemeral container {name:?} with targetContainerName {target:?}");
                 return Err(entered(what));
             }
-            let is_theirs = |volume: &str| {
-                has(&[SpecList::Volumes], volume)
-                    || matches!(profiles.find_in(Scope::Cluster, "", &injected.name), Some(Entry::Ready(profile))
-                        if profile.template.list(&Place::VOLUMES).iter().any(|known| known.name == volume))
-            };
             let mut mounts = container.items("volumeMounts").chain(container.items("volumeDevices"));
-            if let Some(volume) = mounts.find_map(|mount| mount.name().filter(|volume| is_theirs(volume))) {
+            let volume = mounts.find_map(|mount| mount.name().filter(|volume| has(Place::VOLUMES, volume)));
+            if let Some(volume) = volume {
                 return Err(entered(format!(
                     "the ephemeral container {name:?} with a mount of volume {volume:?}"
                 )));
@@ -137,6 +220,43 @@ fn ephemeral(
         }
     }
     Ok(())
+}
+
+/// Checks a binding of a pod to a node: the API server writes a binding's annotations over those of the pod. The review does
+/// not say what the pod has, so what Mandatory profiles write in the namespace goes by its name.
+///
+/// # Errors
+/// The binding has a label or annotation that is a Mandatory profile's.
+pub fn verify_binding(
+    binding: &Json<'_>,
+    namespace: &Namespace,
+    profiles: &ProfileSet,
+) -> Result<(), Reason> {
+    let metadata = field(binding, "metadata");
+    for (map, name) in [(Map::Labels, "labels"), (Map::Annotations, "annotations")] {
+        let given = metadata.and_then(|metadata| field(metadata, name)).and_then(Json::as_object);
+        for (key, _) in given.into_iter().flat_map(ObjectAsVec::iter) {
+            for (mandatory, _) in mandatory_in(namespace, profiles) {
+                let all = protected_of(mandatory, profiles);
+                let is_ours = matches!(key, keys::STATUS | keys::INJECTED)
+                    || key.split('/').next() == Some(keys::FILES)
+                    || all.iter().any(|profile| profile.template.sets(map, key))
+                    || confined_container(key).is_some_and(|container| has_container(&all, container));
+                if is_ours {
+                    let what = format!("{map}[{key}]");
+                    return Err(Reason::MandatoryChanged { profile: mandatory.to_owned(), what });
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn has_container(profiles: &[&Profile], name: &str) -> bool {
+    let containers = |profile: &&Profile| {
+        CONTAINERS.iter().flat_map(|place| profile.template.list(place)).any(|element| element.name == name)
+    };
+    profiles.iter().any(containers)
 }
 
 /// Checks `exec` and `attach`: they do not lead into a Mandatory profile's containers, which go by their names in the

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+mod mutations;
+
 use super::*;
 use crate::engine::{Outcome, inject};
 
@@ -82,9 +84,13 @@ fn what_was_injected_is_accepted_with_all_that_others_may_do_to_it() {
     let profiles = profiles(&guard());
     let mut pod = injected(&pod(), &profiles);
     check(&pod, &profiles).unwrap();
-    sidecar(&mut pod, "guard")["image"] = json!("mirror.example/guard:1");
     sidecar(&mut pod, "guard")["imagePullPolicy"] = json!("IfNotPresent");
-    sidecar(&mut pod, "guard")["env"] = json!([{ "name": "DD_AGENT_HOST", "value": "1.2.3.4" }]);
+    check(&pod, &profiles).unwrap();
+    // AlwaysPullImages, and a LimitRange.
+    sidecar(&mut pod, "guard")["imagePullPolicy"] = json!("Always");
+    sidecar(&mut pod, "guard")["resources"] =
+        json!({ "limits": { "memory": "64Mi", "cpu": "1" }, "requests": { "memory": "64Mi", "cpu": "10m" } });
+    check(&pod, &profiles).unwrap();
     pod["spec"]["initContainers"].as_array_mut().unwrap().insert(0, json!({ "name": "first", "image": "x" }));
     pod["spec"]["terminationGracePeriodSeconds"] = json!(60);
     check(&pod, &profiles).unwrap();
@@ -98,7 +104,11 @@ fn what_was_injected_is_accepted_with_all_that_others_may_do_to_it() {
 fn a_pod_that_lost_a_part_is_refused() {
     let profiles = profiles(&guard());
     let whole = injected(&pod(), &profiles);
-    let lost: [(&str, Take); 9] = [
+    let lost: [(&str, Take); 11] = [
+        ("its image", |pod| sidecar(pod, "guard")["image"] = json!("mirror.example/guard:1")),
+        ("its environment", |pod| {
+            sidecar(pod, "guard")["env"] = json!([{ "name": "DD_AGENT_HOST", "value": "1.2.3.4" }]);
+        }),
         ("the sidecar", |pod| {
             pod["spec"]["initContainers"]
                 .as_array_mut()
@@ -182,7 +192,8 @@ fn a_live_pod_keeps_what_is_mandatory() {
     let refused = |change: &dyn Fn(&mut Value)| {
         let mut new = old.clone();
         change(&mut new);
-        verify_change(&Json::from(&old), &Json::from(&new), &profiles).map_err(|reason| reason.code())
+        verify_change(&Json::from(&old), &Json::from(&new), &namespace(), &profiles)
+            .map_err(|reason| reason.code())
     };
     refused(&|pod| pod["metadata"]["labels"]["team"] = json!("a")).unwrap();
     refused(&|pod| pod["spec"]["containers"][0]["image"] = json!("registry.example/app:2")).unwrap();
@@ -213,6 +224,89 @@ fn a_live_pod_keeps_what_is_mandatory() {
     assert_eq!(debug(json!({ "targetContainerName": "guard" })), Err("MandatoryEntered"));
     let mount = json!({ "volumeMounts": [{ "name": "guard-state", "mountPath": "/s" }] });
     assert_eq!(debug(mount), Err("MandatoryEntered"));
+}
+
+#[test]
+fn the_pods_own_spec_tells_what_is_protected_where_the_status_does_not() {
+    let profiles = profiles(&guard());
+    let mut old = injected(&pod(), &profiles);
+    old["metadata"]["annotations"].as_object_mut().unwrap().remove("outrigger.dev/status");
+    let refused = |change: &dyn Fn(&mut Value)| {
+        let mut new = old.clone();
+        change(&mut new);
+        verify_change(&Json::from(&old), &Json::from(&new), &namespace(), &profiles)
+            .map_err(|reason| reason.code())
+    };
+    refused(&|pod| pod["metadata"]["labels"]["team"] = json!("a")).unwrap();
+    let changes: [&dyn Fn(&mut Value); 5] = [
+        &|pod| sidecar(pod, "guard")["image"] = json!("busybox"),
+        &|pod| pod["metadata"]["annotations"]["outrigger.dev/status"] = json!("{}"),
+        &|pod| pod["metadata"]["labels"]["guard"] = json!("off"),
+        &|pod| pod["metadata"]["annotations"]["files.outrigger.dev/guard-rules.rules.txt"] = json!("allow"),
+        &|pod| {
+            let key = "container.apparmor.security.beta.kubernetes.io/guard";
+            pod["metadata"]["annotations"][key] = json!("unconfined");
+        },
+    ];
+    for (index, change) in changes.iter().enumerate() {
+        assert_eq!(refused(change), Err("MandatoryChanged"), "change {index}");
+    }
+    // A pod that was there before the profile is its author's.
+    let before = pod();
+    let mut after = before.clone();
+    after["metadata"]["labels"]["guard"] = json!("off");
+    verify_change(&Json::from(&before), &Json::from(&after), &namespace(), &profiles).unwrap();
+}
+
+#[test]
+fn what_the_author_wrote_first_is_protected_no_less() {
+    let profiles = profiles(&guard());
+    let mut written = pod();
+    written["metadata"]["labels"]["guard"] = json!("on");
+    written["metadata"]["annotations"]["files.outrigger.dev/guard-rules.rules.txt"] = json!("deny");
+    written["spec"]["containers"][0]["env"] = json!([{ "name": "GUARD", "value": "127.0.0.1:1" }]);
+    let old = injected(&written, &profiles);
+    check(&old, &profiles).unwrap();
+    let status: Value =
+        serde_json::from_str(old["metadata"]["annotations"]["outrigger.dev/status"].as_str().unwrap())
+            .unwrap();
+    let guard = status["profiles"].as_array().unwrap().iter().find(|one| one["name"] == "guard").unwrap();
+    assert_eq!(guard["shared"]["metadata.labels"], json!(["guard"]), "{status}");
+    // It counts even when the profile has gone over to something else since.
+    let mut changed = super::tests::guard();
+    changed["template"]["metadata"] = json!({});
+    changed["files"] = json!([]);
+    let later = super::tests::profiles(&changed);
+    for (map, key) in [("labels", "guard"), ("annotations", "files.outrigger.dev/guard-rules.rules.txt")] {
+        let mut new = old.clone();
+        new["metadata"][map].as_object_mut().unwrap().remove(key);
+        for profiles in [&profiles, &later] {
+            let refused =
+                verify_change(&Json::from(&old), &Json::from(&new), &namespace(), profiles).unwrap_err();
+            assert_eq!(refused.code(), "MandatoryChanged", "{key}");
+        }
+    }
+    assert_eq!(injected(&old, &profiles), old);
+}
+
+#[test]
+fn a_binding_brings_nothing_of_a_mandatory_profiles() {
+    let profiles = profiles(&guard());
+    let bind = |metadata: Value| {
+        let binding = json!({ "metadata": metadata, "target": { "kind": "Node", "name": "n" } });
+        verify_binding(&Json::from(&binding), &namespace(), &profiles).map_err(|reason| reason.code())
+    };
+    bind(json!({ "name": "app" })).unwrap();
+    bind(json!({ "name": "app", "annotations": { "team": "a" } })).unwrap();
+    for (map, key) in [
+        ("annotations", "outrigger.dev/status"),
+        ("annotations", "files.outrigger.dev/guard-rules.rules.txt"),
+        ("annotations", "container.apparmor.security.beta.kubernetes.io/guard"),
+        ("labels", "outrigger.dev/injected"),
+        ("labels", "guard"),
+    ] {
+        assert_eq!(bind(json!({ "name": "app", map: { key: "x" } })), Err("MandatoryChanged"), "{key}");
+    }
 }
 
 #[test]

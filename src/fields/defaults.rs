@@ -1,0 +1,154 @@
+//! The values that the API server fills in where a container or a volume leaves a field out.
+//!
+//! Source: `pkg/apis/core/v1/defaults.go` and `zz_generated.defaults.go` (`SetObjectDefaults_Pod`) of Kubernetes v1.35.4.
+//! What depends on more than the field is in code beside the table: [`pull_policy`], `requests` that are set from `limits`
+//! and `hostPort` on the node's network.
+
+use crate::json::Json;
+
+/// A default value.
+#[derive(Clone, Copy, Debug)]
+enum Default {
+    Text(&'static str),
+    Number(i64),
+    Bool(bool),
+    /// An empty object, which the API server writes for a structure that it always has.
+    Empty,
+}
+
+use self::Default::{Bool, Empty, Number, Text};
+
+/// The name of the object's own field, the field that is filled in, and its value. An element of a list goes by the
+/// name of the list; a container and a volume by [`CONTAINER`] and [`VOLUME`].
+const DEFAULTS: [(&str, &str, Default); 43] = [
+    // SetDefaults_Container
+    (CONTAINER, "terminationMessagePath", Text("/dev/termination-log")),
+    (CONTAINER, "terminationMessagePolicy", Text("File")),
+    // Structures without `omitempty`, which the API server writes empty.
+    (CONTAINER, "resources", Empty),
+    ("spec", "resources", Empty),
+    ("resourceFieldRef", "divisor", Text("0")),
+    // SetObjectDefaults_Pod
+    ("ports", "protocol", Text("TCP")),
+    ("fileKeyRef", "optional", Bool(false)),
+    ("grpc", "service", Text("")),
+    // SetDefaults_ObjectFieldSelector
+    ("fieldRef", "apiVersion", Text("v1")),
+    // SetDefaults_Probe
+    ("livenessProbe", "timeoutSeconds", Number(1)),
+    ("livenessProbe", "periodSeconds", Number(10)),
+    ("livenessProbe", "successThreshold", Number(1)),
+    ("livenessProbe", "failureThreshold", Number(3)),
+    ("readinessProbe", "timeoutSeconds", Number(1)),
+    ("readinessProbe", "periodSeconds", Number(10)),
+    ("readinessProbe", "successThreshold", Number(1)),
+    ("readinessProbe", "failureThreshold", Number(3)),
+    ("startupProbe", "timeoutSeconds", Number(1)),
+    ("startupProbe", "periodSeconds", Number(10)),
+    ("startupProbe", "successThreshold", Number(1)),
+    ("startupProbe", "failureThreshold", Number(3)),
+    // SetDefaults_HTTPGetAction
+    ("httpGet", "path", Text("/")),
+    ("httpGet", "scheme", Text("HTTP")),
+    // SetDefaults_SecretVolumeSource and its like for the other volumes that are files
+    ("secret", "defaultMode", Number(0o644)),
+    ("configMap", "defaultMode", Number(0o644)),
+    ("downwardAPI", "defaultMode", Number(0o644)),
+    ("projected", "defaultMode", Number(0o644)),
+    // SetDefaults_ServiceAccountTokenProjection
+    ("serviceAccountToken", "expirationSeconds", Number(3600)),
+    // SetDefaults_HostPathVolumeSource
+    ("hostPath", "type", Text("")),
+    // SetDefaults_PersistentVolumeClaimSpec, of an ephemeral volume
+    ("spec", "volumeMode", Text("Filesystem")),
+    // SetDefaults_Volume
+    (VOLUME, "emptyDir", Empty),
+    // SetObjectDefaults_Pod
+    ("iscsi", "iscsiInterface", Text("default")),
+    ("rbd", "pool", Text("rbd")),
+    ("rbd", "user", Text("admin")),
+    ("rbd", "keyring", Text("/etc/ceph/keyring")),
+    ("azureDisk", "cachingMode", Text("ReadWrite")),
+    ("azureDisk", "fsType", Text("ext4")),
+    ("azureDisk", "readOnly", Bool(false)),
+    ("azureDisk", "kind", Text("Shared")),
+    ("scaleIO", "storageMode", Text("ThinProvisioned")),
+    ("scaleIO", "fsType", Text("xfs")),
+    // Without `omitempty`, too.
+    ("iscsi", "lun", Number(0)),
+    ("volumeClaimTemplate", "metadata", Empty),
+];
+
+/// The name of a container in the table.
+pub(crate) const CONTAINER: &str = "containers";
+/// The name of a volume in the table.
+pub(crate) const VOLUME: &str = "volumes";
+
+/// Whether the API server fills in this value where the field of the object is left out.
+pub(crate) fn is_default(object: &str, field: &str, value: &Json<'_>) -> bool {
+    DEFAULTS.iter().filter(|(of, name, _)| *of == object && *name == field).any(|(.., default)| match default
+    {
+        Text(text) => value.as_str() == Some(text),
+        Number(number) => value.as_i64() == Some(*number),
+        Bool(flag) => value.as_bool() == Some(*flag),
+        Empty => value.as_object().is_some_and(|fields| fields.iter().all(|(_, value)| value.is_null())),
+    })
+}
+
+/// Returns the `imagePullPolicy` of an image (`SetDefaults_Container`): Always for the tag `latest`, which also is the tag
+/// of an image without tag and digest, else `IfNotPresent`.
+pub(crate) fn pull_policy(image: &str) -> &'static str {
+    let (name, digest) = image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
+    // A colon before the last slash is that of the registry's port.
+    let tag = name.rsplit('/').next().and_then(|last| last.split_once(':')).map(|(_, tag)| tag);
+    match (tag, digest) {
+        (Some("latest"), _) | (None, None) => "Always",
+        _ => "IfNotPresent",
+    }
+}
+
+/// Whether the API server leaves the value out when it writes the object. Pointers keep their zero: `runAsUser: 0` and
+/// `allowPrivilegeEscalation: false` are values.
+pub(crate) fn is_left_out(field: &str, value: &Json<'_>) -> bool {
+    match value {
+        Json::Null => true,
+        Json::Bool(flag) => !flag && matches!(field, "readOnly" | "stdin" | "stdinOnce" | "tty"),
+        Json::Number(number) => {
+            number.as_f64() == Some(0.0)
+                && (matches!(field, "initialDelaySeconds" | "hostPort" | "partition")
+                    || field.ends_with("Threshold")
+                    || matches!(field, "timeoutSeconds" | "periodSeconds"))
+        }
+        Json::Str(text) => {
+            text.is_empty() && !matches!(field, "storageClassName" | "volumeAttributesClassName")
+        }
+        Json::Array(items) => items.is_empty(),
+        Json::Object(map) => map.is_empty() && (super::lists::is_map(field) || field == "resources"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn pull_policy_depends_on_the_tag() {
+        for image in ["redis", "redis:latest", "registry:5000/redis", "registry:5000/a/redis:latest"] {
+            assert_eq!(pull_policy(image), "Always", "{image}");
+        }
+        for image in ["redis:7", "registry:5000/redis:7", "redis@sha256:00", "redis:7@sha256:00"] {
+            assert_eq!(pull_policy(image), "IfNotPresent", "{image}");
+        }
+    }
+
+    #[test]
+    fn a_default_has_exactly_its_value() {
+        let is = |object, field, value: serde_json::Value| is_default(object, field, &Json::from(&value));
+        assert!(is("secret", "defaultMode", json!(420)));
+        assert!(!is("secret", "defaultMode", json!(0)));
+        assert!(is(CONTAINER, "resources", json!({})));
+        assert!(!is(CONTAINER, "resources", json!({ "claims": [] })));
+        assert!(!is("containers", "initialDelaySeconds", json!(0)));
+    }
+}

@@ -1,0 +1,75 @@
+//! Mount paths, compared as the kubelet and the container runtime see them and not as text.
+
+use std::borrow::Cow;
+
+/// Where the API server mounts the token of the pod's service account, unless something is mounted there.
+pub(crate) const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+/// Returns the path without repeated, leading-dot and trailing parts, as Go's `path.Clean` does: `/var/log/app/`,
+/// `//var/log/app` and `/var/./log/../log/app` all are `/var/log/app`.
+///
+/// The API server compares mount paths as text and admits two spellings of one path. Runtimes clean them, so the later
+/// mount lies over the earlier one.
+pub(crate) fn clean(path: &str) -> Cow<'_, str> {
+    if is_clean(path) {
+        return Cow::Borrowed(path);
+    }
+    let is_absolute = path.starts_with('/');
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|last| *last != "..") => _ = parts.pop(),
+            // Nothing is above the root.
+            ".." if is_absolute => {}
+            part => parts.push(part),
+        }
+    }
+    let joined = parts.join("/");
+    Cow::Owned(match (is_absolute, joined.is_empty()) {
+        (true, _) => format!("/{joined}"),
+        (false, true) => ".".to_owned(),
+        (false, false) => joined,
+    })
+}
+
+/// Whether two spellings mean the same path.
+pub(crate) fn is_same(one: &str, other: &str) -> bool {
+    clean(one) == clean(other)
+}
+
+fn is_clean(path: &str) -> bool {
+    let mut parts = path.strip_prefix('/').unwrap_or(path).split('/');
+    path.is_empty() || path == "/" || parts.all(|part| !matches!(part, "" | "." | ".."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spellings_of_one_path_are_the_same() {
+        for (path, wanted) in [
+            ("/var/log/app", "/var/log/app"),
+            ("/var/log/app/", "/var/log/app"),
+            ("/var/log/app//", "/var/log/app"),
+            ("//var//log/app", "/var/log/app"),
+            ("/var/./log/app/.", "/var/log/app"),
+            ("/var/log/../log/app", "/var/log/app"),
+            ("/../var/log/app", "/var/log/app"),
+            ("/", "/"),
+            ("//", "/"),
+            ("/..", "/"),
+            ("var/log/", "var/log"),
+            ("./var", "var"),
+            ("../var", "../var"),
+            ("./", "."),
+            ("", ""),
+            ("/a..b/...", "/a..b/..."),
+        ] {
+            assert_eq!(clean(path), wanted, "{path}");
+        }
+        assert!(is_same("/var/log/app/", "/var//log/./app"));
+        assert!(!is_same("/var/log/app", "/var/log/App"));
+    }
+}
