@@ -261,7 +261,7 @@ fn decide(
     if purpose == Purpose::Inject {
         parameters::warn_of_unknown_keys(&pod, namespace, profiles, trace);
     }
-    let resolved = parameters::resolve(&pod, namespace, &mut selection, trace)?;
+    let resolved = parameters::resolve(&pod, namespace, &mut selection, &mut budget, trace)?;
     let ordered = order::order(selection.profiles.values().cloned().collect())?;
     if ordered.len() > 1 {
         trace.explain(|| order::describe(&ordered));

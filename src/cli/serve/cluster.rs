@@ -48,8 +48,9 @@ impl Serve {
             leadership,
         };
         tasks.spawn("mandatory profiles", mandatory.run(tasks.stop()));
+        let memory = self.limits.profile_memory();
         let watched =
-            watch(client.clone(), snapshot, observations, Arc::clone(&metrics), health, tasks.stop());
+            watch(client.clone(), snapshot, observations, memory, Arc::clone(&metrics), health, tasks.stop());
         tasks.spawn("watches", watched);
 
         let (announcer, left_out) = Announcer::new();
