@@ -4,6 +4,7 @@
 mod bucket;
 pub(crate) mod contact;
 mod events;
+mod kept;
 mod lease;
 mod limited;
 mod live;
@@ -25,9 +26,9 @@ pub use observed::{Observations, Observed, ProfileKey};
 pub(crate) use watch::namespace_of;
 pub use watch::watch;
 
-use crate::api::{ClusterSidecarProfile, ProfileSpec, Scope, SidecarProfile};
+use crate::api::{ClusterSidecarProfile, Scope, SidecarProfile};
 use crate::engine::Namespace;
-use crate::profiles::{Entry, Finding, ProfileSet};
+use crate::profiles::{Entry, Finding, ProfileSet, Quota};
 
 /// What is known of the cluster at one moment.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +37,21 @@ pub struct Snapshot {
     pub profiles: Arc<ProfileSet>,
     /// All namespaces, by name.
     pub namespaces: HashMap<String, Arc<Namespace>>,
+}
+
+/// The memory that a server has for profiles.
+#[derive(Clone, Copy, Debug)]
+pub struct ProfileMemory {
+    /// For those of the cluster.
+    pub cluster: Quota,
+    /// For those of all namespaces, which take nothing from the others.
+    pub namespaced: Quota,
+}
+
+impl Default for ProfileMemory {
+    fn default() -> Self {
+        Self { cluster: Quota::of_cluster(32 << 20), namespaced: Quota::of_namespaces(16 << 20) }
+    }
 }
 
 /// How the API server names the profile kinds.
@@ -51,10 +67,5 @@ pub(crate) fn profile_resources() -> [(Scope, ApiResource); 2] {
 pub(crate) fn entry_of(object: &DynamicObject, scope: Scope) -> (Entry, Vec<Finding>) {
     let name = object.metadata.name.as_deref().unwrap_or_default();
     let spec = object.data.get("spec").unwrap_or(&Value::Null);
-    match serde_path_to_error::deserialize::<_, ProfileSpec>(spec) {
-        Ok(spec) => Entry::new(name, scope, &spec),
-        Err(error) => {
-            Entry::unreadable(name, scope, format!("spec.{}", error.path()), error.inner().to_string())
-        }
-    }
+    Entry::read(name, scope, spec)
 }

@@ -276,7 +276,7 @@ fn decide(
     if purpose != Purpose::Verify {
         parameters::warn_of_unknown_keys(&pod, namespace, profiles, trace);
     }
-    let resolved = parameters::resolve(&pod, namespace, &mut selection, trace)?;
+    let resolved = parameters::resolve(&pod, namespace, &mut selection, &mut budget, trace)?;
     let chosen = selection.profiles.values().cloned().collect();
     let ordered = order::order(chosen, |profile| selection.is_protected(profile), trace)?;
     if ordered.len() > 1 {

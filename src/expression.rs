@@ -34,18 +34,22 @@
 //! A pod of 200 KB is never converted; a value is a view until something new is computed from it.
 //!
 //! Hostile input is bounded: the length, the depth and the number of operations of an expression when it is
-//! compiled, work and memory of all the expressions of a request together by one [`Budget`].
+//! compiled, memory and work of compiling all that one profile has by one [`CompileBudget`], and work and memory of all the
+//! expressions of a request together by one [`Budget`].
 
 mod budget;
+mod compile_budget;
 mod containers;
 mod describe;
 mod evaluate;
+mod expansion;
 mod functions;
 mod leaf;
 mod lower;
 mod node;
 mod operators;
 mod parse;
+mod pattern;
 mod result;
 mod scan;
 mod value;
@@ -58,9 +62,11 @@ use std::sync::Arc;
 
 pub use budget::Budget;
 use budget::Problem;
+pub use compile_budget::{CompileBudget, OverBudget};
 use evaluate::{Failure, Machine};
 pub use leaf::Text;
 use parse::Program;
+pub use pattern::{Pattern, PatternError};
 use value::Value;
 pub use variables::{Json, NamespaceView, ParameterValue, Reads, Scope, Variables};
 
@@ -79,6 +85,18 @@ pub struct CompileError {
     pub column: usize,
     /// What is wrong, and what to write instead where that can be guessed.
     pub message: String,
+    /// Whether the profile's [`CompileBudget`] does not suffice; whatever is compiled next then fails too.
+    pub is_over_budget: bool,
+}
+
+impl CompileError {
+    pub(crate) fn new(column: usize, message: String) -> Self {
+        Self { column, message, is_over_budget: false }
+    }
+
+    pub(crate) fn over_budget(column: usize, over: OverBudget) -> Self {
+        Self { column, message: over.to_string(), is_over_budget: true }
+    }
 }
 
 /// Why an expression has no value for a pod.
@@ -98,9 +116,13 @@ impl Expression {
     ///
     /// # Errors
     /// It is not CEL, it names a variable, a parameter or a function that is not there, or it is too large:
-    /// more than 4096 bytes, 1000 operations, 64 of them nested, or 8 nested loops.
-    pub fn compile(source: &str, scope: &Scope<'_>) -> Result<Self, CompileError> {
-        parse::compile(source, scope).map(|program| Self(Arc::new(program)))
+    /// more than 4096 bytes, 1000 operations, 64 of them nested, 8 nested loops, or more than the budget has left.
+    pub fn compile(
+        source: &str,
+        scope: &Scope<'_>,
+        budget: &mut CompileBudget,
+    ) -> Result<Self, CompileError> {
+        parse::compile(source, scope, budget).map(|program| Self(Arc::new(program)))
     }
 
     /// The value as JSON. A quantity or a duration becomes its text.

@@ -58,6 +58,18 @@ pub fn lent<'a>(value: &'a Json<'_>) -> Json<'a> {
     }
 }
 
+/// About the bytes that are written for a value.
+pub fn length(value: &Json<'_>) -> usize {
+    match value {
+        Json::Null | Json::Bool(_) | Json::Number(_) => 8,
+        Json::Str(text) => 2 + text.len(),
+        Json::Array(items) => 2 + items.iter().map(|item| 1 + length(item)).sum::<usize>(),
+        Json::Object(fields) => {
+            2 + fields.iter().map(|(name, value)| 4 + name.len() + length(value)).sum::<usize>()
+        }
+    }
+}
+
 /// Whether two values are the same; the order of an object's fields does not matter.
 pub fn same(one: &Json<'_>, other: &Json<'_>) -> bool {
     match (one, other) {

@@ -11,12 +11,14 @@ mod known_fields;
 mod kubernetes_types;
 mod matching;
 mod parameters;
+mod quota;
 mod relations;
 mod rendered;
 mod samples;
 mod set;
 mod template;
 mod template_value;
+mod weight;
 
 pub use app_containers::AppContainers;
 pub use compile::compile;
@@ -26,11 +28,13 @@ pub use known_fields::unknown_fields;
 pub(crate) use kubernetes_types::{container_problem, problem_in};
 pub use matching::{Labels, Matching};
 pub use parameters::{Parameter, Refusal, shown};
+pub use quota::Quota;
 pub use relations::Relations;
 pub use rendered::Rendered;
 pub use set::{Entry, InvalidProfile, ProfileSet};
 pub use template::{Element, Template};
 pub use template_value::{Failed, TemplateValue};
+pub use weight::is_oversized;
 
 use crate::api::{Failure, HostNetwork, OnConflict, Order, ProfileName, Scope};
 
@@ -65,4 +69,7 @@ pub struct Profile {
     pub on_conflict: OnConflict,
     /// What happens to a pod to which it cannot be applied.
     pub on_error: Failure,
+    /// What it takes of the server's memory for profiles, in bytes. Where compiling it took more work than memory, it is the
+    /// work: a server that starts compiles all of them.
+    pub cost: usize,
 }

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use outrigger::expression::{
-    Budget, Expression, Json, NamespaceView, ParameterValue, Scope, Text, Variables,
+    Budget, CompileBudget, Expression, Json, NamespaceView, ParameterValue, Scope, Text, Variables,
 };
 use outrigger::texts::Texts;
 use serde_json::{Value, json};
@@ -26,7 +26,8 @@ static POD: LazyLock<Value> = LazyLock::new(|| {
 });
 
 fuzz_target!(|source: &str| {
-    let scope = Scope { params: Some(&["text", "number", "size", "list"]), container: true };
+    let scope =
+        Scope { params: Some(&["text", "number", "size", "list"]), container: true, expandable: &["list"] };
     let (pod, none, cluster) = (Json::from(&*POD), Texts::default(), json!({ "region": "x" }));
     let container = Json::from(&POD["spec"]["containers"][0]);
     let params = BTreeMap::from([
@@ -43,7 +44,7 @@ fuzz_target!(|source: &str| {
         profile: "log-shipper",
         cluster: &cluster,
     };
-    if let Ok(expression) = Expression::compile(source, &scope) {
+    if let Ok(expression) = Expression::compile(source, &scope, &mut CompileBudget::new()) {
         let first = expression.evaluate(&variables, &mut Budget::new());
         assert_eq!(
             first,
@@ -52,7 +53,7 @@ fuzz_target!(|source: &str| {
         );
         _ = expression.holds(&variables, &mut Budget::new());
     }
-    if let Ok(text) = Text::parse(source, &scope) {
+    if let Ok(text) = Text::parse(source, &scope, &mut CompileBudget::new()) {
         if let Ok(Value::String(rendered)) = text.render(&variables, &mut Budget::new()) {
             assert!(text.is_expression() || text.could_be(&rendered), "{rendered:?} is what it renders");
         }

@@ -17,7 +17,9 @@ use serde_json::Value;
         .message("a parameter's name must not be a reserved word of CEL")
         .field_path(".name"),
     validation = Rule::new("self.type != 'enum' || (has(self.values) && self.values.size() > 0)")
-        .message("a parameter of type enum lists its values")
+        .message("a parameter of type enum lists its values"),
+    validation = Rule::new("!has(self.allowedPrefixes) || self.allowedPrefixes.size() == 0 || self.type == 'path'")
+        .message("only a parameter of type path has allowedPrefixes")
 )]
 pub struct Parameter {
     /// The name: a camelCase CEL identifier. Pods set it by the annotation
@@ -41,10 +43,15 @@ pub struct Parameter {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub values: Vec<String>,
-    /// A regular expression that a string must match somewhere (use `^` and `$` to bind it).
+    /// A regular expression that a string or a path must match somewhere (use `^` and `$` to bind it). `\d`, `\s`, `\w` and
+    /// `\b` are of ASCII only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub pattern: Option<String>,
+    /// The directories that a parameter of type path must be or be in; any where there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 1024)))]
+    pub allowed_prefixes: Vec<String>,
     /// The smallest value of an integer, quantity or duration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "int_or_string")]
@@ -89,6 +96,9 @@ const RESERVED: [&str; 21] = [
 ];
 
 impl Parameter {
+    /// The longest pattern, in bytes. The schema above says the same.
+    pub const LONGEST_PATTERN: usize = 1024;
+
     /// Why the name cannot be one. The schema above says the same, but a file on a disk has not met it.
     pub fn name_problem(&self) -> Option<&'static str> {
         let is_identifier = self.name.starts_with(|first: char| first.is_ascii_lowercase())
@@ -118,6 +128,8 @@ pub enum ParameterType {
     Duration,
     /// One of `values`.
     Enum,
+    /// An absolute path without `..`, colons and control characters, in its shortest form.
+    Path,
     /// Strings with commas between, or a JSON array of strings.
     StringList,
 }

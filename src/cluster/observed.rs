@@ -1,11 +1,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kube::core::DynamicObject;
-use serde_json::Value;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio::sync::Notify;
 
-use super::entry_of;
 use crate::api::{ProfileStatus, Scope};
 use crate::profiles::{Entry, Finding};
 
@@ -33,28 +31,14 @@ pub struct Observed {
     pub entry: Entry,
     /// What was found in it.
     pub findings: Vec<Finding>,
+    /// Whether it cannot be injected because the server has no memory for it.
+    pub is_parked: bool,
 }
 
-impl Observed {
-    /// A profile as the API server holds it.
-    pub(super) fn new(scope: Scope, mut object: DynamicObject) -> (ProfileKey, Self) {
-        let (entry, findings) = entry_of(&object, scope);
-        let status = object.data.get_mut("status").map(Value::take).unwrap_or_default();
-        let metadata = object.metadata;
-        let key = ProfileKey {
-            scope,
-            namespace: metadata.namespace.unwrap_or_default(),
-            name: metadata.name.unwrap_or_default(),
-        };
-        let seen = Self {
-            resource_version: metadata.resource_version,
-            generation: metadata.generation,
-            // One that cannot be read is written anew.
-            status: serde_json::from_value(status).unwrap_or_default(),
-            entry,
-            findings,
-        };
-        (key, seen)
+impl ProfileKey {
+    pub(super) fn of(scope: Scope, metadata: &ObjectMeta) -> Self {
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        Self { scope, namespace: text(&metadata.namespace), name: text(&metadata.name) }
     }
 }
 

@@ -3,6 +3,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use futures::{Stream, StreamExt as _};
 use k8s_openapi::api::core::v1::Namespace as KubeNamespace;
@@ -17,10 +18,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::contact::Contact;
-use super::{Observations, Observed, ProfileKey, Snapshot, profile_resources};
+use super::kept::KeptProfiles;
+use super::{Observations, Observed, ProfileKey, ProfileMemory, Snapshot, profile_resources};
 use crate::api::Scope;
 use crate::engine::Namespace;
-use crate::profiles::{Entry, ProfileSet};
+use crate::profiles::{Entry, ProfileSet, Quota};
 use crate::supervise::Health;
 use crate::telemetry::Metrics;
 
@@ -29,6 +31,10 @@ const PART: &str = "watches";
 /// How long one watch lasts until it is taken up again where it was, in seconds. One that brings nothing, not even its
 /// end, is given up five seconds later: a connection may be dead without anybody saying so.
 const WATCH_SECONDS: u32 = 90;
+/// How many namespaces, and how many profiles, come at once in a list. A page is in memory twice, as text and parsed, and a
+/// profile may have a megabyte.
+const NAMESPACES: u32 = 500;
+const PROFILES: u32 = 16;
 /// How many events make one new snapshot at the most.
 const BATCH: usize = 512;
 
@@ -45,6 +51,7 @@ pub fn watch(
     client: Client,
     snapshot: Arc<ArcSwap<Snapshot>>,
     observations: Observations,
+    memory: ProfileMemory,
     metrics: Arc<Metrics>,
     health: Health,
     stop: CancellationToken,
@@ -58,13 +65,18 @@ pub fn watch(
         metrics.collect(contact.clone());
         let remarks = contact.clone();
         health.remark(move || remarks.remarks());
-        let mut state = Known::default();
+        let mut state = Known::new(memory);
         let changes = changes(&client, &contact).take_until(stop.cancelled_owned());
         let mut changes = Box::pin(changes.ready_chunks(BATCH));
         while let Some(batch) = changes.next().await {
-            for change in batch {
-                state.apply(change, &observations);
-            }
+            // Compiling takes its time, and the threads that answer have pods waiting.
+            let observations = observations.clone();
+            state = tokio::task::spawn_blocking(move || {
+                state.apply_all(batch, &observations);
+                state
+            })
+            .await
+            .context("compiling profiles failed")?;
             if state.is_complete() {
                 let next = state.snapshot(&snapshot.load());
                 state.count(&metrics);
@@ -79,14 +91,14 @@ pub fn watch(
 fn changes(client: &Client, contact: &Contact) -> impl Stream<Item = Change> + use<> {
     let name = "namespaces";
     let api: Api<PartialObjectMeta<KubeNamespace>> = Api::all(contact.listening(client.clone(), name));
-    let namespaces = retrying(name, contact.clone(), api).map(Change::Namespace);
+    let namespaces = retrying(name, contact.clone(), api, NAMESPACES).map(Change::Namespace);
     let profiles = profile_resources().map(|(scope, resource)| {
         let name = match scope {
             Scope::Cluster => "clustersidecarprofiles",
             Scope::Namespace => "sidecarprofiles",
         };
         let api: Api<DynamicObject> = Api::all_with(contact.listening(client.clone(), name), &resource);
-        retrying(name, contact.clone(), api).map(move |event| Change::Profile(scope, event)).boxed()
+        retrying(name, contact.clone(), api, PROFILES).map(move |event| Change::Profile(scope, event)).boxed()
     });
     futures::stream::select_all(profiles.into_iter().chain([namespaces.boxed()]))
 }
@@ -95,6 +107,7 @@ fn retrying<K>(
     what: &'static str,
     contact: Contact,
     api: Api<K>,
+    page: u32,
 ) -> impl Stream<Item = Event<K>> + Send + use<K>
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
@@ -104,7 +117,7 @@ where
     // begin it for that reason.
     let watched = futures::stream::repeat_with(move || {
         let mut gone = false;
-        let config = watcher::Config::default().timeout(WATCH_SECONDS);
+        let config = watcher::Config::default().timeout(WATCH_SECONDS).page_size(page);
         watcher::watcher(api.clone(), config).take_while(move |result| {
             let goes_on = !gone;
             gone = is_gone(result);
@@ -183,12 +196,6 @@ trait Kept {
     fn copied(&self) -> Self;
 }
 
-impl Kept for Entry {
-    fn copied(&self) -> Self {
-        self.copied()
-    }
-}
-
 impl Kept for Arc<Namespace> {
     fn copied(&self) -> Self {
         Self::new(Namespace::clone(self))
@@ -218,40 +225,93 @@ impl<K: Ord + Clone, V: Kept> Listed<K, V> {
     }
 }
 
-#[derive(Default)]
 struct Known {
     namespaces: Listed<String, Arc<Namespace>>,
-    cluster: Listed<ProfileKey, Entry>,
-    namespaced: Listed<ProfileKey, Entry>,
+    cluster: Profiles,
+    namespaced: Profiles,
     /// Whether the last snapshot has other profiles.
     other_profiles: bool,
 }
 
+/// The profiles of one watch, and the list that is coming in.
+struct Profiles {
+    current: KeptProfiles,
+    incoming: KeptProfiles,
+    complete: bool,
+}
+
+impl Profiles {
+    fn new(scope: Scope, quota: Quota) -> Self {
+        let current = KeptProfiles::new(scope, quota);
+        Self { incoming: current.emptied(), current, complete: false }
+    }
+
+    fn apply(
+        &mut self,
+        event: Event<DynamicObject>,
+        observations: &Observations,
+        scope: Scope,
+        seen: &mut Vec<(ProfileKey, Observed)>,
+    ) {
+        match event {
+            Event::Init => self.incoming = self.current.emptied(),
+            Event::InitApply(object) => self.incoming.apply(object, Some(&self.current), seen),
+            Event::InitDone => {
+                self.incoming.copy_fresh();
+                let none = self.incoming.emptied();
+                self.current = std::mem::replace(&mut self.incoming, none);
+                self.complete = true;
+            }
+            Event::Apply(object) => self.current.apply(object, None, seen),
+            Event::Delete(object) => {
+                let key = ProfileKey::of(scope, &object.metadata);
+                self.current.remove(&key);
+                seen.retain(|(other, _)| *other != key);
+                observations.forget(&key);
+            }
+        }
+    }
+}
+
 impl Known {
-    fn apply(&mut self, change: Change, observations: &Observations) {
-        match change {
-            Change::Namespace(event) => self.namespaces.apply(map(event, |object| {
-                let namespace = namespace_of(&object.metadata);
-                (namespace.name.clone(), Arc::new(namespace))
-            })),
-            Change::Profile(scope, event) => {
-                self.other_profiles = true;
-                let is_gone = matches!(event, Event::Delete(_));
-                let event = map(event, |object| {
-                    let (key, seen) = Observed::new(scope, object);
-                    let entry = seen.entry.clone();
-                    if is_gone {
-                        observations.forget(&key);
-                    } else {
-                        observations.put(key.clone(), seen);
-                    }
-                    (key, entry)
-                });
-                match scope {
-                    Scope::Cluster => self.cluster.apply(event),
-                    Scope::Namespace => self.namespaced.apply(event),
+    fn new(memory: ProfileMemory) -> Self {
+        Self {
+            namespaces: Listed::default(),
+            cluster: Profiles::new(Scope::Cluster, memory.cluster),
+            namespaced: Profiles::new(Scope::Namespace, memory.namespaced),
+            other_profiles: false,
+        }
+    }
+
+    fn apply_all(&mut self, changes: Vec<Change>, observations: &Observations) {
+        let mut seen = Vec::new();
+        let mut profiles_changed = false;
+        for change in changes {
+            match change {
+                Change::Namespace(event) => self.namespaces.apply(map(event, |object| {
+                    let namespace = namespace_of(&object.metadata);
+                    (namespace.name.clone(), Arc::new(namespace))
+                })),
+                Change::Profile(scope, event) => {
+                    profiles_changed = true;
+                    let profiles = match scope {
+                        Scope::Cluster => &mut self.cluster,
+                        Scope::Namespace => &mut self.namespaced,
+                    };
+                    profiles.apply(event, observations, scope, &mut seen);
                 }
             }
+        }
+        if profiles_changed {
+            self.other_profiles = true;
+            for profiles in [&mut self.cluster, &mut self.namespaced] {
+                profiles.current.limit(&mut seen);
+                profiles.current.recall(&mut seen);
+                profiles.incoming.limit(&mut seen);
+            }
+        }
+        for (key, seen) in seen {
+            observations.put(key, seen);
         }
     }
 
@@ -274,18 +334,18 @@ impl Known {
 
     fn profiles(&self) -> ProfileSet {
         let mut profiles = ProfileSet::default();
-        for (key, entry) in &self.cluster.current {
-            profiles.insert(None, &key.name, entry.clone());
+        for (_, name, entry) in self.cluster.current.entries() {
+            profiles.insert(None, name, entry.clone());
         }
-        for (key, entry) in &self.namespaced.current {
-            profiles.insert(Some(&key.namespace), &key.name, entry.clone());
+        for (namespace, name, entry) in self.namespaced.current.entries() {
+            profiles.insert(Some(namespace), name, entry.clone());
         }
         profiles
     }
 
     fn count(&self, metrics: &Metrics) {
-        let entries = || self.cluster.current.values().chain(self.namespaced.current.values());
-        let ready = entries().filter(|entry| matches!(entry, Entry::Ready(_))).count();
+        let entries = || self.cluster.current.entries().chain(self.namespaced.current.entries());
+        let ready = entries().filter(|(_, _, entry)| matches!(entry, Entry::Ready(_))).count();
         metrics.known(ready, entries().count() - ready, self.namespaces.current.len());
     }
 }

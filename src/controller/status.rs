@@ -76,6 +76,7 @@ fn status_of(seen: &Observed) -> ProfileStatus {
     let (current, generation) = (&seen.status, seen.generation);
     let (status, reason, revision, adds) = match &seen.entry {
         Entry::Ready(profile) => ("True", "Accepted", Some(profile.revision.clone()), Some(profile.adds())),
+        Entry::Invalid(_) if seen.is_parked => ("False", "OverQuota", None, None),
         Entry::Invalid(_) => ("False", "Invalid", None, None),
     };
     let findings: Vec<String> = seen
@@ -110,4 +111,29 @@ fn status_of(seen: &Observed) -> ProfileStatus {
 /// In whole seconds, as the API server stores it.
 pub(super) fn now() -> Timestamp {
     Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::ProfileStatus;
+
+    #[test]
+    fn a_profile_without_room_is_not_accepted_and_its_status_says_why() {
+        let (entry, findings) = Entry::parked("a", Scope::Namespace, &json!({}), "no room".to_owned());
+        let seen = |is_parked| Observed {
+            resource_version: None,
+            generation: Some(3),
+            status: ProfileStatus::default(),
+            entry: entry.clone(),
+            findings: findings.clone(),
+            is_parked,
+        };
+        for (is_parked, reason) in [(true, "OverQuota"), (false, "Invalid")] {
+            let status = status_of(&seen(is_parked));
+            let [accepted] = status.conditions.as_slice() else { panic!("there is one condition") };
+            assert_eq!((accepted.status.as_str(), accepted.reason.as_str()), ("False", reason));
+            assert_eq!(accepted.message, "spec: no room");
+        }
+    }
 }

@@ -286,10 +286,12 @@ impl<'a> Context<'a, '_> {
     ) -> Result<Rendered<'t>, Reason> {
         // What was checked when the profile was loaded need not be checked again.
         if let Some(literal) = value.as_literal() {
+            self.is_added(plan, place, literal.length())?;
             return Ok(literal);
         }
         let variables = Variables { container, ..self.variables };
         let rendered = value.render(&variables, plan.budget).map_err(|failed| self.failed(failed))?;
+        self.is_added(plan, place, rendered.length())?;
         match problem_in(place, key, &rendered).filter(|_| !rendered.is_null()) {
             None => Ok(rendered),
             Some((path, message)) => {
@@ -299,6 +301,18 @@ impl<'a> Context<'a, '_> {
                 Err(Reason::InvalidResult { profile: self.name(), problem })
             }
         }
+    }
+
+    /// Counts what a value adds to the pod: a profile may say it for each of many containers.
+    fn is_added(&self, plan: &mut Plan<'a, '_>, place: &Place, length: usize) -> Result<(), Reason> {
+        if plan.budget.add_element(length) {
+            return Ok(());
+        }
+        let most = Budget::OUTPUT >> 20;
+        let problem = format!(
+            "{place}: the profiles add more than {most} MiB to the pod, which no object may have; add less, or to fewer containers"
+        );
+        Err(Reason::InvalidResult { profile: self.name(), problem })
     }
 
     /// Whether a condition of the profile holds; one that is absent does.

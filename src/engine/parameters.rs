@@ -8,7 +8,7 @@ use super::reason::SetBy;
 use super::select::Selection;
 use super::{Namespace, Reason, Trace};
 use crate::api::{ProfileName, Source, keys, nearest};
-use crate::expression::ParameterValue;
+use crate::expression::{Budget, ParameterValue};
 use crate::profiles::{Entry, Parameter, Profile, ProfileSet, Refusal, shown};
 
 /// The parameters of one profile.
@@ -27,6 +27,7 @@ pub(super) fn resolve(
     pod: &Pod<'_>,
     namespace: &Namespace,
     selection: &mut Selection,
+    budget: &mut Budget,
     trace: &mut Trace,
 ) -> Result<BTreeMap<ProfileName, Parameters>, Reason> {
     let mut resolved = BTreeMap::new();
@@ -35,7 +36,7 @@ pub(super) fn resolve(
         let mut parameters = Parameters::default();
         let mut missing = None;
         for parameter in &profile.parameters {
-            match value(pod, namespace, &profile, parameter)? {
+            match value(pod, namespace, &profile, parameter, budget)? {
                 Some((value, place)) => {
                     if place != SetBy::Default {
                         parameters.set.insert(parameter.name.clone(), shown(&value));
@@ -79,6 +80,7 @@ fn value(
     namespace: &Namespace,
     profile: &Profile,
     parameter: &Parameter,
+    budget: &mut Budget,
 ) -> Result<Option<(ParameterValue, SetBy)>, Reason> {
     let key = key(profile, parameter);
     let by_pod = pod.annotation(&key).map(|text| (text, Source::Pod, SetBy::Pod));
@@ -92,7 +94,7 @@ fn value(
     if !parameter.is_settable_by(source) {
         return Err(Reason::ParameterNotSettable { key, by: parameter.settable_by(), place });
     }
-    match parameter.read(text) {
+    match parameter.read(text, budget) {
         Ok(value) => Ok(Some((value, place))),
         Err(Refusal::Type(problem)) => Err(Reason::ParameterInvalid { key, problem, place }),
         Err(Refusal::Value(problem)) => Err(Reason::ParameterNotAllowed { key, problem, place }),

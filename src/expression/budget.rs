@@ -9,6 +9,7 @@
 pub struct Budget {
     steps: usize,
     bytes: usize,
+    output: usize,
 }
 
 impl Budget {
@@ -20,9 +21,20 @@ impl Budget {
     /// read from the pod costs nothing.
     pub const BYTES: usize = 1 << 20;
 
+    /// The bytes that the profiles of a request may add to the pod, 2 MiB: etcd takes no object of more than 1.5 MiB.
+    pub const OUTPUT: usize = 2 << 20;
+
+    /// What an added element counts besides its text, in bytes: each is compared with the others.
+    const ELEMENT: usize = 512;
+
     /// A whole budget.
     pub fn new() -> Self {
-        Self { steps: Self::STEPS, bytes: Self::BYTES }
+        Self { steps: Self::STEPS, bytes: Self::BYTES, output: Self::OUTPUT }
+    }
+
+    /// The steps that were taken.
+    pub(crate) fn steps_taken(&self) -> usize {
+        Self::STEPS - self.steps
     }
 
     /// Takes steps away.
@@ -48,8 +60,15 @@ impl Budget {
         self.read(bytes)
     }
 
+    /// Takes the bytes of an element away that is about to be added to the pod. Returns whether there were so many.
+    pub(crate) fn add_element(&mut self, bytes: usize) -> bool {
+        let left = self.output.checked_sub(bytes.saturating_add(Self::ELEMENT));
+        self.output = left.unwrap_or_default();
+        left.is_some()
+    }
+
     fn exhaust(&mut self, why: &'static str) -> Problem {
-        *self = Self { steps: 0, bytes: 0 };
+        *self = Self { steps: 0, bytes: 0, output: self.output };
         Problem::Exhausted(why)
     }
 }

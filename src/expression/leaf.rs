@@ -3,16 +3,31 @@
 use serde_json::Value as JsonValue;
 
 use super::budget::Budget;
+use super::expansion::{find_in_texts, references};
 use super::parse::column_at;
 use super::result::add_to_text;
 use super::scan::Scanner;
-use super::{CompileError, EvaluationError, Expression, Reads, Scope, Variables};
+use super::{
+    CompileBudget, CompileError, EvaluationError, Expression, ParameterValue, Reads, Scope, Variables,
+};
 
 /// A string leaf of a template: literal text, one expression, or text with expressions in it.
 #[derive(Clone, Debug)]
 pub struct Text {
     pieces: Vec<Piece>,
     reads: Reads,
+    references: References,
+}
+
+/// The references to variables, `$(NAME)`, that may be in what a leaf gives.
+#[derive(Clone, Debug, Default)]
+struct References {
+    /// Those that the profile writes out, by name.
+    written: Box<[Box<str>]>,
+    /// The parameters that it reads and whose values may hold some.
+    expandable: Box<[Box<str>]>,
+    /// Whether it reads nothing but such parameters.
+    are_free: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -39,8 +54,9 @@ impl Text {
     ///
     /// # Errors
     /// A `$[[` has no end, or what it holds does not compile. The column is that in the leaf.
-    pub fn parse(text: &str, scope: &Scope<'_>) -> Result<Self, CompileError> {
+    pub fn parse(text: &str, scope: &Scope<'_>, budget: &mut CompileBudget) -> Result<Self, CompileError> {
         let mut pieces = Vec::new();
+        let mut written = Vec::new();
         let mut literal = String::new();
         let mut at = 0;
         while let Some(found) = text.get(at..).and_then(|rest| rest.find(OPEN)) {
@@ -59,13 +75,14 @@ impl Text {
             let before = column_at(text, inside) - 1;
             let shifted = |error: CompileError| CompileError { column: error.column + before, ..error };
             let length = expression_length(text.get(inside..).unwrap_or_default()).map_err(shifted)?;
-            let length = length.ok_or_else(|| CompileError {
-                column: column_at(text, start),
-                message: "this $[[ has no ]]; write $$[[ for a literal $[[".to_owned(),
+            let length = length.ok_or_else(|| {
+                let message = "this $[[ has no ]]; write $$[[ for a literal $[[".to_owned();
+                CompileError::new(column_at(text, start), message)
             })?;
             let source = text.get(inside..inside + length).unwrap_or_default();
+            written.extend(references(source).map(Box::from));
             pieces.push(Piece::Expression {
-                expression: Expression::compile(source, scope).map_err(shifted)?,
+                expression: Expression::compile(source, scope, budget).map_err(shifted)?,
                 before,
             });
             at = inside + length + 2;
@@ -76,11 +93,36 @@ impl Text {
         }
         let mut reads = Reads::default();
         for piece in &pieces {
-            if let Piece::Expression { expression, .. } = piece {
-                reads.add(expression.reads());
+            match piece {
+                Piece::Literal(literal) => written.extend(references(literal).map(Box::from)),
+                Piece::Expression { expression, .. } => reads.add(expression.reads()),
             }
         }
-        Ok(Self { pieces, reads })
+        let expandable = scope.expandable.iter().filter(|name| reads.param_names.contains(**name));
+        let references = References {
+            written: written.into(),
+            expandable: expandable.map(|name| Box::from(*name)).collect(),
+            are_free: !reads.param_names.is_empty() && reads.only_params(scope.expandable),
+        };
+        Ok(Self { pieces, reads, references })
+    }
+
+    /// Returns a reference to a variable in a value of the leaf that neither the profile writes out nor a parameter brings that
+    /// may: it was put together from parts, or comes from the pod. The kubelet would put the variable's value there.
+    pub fn foreign_reference(&self, value: &JsonValue, variables: &Variables<'_>) -> Option<String> {
+        if self.references.are_free {
+            return None;
+        }
+        let brought = |name: &str| {
+            let values = self.references.expandable.iter().filter_map(|name| variables.params.get(&**name));
+            values.flat_map(ParameterValue::texts).any(|text| references(text).any(|known| known == name))
+        };
+        find_in_texts(value, &mut |text| {
+            let is_foreign = |name: &&str| {
+                !self.references.written.iter().any(|written| **written == **name) && !brought(name)
+            };
+            references(text).find(is_foreign).map(str::to_owned)
+        })
     }
 
     /// The text, if there is no expression in it.

@@ -4,9 +4,11 @@ mod names;
 
 use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue, SourceInfo, operators};
 
+use super::compile_budget::CompileBudget;
 use super::functions;
 use super::node::{Constant, Kind, Loop, LoopKind, Node, Operator};
 use super::parse::Program;
+use super::pattern::{LARGEST_IN_EXPRESSION, Pattern, PatternError};
 use super::{CompileError, Reads, Scope};
 
 /// How deep operations may be nested. Evaluation recurses so often, on the stack of whoever decides about a pod.
@@ -15,11 +17,15 @@ const DEEPEST: usize = 64;
 /// How many operations an expression may have.
 const MOST_NODES: usize = 1000;
 
+/// The memory of an operation, in bytes, with its texts.
+const NODE: usize = 2 * size_of::<Node>();
+
 /// How deep loops may be nested.
 const DEEPEST_LOOPS: usize = 8;
 
 pub(super) struct Lower<'s> {
     scope: &'s Scope<'s>,
+    budget: &'s mut CompileBudget,
     positions: &'s SourceInfo,
     /// The names of the loops around the current node; a name's place is its slot.
     locals: Vec<String>,
@@ -32,8 +38,13 @@ pub(super) struct Lower<'s> {
 type Lowered<T = Node> = Result<T, CompileError>;
 
 impl<'s> Lower<'s> {
-    pub(super) fn new(scope: &'s Scope<'s>, positions: &'s SourceInfo) -> Self {
-        Self { scope, positions, locals: Vec::new(), slots: 0, nodes: 0, depth: 0, reads: Reads::default() }
+    pub(super) fn new(
+        scope: &'s Scope<'s>,
+        positions: &'s SourceInfo,
+        budget: &'s mut CompileBudget,
+    ) -> Self {
+        let reads = Reads::default();
+        Self { scope, budget, positions, locals: Vec::new(), slots: 0, nodes: 0, depth: 0, reads }
     }
 
     pub(super) fn lower(mut self, expression: &IdedExpr) -> Lowered<Program> {
@@ -48,6 +59,9 @@ impl<'s> Lower<'s> {
         }
         if self.depth == DEEPEST {
             return self.fail(expression, format!("operations are nested more than {DEEPEST} deep"));
+        }
+        if let Err(over) = self.budget.keep(NODE) {
+            return Err(CompileError::over_budget(self.column(expression), over));
         }
         self.depth += 1;
         let kind = self.kind(expression);
@@ -228,8 +242,14 @@ impl<'s> Lower<'s> {
         if name == "matches"
             && let [_, Node { kind: Kind::Constant(Constant::Text(pattern)), column }] = arguments.as_slice()
         {
-            let pattern = functions::patterns::compile(pattern)
-                .map_err(|message| CompileError { column: *column, message })?;
+            let column = *column;
+            let pattern =
+                Pattern::compile_within(LARGEST_IN_EXPRESSION, pattern, self.budget).map_err(|error| {
+                    match error {
+                        PatternError::OverBudget(over) => CompileError::over_budget(column, over),
+                        error => CompileError::new(column, error.to_string()),
+                    }
+                })?;
             let of = arguments.into_iter().next().map(Box::new);
             return Ok(of.map_or(Kind::Constant(Constant::Null), |of| Kind::Matches {
                 of,
@@ -253,7 +273,7 @@ impl<'s> Lower<'s> {
     }
 
     fn fail<T>(&self, at: &IdedExpr, message: String) -> Lowered<T> {
-        Err(CompileError { column: self.column(at), message })
+        Err(CompileError::new(self.column(at), message))
     }
 }
 

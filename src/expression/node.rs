@@ -1,7 +1,7 @@
 //! A compiled expression: names resolved, functions found, constant patterns compiled.
 
 use super::functions::Function;
-use super::functions::patterns::Pattern;
+use super::pattern::Pattern;
 
 /// One operation, and where it stands.
 #[derive(Clone, Debug)]

@@ -5,6 +5,7 @@ use std::thread;
 use cel::Env;
 use cel::parser::ParseErrors;
 
+use super::compile_budget::CompileBudget;
 use super::lower::Lower;
 use super::node::Node;
 use super::scan::Scanner;
@@ -21,6 +22,12 @@ const DEEPEST_BRACKETS: usize = 48;
 /// ever taken from the machine.
 const STACK: usize = 64 << 20;
 
+/// The work of parsing an expression besides its length, and that of each bracket and of each other sign outside of
+/// strings: the parser looks ahead at them.
+const WORK: usize = 150;
+const WORK_OF_BRACKET: usize = 150;
+const WORK_OF_SIGN: usize = 50;
+
 /// A compiled expression.
 #[derive(Debug)]
 pub(super) struct Program {
@@ -34,27 +41,40 @@ pub(super) struct Program {
 ///
 /// # Errors
 /// It is too long or nested too deeply, it is not CEL, or it names what is not there.
-pub(super) fn compile(source: &str, scope: &Scope<'_>) -> Result<Program, CompileError> {
+pub(super) fn compile(
+    source: &str,
+    scope: &Scope<'_>,
+    budget: &mut CompileBudget,
+) -> Result<Program, CompileError> {
     if source.len() > LONGEST {
         let message = format!("an expression has at most {LONGEST} bytes; this one has {}", source.len());
-        return Err(CompileError { column: 1, message });
+        return Err(CompileError::new(1, message));
     }
+    let mut work = WORK + source.len();
     let mut scanner = Scanner::new(source);
-    while let Some((at, _)) = scanner.next_outside_strings()? {
+    while let Some((at, character)) = scanner.next_outside_strings()? {
+        work += match character {
+            '(' | '[' | '{' => WORK_OF_BRACKET,
+            character if character.is_alphanumeric() || character == ' ' => 0,
+            _ => WORK_OF_SIGN,
+        };
         if scanner.depth() > DEEPEST_BRACKETS {
             let message = format!("brackets are nested more than {DEEPEST_BRACKETS} deep");
-            return Err(CompileError { column: column_at(source, at), message });
+            return Err(CompileError::new(column_at(source, at), message));
         }
     }
-    let unparsable = || CompileError { column: 1, message: "this cannot be parsed".to_owned() };
+    budget
+        .work(work)
+        .and_then(|()| budget.keep(size_of::<Program>() + source.len()))
+        .map_err(|over| CompileError::over_budget(1, over))?;
+    let unparsable = || CompileError::new(1, "this cannot be parsed".to_owned());
     thread::scope(|threads| {
         let parser = thread::Builder::new().name("expression".to_owned()).stack_size(STACK);
-        match parser.spawn_scoped(threads, || parse(source, scope)) {
+        match parser.spawn_scoped(threads, || parse(source, scope, budget)) {
             Ok(parsed) => parsed.join().unwrap_or_else(|_| Err(unparsable())),
-            Err(error) => Err(CompileError {
-                column: 1,
-                message: format!("no thread could be started to parse it: {error}"),
-            }),
+            Err(error) => {
+                Err(CompileError::new(1, format!("no thread could be started to parse it: {error}")))
+            }
         }
     })
 }
@@ -64,22 +84,22 @@ pub(super) fn column_at(text: &str, byte: usize) -> usize {
     text.char_indices().take_while(|(at, _)| *at < byte).count() + 1
 }
 
-fn parse(source: &str, scope: &Scope<'_>) -> Result<Program, CompileError> {
+fn parse(source: &str, scope: &Scope<'_>, budget: &mut CompileBudget) -> Result<Program, CompileError> {
     // An environment without macros: `has`, `all` and the like stay calls, and `lower` makes loops of them.
     match Env::default().parser().parse_with_source_info(source) {
-        Ok((expression, positions)) => Lower::new(scope, &positions).lower(&expression),
+        Ok((expression, positions)) => Lower::new(scope, &positions, budget).lower(&expression),
         Err(errors) => Err(first_error(source, &errors)),
     }
 }
 
 fn first_error(source: &str, errors: &ParseErrors) -> CompileError {
     let Some(error) = errors.errors.first() else {
-        return CompileError { column: 1, message: "this is not CEL".to_owned() };
+        return CompileError::new(1, "this is not CEL".to_owned());
     };
     let line = usize::try_from(error.pos.0).unwrap_or(1).max(1);
     let before: usize = source.split_inclusive('\n').take(line - 1).map(|line| line.chars().count()).sum();
     let column = before + usize::try_from(error.pos.1).unwrap_or(1).max(1);
-    CompileError { column, message: reworded(&error.msg) }
+    CompileError::new(column, reworded(&error.msg))
 }
 
 /// The parser's message without its list of everything that could have stood there.

@@ -106,6 +106,6 @@ impl<'s> Scanner<'s> {
     }
 
     fn error(&self, at: usize, message: String) -> CompileError {
-        CompileError { column: column_at(self.source, at), message }
+        CompileError::new(column_at(self.source, at), message)
     }
 }

@@ -30,7 +30,7 @@ const POD: &str = r#"{
 const PARAMS: [&str; 6] = ["directory", "memory", "wait", "port", "debug", "names"];
 
 pub(super) fn scope() -> Scope<'static> {
-    Scope { params: Some(&PARAMS), container: true }
+    Scope { params: Some(&PARAMS), container: true, expandable: &[] }
 }
 
 fn params() -> BTreeMap<String, ParameterValue> {
@@ -62,8 +62,8 @@ pub(super) fn with_pod<T>(pod: &str, call: impl FnOnce(&Variables<'_>) -> T) -> 
 }
 
 pub(super) fn evaluate(source: &str) -> Result<JsonValue, EvaluationError> {
-    let expression =
-        Expression::compile(source, &scope()).unwrap_or_else(|error| panic!("{source}: {error}"));
+    let expression = Expression::compile(source, &scope(), &mut CompileBudget::new())
+        .unwrap_or_else(|error| panic!("{source}: {error}"));
     with_pod(POD, |variables| expression.evaluate(variables, &mut Budget::new()))
 }
 
@@ -95,5 +95,5 @@ pub(super) fn all_fail(expressions: &[(&str, &str)]) {
 }
 
 pub(super) fn compile_error(source: &str) -> CompileError {
-    Expression::compile(source, &scope()).expect_err(source)
+    Expression::compile(source, &scope(), &mut CompileBudget::new()).expect_err(source)
 }

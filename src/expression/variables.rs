@@ -26,6 +26,17 @@ pub enum ParameterValue {
     List(Vec<String>),
 }
 
+impl ParameterValue {
+    /// Returns the strings in it.
+    pub fn texts(&self) -> &[String] {
+        match self {
+            Self::String(text) => std::slice::from_ref(text),
+            Self::List(texts) => texts,
+            Self::Integer(_) | Self::Boolean(_) | Self::Quantity(_) | Self::Duration(_) => &[],
+        }
+    }
+}
+
 /// What expressions see of the pod's namespace.
 #[derive(Clone, Copy, Debug)]
 pub struct NamespaceView<'a> {
@@ -61,6 +72,8 @@ pub struct Scope<'a> {
     pub params: Option<&'a [&'a str]>,
     /// Whether `container` can be read: only inside `appContainers`.
     pub container: bool,
+    /// The parameters whose values may hold references to variables, `$(NAME)`.
+    pub expandable: &'a [&'a str],
 }
 
 /// The variables that an expression reads.
@@ -86,6 +99,13 @@ impl Reads {
     /// Whether it reads what a pod's author writes.
     pub fn is_from_pod(&self) -> bool {
         self.pod || self.container
+    }
+
+    /// Whether it reads nothing but parameters of these names.
+    pub(super) fn only_params(&self, names: &[&str]) -> bool {
+        let Self { pod, namespace_object, container, cluster, params: _, param_names } = self;
+        let reads_more = *pod || *namespace_object || *container || *cluster;
+        !reads_more && param_names.iter().all(|name| names.contains(&name.as_str()))
     }
 
     /// Adds what another expression reads.

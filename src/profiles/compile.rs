@@ -4,6 +4,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::finding::Findings;
+use super::weight::weight;
 use super::{AppContainers, Finding, Matching, Parameter, Profile, Severity, Template, samples};
 use crate::api::{
     Enforcement, Failure, HostNetwork, Match, OnConflict, ProfileName, ProfileSpec, Scope as Owner,
@@ -11,6 +12,9 @@ use crate::api::{
 };
 use crate::expression::Scope;
 use crate::fields::{ContainerField, Place};
+
+/// The memory of a profile besides what it says, in bytes.
+const BASE: usize = 2 << 10;
 
 /// Checks a profile and makes it ready for injection.
 ///
@@ -22,44 +26,61 @@ pub fn compile(
     spec: &ProfileSpec,
 ) -> Result<(Profile, Vec<Finding>), Vec<Finding>> {
     let mut findings = Findings::default();
-    let name = profile_name(name, &mut findings);
+    match compile_within(name, scope, spec, &mut findings) {
+        Some(profile) => Ok((profile, findings.into_vec())),
+        None => Err(errors_first(findings.into_vec())),
+    }
+}
+
+/// Compiles a profile; `None` where something is wrong with it.
+pub(super) fn compile_within(
+    name: &str,
+    scope: Owner,
+    spec: &ProfileSpec,
+    findings: &mut Findings,
+) -> Option<Profile> {
+    let whole = serde_json::to_value(spec).unwrap_or_default();
+    if let Err(over) = findings.budget.keep(BASE + weight(&whole)) {
+        findings.over_budget("spec", over);
+        return None;
+    }
+    let name = profile_name(name, findings);
     let mandatory = spec.enforcement == Enforcement::Mandatory;
-    let parameters = parameters(spec, mandatory, &mut findings);
+    let parameters = parameters(spec, mandatory, findings);
     let names: Vec<&str> = spec.parameters.iter().map(|parameter| parameter.name.as_str()).collect();
-    let in_template = Scope { params: Some(&names), container: false };
-    let in_app = Scope { params: Some(&names), container: true };
-    let template = Template::read(&spec.template, &spec.files, &in_template, &mut findings);
+    let expandable: Vec<&str> = spec
+        .parameters
+        .iter()
+        .filter(|given| given.allow_expansion)
+        .map(|given| given.name.as_str())
+        .collect();
+    let in_template = Scope { params: Some(&names), container: false, expandable: &expandable };
+    let in_app = Scope { container: true, ..in_template };
+    let template = Template::read(&spec.template, &spec.files, &in_template, findings);
     let app_containers: Vec<AppContainers> = spec
         .app_containers
         .iter()
         .enumerate()
-        .map(|(index, item)| AppContainers::read(index, item, &in_app, &mut findings))
+        .map(|(index, item)| AppContainers::read(index, item, &in_app, findings))
         .collect();
-    let matching = spec.matching.as_ref().map(|matching| Matching::read(matching, &mut findings));
-    check_container_names(&template, &mut findings);
-    check_names("spec.order.before", &spec.order.before, name.as_ref(), &mut findings);
-    check_names("spec.order.after", &spec.order.after, name.as_ref(), &mut findings);
-    check_names("spec.requires", &spec.requires, name.as_ref(), &mut findings);
+    let matching = spec.matching.as_ref().map(|matching| Matching::read(matching, findings));
+    check_container_names(&template, findings);
+    check_names("spec.order.before", &spec.order.before, name.as_ref(), findings);
+    check_names("spec.order.after", &spec.order.after, name.as_ref(), findings);
+    check_names("spec.requires", &spec.requires, name.as_ref(), findings);
     if mandatory {
-        check_mandatory(scope, spec, &mut findings);
+        check_mandatory(scope, spec, findings);
     }
     let sample_name = name.as_ref().map_or("profile", ProfileName::as_str);
-    samples::check(sample_name, &template, &app_containers, &parameters, &mut findings);
-    if template.lists.is_empty() && template.maps.is_empty() && app_containers.is_empty() {
-        findings.warning("spec", "the profile injects nothing: template and appContainers are empty");
-    }
-    if spec.sidecar_mode == SidecarMode::Classic
-        && !template.list(&Place::INIT_CONTAINERS).iter().any(super::Element::is_native_sidecar)
-    {
-        findings.warning("spec.sidecarMode", "there is no native sidecar to be injected the classic way");
-    }
+    samples::check(sample_name, &template, &app_containers, &parameters, findings);
+    check_effect(spec, &template, &app_containers, findings);
     match name {
         Some(name) if !findings.has_errors() => {
             let default_host_network = if mandatory { HostNetwork::Deny } else { HostNetwork::Skip };
             let profile = Profile {
                 name,
                 scope,
-                revision: revision(spec),
+                revision: revision(&whole),
                 mandatory,
                 matching,
                 parameters,
@@ -71,29 +92,46 @@ pub fn compile(
                 host_network: spec.host_network.unwrap_or(default_host_network),
                 on_conflict: spec.on_conflict,
                 on_error: spec.on_error,
+                cost: findings.budget.cost(),
             };
-            warn_of_pod(&profile, &mut findings);
-            Ok((profile, findings.into_vec()))
+            warn_of_pod(&profile, findings);
+            Some(profile)
         }
-        _ => Err(errors_first(findings.into_vec())),
+        _ => None,
     }
 }
 
-/// What selects the pods that get a profile without asking, whatever else is wrong with it. Where its
-/// selectors cannot be read, no pod is selected; where only a condition cannot, a Mandatory profile selects
-/// as if there were none.
-pub(super) fn matching(spec: &ProfileSpec) -> Option<Matching> {
-    let given = spec.matching.as_ref()?;
-    let read = |given: &Match| {
-        let mut findings = Findings::default();
-        let matching = Matching::read(given, &mut findings);
-        (!findings.has_errors()).then_some(matching)
-    };
-    let is_mandatory = spec.enforcement == Enforcement::Mandatory;
-    read(given).or_else(|| read(&Match { conditions: Vec::new(), ..given.clone() }).filter(|_| is_mandatory))
+/// Warns of what has no effect.
+fn check_effect(spec: &ProfileSpec, template: &Template, app: &[AppContainers], findings: &mut Findings) {
+    if template.lists.is_empty() && template.maps.is_empty() && app.is_empty() {
+        findings.warning("spec", "the profile injects nothing: template and appContainers are empty");
+    }
+    if spec.sidecar_mode == SidecarMode::Classic
+        && !template.list(&Place::INIT_CONTAINERS).iter().any(super::Element::is_native_sidecar)
+    {
+        findings.warning("spec.sidecarMode", "there is no native sidecar to be injected the classic way");
+    }
 }
 
-fn errors_first(mut findings: Vec<Finding>) -> Vec<Finding> {
+/// What selects the pods that get a profile without asking, whatever else is wrong with it, and the memory that it takes.
+/// Where its selectors cannot be read, no pod is selected; where only a condition cannot, a Mandatory profile selects
+/// as if there were none.
+pub(super) fn matching(spec: &ProfileSpec) -> (Option<Matching>, usize) {
+    let Some(given) = &spec.matching else { return (None, 0) };
+    let read = |given: &Match| {
+        let mut findings = Findings::default();
+        let whole = serde_json::to_value(given).unwrap_or_default();
+        findings.budget.keep(weight(&whole)).ok()?;
+        let matching = Matching::read(given, &mut findings);
+        (!findings.has_errors()).then(|| (matching, findings.budget.kept()))
+    };
+    let is_mandatory = spec.enforcement == Enforcement::Mandatory;
+    let found = read(given)
+        .or_else(|| read(&Match { conditions: Vec::new(), ..given.clone() }).filter(|_| is_mandatory));
+    found.map_or((None, 0), |(matching, cost)| (Some(matching), cost))
+}
+
+pub(super) fn errors_first(mut findings: Vec<Finding>) -> Vec<Finding> {
     findings.sort_by_key(|finding| finding.severity != Severity::Error);
     findings
 }
@@ -243,12 +281,10 @@ impl Profile {
 }
 
 /// A hash of the spec that does not depend on the order of keys: twelve hexadecimal digits.
-fn revision(spec: &ProfileSpec) -> String {
+fn revision(spec: &Value) -> String {
     use std::fmt::Write as _;
     let mut hasher = Sha256::new();
-    if let Ok(value) = serde_json::to_value(spec) {
-        hash_value(&value, &mut hasher);
-    }
+    hash_value(spec, &mut hasher);
     let mut text = String::with_capacity(12);
     for byte in hasher.finalize().iter().take(6) {
         let _ = write!(text, "{byte:02x}");

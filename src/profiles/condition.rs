@@ -20,10 +20,10 @@ impl Condition {
         scope: &Scope<'_>,
         findings: &mut Findings,
     ) -> Option<Self> {
-        match Expression::compile(source, scope) {
+        match Expression::compile(source, scope, &mut findings.budget) {
             Ok(expression) => Some(Self { expression, path }),
             Err(error) => {
-                findings.error(path, format!("column {}: {}", error.column, error.message));
+                findings.compile_error(path, &error);
                 None
             }
         }

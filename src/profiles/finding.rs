@@ -1,5 +1,7 @@
 use std::fmt;
 
+use crate::expression::{CompileBudget, CompileError, OverBudget};
+
 /// Something that is wrong, or looks wrong, in a profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
@@ -20,34 +22,134 @@ pub enum Severity {
     Warning,
 }
 
+impl Finding {
+    /// An error, cut where it is long.
+    pub(super) fn error(path: &str, message: String) -> Self {
+        let mut finding = Self { severity: Severity::Error, path: path.to_owned(), message };
+        finding.cut();
+        finding
+    }
+
+    fn cut(&mut self) {
+        cut(&mut self.path, LONGEST_PATH);
+        cut(&mut self.message, LONGEST_MESSAGE);
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.path, self.message)
     }
 }
 
-/// Findings, collected while a profile is read.
+/// The findings of each severity that are kept. A field of three bytes can make a finding of three hundred.
+const MOST: usize = 64;
+
+/// The characters that are kept of a path, and of a message.
+const LONGEST_PATH: usize = 400;
+const LONGEST_MESSAGE: usize = 1000;
+
+/// Findings, collected while a profile is read, and what reading it may still cost.
 #[derive(Debug, Default)]
-pub(super) struct Findings(Vec<Finding>);
+pub(super) struct Findings {
+    list: Vec<Finding>,
+    /// How many errors, and how many warnings, there were.
+    errors: usize,
+    warnings: usize,
+    is_over_budget: bool,
+    /// What compiling the profile may use.
+    pub(super) budget: CompileBudget,
+}
 
 impl Findings {
     pub(super) fn error(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.0.push(Finding { severity: Severity::Error, path: path.into(), message: message.into() });
+        self.push(Finding { severity: Severity::Error, path: path.into(), message: message.into() });
     }
 
     pub(super) fn warning(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.0.push(Finding { severity: Severity::Warning, path: path.into(), message: message.into() });
+        self.push(Finding { severity: Severity::Warning, path: path.into(), message: message.into() });
     }
 
-    pub(super) fn push(&mut self, finding: Finding) {
-        self.0.push(finding);
+    /// An expression does not compile.
+    pub(super) fn compile_error(&mut self, path: impl Into<String>, error: &CompileError) {
+        if error.is_over_budget {
+            self.report_over_budget(path, error.message.clone());
+        } else {
+            self.error(path, format!("column {}: {}", error.column, error.message));
+        }
+    }
+
+    /// The budget does not suffice for what stands at `path`. It is said once: whatever comes after fails too.
+    pub(super) fn over_budget(&mut self, path: impl Into<String>, over: OverBudget) {
+        self.report_over_budget(path, over.to_string());
+    }
+
+    fn report_over_budget(&mut self, path: impl Into<String>, message: String) {
+        if !self.is_over_budget {
+            self.is_over_budget = true;
+            self.error(path, message);
+        }
+    }
+
+    pub(super) fn push(&mut self, mut finding: Finding) {
+        let count = match finding.severity {
+            Severity::Error => &mut self.errors,
+            Severity::Warning => &mut self.warnings,
+        };
+        *count += 1;
+        if *count <= MOST {
+            finding.cut();
+            self.list.push(finding);
+        }
     }
 
     pub(super) fn has_errors(&self) -> bool {
-        self.0.iter().any(|finding| finding.severity == Severity::Error)
+        self.errors > 0
     }
 
-    pub(super) fn into_vec(self) -> Vec<Finding> {
-        self.0
+    pub(super) fn into_vec(mut self) -> Vec<Finding> {
+        let counts =
+            [(Severity::Error, self.errors, "problems"), (Severity::Warning, self.warnings, "warnings")];
+        for (severity, count, what) in counts {
+            if count > MOST {
+                let message = format!("{} more {what} are not listed; correct these first", count - MOST);
+                self.list.push(Finding { severity, path: "spec".to_owned(), message });
+            }
+        }
+        self.list
+    }
+}
+
+/// Cuts a text that is longer than so many characters.
+fn cut(text: &mut String, longest: usize) {
+    if let Some((end, _)) = text.char_indices().nth(longest) {
+        text.truncate(end);
+        text.push('…');
+        text.shrink_to_fit();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn findings_are_bounded_and_the_rest_is_counted() {
+        let mut findings = Findings::default();
+        for index in 0..1000 {
+            findings.warning(format!("spec.a[{index}]"), "w");
+        }
+        assert!(!findings.has_errors());
+        findings.error("p".repeat(100_000), "m".repeat(100_000));
+        findings.over_budget("spec", OverBudget::Memory);
+        findings.over_budget("spec", OverBudget::Work);
+        assert!(findings.has_errors());
+        let list = findings.into_vec();
+        assert_eq!(list.len(), MOST + 3);
+        assert!(list.iter().all(|finding| finding.message.len() + finding.path.len() < 1500));
+        assert_eq!(
+            list.last().unwrap().to_string(),
+            "spec: 936 more warnings are not listed; correct these first"
+        );
     }
 }

@@ -79,6 +79,11 @@ impl Matching {
         !self.conditions.is_empty()
     }
 
+    /// The same without its conditions.
+    pub(super) fn selectors_only(&self) -> Self {
+        Self { conditions: Vec::new(), ..self.clone() }
+    }
+
     /// Whether a pod may exist that both select; conditions are not looked at.
     pub(super) fn may_meet(&self, other: &Self) -> bool {
         !are_apart(&self.namespace, &other.namespace) && !are_apart(&self.pod, &other.pod)

@@ -1,14 +1,15 @@
 //! The parameters of a profile: what values they take, and where from.
 
+mod path;
+
 use std::cmp::Ordering;
 
-use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 
 use super::finding::Findings;
 use crate::api::{self, ParameterType, Source};
 use crate::duration::Duration;
-use crate::expression::ParameterValue;
+use crate::expression::{Budget, ParameterValue, Pattern, PatternError};
 use crate::quantity::Quantity;
 
 /// A parameter, compiled.
@@ -22,7 +23,9 @@ pub struct Parameter {
     pub required: bool,
     kind: ParameterType,
     values: Vec<String>,
-    pattern: Option<Regex>,
+    pattern: Option<Pattern>,
+    /// The directories that a path must be in, in their one form.
+    allowed_prefixes: Vec<String>,
     minimum: Option<ParameterValue>,
     maximum: Option<ParameterValue>,
     settable_by: Vec<Source>,
@@ -40,9 +43,6 @@ pub enum Refusal {
     Value(String),
 }
 
-/// The compiled size of a pattern; a pattern within it is matched in linear time.
-const PATTERN_SIZE: usize = 1 << 18;
-
 impl Parameter {
     /// Whether pods, or namespaces, may set it.
     pub fn is_settable_by(&self, source: Source) -> bool {
@@ -59,13 +59,13 @@ impl Parameter {
         }
     }
 
-    /// Reads a value that somebody set.
+    /// Reads a value that somebody set. What a pattern costs is taken from the request's budget.
     ///
     /// # Errors
     /// The value is none that the parameter takes.
-    pub fn read(&self, text: &str) -> Result<ParameterValue, Refusal> {
+    pub fn read(&self, text: &str, budget: &mut Budget) -> Result<ParameterValue, Refusal> {
         let value = self.of_type(text)?;
-        self.check(&value).map(|()| value)
+        self.check(&value, budget).map(|()| value)
     }
 
     /// Values that show what the parameter can be: the default, the bounds, each value of an enum.
@@ -76,6 +76,10 @@ impl Parameter {
         if samples.is_empty() {
             samples.push(match self.kind {
                 ParameterType::String | ParameterType::Enum => ParameterValue::String("x".to_owned()),
+                ParameterType::Path => {
+                    let within = self.allowed_prefixes.first().map_or("/x", String::as_str);
+                    ParameterValue::String(within.to_owned())
+                }
                 ParameterType::Integer => ParameterValue::Integer(1),
                 ParameterType::Boolean => ParameterValue::Boolean(false),
                 ParameterType::Quantity => ParameterValue::Quantity(Quantity::from_integer(1)),
@@ -107,6 +111,7 @@ impl Parameter {
             kind: given.kind,
             values: given.values.clone(),
             pattern: pattern(given.pattern.as_deref(), path, findings),
+            allowed_prefixes: prefixes(&given.allowed_prefixes, path, findings),
             minimum: None,
             maximum: None,
             settable_by,
@@ -126,7 +131,7 @@ impl Parameter {
         }
         (parameter.minimum, parameter.maximum) = (minimum, maximum);
         if let Some(default) = &given.default {
-            match parameter.read(&text_of(default)) {
+            match parameter.read(&text_of(default), &mut Budget::new()) {
                 Ok(value) => parameter.default = Some(value),
                 Err(refusal) => findings.error(format!("{path}.default"), refusal.message()),
             }
@@ -144,10 +149,19 @@ impl Parameter {
                     .error(format!("{path}.{field}"), "only an integer, a quantity or a duration has bounds");
             }
         }
-        if given.pattern.is_some() && !matches!(self.kind, ParameterType::String | ParameterType::StringList)
-        {
-            findings
-                .error(format!("{path}.pattern"), "only a string, or each string of a list, has a pattern");
+        let has_pattern =
+            matches!(self.kind, ParameterType::String | ParameterType::Path | ParameterType::StringList);
+        if given.pattern.is_some() && !has_pattern {
+            findings.error(
+                format!("{path}.pattern"),
+                "only a string, a path, or each string of a list, has a pattern",
+            );
+        }
+        if !given.allowed_prefixes.is_empty() && self.kind != ParameterType::Path {
+            findings.error(
+                format!("{path}.allowedPrefixes"),
+                "only a parameter of type path has allowedPrefixes",
+            );
         }
         match (self.kind, given.values.is_empty()) {
             (ParameterType::Enum, true) => {
@@ -173,6 +187,10 @@ impl Parameter {
         let refuse = |what: &str| Refusal::Type(format!("{} is not {what}", quoted(text)));
         Ok(match self.kind {
             ParameterType::String | ParameterType::Enum => ParameterValue::String(text.to_owned()),
+            ParameterType::Path => ParameterValue::String(
+                path::normalized(text)
+                    .map_err(|problem| Refusal::Type(format!("{} {problem}", quoted(text))))?,
+            ),
             ParameterType::Integer => ParameterValue::Integer(
                 text.parse().map_err(|_| refuse("a whole number between -2^63 and 2^63-1"))?,
             ),
@@ -193,33 +211,9 @@ impl Parameter {
         })
     }
 
-    fn check(&self, value: &ParameterValue) -> Result<(), Refusal> {
-        let texts: &[String] = match value {
-            ParameterValue::String(text) => std::slice::from_ref(text),
-            ParameterValue::List(texts) => texts,
-            _ => &[],
-        };
-        for text in texts {
-            if !self.allow_expansion && text.contains("$(") {
-                return Err(Refusal::Value(format!(
-                    "{} contains $(, which the kubelet would expand from the container's environment",
-                    quoted(text)
-                )));
-            }
-            if self.kind == ParameterType::Enum && !self.values.contains(text) {
-                return Err(Refusal::Value(format!(
-                    "{} is not one of {}",
-                    quoted(text),
-                    self.values.join(", ")
-                )));
-            }
-            if let Some(pattern) = self.pattern.as_ref().filter(|pattern| !pattern.is_match(text)) {
-                return Err(Refusal::Value(format!(
-                    "{} does not match the pattern {:?}",
-                    quoted(text),
-                    pattern.as_str()
-                )));
-            }
+    fn check(&self, value: &ParameterValue, budget: &mut Budget) -> Result<(), Refusal> {
+        for text in value.texts() {
+            self.check_text(text, budget)?;
         }
         let beyond = |bound: &Option<ParameterValue>, side: Ordering, words: &str| {
             let bound = bound.as_ref().filter(|bound| compare(value, bound) == Some(side))?;
@@ -228,6 +222,33 @@ impl Parameter {
         beyond(&self.minimum, Ordering::Less, "below the minimum")
             .or_else(|| beyond(&self.maximum, Ordering::Greater, "above the maximum"))
             .map_or(Ok(()), Err)
+    }
+
+    fn check_text(&self, text: &String, budget: &mut Budget) -> Result<(), Refusal> {
+        let refused = |message: String| Err(Refusal::Value(message));
+        if !self.allow_expansion && text.contains("$(") {
+            return refused(format!(
+                "{} contains $(, which the kubelet would expand from the container's environment",
+                quoted(text)
+            ));
+        }
+        if self.kind == ParameterType::Enum && !self.values.contains(text) {
+            return refused(format!("{} is not one of {}", quoted(text), listed(&self.values)));
+        }
+        let is_allowed = |prefix: &String| path::is_within(text, prefix);
+        if !self.allowed_prefixes.is_empty() && !self.allowed_prefixes.iter().any(is_allowed) {
+            return refused(format!("{} is not in {}", quoted(text), listed(&self.allowed_prefixes)));
+        }
+        match self.pattern.as_ref().map(|pattern| (pattern, pattern.matches(text, budget))) {
+            None | Some((_, Some(true))) => Ok(()),
+            Some((pattern, Some(false))) => {
+                refused(format!("{} does not match the pattern {:?}", quoted(text), pattern.as_str()))
+            }
+            Some((_, None)) => refused(format!(
+                "{} is too long to be compared with the pattern within the limits of a request; write a shorter value",
+                quoted(text)
+            )),
+        }
     }
 }
 
@@ -262,6 +283,22 @@ fn quoted(text: &str) -> String {
     format!("{:?}", start + "…")
 }
 
+/// Values with commas between, as far as they fit into a message of one line.
+fn listed(values: &[String]) -> String {
+    const MOST: usize = 600;
+    let mut list = String::new();
+    for value in values {
+        if list.len() + value.len() > MOST {
+            return list + ", …";
+        }
+        if !list.is_empty() {
+            list.push_str(", ");
+        }
+        list.push_str(value);
+    }
+    list
+}
+
 /// Strings with commas between, or a JSON array of strings; an empty text is an empty list.
 fn list(text: &str) -> Option<Vec<String>> {
     if text.trim_start().starts_with('[') {
@@ -286,16 +323,32 @@ fn text_of(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-fn pattern(given: Option<&str>, path: &str, findings: &mut Findings) -> Option<Regex> {
-    match RegexBuilder::new(given?).size_limit(PATTERN_SIZE).build() {
-        Ok(pattern) => Some(pattern),
-        Err(error) => {
-            let message = error.to_string();
-            let last = message.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-            findings.error(format!("{path}.pattern"), format!("the pattern cannot be used: {last}"));
-            None
+fn pattern(given: Option<&str>, path: &str, findings: &mut Findings) -> Option<Pattern> {
+    let given = given?;
+    let path = format!("{path}.pattern");
+    if given.len() > api::Parameter::LONGEST_PATTERN {
+        let longest = api::Parameter::LONGEST_PATTERN;
+        findings.error(path, format!("a pattern has at most {longest} bytes; this one has {}", given.len()));
+        return None;
+    }
+    match Pattern::compile(given, &mut findings.budget) {
+        Ok(pattern) => return Some(pattern),
+        Err(PatternError::OverBudget(over)) => findings.over_budget(path, over),
+        Err(error) => findings.error(path, format!("the pattern cannot be used: {error}")),
+    }
+    None
+}
+
+fn prefixes(given: &[String], path: &str, findings: &mut Findings) -> Vec<String> {
+    let mut prefixes = Vec::with_capacity(given.len());
+    for (index, text) in given.iter().enumerate() {
+        match path::normalized(text) {
+            Ok(prefix) => prefixes.push(prefix),
+            Err(problem) => findings
+                .error(format!("{path}.allowedPrefixes[{index}]"), format!("{} {problem}", quoted(text))),
         }
     }
+    prefixes
 }
 
 #[cfg(test)]
@@ -310,6 +363,10 @@ mod tests {
         compiled
     }
 
+    fn read(parameter: &Parameter, text: &str) -> Result<ParameterValue, Refusal> {
+        parameter.read(text, &mut Budget::new())
+    }
+
     fn errors(spec: Value) -> Vec<String> {
         let mut findings = Findings::default();
         Parameter::compile(&serde_json::from_value(spec).unwrap(), false, "p", &mut findings);
@@ -317,7 +374,7 @@ mod tests {
     }
 
     fn refusal(parameter: &Parameter, text: &str) -> String {
-        parameter.read(text).unwrap_err().message().to_owned()
+        read(parameter, text).unwrap_err().message().to_owned()
     }
 
     #[test]
@@ -330,7 +387,7 @@ mod tests {
             ("stringList", "[\"a,b\"]", "[1]", "is not a list"),
         ] {
             let parameter = parameter(json!({ "name": "p", "type": kind }));
-            parameter.read(good).unwrap();
+            read(&parameter, good).unwrap();
             let message = refusal(&parameter, bad);
             assert!(message.contains(why), "{kind}: {message}");
         }
@@ -339,10 +396,10 @@ mod tests {
     #[test]
     fn bounds_compare_quantities_and_durations_exactly() {
         let memory = parameter(json!({ "name": "m", "type": "quantity", "maximum": "512Mi" }));
-        memory.read("0.5Gi").unwrap();
+        read(&memory, "0.5Gi").unwrap();
         assert_eq!(refusal(&memory, "2Gi"), "\"2Gi\" is above the maximum 512Mi");
         let wait = parameter(json!({ "name": "w", "type": "duration", "minimum": "1s" }));
-        wait.read("1000ms").unwrap();
+        read(&wait, "1000ms").unwrap();
         assert_eq!(refusal(&wait, "999ms"), "\"999ms\" is below the minimum 1s");
         let count = parameter(json!({ "name": "c", "type": "integer", "minimum": 1, "maximum": 3 }));
         assert_eq!(refusal(&count, "4"), "\"4\" is above the maximum 3");
@@ -351,22 +408,44 @@ mod tests {
     #[test]
     fn strings_have_patterns_and_are_not_expanded() {
         let path = parameter(json!({ "name": "d", "type": "string", "pattern": "^/" }));
-        path.read("/srv").unwrap();
+        read(&path, "/srv").unwrap();
         assert_eq!(refusal(&path, "srv"), "\"srv\" does not match the pattern \"^/\"");
         assert!(refusal(&path, "/$(HOME)").contains("the kubelet would expand"));
         let free = parameter(json!({ "name": "d", "type": "string", "allowExpansion": true }));
-        free.read("$(HOME)").unwrap();
+        read(&free, "$(HOME)").unwrap();
         let level = parameter(json!({ "name": "l", "type": "enum", "values": ["debug", "info"] }));
         assert_eq!(refusal(&level, "warn"), "\"warn\" is not one of debug, info");
+    }
+
+    #[test]
+    fn paths_are_normalized_and_confined() {
+        let path =
+            parameter(json!({ "name": "d", "type": "path", "allowedPrefixes": ["/var/log/", "/srv"] }));
+        let text = |text: &str| ParameterValue::String(text.to_owned());
+        assert_eq!(read(&path, "/var/log/").unwrap(), text("/var/log"));
+        assert_eq!(read(&path, "/srv//a/./b").unwrap(), text("/srv/a/b"));
+        assert!(refusal(&path, "/var/log/../../etc").contains("contains .., which leads out"));
+        assert_eq!(refusal(&path, "/var/logs"), "\"/var/logs\" is not in /var/log, /srv");
+        assert!(refusal(&path, "/srv/$(X)").contains("the kubelet would expand"));
+        let free = parameter(json!({ "name": "d", "type": "path", "pattern": "^/[a-z]+$" }));
+        assert_eq!(read(&free, "/a/").unwrap(), text("/a"));
+        assert!(refusal(&free, "/a/b").contains("does not match the pattern"));
+    }
+
+    #[test]
+    fn a_long_value_is_not_compared_with_a_large_pattern() {
+        let slow = parameter(json!({ "name": "d", "type": "string", "pattern": "^([a-z]|[0-9]){300}$" }));
+        assert!(refusal(&slow, &"a".repeat(100_000)).contains("too long to be compared"));
+        assert!(refusal(&slow, &"a".repeat(301)).contains("does not match"));
     }
 
     #[test]
     fn lists_are_written_in_two_ways() {
         let ports = parameter(json!({ "name": "p", "type": "stringList" }));
         let words = |words: &[&str]| ParameterValue::List(words.iter().map(|w| (*w).to_owned()).collect());
-        assert_eq!(ports.read("a, b").unwrap(), words(&["a", "b"]));
-        assert_eq!(ports.read("[\"a,b\"]").unwrap(), words(&["a,b"]));
-        assert_eq!(ports.read("").unwrap(), words(&[]));
+        assert_eq!(read(&ports, "a, b").unwrap(), words(&["a", "b"]));
+        assert_eq!(read(&ports, "[\"a,b\"]").unwrap(), words(&["a,b"]));
+        assert_eq!(read(&ports, "").unwrap(), words(&[]));
     }
 
     #[test]
@@ -374,6 +453,19 @@ mod tests {
         for (spec, part) in [
             (json!({ "name": "p", "type": "string", "maximum": 3 }), "has bounds"),
             (json!({ "name": "p", "type": "integer", "pattern": "^1" }), "has a pattern"),
+            (
+                json!({ "name": "p", "type": "string", "allowedPrefixes": ["/a"] }),
+                "only a parameter of type path",
+            ),
+            (
+                json!({ "name": "p", "type": "path", "allowedPrefixes": ["a"] }),
+                "p.allowedPrefixes[0]: \"a\" is not",
+            ),
+            (
+                json!({ "name": "p", "type": "path", "default": "/a/../b" }),
+                "p.default: \"/a/../b\" contains ..",
+            ),
+            (json!({ "name": "p", "type": "string", "pattern": "a".repeat(1025) }), "at most 1024 bytes"),
             (json!({ "name": "p", "type": "string", "values": ["a"] }), "has values"),
             (
                 json!({ "name": "p", "type": "enum", "values": ["a"], "default": "b" }),

@@ -3,7 +3,7 @@ use std::ops::Deref;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::json::{Json, lent};
+use crate::json::{Json, length, lent};
 
 /// A value of a profile for one pod.
 #[derive(Clone, Debug)]
@@ -22,6 +22,15 @@ pub enum Rendered<'a> {
 }
 
 impl<'a> Rendered<'a> {
+    /// About the bytes that are written for it.
+    pub fn length(&self) -> usize {
+        match self {
+            Self::Literal { text, .. } => text.get().len(),
+            Self::Lent(value) => length(value),
+            Self::Made(value) => length(value),
+        }
+    }
+
     /// The value, to be changed.
     pub fn into_value(self) -> Json<'a> {
         match self {

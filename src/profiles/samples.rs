@@ -8,6 +8,7 @@ use serde_json::{Map as Fields, Value, json};
 use super::finding::Findings;
 use super::kubernetes_types as types;
 use super::template::ROOT;
+use super::weight::weight;
 use super::{AppContainers, Failed, Parameter, Template, TemplateValue};
 use crate::api::nearest;
 use crate::expression::{Budget, NamespaceView, ParameterValue, Reads, Variables};
@@ -17,6 +18,12 @@ use crate::texts::Texts;
 
 /// How many combinations of parameters are tried.
 const MOST_SAMPLES: usize = 64;
+
+/// What trying them may cost together: the bytes that are rendered and checked, and for each step of an expression four.
+const MOST_WORK: usize = 16 << 20;
+
+const WORK_OF_STEP: usize = 4;
+const TOO_MUCH: &str = "not every combination of values is tried here: the profile is too large for that, or its expressions take too many steps; what is wrong with the others is reported when a pod has them";
 
 type Parameters = BTreeMap<String, ParameterValue>;
 
@@ -38,7 +45,12 @@ pub(super) fn check(
     let container = Json::from(&container);
     let (none, cluster) = (Texts::default(), json!({}));
     let mut seen = BTreeSet::new();
+    let (mut work, mut is_first) = (0, true);
     for params in samples(parameters) {
+        if work > MOST_WORK {
+            findings.warning("spec.parameters", TOO_MUCH);
+            break;
+        }
         let variables = Variables {
             pod: &pod,
             container: Some(&container),
@@ -48,11 +60,13 @@ pub(super) fn check(
             cluster: &cluster,
         };
         let mut here = Findings::default();
-        let mut sample = Sample { variables, budget: Budget::new(), findings: &mut here };
+        let mut sample = Sample { variables, budget: Budget::new(), work: 0, is_first, findings: &mut here };
         sample.template(template);
         for (index, app) in app_containers.iter().enumerate() {
             sample.app_containers(&format!("spec.appContainers[{index}]"), app, template);
         }
+        work += sample.work + WORK_OF_STEP * sample.budget.steps_taken();
+        is_first = false;
         for finding in here.into_vec() {
             if seen.insert((finding.path.clone(), finding.message.clone())) {
                 findings.push(finding);
@@ -61,26 +75,28 @@ pub(super) fn check(
     }
 }
 
-/// All parameters at their default; then each in turn at each of its other samples.
-fn samples(parameters: &[Parameter]) -> Vec<Parameters> {
+/// All parameters at their default; then each in turn at each of its other samples. One combination exists at a time.
+fn samples(parameters: &[Parameter]) -> impl Iterator<Item = Parameters> {
     let first =
         |parameter: &Parameter| Some((parameter.name.clone(), parameter.samples().into_iter().next()?));
     let base: Parameters = parameters.iter().filter_map(first).collect();
-    let mut all = vec![base.clone()];
-    for parameter in parameters {
-        for value in parameter.samples().into_iter().skip(1) {
-            let mut other = base.clone();
-            other.insert(parameter.name.clone(), value);
-            all.push(other);
-        }
-    }
-    all.truncate(MOST_SAMPLES);
-    all
+    let others = parameters.iter().flat_map(|parameter| {
+        parameter.samples().into_iter().skip(1).map(|value| (parameter.name.clone(), value))
+    });
+    std::iter::once(None).chain(others.map(Some)).take(MOST_SAMPLES).map(move |other| {
+        let mut sample = base.clone();
+        sample.extend(other);
+        sample
+    })
 }
 
 struct Sample<'v, 'f> {
     variables: Variables<'v>,
     budget: Budget,
+    /// The bytes that were rendered.
+    work: usize,
+    /// Whether what no parameter changes is checked, too.
+    is_first: bool,
     findings: &'f mut Findings,
 }
 
@@ -88,6 +104,9 @@ impl Sample<'_, '_> {
     fn template(&mut self, template: &Template) {
         for list in SpecList::ALL {
             for (index, element) in template.list(&Place::Spec(list)).iter().enumerate() {
+                if self.is_checked(&element.value) {
+                    continue;
+                }
                 let path = format!("{ROOT}.spec.{}[{index}]", list.name());
                 let value = self.render(&element.value);
                 self.check(&element.value, |findings| types::check_element(&path, list, &value, findings));
@@ -126,6 +145,9 @@ impl Sample<'_, '_> {
 
     fn app_containers(&mut self, path: &str, app: &AppContainers, template: &Template) {
         for (field, values) in &app.lists {
+            if values.iter().all(|value| self.is_checked(value)) {
+                continue;
+            }
             let mut items = Vec::new();
             for (index, value) in values.iter().enumerate() {
                 let path = format!("{path}.{}[{index}]", field.name());
@@ -162,10 +184,17 @@ impl Sample<'_, '_> {
         let rendered = value.render_what_can_be(&self.variables, &mut self.budget, &mut |failed| {
             errors.extend(failed.filter(|(_, reads)| is_known(reads)).map(|(failed, _)| failed));
         });
+        let rendered = Value::from(rendered);
+        self.work += weight(&rendered);
         for Failed { path, column, message } in errors {
             self.findings.error(path, format!("column {column}: {message}"));
         }
-        Value::from(rendered)
+        rendered
+    }
+
+    /// Whether an earlier sample has checked a value that is the same in all of them.
+    fn is_checked(&self, value: &TemplateValue) -> bool {
+        !self.is_first && value.as_literal().is_some()
     }
 
     fn texts(&mut self, map: Map, rendered: &Fields<String, Value>) {

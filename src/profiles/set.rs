@@ -1,9 +1,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use serde_json::Value;
+
+use super::compile::{compile_within, errors_first};
+use super::finding::Findings;
 use super::matching::Anchor;
-use super::{Finding, Labels, Matching, Profile, Severity};
+use super::weight::weight;
+use super::{Finding, Labels, Matching, Profile};
 use crate::api::{Enforcement, Failure, ProfileSpec, Scope};
+use crate::expression::{CompileBudget, OverBudget};
 
 /// A profile as the set holds it.
 #[derive(Clone, Debug)]
@@ -29,36 +35,141 @@ pub struct InvalidProfile {
     pub mandatory: bool,
     /// What is wrong with it.
     pub findings: Vec<Finding>,
+    /// The memory that it takes, in bytes.
+    pub cost: usize,
+}
+
+/// What a profile that cannot be injected costs besides its findings and what selects pods, in bytes.
+const INVALID: usize = 512;
+
+impl InvalidProfile {
+    fn new(name: &str, spec: &ProfileSpec, scope: Scope, findings: Vec<Finding>, compiled: usize) -> Self {
+        let (matching, cost) = super::compile::matching(spec);
+        let cost = INVALID + cost + texts(&findings);
+        Self {
+            name: name.to_owned(),
+            scope,
+            on_error: spec.on_error,
+            matching,
+            mandatory: spec.enforcement == Enforcement::Mandatory,
+            // What it took to find out counts, too: a server that starts finds it out again.
+            cost: cost.max(compiled),
+            findings,
+        }
+    }
+}
+
+/// The selector of a namespace's profile that is kept without the profile, in bytes at most.
+const LARGEST_SELECTOR: usize = 2 << 10;
+
+fn texts(findings: &[Finding]) -> usize {
+    findings.iter().map(|finding| size_of::<Finding>() + finding.path.len() + finding.message.len()).sum()
 }
 
 impl Entry {
     /// Compiles a profile. What is wrong with it is kept, so that a pod that names it learns why.
     pub fn new(name: &str, scope: Scope, spec: &ProfileSpec) -> (Self, Vec<Finding>) {
-        match super::compile(name, scope, spec) {
-            Ok((profile, warnings)) => (Self::Ready(Arc::new(profile)), warnings),
-            Err(findings) => {
-                let invalid = InvalidProfile {
-                    name: name.to_owned(),
-                    scope,
-                    on_error: spec.on_error,
-                    matching: super::compile::matching(spec),
-                    mandatory: spec.enforcement == Enforcement::Mandatory,
-                    findings: findings.clone(),
-                };
-                (Self::Invalid(Arc::new(invalid)), findings)
+        let mut findings = Findings::default();
+        if let Some(profile) = compile_within(name, scope, spec, &mut findings) {
+            return (Self::Ready(Arc::new(profile)), findings.into_vec());
+        }
+        let cost = findings.budget.cost();
+        let findings = errors_first(findings.into_vec());
+        let invalid = InvalidProfile::new(name, spec, scope, findings.clone(), cost);
+        (Self::Invalid(Arc::new(invalid)), findings)
+    }
+
+    /// Reads and compiles a profile's spec. One that is too large for that, or has the wrong shape, is an invalid profile.
+    pub fn read(name: &str, scope: Scope, spec: &Value) -> (Self, Vec<Finding>) {
+        if weight(spec) > CompileBudget::MEMORY {
+            let message = OverBudget::Memory.to_string();
+            return Self::uncompiled(
+                name,
+                scope,
+                spec,
+                vec![Finding::error("spec", message)],
+                CompileBudget::MEMORY,
+            );
+        }
+        match serde_path_to_error::deserialize::<_, ProfileSpec>(spec) {
+            Ok(spec) => Self::new(name, scope, &spec),
+            Err(problem) => {
+                let findings =
+                    vec![Finding::error(&format!("spec.{}", problem.path()), problem.inner().to_string())];
+                Self::unreadable(name, scope, findings)
             }
         }
     }
 
-    /// A profile whose spec has the wrong shape at `path`.
-    pub fn unreadable(name: &str, scope: Scope, path: String, message: String) -> (Self, Vec<Finding>) {
-        let findings = vec![Finding { severity: Severity::Error, path, message }];
+    /// A profile that the server has no memory for. It selects pods by its selectors alone, so that they are not admitted
+    /// without it unless it says so.
+    pub fn parked(name: &str, scope: Scope, spec: &Value, message: String) -> (Self, Vec<Finding>) {
+        Self::uncompiled(name, scope, spec, vec![Finding::error("spec", message)], 0)
+    }
+
+    /// The same for one that is compiled.
+    #[must_use]
+    pub fn park(&self, message: String) -> (Self, Vec<Finding>) {
+        let findings = vec![Finding::error("spec", message)];
+        let parked = match self {
+            Self::Ready(profile) => InvalidProfile {
+                name: profile.name.to_string(),
+                scope: profile.scope,
+                on_error: profile.on_error,
+                matching: profile.matching.as_ref().map(Matching::selectors_only),
+                mandatory: profile.mandatory,
+                findings: findings.clone(),
+                cost: profile.cost,
+            },
+            Self::Invalid(invalid) => InvalidProfile {
+                matching: invalid.matching.as_ref().map(Matching::selectors_only),
+                findings: findings.clone(),
+                ..InvalidProfile::clone(invalid)
+            },
+        };
+        (Self::Invalid(Arc::new(parked)), findings)
+    }
+
+    fn uncompiled(
+        name: &str,
+        scope: Scope,
+        spec: &Value,
+        findings: Vec<Finding>,
+        cost: usize,
+    ) -> (Self, Vec<Finding>) {
+        let given = |field: &str| spec.get(field).cloned();
+        let selector = |field: &str| {
+            let selector = spec.get("match")?.get(field)?;
+            // Where the selector is too large to be kept, it is as if there were none: no pod goes without.
+            (scope == Scope::Cluster || weight(selector) <= LARGEST_SELECTOR).then(|| selector.clone())
+        };
+        let mut few = serde_json::Map::new();
+        for (field, value) in [("enforcement", given("enforcement")), ("onError", given("onError"))] {
+            few.extend(value.map(|value| (field.to_owned(), value)));
+        }
+        if spec.get("match").is_some_and(Value::is_object) {
+            let selectors = ["namespaceSelector", "podSelector"].into_iter();
+            let selectors = selectors.filter_map(|field| Some((field.to_owned(), selector(field)?)));
+            few.insert("match".to_owned(), Value::Object(selectors.collect()));
+        }
+        match serde_json::from_value::<ProfileSpec>(Value::Object(few)) {
+            Ok(few) => {
+                let invalid = InvalidProfile::new(name, &few, scope, findings.clone(), cost);
+                (Self::Invalid(Arc::new(invalid)), findings)
+            }
+            Err(_) => Self::unreadable(name, scope, findings),
+        }
+    }
+
+    /// A profile whose spec has the wrong shape.
+    fn unreadable(name: &str, scope: Scope, findings: Vec<Finding>) -> (Self, Vec<Finding>) {
         let invalid = InvalidProfile {
             name: name.to_owned(),
             scope,
             on_error: Failure::Fail,
             matching: None,
             mandatory: false,
+            cost: INVALID + texts(&findings),
             findings: findings.clone(),
         };
         (Self::Invalid(Arc::new(invalid)), findings)
@@ -87,6 +198,14 @@ impl Entry {
         match self {
             Self::Ready(profile) => profile.name.as_str(),
             Self::Invalid(invalid) => &invalid.name,
+        }
+    }
+
+    /// The memory that it takes, in bytes.
+    pub fn cost(&self) -> usize {
+        match self {
+            Self::Ready(profile) => profile.cost,
+            Self::Invalid(invalid) => invalid.cost,
         }
     }
 

@@ -32,7 +32,33 @@ struct Leaf {
     text: Text,
     /// Where it stands, from the profile's root.
     path: String,
+    /// Whether the kubelet replaces references to variables, `$(NAME)`, in what it gives.
+    is_expanded: bool,
 }
+
+impl Leaf {
+    fn render(&self, variables: &Variables<'_>, budget: &mut Budget) -> Result<Value, Failed> {
+        let path = || self.path.clone();
+        let rendered = self.text.render(variables, budget).map_err(|error| Failed {
+            path: path(),
+            column: error.column,
+            message: error.message,
+        })?;
+        let foreign = if self.is_expanded { self.text.foreign_reference(&rendered, variables) } else { None };
+        let Some(mut name) = foreign else { return Ok(rendered) };
+        if let Some((end, _)) = name.char_indices().nth(LONGEST_NAME) {
+            name.truncate(end);
+            name.push('…');
+        }
+        let message = format!(
+            "this gives $({name}), where the kubelet would put the value of that variable; write the reference in the profile, or set allowExpansion for the parameter that brings it"
+        );
+        Err(Failed { path: path(), column: 1, message })
+    }
+}
+
+/// The characters of a variable's name that a message repeats.
+const LONGEST_NAME: usize = 80;
 
 /// What becomes of an expression that fails: it, and what it reads; nothing for one that does not compile.
 pub(super) type OnFailure<'f> = dyn FnMut(Option<(Failed, &Reads)>) + 'f;
@@ -185,13 +211,13 @@ fn compile(value: &Value, path: &str, scope: &Scope<'_>, findings: &mut Findings
         return Node::Literal(owned(value.clone()));
     }
     match value {
-        Value::String(text) => match Text::parse(text, scope) {
+        Value::String(text) => match Text::parse(text, scope, &mut findings.budget) {
             Ok(parsed) => match parsed.is_literal() {
                 Some(literal) => Node::Literal(Json::Str(literal.to_owned().into())),
-                None => Node::Text(Box::new(Leaf { text: parsed, path: path.to_owned() })),
+                None => leaf(parsed, path, findings),
             },
             Err(error) => {
-                findings.error(path, format!("column {}: {}", error.column, error.message));
+                findings.compile_error(path, &error);
                 Node::Broken
             }
         },
@@ -229,6 +255,27 @@ fn compile(value: &Value, path: &str, scope: &Scope<'_>, findings: &mut Findings
     }
 }
 
+fn leaf(text: Text, path: &str, findings: &mut Findings) -> Node {
+    match findings.budget.keep(size_of::<Leaf>() + path.len()) {
+        Ok(()) => Node::Text(Box::new(Leaf { text, path: path.to_owned(), is_expanded: is_expanded(path) })),
+        Err(over) => {
+            findings.over_budget(path, over);
+            Node::Broken
+        }
+    }
+}
+
+/// Whether the kubelet replaces `$(NAME)` in what stands at a path of the profile.
+/// <https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#Container>
+fn is_expanded(path: &str) -> bool {
+    let within =
+        ["spec.template.spec.initContainers[", "spec.template.spec.containers[", "spec.appContainers["]
+            .into_iter()
+            .find_map(|list| path.strip_prefix(list)?.split_once("].").map(|(_, field)| field));
+    let field = within.and_then(|field| field.split(['[', '.']).next()).unwrap_or_default();
+    matches!(field, "command" | "args" | "env" | "volumeMounts")
+}
+
 /// Whether there can be no expression in any of its texts and keys.
 fn is_plain(value: &Value) -> bool {
     match value {
@@ -264,11 +311,10 @@ fn render<'n>(
             tolerate(Failed { path: String::new(), column: 1, message: String::new() })?;
             None
         }
-        Node::Text(leaf) => match leaf.text.render(variables, budget) {
+        Node::Text(leaf) => match leaf.render(variables, budget) {
             Ok(value) => (!value.is_null()).then(|| owned(value)),
-            Err(error) => {
-                let (path, column, message) = (leaf.path.clone(), error.column, error.message);
-                tolerate(Failed { path, column, message })?;
+            Err(failed) => {
+                tolerate(failed)?;
                 None
             }
         },

@@ -13,6 +13,8 @@ pub enum Shed {
     Requests,
     /// The bodies of requests held as much memory as they may.
     Memory,
+    /// Too many profiles waited to be checked.
+    Validations,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -31,13 +33,14 @@ pub struct Load {
 }
 
 impl Shed {
-    const ALL: [Self; 3] = [Self::Connections, Self::Requests, Self::Memory];
+    const ALL: [Self; 4] = [Self::Connections, Self::Requests, Self::Memory, Self::Validations];
 
     fn reason(self) -> &'static str {
         match self {
             Self::Connections => "connections",
             Self::Requests => "requests",
             Self::Memory => "memory",
+            Self::Validations => "validations",
         }
     }
 }

@@ -15,10 +15,13 @@ pub struct Gate {
     /// Bytes of large bodies in memory.
     held: AtomicUsize,
     turns: Arc<Semaphore>,
+    /// Profiles that are being checked, and those that wait for it.
+    validations: Arc<Semaphore>,
+    waiting_validations: Arc<Semaphore>,
     load: Load,
 }
 
-/// A large body's turn to come in, until it is dropped.
+/// The turn of a large body to come in, or of a profile to be checked, until it is dropped.
 pub(super) struct Turn {
     _permit: OwnedSemaphorePermit,
 }
@@ -38,7 +41,9 @@ impl Gate {
     /// With these limits, counting there.
     pub fn new(limits: Limits, load: Load) -> Self {
         let (held, turns) = (AtomicUsize::new(0), Arc::new(Semaphore::new(limits.turns)));
-        Self { limits, asks_clients: false, held, turns, load }
+        let validations = Arc::new(Semaphore::new(Limits::VALIDATIONS));
+        let waiting_validations = Arc::new(Semaphore::new(Limits::WAITING_VALIDATIONS));
+        Self { limits, asks_clients: false, held, turns, validations, waiting_validations, load }
     }
 
     /// Takes reviews only from clients that the listener has verified.
@@ -64,6 +69,16 @@ impl Gate {
         let permit = Arc::clone(&self.turns).acquire_owned();
         let until = deadline.min(Instant::now() + Limits::TURN);
         let permit = tokio::time::timeout_at(until, permit).await.ok()?.ok()?;
+        Some(Turn { _permit: permit })
+    }
+
+    /// Waits until a profile may be checked; `None` where too many wait already.
+    pub(super) async fn validation(&self) -> Option<Turn> {
+        let Ok(_waiting) = Arc::clone(&self.waiting_validations).try_acquire_owned() else {
+            self.load.shed(Shed::Validations);
+            return None;
+        };
+        let permit = Arc::clone(&self.validations).acquire_owned().await.ok()?;
         Some(Turn { _permit: permit })
     }
 

@@ -56,6 +56,10 @@ impl Limits {
     pub const SMALL_BODY: usize = 64 << 10;
     /// How long a body waits for its turn at the most: clients that are slow with theirs do not hold up the others.
     pub(super) const TURN: Duration = Duration::from_millis(500);
+    /// Profiles that are checked at once: each takes a thread, and pods need the others.
+    pub(super) const VALIDATIONS: usize = 1;
+    /// Reviews of profiles that wait for it.
+    pub(super) const WAITING_VALIDATIONS: usize = 16;
     /// A body of so many bytes takes milliseconds and a multiple of its memory to parse.
     pub(super) const LARGE_BODY: usize = 256 << 10;
     /// What a value in a body is parsed into, in bytes, while the list that holds it grows.

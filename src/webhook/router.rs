@@ -24,7 +24,7 @@ use super::limits::Limits;
 use super::mutate::mutate;
 use super::review;
 use super::status::refusal;
-use super::validate::validate;
+use super::validate::validate_apart;
 use super::verify::verify;
 use crate::cluster::{Announcer, Snapshot};
 use crate::engine::Settings;
@@ -89,8 +89,11 @@ pub fn router_behind(gate: Gate, state: State) -> Router {
         )
         .route(
             "/validate",
-            post(|shared, request| {
-                answered(shared, "validate", request, async |state, body, _| validate(state, &body))
+            post(|shared: Extract<Arc<Shared>>, request| {
+                let gate = Arc::clone(&shared.gate);
+                answered(shared, "validate", request, async move |state, body, _| {
+                    validate_apart(state, &gate, body).await
+                })
             }),
         )
         .route("/advise", advising(Entry::Any))

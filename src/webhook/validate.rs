@@ -5,22 +5,24 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tracing::{info, warn};
 
+use super::gate::Gate;
 use super::mutate::Reply;
 use super::review::{self, Answer, Request};
 use super::router::State;
 use super::status::refusal;
-use crate::api::{ProfileSpec, Scope, keys};
-use crate::profiles::{Entry, Finding, ProfileSet, Relations, Severity};
+use crate::api::{Scope, keys};
+use crate::expression::OverBudget;
+use crate::profiles::{Entry, Finding, ProfileSet, Relations, Severity, is_oversized};
 use crate::telemetry::{Verdict, trace_request};
 
 type Review<'a> = Request<'a, &'a RawValue>;
 
 #[derive(Deserialize)]
-struct Object {
+struct Object<'a> {
     #[serde(default)]
     metadata: Metadata,
-    #[serde(default)]
-    spec: serde_json::Value,
+    #[serde(borrow, default)]
+    spec: Option<&'a RawValue>,
 }
 
 #[derive(Default, Deserialize)]
@@ -31,8 +33,30 @@ struct Metadata {
     deletion_timestamp: Option<String>,
 }
 
-/// Answers `POST /validate`.
-pub(super) fn validate(state: &State, body: &Bytes) -> Response {
+/// Answers `POST /validate` on a thread of its own: compiling a profile takes longer than deciding about a hundred pods, and no
+/// pod waits for it.
+pub(super) async fn validate_apart(state: &State, gate: &Gate, body: Bytes) -> Response {
+    let started = std::time::Instant::now();
+    let Some(turn) = gate.validation().await else {
+        let message = "too many profiles are being checked; retry after 1s";
+        warn!(error = message, "refused a profile's review");
+        state.metrics.observe(&Verdict::errored("validate", "Shed"), started.elapsed());
+        return refusal(StatusCode::TOO_MANY_REQUESTS, message);
+    };
+    let (state, span) = (state.clone(), tracing::Span::current());
+    let checked = tokio::task::spawn_blocking(move || {
+        // Whoever has asked may be gone; the next one waits until this is done.
+        let _turn = turn;
+        span.in_scope(|| validate(&state, &body))
+    });
+    match checked.await {
+        Ok(response) => response,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => refusal(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping; retry after 1s"),
+    }
+}
+
+fn validate(state: &State, body: &Bytes) -> Response {
     let started = std::time::Instant::now();
     let request: Review<'_> = match review::read(body) {
         Ok(request) => request,
@@ -95,22 +119,21 @@ fn check(state: &State, request: &Review<'_>) -> Result<Vec<Finding>, String> {
     let Some(object) = request.object.filter(|_| request.operation != "DELETE") else {
         return Ok(Vec::new());
     };
-    let object: Object = serde_json::from_str(object.get())
-        .map_err(|error| format!("the profile in the review cannot be read: {error}"))?;
+    let unreadable = |error: serde_json::Error| format!("the profile in the review cannot be read: {error}");
+    let object: Object<'_> = serde_json::from_str(object.get()).map_err(unreadable)?;
     // Finalizers must come off an object that is going away, whatever its spec.
     if object.metadata.deletion_timestamp.is_some() {
         return Ok(Vec::new());
     }
-    let spec: ProfileSpec = match serde_path_to_error::deserialize(&object.spec) {
-        Ok(spec) => spec,
-        Err(error) => {
-            let path = format!("spec.{}", error.path());
-            return Ok(vec![Finding { severity: Severity::Error, path, message: error.inner().to_string() }]);
-        }
-    };
+    let spec = object.spec.map_or("null", RawValue::get);
+    if is_oversized(spec) {
+        let (path, message) = ("spec".to_owned(), OverBudget::Memory.to_string());
+        return Ok(vec![Finding { severity: Severity::Error, path, message }]);
+    }
+    let spec: serde_json::Value = serde_json::from_str(spec).map_err(unreadable)?;
     let name =
         if object.metadata.name.is_empty() { generated(&object.metadata) } else { object.metadata.name };
-    let (entry, mut findings) = Entry::new(&name, scope, &spec);
+    let (entry, mut findings) = Entry::read(&name, scope, &spec);
     let namespace = (scope == Scope::Namespace).then_some(request.namespace.as_ref());
     findings.extend(relations(&state.snapshot.load().profiles, namespace, &name, entry));
     Ok(findings)

@@ -14,6 +14,7 @@ mod connections;
 mod drain;
 mod handshakes;
 mod health;
+mod hostile;
 mod mutate;
 mod observed;
 mod running;

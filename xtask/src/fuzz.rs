@@ -10,8 +10,12 @@ use crate::tools::installed;
 use crate::{sh, workspace};
 
 /// What can be fuzzed, and the folder whose files it starts from.
-const TARGETS: [(&str, &str); 3] =
-    [("expression", "fuzz/seeds/expression"), ("profile", "profiles"), ("review", "benches/reviews")];
+const TARGETS: [(&str, &str); 4] = [
+    ("expression", "fuzz/seeds/expression"),
+    ("memory", "profiles"),
+    ("profile", "profiles"),
+    ("review", "benches/reviews"),
+];
 
 /// The fuzzer needs instrumentation that only nightly compilers have.
 const TOOLCHAIN: &str = "nightly";
@@ -20,6 +24,9 @@ const CARGO_FUZZ: &str = "0.13.2";
 const SECONDS: u32 = 60;
 /// How long one input may take, in seconds, with all the checks that make it slow.
 const SLOWEST: u32 = 10;
+
+/// How much one input of the target `memory` may allocate at once, in MiB.
+const LARGEST: u32 = 16;
 
 /// Runs the targets that the command line names, or all of them.
 pub(crate) fn run(mut args: Args) -> Result<()> {
@@ -59,6 +66,7 @@ fn fuzz(cargo_fuzz: &PathBuf, target: &str, seeds: &str, seconds: u32) -> Result
         .arg(format!("-max_total_time={seconds}"))
         .arg(format!("-timeout={SLOWEST}"))
         .args(["-max_len=65536", "-print_final_stats=1"])
+        .args((target == "memory").then(|| format!("-malloc_limit_mb={LARGEST}")))
         .current_dir(workspace::root())
         .env("RUSTUP_TOOLCHAIN", TOOLCHAIN);
     sh::interactive(&mut command)

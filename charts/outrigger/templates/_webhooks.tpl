@@ -48,11 +48,13 @@ the live configurations with.
   matchPolicy: Equivalent
   sideEffects: None
   timeoutSeconds: {{ .Values.webhook.timeoutSeconds }}
-  # The release's own profiles are made before its servers are ready. What is wrong with one shows in its status.
+  # The release's own profiles are made before its servers are ready. What is wrong with one shows in its status. They are
+  # ClusterSidecarProfiles: who may write in one namespace does not get around the check with their label.
   matchConditions:
     - name: not-made-by-the-release
       expression: >-
-        request.operation != 'CREATE' || !has(object.metadata.labels) ||
+        request.operation != 'CREATE' || request.resource.resource != 'clustersidecarprofiles' ||
+        !has(object.metadata.labels) ||
         !('outrigger.dev/catalogue' in object.metadata.labels)
 {{- if .Values.webhook.advise.enabled }}
 # Workloads whose pods the entries for pods would be called for: whoever writes one hears what its pods would be told.

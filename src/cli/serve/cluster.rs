@@ -69,6 +69,7 @@ impl Serve {
             client.clone(),
             Arc::clone(&snapshot),
             observations,
+            self.limits.profile_memory(),
             Arc::clone(&metrics),
             health,
             tasks.stop(),

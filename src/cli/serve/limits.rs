@@ -6,6 +6,8 @@ use clap::Args;
 
 use super::{Shared, threads};
 use crate::certificates::{ClientAuthority, acceptor, acceptor_that_asks, follow_clients};
+use crate::cluster::ProfileMemory;
+use crate::profiles::Quota;
 use crate::quantity::Quantity;
 use crate::supervise::Tasks;
 use crate::telemetry::Metrics;
@@ -23,6 +25,13 @@ pub(super) struct LimitArgs {
     /// Memory for large reviews, a quantity of at least 62Mi; one that finds none is told to come again in a second.
     #[arg(long, value_name = "QUANTITY", default_value = "64Mi", value_parser = body_memory)]
     max_body_memory: usize,
+    /// Memory for compiled profiles of the cluster, a quantity of at least 1Mi; those that find none are not accepted.
+    #[arg(long, value_name = "QUANTITY", default_value = "32Mi", value_parser = memory_for_profiles)]
+    profile_memory: usize,
+    /// Memory for compiled profiles of all namespaces, a quantity of at least 1Mi; one namespace takes at most a
+    /// quarter.
+    #[arg(long, value_name = "QUANTITY", default_value = "16Mi", value_parser = memory_for_profiles)]
+    namespaced_profile_memory: usize,
     /// Certificate authority of the API server's client certificate, PEM; read again when it changes. Without a certificate that it
     /// signed, no client gets an answer but from /healthz and /readyz.
     #[arg(long, value_name = "FILE")]
@@ -68,6 +77,14 @@ impl LimitArgs {
         if self.client_ca.is_some() { gate.for_clients_only() } else { gate }
     }
 
+    /// The memory for profiles.
+    pub(super) fn profile_memory(&self) -> ProfileMemory {
+        ProfileMemory {
+            cluster: Quota::of_cluster(self.profile_memory),
+            namespaced: Quota::of_namespaces(self.namespaced_profile_memory),
+        }
+    }
+
     fn limits(&self) -> Limits {
         Limits {
             connections: self.max_connections,
@@ -87,10 +104,20 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
-fn body_memory(text: &str) -> Result<usize, String> {
+fn bytes(text: &str) -> Result<usize, String> {
     let quantity: Quantity = text.parse().map_err(|error| format!("{error}"))?;
-    let bytes =
-        quantity.ceil().as_integer().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or_default();
+    Ok(quantity.ceil().as_integer().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or_default())
+}
+
+fn memory_for_profiles(text: &str) -> Result<usize, String> {
+    match bytes(text)? {
+        bytes if bytes < 1 << 20 => Err("write at least 1Mi: one profile may take as much".to_owned()),
+        bytes => Ok(bytes),
+    }
+}
+
+fn body_memory(text: &str) -> Result<usize, String> {
+    let bytes = bytes(text)?;
     if bytes < Limits::LEAST_BODY_MEMORY {
         return Err("write at least 62Mi: the largest review could never be answered".to_owned());
     }
@@ -106,6 +133,8 @@ mod tests {
         assert_eq!(body_memory("62Mi"), Ok(62 << 20));
         assert!(body_memory("61Mi").unwrap_err().contains("at least 62Mi"));
         assert!(body_memory("much").is_err());
+        assert_eq!(memory_for_profiles("1Mi"), Ok(1 << 20));
+        assert!(memory_for_profiles("1023Ki").unwrap_err().contains("at least 1Mi"));
         assert_eq!(at_least_one("1"), Ok(1));
         assert!(at_least_one("0").unwrap_err().contains("at least 1"));
     }

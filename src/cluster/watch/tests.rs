@@ -127,7 +127,15 @@ impl Watching {
         let observations = Observations::default();
         let client = Client::new(service, "default");
         let (known, counted, waiting) = (Arc::clone(&snapshot), Arc::clone(&metrics), health.clone());
-        tokio::spawn(watch(client, known, observations.clone(), counted, waiting, stop.clone()));
+        tokio::spawn(watch(
+            client,
+            known,
+            observations.clone(),
+            ProfileMemory::default(),
+            counted,
+            waiting,
+            stop.clone(),
+        ));
         Self { server, snapshot, observations, metrics, health, _stop: stop.drop_guard() }
     }
 

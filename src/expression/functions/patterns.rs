@@ -1,11 +1,11 @@
 //! `matches`, and Kubernetes' `find` and `findAll`:
 //! <https://kubernetes.io/docs/reference/using-api/cel/#kubernetes-regex-library>.
 
-use regex::{Regex, RegexBuilder};
-
 use super::lists::list_of;
 use super::{Function, Outcome, misfit};
 use crate::expression::budget::{Budget, Problem};
+use crate::expression::compile_budget::CompileBudget;
+use crate::expression::pattern::{LARGEST_IN_EXPRESSION, Pattern, PatternError};
 use crate::expression::value::Value;
 
 pub(super) const FUNCTIONS: &[Function] = &[
@@ -15,74 +15,24 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::method("matches", 2, 2, matches),
 ];
 
-/// A compiled pattern.
-#[derive(Clone, Debug)]
-pub(in crate::expression) struct Pattern {
-    regex: Regex,
-    /// The memory that its program takes, rounded up to a power of two, in KiB.
-    size: usize,
-}
-
-/// The most memory that the program of a pattern takes, in KiB.
-const LARGEST: usize = 64;
-
-/// The steps that compiling a pattern costs during a request.
+/// The steps that compiling a pattern costs during a request, besides the work that its size makes.
 const STEPS_TO_COMPILE: usize = 20_000;
 
-/// Compiles a pattern.
-///
-/// # Errors
-/// It is not one of <https://docs.rs/regex/latest/regex/#syntax>, or it would take too much memory.
-pub(in crate::expression) fn compile(pattern: &str) -> Result<Pattern, String> {
-    let pattern = with_ascii_classes(pattern);
-    let mut size = 1;
-    loop {
-        match RegexBuilder::new(&pattern).size_limit(size << 10).build() {
-            Ok(regex) => return Ok(Pattern { regex, size }),
-            Err(regex::Error::CompiledTooBig(_)) if size < LARGEST => size *= 2,
-            Err(regex::Error::CompiledTooBig(_)) => {
-                return Err("this pattern is too large; repeat less in it".to_owned());
-            }
-            Err(error) => {
-                let message = error.to_string();
-                let reason = message.lines().last().unwrap_or_default().trim_start_matches("error: ");
-                return Err(format!("this is not a pattern: {reason}"));
-            }
-        }
-    }
-}
+/// The most work that compiling a pattern takes during a request.
+const WORK_TO_COMPILE: usize = 20_000;
 
-/// The pattern with `\d`, `\s`, `\w` and `\b` as RE2 has them, and so CEL: of ASCII. It is also much smaller so.
-fn with_ascii_classes(pattern: &str) -> String {
-    let mut ascii = String::with_capacity(pattern.len());
-    let mut characters = pattern.chars();
-    while let Some(c) = characters.next() {
-        if c != '\\' {
-            ascii.push(c);
-            continue;
-        }
-        match characters.next() {
-            Some('d') => ascii.push_str("[0-9]"),
-            Some('D') => ascii.push_str("[^0-9]"),
-            Some('s') => ascii.push_str("[\\t\\n\\f\\r ]"),
-            Some('S') => ascii.push_str("[^\\t\\n\\f\\r ]"),
-            Some('w') => ascii.push_str("[0-9A-Za-z_]"),
-            Some('W') => ascii.push_str("[^0-9A-Za-z_]"),
-            Some(edge @ ('b' | 'B')) => ascii.extend(['(', '?', '-', 'u', ':', '\\', edge, ')']),
-            other => ascii.extend(std::iter::once(c).chain(other)),
-        }
-    }
-    ascii
-}
+/// The most memory that a pattern takes which is compiled during a request, in bytes.
+const MEMORY_TO_COMPILE: usize = 128 << 10;
 
 fn compile_now(budget: &mut Budget, pattern: &str) -> Result<Pattern, Problem> {
     budget.step(STEPS_TO_COMPILE)?;
-    Ok(compile(pattern)?)
-}
-
-/// The time of a match grows with the text and with the program, but with nothing else.
-fn read(budget: &mut Budget, text: &str, pattern: &Pattern) -> Result<(), Problem> {
-    budget.step(text.len().saturating_mul(2 * pattern.size))
+    let mut compiling = CompileBudget::with_limits(MEMORY_TO_COMPILE, WORK_TO_COMPILE);
+    let compiled = Pattern::compile_within(LARGEST_IN_EXPRESSION, pattern, &mut compiling);
+    budget.step(compiling.worked())?;
+    compiled.map_err(|error| match error {
+        PatternError::OverBudget(_) => "this pattern is too large; repeat less in it".into(),
+        error => error.to_string().into(),
+    })
 }
 
 /// Whether the pattern matches anywhere in the text.
@@ -93,8 +43,8 @@ pub(in crate::expression) fn is_match<'v>(
 ) -> Outcome<'v> {
     match text {
         Value::Text(text) => {
-            read(budget, text, pattern)?;
-            Ok(Value::Bool(pattern.regex.is_match(text)))
+            budget.step(pattern.steps(text.len()))?;
+            Ok(Value::Bool(pattern.is_match(text)))
         }
         other => misfit("matches", std::slice::from_ref(other)),
     }
@@ -114,8 +64,13 @@ fn matches<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
 fn find<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     let [Value::Text(text), Value::Text(pattern)] = arguments else { return misfit("find", arguments) };
     let pattern = compile_now(budget, pattern)?;
-    read(budget, text, &pattern)?;
-    text.slice(budget, pattern.regex.find(text).map_or(0..0, |found| found.range()))
+    budget.step(pattern.steps(text.len()))?;
+    let mut first = 0..0;
+    pattern.find(text, 1, |found| {
+        first = found;
+        Ok::<_, Problem>(())
+    })?;
+    text.slice(budget, first)
 }
 
 /// All parts that match, or the first so many.
@@ -128,13 +83,14 @@ fn find_all<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
         _ => return misfit("findAll", arguments),
     };
     let pattern = compile_now(budget, pattern)?;
-    let mut found = Vec::new();
-    read(budget, text, &pattern)?;
-    for part in pattern.regex.find_iter(text).take(most) {
+    let mut parts = Vec::new();
+    budget.step(pattern.steps(text.len()))?;
+    pattern.find(text, most, |found| {
         budget.produce(size_of::<Value<'_>>())?;
         // To find the end of a match, the whole rest of the text may have to be read.
-        read(budget, text.get(part.start()..).unwrap_or_default(), &pattern)?;
-        found.push(text.slice(budget, part.range())?);
-    }
-    Ok(list_of(found))
+        budget.step(pattern.steps(text.len() - found.start))?;
+        parts.push(text.slice(budget, found)?);
+        Ok::<_, Problem>(())
+    })?;
+    Ok(list_of(parts))
 }

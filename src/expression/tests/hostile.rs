@@ -4,7 +4,8 @@ use super::*;
 
 /// Compiles and, if that works, evaluates: anything but an end is a failure of the test.
 fn survives(source: &str) -> Result<JsonValue, String> {
-    let expression = Expression::compile(source, &scope()).map_err(|error| error.message)?;
+    let expression =
+        Expression::compile(source, &scope(), &mut CompileBudget::new()).map_err(|error| error.message)?;
     with_pod(POD, |variables| expression.evaluate(variables, &mut Budget::new()))
         .map_err(|error| error.message)
 }
@@ -111,12 +112,16 @@ fn what_doubles_runs_out_of_memory_that_is_counted() {
 
 #[test]
 fn one_budget_serves_all_expressions_of_a_request() {
-    let expression = Expression::compile("lists.range(5000).all(x, x >= 0)", &scope()).unwrap();
+    let expression =
+        Expression::compile("lists.range(5000).all(x, x >= 0)", &scope(), &mut CompileBudget::new()).unwrap();
     let mut budget = Budget::new();
     with_pod(POD, |variables| {
         let runs = (0..1000).take_while(|_| expression.holds(variables, &mut budget).is_ok()).count();
         assert!((1..100).contains(&runs), "{runs}");
-        let error = Expression::compile("1", &scope()).unwrap().evaluate(variables, &mut budget).unwrap_err();
+        let error = Expression::compile("1", &scope(), &mut CompileBudget::new())
+            .unwrap()
+            .evaluate(variables, &mut budget)
+            .unwrap_err();
         assert!(error.is_exhausted);
     });
 }
@@ -135,7 +140,7 @@ fn comparing_large_pods_costs_steps() {
         "lists.range(1000).all(x, sets.equivalent(pod.metadata.labels.map(k, k), pod.metadata.labels.map(k, k)))",
         "lists.range(100).map(x, pod)",
     ] {
-        let expression = Expression::compile(source, &scope()).unwrap();
+        let expression = Expression::compile(source, &scope(), &mut CompileBudget::new()).unwrap();
         let error = with_pod(&pod, |variables| expression.evaluate(variables, &mut Budget::new()));
         assert!(error.as_ref().is_err_and(|error| error.is_exhausted), "{source}: {error:?}");
     }
@@ -157,7 +162,7 @@ fn a_large_text_is_no_number_and_is_not_repeated_in_messages() {
         let source = source.replace("NAME", "pod.metadata.name");
         let looped = format!("lists.range(10000).exists(x, {source} == 0) || isQuantity(pod.metadata.name)");
         for source in [source, looped] {
-            let expression = Expression::compile(&source, &scope()).unwrap();
+            let expression = Expression::compile(&source, &scope(), &mut CompileBudget::new()).unwrap();
             let result = with_pod(&pod, |variables| expression.evaluate(variables, &mut Budget::new()));
             assert!(result.is_err_and(|error| error.message.len() < 1000), "{source}");
         }
@@ -204,7 +209,7 @@ fn a_pattern_that_is_slow_on_a_large_pod_is_stopped() {
         "[^a-y]{60}[^01]",
     ] {
         let source = format!("lists.range(1000).all(x, !pod.metadata.name.matches('{pattern}'))");
-        let expression = Expression::compile(&source, &scope()).unwrap();
+        let expression = Expression::compile(&source, &scope(), &mut CompileBudget::new()).unwrap();
         let result = with_pod(&pod, |variables| expression.evaluate(variables, &mut Budget::new()));
         assert!(result.is_err_and(|error| error.is_exhausted), "{source}");
     }
@@ -214,7 +219,7 @@ proptest::proptest! {
     #[test]
     fn any_text_is_compiled_or_refused(source in ".{0,60}") {
         let _ = survives(&source);
-        let _ = Text::parse(&format!("$[[{source}]]"), &scope());
+        let _ = Text::parse(&format!("$[[{source}]]"), &scope(), &mut CompileBudget::new());
     }
 
     #[test]
@@ -308,6 +313,52 @@ fn internal_names_cannot_be_written() {
     for source in
         ["@in(1, [1])", "`_+_`(1, 2)", "_+_(1, 2)", "'a'.@find('b')", "@not_strictly_false(true)", "#unused"]
     {
-        assert!(Expression::compile(source, &scope()).is_err(), "{source}");
+        assert!(Expression::compile(source, &scope(), &mut CompileBudget::new()).is_err(), "{source}");
+    }
+}
+
+#[test]
+fn patterns_of_one_profile_share_its_budget() {
+    for (name, pattern) in [
+        ("repeated groups", &(|n| format!("(a|b|c){{300}}x{n}")) as &dyn Fn(usize) -> String),
+        ("ASCII classes", &|n| format!(r"\w{{5}}|a|x{n}")),
+        ("Unicode classes", &|n| format!(r"\p{{L}}{{2}}x{n}")),
+        ("many Unicode classes", &|n| format!("[{}]x{n}", r"\p{Greek}".repeat(100))),
+        ("any case", &|n| format!("(?i)[{}]x{n}", r"\p{L}\P{Lu}".repeat(20))),
+        ("ranges in any case", &|n| format!("(?i){}x{n}", r"[\x{0}-\x{10FFFF}]".repeat(20))),
+        ("short ones", &|n| format!("{n}")),
+        ("empty repetitions", &|n| format!("(?:){{1000}}{n}")),
+        ("alternatives", &|n| format!("{}{n}", "a|b|".repeat(200))),
+    ] {
+        let mut budget = CompileBudget::new();
+        let count = (0..1000).take_while(|n| Pattern::compile(&pattern(*n), &mut budget).is_ok()).count();
+        assert!(count < 300 && budget.kept() <= CompileBudget::MEMORY, "{name}: {count} {budget:?}");
+    }
+    let mut budget = CompileBudget::new();
+    for _ in 0..1000 {
+        Pattern::compile("^[a-z]+$", &mut budget).unwrap();
+    }
+    assert!(budget.kept() < 8 << 10, "the same pattern is compiled once");
+}
+
+#[test]
+fn expressions_of_one_profile_share_its_budget() {
+    for (most, source) in [
+        (2000, "1".to_owned()),
+        (100, "1".to_owned() + &"+1".repeat(60)),
+        (10, format!("[{}1]", "1,".repeat(900))),
+        (50, "(".repeat(48) + "1" + &")".repeat(48)),
+        (100, "pod".to_owned() + &".spec".repeat(60)),
+        (10, "pod.".repeat(1000)),
+        (10, "!".repeat(4000) + "true"),
+        (100, format!("'{}'", "a".repeat(4000))),
+    ] {
+        // A tenth of the work, so that the test is quick.
+        let mut budget = CompileBudget::with_limits(CompileBudget::MEMORY, CompileBudget::WORK / 10);
+        let over = |budget: &mut CompileBudget| {
+            Expression::compile(&source, &scope(), budget).is_err_and(|error| error.is_over_budget)
+        };
+        let count = (0..10_000).take_while(|_| !over(&mut budget)).count();
+        assert!(count <= most / 10, "{count} of {source}");
     }
 }

@@ -1,7 +1,8 @@
 use super::*;
 
 fn render(text: &str) -> Result<JsonValue, EvaluationError> {
-    let text = Text::parse(text, &scope()).unwrap_or_else(|error| panic!("{text}: {error}"));
+    let text = Text::parse(text, &scope(), &mut CompileBudget::new())
+        .unwrap_or_else(|error| panic!("{text}: {error}"));
     with_pod(POD, |variables| text.render(variables, &mut Budget::new()))
 }
 
@@ -38,9 +39,15 @@ fn two_dollars_are_a_literal_one() {
     assert_eq!(render("$$[[ params.port ]]"), Ok(json!("$[[ params.port ]]")));
     assert_eq!(render("a$$[[b$[[ 1 ]]$$[["), Ok(json!("a$[[b1$[[")));
     assert_eq!(render("$$$[[ 1 ]]"), Ok(json!("$$[[ 1 ]]")));
-    assert_eq!(Text::parse("$$[[ x", &scope()).unwrap().is_literal(), Some("$[[ x"));
-    assert_eq!(Text::parse("plain", &scope()).unwrap().is_literal(), Some("plain"));
-    assert_eq!(Text::parse("$[[ 1 ]]", &scope()).unwrap().is_literal(), None);
+    assert_eq!(
+        Text::parse("$$[[ x", &scope(), &mut CompileBudget::new()).unwrap().is_literal(),
+        Some("$[[ x")
+    );
+    assert_eq!(
+        Text::parse("plain", &scope(), &mut CompileBudget::new()).unwrap().is_literal(),
+        Some("plain")
+    );
+    assert_eq!(Text::parse("$[[ 1 ]]", &scope(), &mut CompileBudget::new()).unwrap().is_literal(), None);
 }
 
 #[test]
@@ -75,7 +82,7 @@ fn errors_say_the_column_in_the_leaf() {
         ("a $[[ ]] b", 7, "the expression ends too early"),
         ("a $[[ 1 ] ]]", 9, "unexpected ']'"),
     ] {
-        let error = Text::parse(leaf, &scope()).expect_err(leaf);
+        let error = Text::parse(leaf, &scope(), &mut CompileBudget::new()).expect_err(leaf);
         assert_eq!((error.column, error.message.as_str()), (column, message), "{leaf}");
     }
     assert_eq!(render("ä $[[ 1 ]] $[[ pod.x ]]").unwrap_err().column, 20);
@@ -84,7 +91,9 @@ fn errors_say_the_column_in_the_leaf() {
 
 #[test]
 fn a_text_that_a_leaf_could_render_to_is_recognised() {
-    let could_be = |leaf: &str, actual: &str| Text::parse(leaf, &scope()).unwrap().could_be(actual);
+    let could_be = |leaf: &str, actual: &str| {
+        Text::parse(leaf, &scope(), &mut CompileBudget::new()).unwrap().could_be(actual)
+    };
     for (leaf, actual) in [
         ("a", "a"),
         ("$[[ 1 ]]", "anything"),
@@ -112,7 +121,8 @@ fn a_text_that_a_leaf_could_render_to_is_recognised() {
 
 #[test]
 fn it_is_known_what_a_leaf_reads() {
-    let text = Text::parse("$[[ params.port ]] $[[ cluster.name ]]", &scope()).unwrap();
+    let text =
+        Text::parse("$[[ params.port ]] $[[ cluster.name ]]", &scope(), &mut CompileBudget::new()).unwrap();
     assert!(text.reads().params && text.reads().cluster && !text.reads().pod);
     assert_eq!(text.reads().param_names, ["port".to_owned()].into());
 }

@@ -68,13 +68,18 @@ fn what_is_not_cel_says_where() {
 #[test]
 fn variables_are_read_only_where_they_exist() {
     let nowhere = Scope::default();
-    let error = Expression::compile("params.memory", &nowhere).unwrap_err();
+    let error = Expression::compile("params.memory", &nowhere, &mut CompileBudget::new()).unwrap_err();
     assert!(error.message.starts_with("params cannot be read here"), "{error}");
-    let error = Expression::compile("size(params)", &nowhere).unwrap_err();
+    let error = Expression::compile("size(params)", &nowhere, &mut CompileBudget::new()).unwrap_err();
     assert_eq!(error.column, 6);
-    let error = Expression::compile("container.name", &nowhere).unwrap_err();
+    let error = Expression::compile("container.name", &nowhere, &mut CompileBudget::new()).unwrap_err();
     assert_eq!(error.message, "container can be read only inside appContainers");
-    let error = Expression::compile("params.x", &Scope { params: Some(&[]), container: false }).unwrap_err();
+    let error = Expression::compile(
+        "params.x",
+        &Scope { params: Some(&[]), ..Scope::default() },
+        &mut CompileBudget::new(),
+    )
+    .unwrap_err();
     assert_eq!(error.message, "the profile has no parameter x, nor any other");
 }
 
@@ -89,7 +94,8 @@ fn a_loop_may_hide_a_variable() {
 
 #[test]
 fn it_is_known_what_an_expression_reads() {
-    let reads = |source| Expression::compile(source, &scope()).unwrap().reads().clone();
+    let reads =
+        |source| Expression::compile(source, &scope(), &mut CompileBudget::new()).unwrap().reads().clone();
     assert_eq!(reads("profile.name + 'a'"), Reads::default());
     let pod = reads("has(pod.spec.x) && namespaceObject.metadata.name == 'a'");
     assert!(

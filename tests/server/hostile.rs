@@ -1,0 +1,117 @@
+//! Profiles that are small as text and large when compiled, sent by anybody.
+
+use std::time::{Duration, Instant};
+
+use axum::http::StatusCode;
+use outrigger::api::Scope;
+use outrigger::engine::{Outcome, Settings, inject};
+use outrigger::json::Json;
+use outrigger::profiles::{Entry, ProfileSet};
+use outrigger::webhook::{Gate, Limits, router, router_behind};
+use serde_json::{Value, json};
+
+use crate::running::metric;
+use crate::support::{answer, namespace, pod, post, review, state};
+
+fn review_of(spec: &Value) -> Value {
+    json!({ "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+        "uid": "u", "operation": "CREATE", "namespace": "shop", "name": "cel",
+        "kind": { "group": "outrigger.dev", "version": "v1alpha1", "kind": "SidecarProfile" },
+        "object": { "metadata": { "name": "cel", "namespace": "shop" }, "spec": spec },
+    } })
+}
+
+/// Expressions with so many constant patterns each.
+fn expressions(count: usize) -> Value {
+    let patterns: Vec<String> =
+        (0..85).map(|n| format!("pod.metadata.name.matches('(a|b|c){{300}}x{n}')")).collect();
+    let value = format!("$[[ string({}) ]]", patterns.join("&&"));
+    let env: Vec<Value> = (0..count)
+        .map(|n| json!({ "name": format!("E{n}"), "value": value.replace("300", &format!("{}", 300 + n)) }))
+        .collect();
+    json!({ "template": { "spec": { "initContainers": [{ "name": "a", "image": "bash:5.2", "env": env }] } } })
+}
+
+fn patterns() -> Value {
+    let parameter = |n: usize| json!({ "name": format!("p{n}"), "type": "string", "default": "a", "pattern": format!(r"\p{{L}}{{5}}|a|x{n}") });
+    let parameters: Vec<Value> = (0..64).map(parameter).collect();
+    json!({ "parameters": parameters, "template": { "spec": { "initContainers": [{ "name": "a", "image": "bash:5.2" }] } } })
+}
+
+#[tokio::test]
+async fn profiles_that_are_large_when_compiled_are_refused() {
+    let router = router(state());
+    for (what, spec) in [
+        ("expressions", expressions(40)),
+        ("patterns", patterns()),
+        ("values", json!({ "template": { "spec": { "volumes": vec![json!([]); 200_000] } } })),
+        ("text", json!({ "files": [{ "volume": "a", "items": { "a": "x".repeat(1 << 20) } }] })),
+    ] {
+        let started = Instant::now();
+        let response = answer(&router, "/validate", &review_of(&spec)).await;
+        let message = response["status"]["message"].as_str().unwrap();
+        assert_eq!(response["status"]["code"], 422, "{what}: {response}");
+        assert!(
+            message.contains("of memory; write smaller patterns") && message.len() < 2000,
+            "{what}: {message}"
+        );
+        assert!(started.elapsed() < Duration::from_secs(20), "{what}: {:?}", started.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn many_findings_are_not_all_told() {
+    let fields: serde_json::Map<String, Value> = (0..3000).map(|n| (format!("f{n}"), json!(1))).collect();
+    let response =
+        answer(&router(state()), "/validate", &review_of(&json!({ "template": { "spec": fields } }))).await;
+    let message = response["status"]["message"].as_str().unwrap();
+    assert!(message.contains("2936 more problems are not listed") && message.len() < 100_000, "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_pod_waits_for_profiles_and_too_many_of_those_are_told_to_come_again() {
+    let state = state();
+    let metrics = std::sync::Arc::clone(&state.metrics);
+    let router = router_behind(Gate::new(Limits::default(), metrics.load.clone()), state);
+    let hostile = review_of(&expressions(40)).to_string();
+    let asked: Vec<_> = (0..64)
+        .map(|_| {
+            let (router, body) = (router.clone(), hostile.clone());
+            tokio::spawn(async move { post(&router, "/validate", body).await.0 })
+        })
+        .collect();
+    let mut slowest = Duration::ZERO;
+    while !asked.iter().all(tokio::task::JoinHandle::is_finished) {
+        let started = Instant::now();
+        assert_eq!(answer(&router, "/mutate", &review("shop", &pod(&json!({})))).await["allowed"], true);
+        slowest = slowest.max(started.elapsed());
+    }
+    let mut answers = Vec::new();
+    for answer in asked {
+        answers.push(answer.await.unwrap());
+    }
+    let shed = answers.iter().filter(|status| **status == StatusCode::TOO_MANY_REQUESTS).count();
+    assert!(shed >= 32 && answers.contains(&StatusCode::OK), "{answers:?}");
+    assert_eq!(metric(&metrics, "outrigger_requests_shed_total{reason=\"validations\"}"), shed.to_string());
+    assert!(slowest < Duration::from_secs(2), "a pod waited for {slowest:?}");
+}
+
+#[test]
+fn what_profiles_add_to_a_pod_of_many_containers_is_bounded() {
+    let spec = json!({ "appContainers": [
+        { "containers": ["*"], "env": [{ "name": "LARGE", "value": "x".repeat(100_000) }] },
+    ] });
+    let entry = Entry::new("large", Scope::Cluster, &serde_json::from_value(spec).unwrap()).0;
+    let mut profiles = ProfileSet::default();
+    profiles.insert(None, "large", entry);
+    for (containers, outcome) in [(10, Outcome::Injected), (100, Outcome::Denied)] {
+        let containers: Vec<Value> =
+            (0..containers).map(|n| json!({ "name": format!("c{n}"), "image": "a:1" })).collect();
+        let pod = json!({ "metadata": { "annotations": {} }, "spec": { "containers": containers } });
+        let shop = namespace("shop", Some("enabled"), "large");
+        let decision = inject(&Json::from(&pod), &shop, &profiles, &Settings::default());
+        assert_eq!(decision.outcome, outcome, "{}", decision.reason);
+        let is_told = decision.reason.to_string().contains("the profiles add more than 2 MiB to the pod");
+        assert_eq!(is_told, outcome == Outcome::Denied, "{}", decision.reason);
+    }
+}
