@@ -3,6 +3,7 @@
 
 pub(crate) mod contact;
 mod events;
+pub(crate) mod follow;
 mod lease;
 mod live;
 mod observed;
@@ -32,6 +33,9 @@ pub struct Snapshot {
     pub profiles: Arc<ProfileSet>,
     /// All namespaces, by name.
     pub namespaces: HashMap<String, Arc<Namespace>>,
+    /// Resources that have not been listed and watched yet, or that the API server no longer serves. What is known of them
+    /// decides about no pod.
+    pub unsynced: Vec<&'static str>,
 }
 
 /// How the API server names the profile kinds.

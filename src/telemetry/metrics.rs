@@ -69,6 +69,16 @@ struct OfOutcome {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfResource {
+    resource: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfHolder {
+    holder: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfCertificate {
     certificate: &'static str,
 }
@@ -91,6 +101,8 @@ pub struct Metrics {
     profiles: Family<OfState, Gauge>,
     namespaces: Gauge,
     writer: Gauge,
+    lease_holder: Family<OfHolder, Gauge>,
+    rollbacks: Family<OfResource, Counter>,
     certificate_trusted: Gauge,
     /// What the webhook has to carry.
     pub load: Load,
@@ -153,6 +165,17 @@ impl Default for Metrics {
             "writer",
             "1 on the replica that holds the Lease and writes what all share, else 0",
         );
+        let (lease_holder, rollbacks) = (Family::default(), Family::default());
+        registry.register(
+            "lease_holder",
+            "Identity of the holder of the Lease, as this replica last read it",
+            lease_holder.clone(),
+        );
+        registry.register(
+            "resource_version_rollbacks",
+            "Total number of times that the resource version went backwards, as after a restore of etcd",
+            rollbacks.clone(),
+        );
         let certificate_trusted = gauge(
             registry,
             "certificate_trusted",
@@ -174,6 +197,8 @@ impl Default for Metrics {
             profiles,
             namespaces,
             writer,
+            lease_holder,
+            rollbacks,
             certificate_trusted,
             load,
         }
@@ -267,6 +292,23 @@ impl Metrics {
     /// Says whether this replica is the one that writes.
     pub fn writes(&self, does: bool) {
         self.writer.set(i64::from(does));
+    }
+
+    /// Shows who holds the Lease; nobody with an empty name. Whoever may write the Lease chooses the name, so only the
+    /// characters of an object's name are shown, and at most 128 of them.
+    pub fn lease_held_by(&self, holder: &str) {
+        self.lease_holder.clear();
+        if holder.is_empty() {
+            return;
+        }
+        let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-._:/@".contains(letter);
+        let holder = holder.chars().take(128).map(|letter| if is_plain(letter) { letter } else { '_' });
+        self.lease_holder.get_or_create(&OfHolder { holder: holder.collect() }).set(1);
+    }
+
+    /// Counts a resource version that went backwards.
+    pub fn count_rollback(&self, resource: &'static str) {
+        self.rollbacks.get_or_create(&OfResource { resource }).inc();
     }
 
     /// Says whether callers believe the serving certificate.
