@@ -17,6 +17,8 @@ use kube_runtime::watcher::Event;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
+use crate::again::Failure;
+
 /// Duration of one watch, in seconds; the API server then ends it, and the next one continues from there.
 pub(crate) const WATCH_SECONDS: u32 = 90;
 /// Silence beyond the end of a watch after which its connection counts as dead.
@@ -57,7 +59,9 @@ pub(crate) enum Lost {
     #[error("the resource version has expired: {0}")]
     Expired(String),
     /// The resource version went backwards: etcd was restored from a backup.
-    #[error("the resource version went backwards from {before} to {now}; etcd was probably restored from a backup")]
+    #[error(
+        "the resource version went backwards from {before} to {now}; etcd was probably restored from a backup"
+    )]
     Backwards {
         /// Highest version seen before.
         before: u64,
@@ -106,12 +110,56 @@ where
     })
 }
 
+/// Follows the object with this name: as it is whenever it was found or has changed, `None` when it is gone. Reports each
+/// lost connection.
+pub(crate) fn follow_one<K, R>(
+    api: Api<K>,
+    name: &str,
+    report: R,
+) -> impl Stream<Item = Option<K>> + Send + use<K, R>
+where
+    R: Fn(&Lost) + Send,
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let (mut listed, mut failure) = (None, Failure::default());
+    follow(api, Some(name)).filter_map(move |update| {
+        futures::future::ready(match update {
+            Update::Event(Event::Init) => {
+                listed = None;
+                None
+            }
+            Update::Event(Event::InitApply(object)) => {
+                listed = Some(object);
+                None
+            }
+            Update::Event(Event::InitDone) => Some(listed.take()),
+            Update::Event(Event::Apply(object)) => Some(Some(object)),
+            Update::Event(Event::Delete(_)) => Some(None),
+            Update::Synced => {
+                failure.is_over();
+                None
+            }
+            Update::Lost(lost) => {
+                if failure.news(&lost).is_some() {
+                    report(&lost);
+                }
+                None
+            }
+        })
+    })
+}
+
 enum Phase<K> {
     /// The next page is due.
     List { page: Option<String> },
     /// The list is complete; a watch is due.
     Start { version: String, listed: Instant },
-    Watch { version: String, listed: Instant, started: Instant, events: BoxStream<'static, kube::Result<WatchEvent<K>>> },
+    Watch {
+        version: String,
+        listed: Instant,
+        started: Instant,
+        events: BoxStream<'static, kube::Result<WatchEvent<K>>>,
+    },
 }
 
 impl<K> Phase<K> {
@@ -161,13 +209,17 @@ where
         match phase {
             Phase::List { page } => self.list(page).await,
             Phase::Start { version, listed } => {
-                let parameters =
-                    WatchParams { field_selector: self.fields.clone(), ..WatchParams::default().timeout(WATCH_SECONDS) };
+                let parameters = WatchParams {
+                    field_selector: self.fields.clone(),
+                    ..WatchParams::default().timeout(WATCH_SECONDS)
+                };
                 let events = answered(self.api.watch(&parameters, &version)).await?.boxed();
                 self.queue.push_back(Update::Synced);
                 Ok(Phase::Watch { version, listed, started: Instant::now(), events })
             }
-            Phase::Watch { version, listed, started, events } => self.watch(version, listed, started, events).await,
+            Phase::Watch { version, listed, started, events } => {
+                self.watch(version, listed, started, events).await
+            }
         }
     }
 
