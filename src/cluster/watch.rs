@@ -86,8 +86,7 @@ pub fn watch(
 }
 
 fn changes(client: &Client, contact: &Contact, metrics: &Arc<Metrics>) -> impl Stream<Item = Change> + use<> {
-    let api: Api<PartialObjectMeta<KubeNamespace>> =
-        Api::all(contact.listening(client.clone(), NAMESPACES));
+    let api: Api<PartialObjectMeta<KubeNamespace>> = Api::all(contact.listening(client.clone(), NAMESPACES));
     let namespaces = followed(NAMESPACES, contact, metrics, api, Change::Namespace).boxed();
     let profiles = profile_resources().map(|(scope, resource)| {
         let name = match scope {
