@@ -15,6 +15,7 @@ mod clients;
 mod control_plane;
 mod load;
 mod profiles;
+mod random;
 mod releases;
 mod reviews;
 mod servers;
