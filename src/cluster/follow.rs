@@ -52,7 +52,7 @@ pub(crate) enum Update<K> {
 /// Reason for which a collection is listed anew.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Lost {
-    /// The API server does not serve the collection (404): its CustomResourceDefinition is missing.
+    /// The API server does not serve the collection (404): its `CustomResourceDefinition` is missing.
     #[error("the API server does not serve this resource: {0}")]
     Missing(kube::Error),
     /// The API server no longer has the history since the last resource version (410).
@@ -229,7 +229,7 @@ where
         let Some(doublings) = self.failures.checked_sub(2) else { return Duration::ZERO };
         let longest = if self.is_missing { LONGEST_WAIT_MISSING } else { LONGEST_WAIT };
         let wait = FIRST_WAIT.saturating_mul(2_u32.saturating_pow(doublings)).min(longest);
-        wait - wait.mul_f64(f64::from(jitter()) / f64::from(u32::MAX) / 4.0)
+        wait.mul_f64(1.0 - f64::from(jitter()) / f64::from(u32::MAX) / 4.0)
     }
 
     /// Lists one page.

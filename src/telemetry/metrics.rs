@@ -88,6 +88,30 @@ struct OfState {
     state: &'static str,
 }
 
+/// State of the cluster that a replica has read.
+#[derive(Default)]
+struct ClusterMetrics {
+    namespaces: Gauge,
+    lease_holder: Family<OfHolder, Gauge>,
+    rollbacks: Family<OfResource, Counter>,
+}
+
+impl ClusterMetrics {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("namespaces", "Namespaces known", self.namespaces.clone());
+        registry.register(
+            "lease_holder",
+            "Identity of the holder of the Lease, as this replica last read it",
+            self.lease_holder.clone(),
+        );
+        registry.register(
+            "resource_version_rollbacks",
+            "Total number of times that the resource version went backwards, as after a restore of etcd",
+            self.rollbacks.clone(),
+        );
+    }
+}
+
 /// What is counted, under the prefix `outrigger_`, and what is known of the process.
 pub struct Metrics {
     registry: RwLock<Registry>,
@@ -99,10 +123,8 @@ pub struct Metrics {
     events: Family<OfOutcome, Counter>,
     certificate_expiry: Family<OfCertificate, Gauge<f64, AtomicU64>>,
     profiles: Family<OfState, Gauge>,
-    namespaces: Gauge,
     writer: Gauge,
-    lease_holder: Family<OfHolder, Gauge>,
-    rollbacks: Family<OfResource, Counter>,
+    cluster: ClusterMetrics,
     certificate_trusted: Gauge,
     /// What the webhook has to carry.
     pub load: Load,
@@ -120,7 +142,6 @@ impl Default for Metrics {
         let events = Family::default();
         let certificate_expiry = Family::default();
         let profiles = Family::default();
-        let namespaces = Gauge::default();
         registry.register(
             "build",
             "The build that runs",
@@ -159,23 +180,13 @@ impl Default for Metrics {
             certificate_expiry.clone(),
         );
         registry.register("profiles", "Profiles known, by whether they can be injected", profiles.clone());
-        registry.register("namespaces", "Namespaces known", namespaces.clone());
         let writer = gauge(
             registry,
             "writer",
             "1 on the replica that holds the Lease and writes what all share, else 0",
         );
-        let (lease_holder, rollbacks) = (Family::default(), Family::default());
-        registry.register(
-            "lease_holder",
-            "Identity of the holder of the Lease, as this replica last read it",
-            lease_holder.clone(),
-        );
-        registry.register(
-            "resource_version_rollbacks",
-            "Total number of times that the resource version went backwards, as after a restore of etcd",
-            rollbacks.clone(),
-        );
+        let cluster = ClusterMetrics::default();
+        cluster.register(registry);
         let certificate_trusted = gauge(
             registry,
             "certificate_trusted",
@@ -195,10 +206,8 @@ impl Default for Metrics {
             events,
             certificate_expiry,
             profiles,
-            namespaces,
             writer,
-            lease_holder,
-            rollbacks,
+            cluster,
             certificate_trusted,
             load,
         }
@@ -286,7 +295,7 @@ impl Metrics {
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.profiles.get_or_create(&OfState { state: "ready" }).set(count(ready));
         self.profiles.get_or_create(&OfState { state: "invalid" }).set(count(invalid));
-        self.namespaces.set(count(namespaces));
+        self.cluster.namespaces.set(count(namespaces));
     }
 
     /// Says whether this replica is the one that writes.
@@ -297,18 +306,18 @@ impl Metrics {
     /// Shows who holds the Lease; nobody with an empty name. Whoever may write the Lease chooses the name, so only the
     /// characters of an object's name are shown, and at most 128 of them.
     pub fn lease_held_by(&self, holder: &str) {
-        self.lease_holder.clear();
+        self.cluster.lease_holder.clear();
         if holder.is_empty() {
             return;
         }
         let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-._:/@".contains(letter);
         let holder = holder.chars().take(128).map(|letter| if is_plain(letter) { letter } else { '_' });
-        self.lease_holder.get_or_create(&OfHolder { holder: holder.collect() }).set(1);
+        self.cluster.lease_holder.get_or_create(&OfHolder { holder: holder.collect() }).set(1);
     }
 
     /// Counts a resource version that went backwards.
     pub fn count_rollback(&self, resource: &'static str) {
-        self.rollbacks.get_or_create(&OfResource { resource }).inc();
+        self.cluster.rollbacks.get_or_create(&OfResource { resource }).inc();
     }
 
     /// Says whether callers believe the serving certificate.

@@ -110,9 +110,9 @@ fn a_stranger_holds_the_lease_and_an_advisory_entry_trusts_nobody() {
         let before = bundle(&cluster);
         load.fault();
         steal_lease(&cluster).expect();
-        let path = "jsonpath={.webhooks[*].name}";
+        let output = "jsonpath={.webhooks[*].name}";
         let names =
-            cluster.kubectl(&["get", "validatingwebhookconfiguration", "outrigger", "--output", path]);
+            cluster.kubectl(&["get", "validatingwebhookconfiguration", "outrigger", "--output", output]);
         let names = names.expect();
         let index = names.split(' ').position(|name| name == "workloads.outrigger.dev").unwrap();
         let other = other_authority();

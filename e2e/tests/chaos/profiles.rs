@@ -82,9 +82,9 @@ fn the_definitions_are_deleted_and_applied_again() {
         let (asked, lost) =
             (all.len(), all.iter().filter(counts).filter(|one| one.answer == Answer::Bare).count());
         let refused = all.iter().filter(|one| matches!(one.answer, Answer::Refused(_)));
-        let last = refused.clone().map(|one| one.answered).max().unwrap_or(applied).max(applied);
-        let (failed, took) = (refused.count(), (last - began).as_secs_f64());
-        let late = last.saturating_duration_since(applied);
+        let ended = refused.clone().map(|one| one.answered).max().unwrap_or(applied).max(applied);
+        let (failed, took) = (refused.count(), (ended - began).as_secs_f64());
+        let late = ended.saturating_duration_since(applied);
         let failed_text = format!("{failed}: webhook reports an error (NotSynced)");
         row(
             "CRDs deleted and applied again; pods of a profile with `match`",

@@ -83,12 +83,10 @@ impl Fault {
     /// Gives back what nobody else gives back.
     fn repair(self, cluster: &Cluster) {
         match self {
-            Self::OneServerStopped => drop(cluster_command(cluster, &["signal", "CONT", "outrigger"])),
-            Self::EtcdStopped => drop(cluster_command(cluster, &["start", "etcd"])),
-            Self::ApiServerStopped => drop(cluster_command(cluster, &["start", "kube-apiserver"])),
-            Self::ApiServerStandsStill => {
-                drop(cluster_command(cluster, &["signal", "CONT", "kube-apiserver"]))
-            }
+            Self::OneServerStopped => give_back(cluster, &["signal", "CONT", "outrigger"]),
+            Self::EtcdStopped => give_back(cluster, &["start", "etcd"]),
+            Self::ApiServerStopped => give_back(cluster, &["start", "kube-apiserver"]),
+            Self::ApiServerStandsStill => give_back(cluster, &["signal", "CONT", "kube-apiserver"]),
             Self::NoServers => scale(cluster, 2),
             Self::PermissionsLost => cluster.install(&[]),
             _ => {}
@@ -98,6 +96,11 @@ impl Fault {
     fn needs_processes(self) -> bool {
         self >= Self::EtcdStopped || self == Self::OneServerStopped
     }
+}
+
+/// Starts or continues a program; where the fault was left out, there is nothing to give back.
+fn give_back(cluster: &Cluster, words: &[&str]) {
+    cluster_command(cluster, words);
 }
 
 /// Changes the first `caBundle` of the mutating configuration.
