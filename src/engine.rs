@@ -262,7 +262,8 @@ fn decide(
         parameters::warn_of_unknown_keys(&pod, namespace, profiles, trace);
     }
     let resolved = parameters::resolve(&pod, namespace, &mut selection, trace)?;
-    let ordered = order::order(selection.profiles.values().cloned().collect())?;
+    let chosen = selection.profiles.values().cloned().collect();
+    let ordered = order::order(chosen, |profile| selection.is_protected(profile), trace)?;
     if ordered.len() > 1 {
         trace.explain(|| order::describe(&ordered));
     }

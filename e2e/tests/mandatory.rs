@@ -400,6 +400,81 @@ async fn a_live_pod_keeps_its_mandatory_sidecar() {
     remove(&cluster, name);
 }
 
+/// A POST to a subresource, as clients other than kubectl write it: kubectl names the container itself.
+fn enter(cluster: &Cluster, space: &TestNamespace, query: &str) -> String {
+    let path = format!("/api/v1/namespaces/{}/pods/live/exec?stdout=true&command=id{query}", space.name);
+    mallory(cluster, space, &["create", "--raw", &path, "--filename", "/dev/null"]).expect_failure()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exec_without_a_container_does_not_lead_into_an_ordinary_one_of_the_profile() {
+    let name = "e2e-guard-only";
+    let (cluster, space) = guarded(name).await;
+    let mut scanner = mandatory(name);
+    let ordinary = scanner["spec"]["template"]["spec"]["initContainers"][0].clone();
+    scanner["spec"]["template"]["spec"]["containers"] = json!([{
+        "name": "scanner", "image": ordinary["image"], "args": ordinary["args"], "resources": ordinary["resources"],
+        "securityContext": ordinary["securityContext"], "volumeMounts": ordinary["volumeMounts"],
+    }]);
+    scanner["spec"]["template"]["spec"]["initContainers"] = json!([]);
+    cluster.apply("default", &scanner.to_string()).expect();
+    // A pod with no container of its own has the profile's as its only one, and so as its default.
+    let mut alone = pod("live");
+    alone["spec"]["containers"] = json!([]);
+    eventually("a pod with nothing but the profile's container", || async {
+        match try_as_mallory(&cluster, &space, &alone) {
+            Ok(made) if made["spec"]["containers"][0]["name"] == "scanner" => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    cluster.create_pod(&space.name, &alone).await.unwrap();
+    cluster.ready_pod(&space.name, "live").await;
+    let said = enter(&cluster, &space, "");
+    assert!(
+        said.contains("exec without a container's name") && said.contains("[MandatoryEntered]"),
+        "{said}"
+    );
+    let said = enter(&cluster, &space, "&container=scanner");
+    assert!(said.contains("[MandatoryEntered]"), "{said}");
+    remove(&cluster, name);
+    eventually("exec is free where no Mandatory profile is", || async {
+        let said = enter(&cluster, &space, "");
+        if said.contains("pgrade") { Ok(()) } else { Err(said) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_optional_profile_does_not_start_before_it() {
+    let name = "e2e-guard-first";
+    let (cluster, space) = guarded(name).await;
+    let mut early = companion("early");
+    early["kind"] = json!("SidecarProfile");
+    early["metadata"]["namespace"] = json!(space.name);
+    early["spec"]["order"] = json!({ "before": [name] });
+    early["spec"]["template"]["metadata"] = json!({});
+    early["spec"]["appContainers"] = json!([]);
+    let container = &mut early["spec"]["template"]["spec"]["initContainers"][0];
+    container["volumeMounts"] = json!([]);
+    container["args"] = json!(["redis-server", "--port", "6500", "--dir", "/tmp"]);
+    container["startupProbe"] = json!({ "tcpSocket": { "port": 6500 }, "periodSeconds": 1 });
+    early["spec"]["template"]["spec"]["volumes"] = json!([]);
+    let applied = cluster.apply(&space.name, &early.to_string()).expect();
+    assert!(applied.contains("order.before[0]") && applied.contains("starts first"), "no warning: {applied}");
+    let mut chosen = pod("attack");
+    chosen["metadata"]["labels"] = json!({ "outrigger.dev/inject": "enabled" });
+    chosen["metadata"]["annotations"] = json!({ "outrigger.dev/profiles": "early" });
+    eventually("the namespace's own profile is known", || async {
+        let made = try_as_mallory(&cluster, &space, &chosen)?;
+        is_genuine(&made, name)?;
+        let second = &made["spec"]["initContainers"][1]["name"];
+        if second == "early" { Ok(()) } else { Err(format!("{second} is second")) }
+    })
+    .await;
+    remove(&cluster, name);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_webhook_that_comes_after_cannot_take_it_out_again() {
     let name = "e2e-guard-meddled";

@@ -2,33 +2,48 @@
 //!
 //! First the side of the pod's own init containers, then `before` and `after`, then the name. It does not
 //! depend on the order in which profiles were loaded or chosen.
+//!
+//! A protected profile (Mandatory, or required by one that is) starts before all others, unless it says otherwise itself:
+//! by `after`, `requires` or its side. An Optional profile could else run a container of its choice before the protected
+//! one is there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::Reason;
+use super::{Reason, Trace};
 use crate::api::Position;
 use crate::profiles::Profile;
 
-type Node<'a> = (Position, &'a str);
+/// For every profile that waits, those that start before it and wait as well.
+type Waiting<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
 
+/// Puts the profiles in their start order.
+///
 /// # Errors
 /// [`Reason::OrderCycle`] where the profiles ask for what cannot be.
-pub(super) fn order(profiles: Vec<Arc<Profile>>) -> Result<Vec<Arc<Profile>>, Reason> {
+pub(super) fn order(
+    profiles: Vec<Arc<Profile>>,
+    is_protected: impl Fn(&Profile) -> bool,
+    trace: &mut Trace,
+) -> Result<Vec<Arc<Profile>>, Reason> {
     if profiles.len() < 2 {
         return Ok(profiles);
     }
     let by_name: BTreeMap<String, Arc<Profile>> =
         profiles.into_iter().map(|profile| (profile.name.to_string(), profile)).collect();
-    let mut waiting = predecessors(&by_name);
+    let protected: BTreeSet<&str> = by_name
+        .values()
+        .filter(|profile| is_protected(profile))
+        .map(|profile| profile.name.as_str())
+        .collect();
+    let mut waiting = predecessors(&by_name, &protected, trace);
     let mut ordered = Vec::with_capacity(by_name.len());
     while !waiting.is_empty() {
-        let ready: Option<Node<'_>> = waiting
-            .iter()
-            .filter(|(_, before)| before.is_empty())
-            .map(|(name, _)| (by_name.get(*name).map_or(Position::First, |p| p.order.position), *name))
-            .min();
-        let Some((_, name)) = ready else { return Err(Reason::OrderCycle { path: cycle(&waiting) }) };
+        let position =
+            |name: &str| by_name.get(name).map_or(Position::First, |profile| profile.order.position);
+        let Some(name) = next(&waiting, &protected, position) else {
+            return Err(Reason::OrderCycle { path: cycle(&waiting) });
+        };
         waiting.remove(name);
         for before in waiting.values_mut() {
             before.remove(name);
@@ -38,22 +53,68 @@ pub(super) fn order(profiles: Vec<Arc<Profile>>) -> Result<Vec<Arc<Profile>>, Re
     Ok(ordered)
 }
 
+/// Returns the profile that starts next: while a protected one waits, nothing but what that one waits for itself may go
+/// before it. `None` where the profiles wait for each other.
+fn next<'a>(
+    waiting: &Waiting<'a>,
+    protected: &BTreeSet<&'a str>,
+    position: impl Fn(&str) -> Position,
+) -> Option<&'a str> {
+    let needs = protected
+        .iter()
+        .filter(|name| waiting.contains_key(*name))
+        .map(|&name| (name, ancestors(waiting, name)));
+    let first =
+        needs.min_by_key(|(name, needs)| (position(name), needs.difference(protected).count(), *name));
+    let may_start = |name: &str| first.as_ref().is_none_or(|(_, needs)| needs.contains(name));
+    let ready = waiting.iter().filter(|(name, before)| before.is_empty() && may_start(name));
+    ready.map(|(name, _)| *name).min_by_key(|name| (position(name), !protected.contains(name), *name))
+}
+
+/// Returns a profile and all that start before it.
+fn ancestors<'a>(waiting: &Waiting<'a>, name: &'a str) -> BTreeSet<&'a str> {
+    let mut found = BTreeSet::new();
+    let mut pending = vec![name];
+    while let Some(name) = pending.pop() {
+        if found.insert(name) {
+            pending.extend(waiting.get(name).into_iter().flatten());
+        }
+    }
+    found
+}
+
 /// The line that shows the order.
 pub(super) fn describe(ordered: &[Arc<Profile>]) -> Reason {
     Reason::Ordered { profiles: ordered.iter().map(|profile| profile.name.to_string()).collect() }
 }
 
-/// For every profile those that start before it. A profile that is not there is ignored.
-fn predecessors(profiles: &BTreeMap<String, Arc<Profile>>) -> BTreeMap<&str, BTreeSet<&str>> {
-    let mut edges: BTreeMap<&str, BTreeSet<&str>> =
-        profiles.keys().map(|name| (name.as_str(), BTreeSet::new())).collect();
+/// For every profile those that start before it. A profile that is not there is ignored, and so is the `before` of an
+/// Optional profile that names a protected one.
+fn predecessors<'a>(
+    profiles: &'a BTreeMap<String, Arc<Profile>>,
+    protected: &BTreeSet<&str>,
+    trace: &mut Trace,
+) -> Waiting<'a> {
+    let mut edges: Waiting<'a> = profiles.keys().map(|name| (name.as_str(), BTreeSet::new())).collect();
     let mut edge = |from: &str, to: &str| {
         if let (Some((from, _)), Some((to, _))) = (profiles.get_key_value(from), profiles.get_key_value(to)) {
             edges.entry(to.as_str()).or_default().insert(from.as_str());
         }
     };
     for (name, profile) in profiles {
-        profile.order.before.iter().for_each(|other| edge(name, other));
+        for other in &profile.order.before {
+            match profiles.get(other) {
+                Some(other)
+                    if protected.contains(other.name.as_str()) && !protected.contains(name.as_str()) =>
+                {
+                    if !lets_start_first(other, profile) {
+                        let (profile, mandatory) = (name.clone(), other.name.to_string());
+                        trace.add(Reason::OrderOverruled { profile, mandatory });
+                    }
+                }
+                _ => edge(name, other),
+            }
+        }
         profile.order.after.iter().for_each(|other| edge(other, name));
         profile.requires.iter().for_each(|other| edge(other, name));
         for (other, last) in profiles {
@@ -65,8 +126,14 @@ fn predecessors(profiles: &BTreeMap<String, Arc<Profile>>) -> BTreeMap<&str, BTr
     edges
 }
 
+/// Whether a protected profile itself says that another one starts before it.
+fn lets_start_first(protected: &Profile, other: &Profile) -> bool {
+    protected.order.after.iter().any(|name| *name == other.name.as_str())
+        || (other.order.position, protected.order.position) == (Position::First, Position::Last)
+}
+
 /// Walks from one waiting profile to what it waits for until a name comes again.
-fn cycle(waiting: &BTreeMap<&str, BTreeSet<&str>>) -> Vec<String> {
+fn cycle(waiting: &Waiting<'_>) -> Vec<String> {
     let mut path: Vec<&str> = Vec::new();
     let mut next = waiting.keys().next().copied();
     while let Some(name) = next {
@@ -95,7 +162,11 @@ mod tests {
     }
 
     fn ordered(profiles: Vec<Arc<Profile>>) -> Result<Vec<String>, String> {
-        order(profiles)
+        ordered_with(profiles, &[])
+    }
+
+    fn ordered_with(profiles: Vec<Arc<Profile>>, protected: &[&str]) -> Result<Vec<String>, String> {
+        order(profiles, |profile| protected.contains(&profile.name.as_str()), &mut Trace::default())
             .map(|ordered| ordered.iter().map(|p| p.name.to_string()).collect())
             .map_err(|reason| reason.to_string())
     }
@@ -130,5 +201,41 @@ mod tests {
         let profiles =
             vec![profile("a", Position::First, &[], &["b"]), profile("b", Position::Last, &[], &[])];
         assert_eq!(ordered(profiles).unwrap_err(), "the profiles' order is a cycle: a → b → a");
+    }
+
+    #[test]
+    fn a_protected_profile_starts_first_whatever_optional_ones_ask_for() {
+        let profiles = || {
+            vec![
+                profile("a", Position::First, &["audit"], &[]),
+                profile("b", Position::First, &["a"], &[]),
+                profile("audit", Position::First, &[], &[]),
+            ]
+        };
+        assert_eq!(ordered_with(profiles(), &["audit"]).unwrap(), ["audit", "b", "a"]);
+        assert_eq!(ordered(profiles()).unwrap(), ["b", "a", "audit"]);
+    }
+
+    #[test]
+    fn what_a_protected_profile_asks_for_itself_starts_before_it_and_nothing_else() {
+        let profiles = vec![
+            profile("a", Position::First, &["c"], &[]),
+            profile("b", Position::First, &[], &[]),
+            profile("c", Position::First, &[], &[]),
+            profile("audit", Position::First, &[], &["c"]),
+            profile("guard", Position::First, &[], &[]),
+        ];
+        let order = ordered_with(profiles, &["audit", "guard"]).unwrap();
+        assert_eq!(order, ["guard", "a", "c", "audit", "b"]);
+    }
+
+    #[test]
+    fn a_protected_profile_of_the_last_side_is_the_first_there() {
+        let profiles = vec![
+            profile("a", Position::First, &[], &[]),
+            profile("b", Position::Last, &["audit"], &[]),
+            profile("audit", Position::Last, &[], &[]),
+        ];
+        assert_eq!(ordered_with(profiles, &["audit"]).unwrap(), ["a", "audit", "b"]);
     }
 }

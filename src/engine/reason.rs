@@ -103,6 +103,16 @@ pub enum Reason {
         /// The cycle; the first name is repeated at its end.
         path: Vec<String>,
     },
+    /// An Optional profile wants to start before a Mandatory one.
+    #[error(
+        "profile {profile:?} has order.before {mandatory:?}, which is Mandatory and starts first; remove {mandatory:?} from order.before, or let {mandatory:?} say order.after {profile:?}"
+    )]
+    OrderOverruled {
+        /// The profile that asks for it.
+        profile: String,
+        /// The Mandatory profile, or one that a Mandatory profile requires.
+        mandatory: String,
+    },
     /// A container of the name is there already.
     #[error("profile {profile:?} adds a container {container:?}, but {owner} has {list} of that name")]
     ContainerNameTaken {

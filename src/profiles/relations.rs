@@ -1,7 +1,7 @@
 //! What can be known of several profiles before a pod comes: orders that cannot be, names that mean nothing,
 //! containers of the same name.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::finding::Findings;
 use super::{Entry, Finding, Profile, ProfileSet};
@@ -15,6 +15,8 @@ pub struct Relations<'a> {
     /// Whether a name in an order may be that of a profile which is simply not installed.
     in_a_cluster: bool,
     visible: BTreeMap<&'a str, &'a Entry>,
+    /// The Mandatory profiles and those that they require: nothing of a pod's or another profile's changes their place.
+    protected: BTreeSet<&'a str>,
     /// For every profile those that start after it.
     next: BTreeMap<&'a str, Vec<Edge<'a>>>,
     /// The profiles that match by themselves, by the names of their containers.
@@ -56,17 +58,18 @@ impl<'a> Relations<'a> {
         let own = namespace.unwrap_or_default();
         let visible: BTreeMap<&str, &Entry> =
             set.names(own).filter_map(|name| Some((name, set.find(own, name)?))).collect();
+        let protected = protected(&visible);
         let mut next: BTreeMap<&str, Vec<Edge<'_>>> = BTreeMap::new();
         let mut matching: BTreeMap<&str, Vec<&Profile>> = BTreeMap::new();
         for profile in visible.values().filter_map(|entry| ready(entry)) {
-            for edge in edges(profile) {
+            for edge in edges(profile).filter(|edge| !edge.is_overruled(&protected)) {
                 next.entry(edge.from).or_default().push(edge);
             }
             for (_, container) in containers(profile).filter(|_| profile.matching.is_some()) {
                 matching.entry(container).or_default().push(profile);
             }
         }
-        Self { set, namespace, in_a_cluster: false, visible, next, matching }
+        Self { set, namespace, in_a_cluster: false, visible, protected, next, matching }
     }
 
     /// The profiles of a cluster are seldom all that there are: an order may name one that is not installed, so of an
@@ -87,6 +90,7 @@ impl<'a> Relations<'a> {
             );
         } else if let Some(profile) = self.visible.get(name).and_then(|entry| ready(entry)) {
             self.absent(profile, &mut findings);
+            self.overruled(profile, &mut findings);
             self.against_sides(profile, &mut findings);
             self.cycle(profile, &mut findings);
             self.same_containers(profile, &mut findings);
@@ -128,9 +132,24 @@ impl<'a> Relations<'a> {
         self.namespace.is_none() && self.set.all().any(|(_, known, _)| known == name)
     }
 
+    /// Warns of an `order.before` that has no effect, since a protected profile starts first.
+    fn overruled(&self, profile: &Profile, findings: &mut Findings) {
+        for edge in edges(profile).filter(|edge| edge.is_overruled(&self.protected)) {
+            let Some(other) = self.visible.get(edge.to).and_then(|entry| ready(entry)) else { continue };
+            if !other.order.after.iter().any(|name| name == edge.by) {
+                let message = format!(
+                    "{to:?} is Mandatory, or required by a Mandatory profile, and starts first; remove it here, or let {to:?} say order.after {by:?}",
+                    to = edge.to,
+                    by = edge.by,
+                );
+                findings.warning(edge.field.path(edge.index), message);
+            }
+        }
+    }
+
     fn against_sides(&self, profile: &Profile, findings: &mut Findings) {
         let position = |name| Some(ready(self.visible.get(name)?)?.order.position);
-        for edge in edges(profile) {
+        for edge in edges(profile).filter(|edge| !edge.is_overruled(&self.protected)) {
             let Edge { from, to, .. } = edge;
             if (position(from), position(to)) == (Some(Position::Last), Some(Position::First)) {
                 findings.error(
@@ -203,10 +222,33 @@ impl<'a> Relations<'a> {
 }
 
 impl<'a> Edge<'a> {
+    /// Whether an Optional profile asks to start before a protected one, which starts first all the same.
+    fn is_overruled(&self, protected: &BTreeSet<&str>) -> bool {
+        self.field == Field::Before && protected.contains(self.to) && !protected.contains(self.by)
+    }
+
     /// The profile that is named.
     fn other(&self) -> &'a str {
         if self.from == self.by { self.to } else { self.from }
     }
+}
+
+/// Returns the Mandatory profiles and the cluster's profiles that they require.
+fn protected<'a>(visible: &BTreeMap<&'a str, &'a Entry>) -> BTreeSet<&'a str> {
+    let mut found = BTreeSet::new();
+    let mut waiting: Vec<&str> =
+        visible.iter().filter(|(_, entry)| entry.is_mandatory()).map(|(name, _)| *name).collect();
+    while let Some(name) = waiting.pop() {
+        let Some((&name, profile)) =
+            visible.get_key_value(name).and_then(|(name, entry)| Some((name, ready(entry)?)))
+        else {
+            continue;
+        };
+        if profile.scope == Scope::Cluster && found.insert(name) {
+            waiting.extend(profile.requires.iter().map(String::as_str));
+        }
+    }
+    found
 }
 
 fn ready(entry: &Entry) -> Option<&Profile> {

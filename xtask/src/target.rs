@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 
 use crate::args::{Args, Usage};
 use crate::cluster::Cluster;
-use crate::images::{self, Image};
+use crate::images::{self, Image, Profile};
 use crate::tools::{self, Tools};
 
 pub(crate) use ready::Ready;
@@ -100,7 +100,7 @@ impl Target {
         // The Go builds and the Rust build are the longest parts of a cold start, so they run beside each other.
         let (cluster_side, product) = std::thread::scope(|scope| {
             let cluster_side = scope.spawn(|| self.prepare_cluster(images::demo));
-            let product = images::product();
+            let product = images::product(Profile::EndToEnd);
             (cluster_side.join(), product)
         });
         let Ok(cluster_side) = cluster_side else { bail!("preparing the cluster panicked") };

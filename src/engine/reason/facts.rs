@@ -20,6 +20,7 @@ impl Reason {
             Self::ProfileInvalid { .. } => ("ProfileInvalid", Denial, Choose),
             Self::HostNetworkDenied { .. } => ("HostNetworkDenied", Denial, Choose),
             Self::OrderCycle { .. } => ("OrderCycle", Denial, Order),
+            Self::OrderOverruled { .. } => ("OrderOverruled", Warning, Order),
             Self::ContainerNameTaken { .. } => ("ContainerNameTaken", Denial, Merge),
             Self::VolumeConflict { .. } => ("VolumeConflict", Denial, Merge),
             Self::MountConflict { .. } => ("MountConflict", Denial, Merge),

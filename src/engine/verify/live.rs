@@ -142,8 +142,12 @@ fn ephemeral(
 /// Checks `exec` and `attach`: they do not lead into a Mandatory profile's containers, which go by their names in the
 /// namespaces that the profile is for. The review does not say which other containers the pod has.
 ///
+/// Without a name, the API server chooses the pod's only ordinary container (`validateContainer` in
+/// `pkg/registry/core/pod/strategy.go`). That one can be a profile's where the profile adds ordinary containers, since a pod
+/// may be submitted with none of its own.
+///
 /// # Errors
-/// The container is a Mandatory profile's.
+/// The container is a Mandatory profile's, or can be.
 pub fn verify_entry(
     container: &str,
     verb: &str,
@@ -156,14 +160,26 @@ pub fn verify_entry(
         let labels = namespace.labels.pairs();
         let is_here = profile.matching.as_ref().is_some_and(|matching| matching.selects_namespace(&labels));
         let required = protected_of(name, profiles);
+        let may_be_default = |profile: &Profile| {
+            let has_any = |place| !profile.template.list(place).is_empty();
+            has_any(&Place::CONTAINERS) || (profile.classic && has_any(&Place::INIT_CONTAINERS))
+        };
         let has = |profile: &Profile| {
             [Place::INIT_CONTAINERS, Place::CONTAINERS]
                 .iter()
                 .flat_map(|place| profile.template.list(place))
                 .any(|element| element.name == container)
         };
-        if is_here && required.iter().any(|profile| has(profile)) {
-            let what = format!("{verb} into container {container:?}");
+        let leads_there =
+            |profile: &Profile| if container.is_empty() { may_be_default(profile) } else { has(profile) };
+        if is_here && required.iter().any(|profile| leads_there(profile)) {
+            let what = if container.is_empty() {
+                format!(
+                    "{verb} without a container's name, which may lead into a container of the profile (name one with -c),"
+                )
+            } else {
+                format!("{verb} into container {container:?}")
+            };
             return Err(Reason::MandatoryEntered { profile: name.to_owned(), what });
         }
     }

@@ -226,3 +226,19 @@ fn exec_does_not_lead_into_a_mandatory_container() {
     let elsewhere = Namespace { name: "free".to_owned(), ..Namespace::default() };
     verify_entry("guard", "exec", &elsewhere, &profiles).unwrap();
 }
+
+#[test]
+fn exec_without_a_name_does_not_lead_into_an_ordinary_mandatory_container() {
+    let enter = |guard: &Value| verify_entry("", "exec", &namespace(), &profiles(guard));
+    enter(&guard()).unwrap();
+    let mut ordinary = guard();
+    ordinary["template"]["spec"]["containers"] =
+        json!([{ "name": "scanner", "image": "registry.example/scanner:1" }]);
+    let mut classic = guard();
+    classic["sidecarMode"] = json!("Classic");
+    for guard in [ordinary, classic] {
+        let refused = enter(&guard).unwrap_err();
+        assert_eq!(refused.code(), "MandatoryEntered");
+        assert!(refused.to_string().starts_with("exec without a container's name, "), "{refused}");
+    }
+}

@@ -65,6 +65,23 @@ fn an_order_against_the_sides_is_a_cycle() {
 }
 
 #[test]
+fn an_optional_profile_cannot_start_before_a_mandatory_one() {
+    let mandatory = |order: Value| json!({ "enforcement": "Mandatory", "match": { "namespaceSelector": {} }, "requires": ["ca"], "order": order });
+    let helper = json!({ "order": { "before": ["audit", "ca"] } });
+    let all = |order| {
+        [(None, "audit", mandatory(order)), (None, "ca", json!({})), (Some("shop"), "helper", helper.clone())]
+    };
+    let told = said(&all(json!({})), Some("shop"), "helper");
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert_eq!(
+        told[0],
+        "warning: spec.order.before[0]: \"audit\" is Mandatory, or required by a Mandatory profile, and starts first; remove it here, or let \"audit\" say order.after \"helper\""
+    );
+    let told = said(&all(json!({ "after": ["helper"] })), Some("shop"), "helper");
+    assert!(told.len() == 1 && told[0].contains("order.before[1]"), "{told:?}");
+}
+
+#[test]
 fn a_name_that_means_nothing_is_a_warning_with_what_was_meant() {
     let some = [
         (None, "a", json!({ "order": { "after": ["valt"] }, "requires": ["other", "local"] })),

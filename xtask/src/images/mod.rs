@@ -26,6 +26,9 @@ pub(crate) const PRODUCT: &str = "outrigger.dev/outrigger:0.1.0";
 /// The folders below `e2e/images` whose programs the demo runs.
 const DEMO: [&str; 5] = ["curl", "nginx", "redis", "redis-exporter", "rsyslog"];
 
+/// The folders whose programs other tests than the catalogue's run as well.
+const TESTS: [&str; 5] = ["cert-manager", "echo", "meddler", "prometheus", "toolbox"];
+
 /// An image in an archive.
 #[derive(Clone, Debug)]
 pub(crate) struct Image {
@@ -45,9 +48,33 @@ pub(crate) fn pause(tools: &Tools) -> Result<Image> {
     })
 }
 
-/// The product's image, from a static binary that is built now.
-pub(crate) fn product() -> Result<Image> {
-    let binary = product_binary()?;
+/// The Cargo profile that the product's static binary is built with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Profile {
+    /// The profile of a published image, and of whatever is measured.
+    Release,
+    /// The profile of the demo and of the end-to-end tests, which builds in less than half of the time.
+    EndToEnd,
+}
+
+impl Profile {
+    /// The name that Cargo knows it by, which is also the name of its folder below the target folder.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::EndToEnd => "e2e",
+        }
+    }
+
+    /// The path of the static binary, once it is built.
+    pub(crate) fn binary(self) -> PathBuf {
+        workspace::cargo_target().join("x86_64-unknown-linux-musl").join(self.name()).join("outrigger")
+    }
+}
+
+/// Builds the product's image from a static binary, which is built first.
+pub(crate) fn product(profile: Profile) -> Result<Image> {
+    let binary = product_binary(profile)?;
     let recipe = workspace::root().join("Dockerfile");
     let key = key(&[&recipe, &binary], PRODUCT)?;
     cached(PRODUCT, &key, |context| {
@@ -56,22 +83,28 @@ pub(crate) fn product() -> Result<Image> {
     })
 }
 
-/// The static binary that the product's image holds.
-pub(crate) fn product_binary() -> Result<PathBuf> {
+/// Builds the static binary that the product's image holds.
+fn product_binary(profile: Profile) -> Result<PathBuf> {
     step("build outrigger", |activity| {
-        let command = "cargo build --release --locked --target x86_64-unknown-linux-musl --package outrigger --bin outrigger";
+        let command =
+            "cargo build --locked --target x86_64-unknown-linux-musl --package outrigger --bin outrigger";
         sh::watched(
-            sh::line(command).current_dir(workspace::root()),
+            sh::line(command).args(["--profile", profile.name()]).current_dir(workspace::root()),
             &workspace::cache().join("log/build-outrigger.log"),
             |line| activity.set(line),
         )
     })?;
-    Ok(binary())
+    Ok(profile.binary())
 }
 
 /// The images of the programs that the demo runs.
 pub(crate) fn demo() -> Result<Vec<Image>> {
     DEMO.iter().map(|folder| recipe::image(folder)).collect()
+}
+
+/// The images that tests outside of `e2e/tests/catalogue` run, which are there in a fraction of the time.
+pub(crate) fn without_catalogue() -> Result<Vec<Image>> {
+    DEMO.iter().chain(&TESTS).map(|folder| recipe::image(folder)).collect()
 }
 
 /// The images of all programs, for the tests.
@@ -82,7 +115,7 @@ pub(crate) fn programs() -> Result<Vec<Image>> {
 /// All images but the pause image, or those of the named folders, for `cargo xtask images`.
 pub(crate) fn build(folders: &[String]) -> Result<Vec<Image>> {
     let images = if folders.is_empty() {
-        let mut images = vec![product()?];
+        let mut images = vec![product(Profile::Release)?];
         images.extend(programs()?);
         images
     } else {
@@ -144,9 +177,4 @@ fn key(sources: &[&PathBuf], name: &str) -> Result<String> {
         hash.update(Sha256::digest(std::fs::read(&file)?));
     }
     Ok(crate::hash::short(hash))
-}
-
-/// The static binary that goes into the product's image, once it is built.
-pub(crate) fn binary() -> PathBuf {
-    workspace::cargo_target().join("x86_64-unknown-linux-musl/release/outrigger")
 }

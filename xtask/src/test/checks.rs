@@ -3,7 +3,8 @@
 use anyhow::Result;
 
 use super::run::Run;
-use crate::{images, sh, supply, workspace};
+use crate::images::{self, Profile};
+use crate::{sh, supply, workspace};
 
 /// Each step and its command, the quickest to fail first.
 const COMMANDS: [(&str, &str); 4] = [
@@ -22,7 +23,7 @@ pub(super) fn all(run: &Run) {
     run.step("deny", || supply::check(false));
     if run.wants("e2e") || run.wants("chart") {
         // Whoever needs the image reports the error; here it only has to be built early.
-        drop(images::product());
+        drop(images::product(Profile::EndToEnd));
     }
 }
 

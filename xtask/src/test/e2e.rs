@@ -1,7 +1,7 @@
 //! The tests in `e2e`, against the cluster; they find it by environment variables.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use super::faults;
 use super::run::Run;
 use crate::args::Args;
-use crate::images;
+use crate::images::{self, Profile};
 use crate::report::{progress, say};
 use crate::target::{Ready, Target};
 use crate::{sh, workspace};
@@ -27,8 +27,8 @@ pub(super) fn cert_manager_definitions() -> Result<PathBuf> {
 
 /// Runs the tests that were selected, and says which took longest.
 pub(super) fn run(run: &Run, ready: Ready) -> Result<()> {
-    let ready = ready.with_product(images::product()?)?;
-    let mut command = command(&ready)?;
+    let ready = ready.with_product(images::product(Profile::EndToEnd)?)?;
+    let mut command = command(&ready, Profile::EndToEnd)?;
     command.args(run.test_names()).arg("--").args(out_of_reach(&ready)).env("RUST_TEST_THREADS", AT_A_TIME);
     drop(std::fs::remove_file(times()));
     drop(std::fs::remove_file(faults::file()));
@@ -39,14 +39,32 @@ pub(super) fn run(run: &Run, ready: Ready) -> Result<()> {
     result
 }
 
+/// Whether a test of the catalogue is among those with these words in their names. The images of the catalogue's programs
+/// take most of a first run, so they are not built for others.
+pub(super) fn selects_catalogue(names: &[String]) -> bool {
+    let folder = workspace::root().join("e2e/tests/catalogue");
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let tests: Vec<String> = files.flat_map(|file| tests_in(&file.path())).collect();
+    names.is_empty() || names.iter().any(|name| tests.iter().any(|test| test.contains(name.as_str())))
+}
+
+/// The names of a file's tests, as `cargo test` has them.
+fn tests_in(file: &Path) -> Vec<String> {
+    let module = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let name = |line: &str| Some(line.trim_start().strip_prefix("async fn ")?.split('(').next()?.to_owned());
+    text.lines().filter_map(name).map(|name| format!("{module}::{name}")).collect()
+}
+
 /// Makes faults on purpose, those of the tests whose names contain one of the words, and says what became of the pods.
 pub(crate) fn chaos(mut args: Args) -> Result<()> {
     let target = Target::from_args(&mut args)?;
     let random = Random::from_args(&mut args)?;
     target.check()?;
     crate::tools::install_packages()?;
-    let ready = target.prepare_cluster(images::programs)?.with_product(images::product()?)?;
-    let mut command = command(&ready)?;
+    let ready =
+        target.prepare_cluster(images::programs)?.with_product(images::product(Profile::EndToEnd)?)?;
+    let mut command = command(&ready, Profile::EndToEnd)?;
     command.args(["--test", "chaos", "--"]);
     match random {
         Some(random) => random.select(&mut command, &ready, args)?,
@@ -113,8 +131,8 @@ pub(crate) fn measure(words: &[String]) -> Result<()> {
     let target = Target::from_args(&mut Args::from(""))?;
     target.check()?;
     crate::tools::install_packages()?;
-    let ready = target.prepare_cluster(images::programs)?.with_product(images::product()?)?;
-    let mut command = command(&ready)?;
+    let ready = target.prepare_cluster(images::programs)?.with_product(images::product(Profile::Release)?)?;
+    let mut command = command(&ready, Profile::Release)?;
     // One at a time, so that they do not measure each other.
     command.args(["--test", "catalogue", "--", "--nocapture", "--test-threads", "1"]).args(words);
     command.env("OUTRIGGER_MEASURE", "1").stderr(Stdio::piped());
@@ -132,7 +150,7 @@ pub(crate) fn measure(words: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn command(ready: &Ready) -> Result<Command> {
+fn command(ready: &Ready, profile: Profile) -> Result<Command> {
     let (repository, tag) = ready.product();
     let mut command = sh::line("cargo test --locked --no-fail-fast --package e2e");
     command
@@ -141,7 +159,7 @@ fn command(ready: &Ready) -> Result<Command> {
         .env("OUTRIGGER_XTASK", std::env::current_exe()?)
         .env("OUTRIGGER_HELM", &ready.tools.helm)
         .env("OUTRIGGER_KUBECTL", &ready.tools.kubectl)
-        .env("OUTRIGGER_BINARY", images::binary())
+        .env("OUTRIGGER_BINARY", profile.binary())
         .env("OUTRIGGER_WORKSPACE", workspace::root())
         .env("OUTRIGGER_IMAGE_REPOSITORY", repository)
         .env("OUTRIGGER_IMAGE_TAG", tag)
@@ -187,6 +205,15 @@ mod tests {
         assert!(of("--random 600")?.is_some_and(|chosen| chosen.seed > 0));
         assert!(of("--seed 7").is_err() && of("--random soon").is_err());
         Ok(())
+    }
+
+    #[test]
+    fn only_names_of_the_catalogues_tests_select_it() {
+        let selects = |names: &[&str]| {
+            selects_catalogue(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+        };
+        assert!(selects(&[]) && selects(&["mesh::"]) && selects(&["control_plane", "vault::"]));
+        assert!(!selects(&["control_plane::"]) && !selects(&["a_live_pod_keeps_its_mandatory_sidecar"]));
     }
 
     #[test]

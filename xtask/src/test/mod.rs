@@ -87,5 +87,7 @@ fn cluster_side(run: &Run, target: &Target) -> Option<Ready> {
     if let Target::Embedded(cluster) = target {
         run.found_cluster(cluster.is_up().unwrap_or_default());
     }
-    run.always("cluster", || target.prepare_cluster(images::programs))
+    let programs =
+        if e2e::selects_catalogue(run.test_names()) { images::programs } else { images::without_catalogue };
+    run.always("cluster", || target.prepare_cluster(programs))
 }
