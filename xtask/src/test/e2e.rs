@@ -62,8 +62,9 @@ pub(crate) fn chaos(mut args: Args) -> Result<()> {
     let random = Random::from_args(&mut args)?;
     target.check()?;
     crate::tools::install_packages()?;
-    let ready =
-        target.prepare_cluster(images::programs)?.with_product(images::product(Profile::EndToEnd)?)?;
+    let ready = target
+        .prepare_cluster(images::without_catalogue)?
+        .with_product(images::product(Profile::EndToEnd)?)?;
     let mut command = command(&ready, Profile::EndToEnd)?;
     command.args(["--test", "chaos", "--"]);
     match random {
