@@ -110,6 +110,8 @@ fn a_stranger_holds_the_lease_and_an_advisory_entry_trusts_nobody() {
         let before = bundle(&cluster);
         load.fault();
         steal_lease(&cluster).expect();
+        // The leader notices when it renews the Lease next.
+        tokio::time::sleep(Duration::from_secs(3)).await;
         let output = "jsonpath={.webhooks[*].name}";
         let names =
             cluster.kubectl(&["get", "validatingwebhookconfiguration", "outrigger", "--output", output]);
