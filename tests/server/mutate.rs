@@ -128,7 +128,9 @@ async fn while_a_resource_is_not_synced_pods_get_an_error_unless_no_profile_coul
     let state = state();
     let mut snapshot = Snapshot::clone(&state.snapshot.load());
     snapshot.unsynced = vec!["sidecarprofiles"];
-    snapshot.namespaces.insert("plain".to_owned(), Arc::new(namespace("plain", None, "")));
+    for name in ["plain", "kube-system"] {
+        snapshot.namespaces.insert(name.to_owned(), Arc::new(namespace(name, None, "")));
+    }
     state.snapshot.store(Arc::new(snapshot));
     let metrics = Arc::clone(&state.metrics);
     let router = router(state);
