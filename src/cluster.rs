@@ -4,6 +4,7 @@
 mod bucket;
 pub(crate) mod contact;
 mod events;
+pub(crate) mod follow;
 mod kept;
 mod lease;
 mod limited;
@@ -37,6 +38,9 @@ pub struct Snapshot {
     pub profiles: Arc<ProfileSet>,
     /// All namespaces, by name.
     pub namespaces: HashMap<String, Arc<Namespace>>,
+    /// Resources that have not been listed and watched yet, or that the API server no longer serves. What is known of them
+    /// decides about no pod.
+    pub unsynced: Vec<&'static str>,
 }
 
 /// The memory that a server has for profiles.

@@ -63,7 +63,7 @@ fn webhook(traces: &Traces) -> Router {
         annotations: [("outrigger.dev/profiles", "x")].into(),
     };
     let namespaces = [("shop".to_owned(), Arc::new(shop))].into();
-    let snapshot = Snapshot { profiles: Arc::new(profiles), namespaces };
+    let snapshot = Snapshot { profiles: Arc::new(profiles), namespaces, ..Snapshot::default() };
     router(State { traces: traces.clone(), ..State::fixed(snapshot) })
 }
 

@@ -75,6 +75,7 @@ impl Case {
         let snapshot = Snapshot {
             profiles: Arc::new(self.profiles()),
             namespaces: [("shop".to_owned(), Arc::new(namespace))].into(),
+            ..Snapshot::default()
         };
         State::fixed(snapshot)
     }

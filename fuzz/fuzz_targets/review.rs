@@ -22,7 +22,7 @@ static STATE: LazyLock<State> = LazyLock::new(|| {
     shop.labels = [("outrigger.dev/inject", "enabled")].into();
     shop.annotations = [("outrigger.dev/profiles", "log-shipper")].into();
     let namespaces = [("shop".to_owned(), Arc::new(shop))].into();
-    State::fixed(Snapshot { profiles: Arc::new(profiles), namespaces })
+    State::fixed(Snapshot { profiles: Arc::new(profiles), namespaces, ..Snapshot::default() })
 });
 
 fuzz_target!(|body: &[u8]| {

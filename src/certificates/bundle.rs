@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::live::{Configurations, Kind, Live};
+use super::x509::authorities_in;
 use crate::cluster::Leadership;
 
 /// How long after a failure it is tried again.
@@ -32,7 +33,9 @@ pub async fn keep_bundle(
         let bundle = wanted.borrow_and_update().clone();
         let differ = differing(&live.borrow_and_update(), &configurations, bundle.as_bytes());
         let mut failed = false;
-        if leadership.is_held() && !bundle.is_empty() {
+        // The API server refuses every pod over a caBundle that it cannot read.
+        let (authorities, problem) = authorities_in(&bundle);
+        if leadership.is_held() && problem.is_none() && !authorities.is_empty() {
             for (kind, name) in differ {
                 if let Err(error) = put(&kind.api(&client), &name, &bundle, &configurations).await {
                     failed = true;

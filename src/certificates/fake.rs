@@ -37,7 +37,8 @@ impl Server {
     pub(super) fn installed() -> Arc<Self> {
         let server = Arc::new(Self::default());
         for collection in [MUTATING, VALIDATING] {
-            let entry = |name: &str, service: &str| json!({ "name": name, "clientConfig": { "service": { "name": service, "namespace": "system" } } });
+            let rules = json!([{ "resources": ["pods", "pods/exec"] }]);
+            let entry = |name: &str, service: &str| json!({ "name": name, "rules": rules, "clientConfig": { "service": { "name": service, "namespace": "system" } } });
             let webhooks = json!([entry("ours", "outrigger"), entry("other", "other")]);
             server.put(collection, "outrigger", json!({ "webhooks": webhooks }));
         }

@@ -7,19 +7,19 @@ use futures::{Stream, StreamExt as _};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::PostParams;
 use kube::{Api, Client};
-use kube_runtime::WatchStreamExt as _;
-use kube_runtime::watcher::{self, Event};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::live::Live;
+use super::material::CERTIFICATE;
 use super::replicas::Replicas;
 use super::rotation::{self, Seen, Wanted};
 use super::trust::trusted;
-use super::x509::{end_of, seconds_until_due};
+use super::x509::{end_of, in_time_only, seconds_until_due};
 use super::{Material, MaterialError, Serving};
 use crate::cluster::Leadership;
+use crate::cluster::follow::follow_one;
 use crate::supervise::Health;
 use crate::telemetry::Metrics;
 
@@ -72,6 +72,8 @@ struct Known {
     /// The last certificates that could be read, whatever became of the Secret.
     last: Option<Material>,
     served: Option<Material>,
+    /// What could not be read of the Secret, as it was logged.
+    problems: Vec<String>,
 }
 
 impl Keeper {
@@ -120,30 +122,58 @@ impl Keeper {
             return Ok(LOOK);
         }
         let data = known.secret.as_ref().and_then(|secret| secret.data.as_ref());
-        let read = Material::from_secret(data.unwrap_or(&BTreeMap::new()));
-        let mut wait = LOOK;
-        if let Ok(material) = &read {
-            let bundle = material.bundle();
-            self.bundle.send_if_modified(|wanted| {
-                let differs = *wanted != bundle;
-                *wanted = bundle;
-                differs
-            });
+        let (material, problems) = Material::read(data.unwrap_or(&BTreeMap::new()));
+        if known.secret.is_some() {
+            self.report(problems.iter().map(ToString::to_string).collect(), known);
+        }
+        let (mut wait, mut failed) = (LOOK, None);
+        if let Some(material) = &material {
+            self.publish(material);
             known.last = Some(material.clone());
             wait = wait.min(self.until_due(material));
-            if !self.serve(material, &mut known.served)? || !material.previous.is_empty() {
-                wait = wait.min(STEP);
+            match self.serve(material, &mut known.served) {
+                Ok(true) if material.previous.is_empty() => {}
+                Ok(_) => wait = wait.min(STEP),
+                // The leader may be about to replace what cannot be served.
+                Err(error) => failed = Some(error),
             }
         }
         if self.leadership.is_held() {
-            let seen = self.seen(read.as_ref()).await;
-            if let Some(next) = rotation::next(read, known.last.as_ref(), &self.wanted, seen)? {
+            let seen = self.seen(material.as_ref()).await;
+            // What cannot be read and is not made anew is taken out.
+            let clean = material.clone().filter(|_| !problems.is_empty());
+            let missing = problems.into_iter().next().unwrap_or(MaterialError::Missing(CERTIFICATE));
+            let next = rotation::next(material.ok_or(missing), known.last.as_ref(), &self.wanted, seen)?;
+            if let Some(next) = next.or(clean) {
                 write(api, &self.secret.name, known.secret.clone(), &next).await?;
                 // The watch brings it.
                 wait = wait.min(STEP);
             }
         }
-        Ok(wait)
+        failed.map_or(Ok(wait), Err)
+    }
+
+    /// Logs what cannot be read of the Secret, once for each change.
+    fn report(&self, problems: Vec<String>, known: &mut Known) {
+        if problems != known.problems {
+            for problem in &problems {
+                let secret = format!("{}/{}", self.secret.namespace, self.secret.name);
+                warn!(secret, problem, "certificate Secret has unusable content; the leader replaces it");
+            }
+            known.problems = problems;
+        }
+    }
+
+    /// Has the authorities written into the webhook configurations that are valid now; nothing where there is none.
+    fn publish(&self, material: &Material) {
+        let bundle = in_time_only(&material.bundle(), (self.wanted.clock)());
+        self.bundle.send_if_modified(|wanted| {
+            let differs = !bundle.is_empty() && *wanted != bundle;
+            if differs {
+                *wanted = bundle;
+            }
+            differs
+        });
     }
 
     /// Serves these certificates where callers believe them. Until then, those that they believe stay in service.
@@ -172,9 +202,10 @@ impl Keeper {
     }
 
     /// What the writer has to know of callers and replicas.
-    async fn seen(&self, read: Result<&Material, &MaterialError>) -> Seen {
-        let Ok(material) = read else { return Seen::default() };
-        let settled = self.live.borrow().has_settled(&material.bundle());
+    async fn seen(&self, material: Option<&Material>) -> Seen {
+        let Some(material) = material else { return Seen::default() };
+        let bundle = in_time_only(&material.bundle(), (self.wanted.clock)());
+        let settled = self.live.borrow().has_settled(&bundle);
         if material.previous.is_empty() {
             return Seen { settled, everywhere: false };
         }
@@ -203,27 +234,11 @@ impl Keeper {
 
 /// The Secret whenever it was found, has changed, or is gone.
 fn secrets(api: Api<Secret>, name: &str) -> impl Stream<Item = Option<Secret>> + Send + use<> {
-    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let mut listed = None;
-    watcher::watcher(api, config).default_backoff().filter_map(move |event| {
-        futures::future::ready(match event {
-            Ok(Event::Init) => {
-                listed = None;
-                None
-            }
-            Ok(Event::InitApply(secret)) => {
-                listed = Some(secret);
-                None
-            }
-            Ok(Event::InitDone) => Some(listed.take()),
-            Ok(Event::Apply(secret)) => Some(Some(secret)),
-            Ok(Event::Delete(_)) => Some(None),
-            Err(error) => {
-                warn!(%error, "the watch of the certificates broke and is taken up again");
-                None
-            }
-        })
-    })
+    follow_one(
+        api,
+        name,
+        |lost| warn!(error = %lost, "watch of the certificate Secret interrupted; reading it anew"),
+    )
 }
 
 async fn write(

@@ -9,8 +9,6 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client};
-use kube_runtime::WatchStreamExt as _;
-use kube_runtime::watcher::{self, Event};
 use serde_json::Value;
 use time::OffsetDateTime;
 use tokio::sync::watch;
@@ -19,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::trust::{certificates_of, end_of};
+use crate::cluster::follow::{Lost, follow_one};
 
 /// How long every API server is given to see a change of a configuration that we have seen.
 pub(super) const SETTLE: Duration = Duration::from_secs(2);
@@ -76,12 +75,39 @@ impl Configurations {
     }
 }
 
+/// What becomes of pods while an entry does not trust the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OnFailure {
+    /// They are refused: `failurePolicy: Fail`.
+    Refused,
+    /// They are admitted without what the entry is for.
+    Admitted,
+    /// Nothing: the entry is about profiles or workloads.
+    NotConcerned,
+}
+
+impl OnFailure {
+    fn of(entry: &Value) -> Self {
+        let rules = entry.get("rules").and_then(Value::as_array).into_iter().flatten();
+        let resources = rules.filter_map(|rule| rule.get("resources")?.as_array()).flatten();
+        let mut resources = resources.filter_map(Value::as_str);
+        if !resources.any(|resource| matches!(resource.split('/').next(), Some("pods" | "*"))) {
+            return Self::NotConcerned;
+        }
+        // The API's default is Fail.
+        let ignores = entry.get("failurePolicy").and_then(Value::as_str) == Some("Ignore");
+        if ignores { Self::Admitted } else { Self::Refused }
+    }
+}
+
 /// An entry that calls this server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) kind: Kind,
     pub(super) configuration: String,
     pub(super) webhook: String,
+    /// What becomes of a pod where the call fails.
+    pub(super) on_failure: OnFailure,
     /// Its `caBundle`.
     pub(super) bundle: Vec<u8>,
 }
@@ -121,6 +147,14 @@ impl Live {
 
     pub(super) fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    /// The entries that readiness depends on: those that refuse pods while they do not trust the server. Where none does,
+    /// those that admit pods without sidecars.
+    pub(super) fn deciding(&self) -> impl Iterator<Item = &Entry> {
+        let refuses = |entry: &Entry| entry.on_failure == OnFailure::Refused;
+        let wanted = if self.entries.iter().any(refuses) { OnFailure::Refused } else { OnFailure::Admitted };
+        self.entries.iter().filter(move |entry| entry.on_failure == wanted)
     }
 
     /// Whether all callers have had these authorities for long enough; so it is where there is no caller.
@@ -204,29 +238,12 @@ fn seen(
     name: String,
     api: Api<DynamicObject>,
 ) -> impl Stream<Item = (Kind, String, Option<DynamicObject>)> + Send {
-    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let mut listed = None;
-    watcher::watcher(api, config).default_backoff().filter_map(move |event| {
-        let found = match event {
-            Ok(Event::Init) => {
-                listed = None;
-                None
-            }
-            Ok(Event::InitApply(object)) => {
-                listed = Some(object);
-                None
-            }
-            Ok(Event::InitDone) => Some(listed.take()),
-            Ok(Event::Apply(object)) => Some(Some(object)),
-            Ok(Event::Delete(_)) => Some(None),
-            Err(error) => {
-                let kind = kind.name();
-                warn!(kind, configuration = name, %error, "a watch broke and is taken up again");
-                None
-            }
-        };
-        futures::future::ready(found.map(|object| (kind, name.clone(), object)))
-    })
+    let configuration = name.clone();
+    let report = move |lost: &Lost| {
+        let kind = kind.name();
+        warn!(kind, configuration, error = %lost, "watch of a webhook configuration interrupted; reading it anew");
+    };
+    follow_one(api, &name, report).map(move |found| (kind, name.clone(), found))
 }
 
 fn entries(kind: Kind, name: &str, configuration: &Value, ours: &Configurations) -> Vec<Entry> {
@@ -239,6 +256,7 @@ fn entries(kind: Kind, name: &str, configuration: &Value, ours: &Configurations)
             kind,
             configuration: name.to_owned(),
             webhook: entry.get("name").and_then(Value::as_str).unwrap_or_default().to_owned(),
+            on_failure: OnFailure::of(entry),
             bundle: decoded.and_then(Result::ok).unwrap_or_default(),
         }
     })

@@ -3,12 +3,13 @@ use std::collections::BTreeMap;
 use k8s_openapi::ByteString;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData as _,
 };
 use time::{Duration, OffsetDateTime};
 
 use super::Lifetimes;
-use super::x509::{end_of, in_time, is_for, unreadable, with_certificate};
+use super::serving::{certified, chain_of};
+use super::x509::{authorities_in, end_of, in_time, is_for, unreadable, with_certificate};
 
 /// A certificate is valid a little before it is made, for clocks that are behind.
 pub(super) const SKEW: Duration = Duration::minutes(5);
@@ -120,6 +121,79 @@ impl Authority {
     }
 }
 
+/// Reads the keys of a Secret and notes what cannot be read.
+struct Reader<'a> {
+    data: &'a BTreeMap<String, ByteString>,
+    problems: Vec<MaterialError>,
+}
+
+impl Reader<'_> {
+    /// The text of a key; `None` where it is missing, empty or not text.
+    fn text(&mut self, what: &'static str) -> Option<String> {
+        let bytes = self.data.get(what).filter(|bytes| !bytes.0.is_empty())?;
+        match String::from_utf8(bytes.0.clone()) {
+            Ok(text) => Some(text),
+            Err(error) => self.unreadable(what, &error),
+        }
+    }
+
+    fn unreadable<T>(&mut self, what: &'static str, problem: &impl ToString) -> Option<T> {
+        self.problems.push(unreadable(what, problem));
+        None
+    }
+
+    /// The certificates of authorities in a key, as clean PEM.
+    fn authorities(&mut self, what: &'static str) -> Option<String> {
+        let text = self.text(what)?;
+        let (found, rest) = authorities_in(&text);
+        if let Some(problem) = rest {
+            self.problems.push(unreadable(what, &problem));
+        }
+        (!found.is_empty()).then_some(found)
+    }
+
+    /// An authority. One without a key that belongs to it can sign nothing, but what it signed is still trusted.
+    fn authority(&mut self, certificate: &'static str, key: &'static str) -> Option<Authority> {
+        let (found, text) = (self.authorities(certificate), self.text(key));
+        let found = found?;
+        let belongs = text.as_ref().map(|text| belongs_to(text, &found));
+        if let Some(Err(problem)) = &belongs {
+            self.problems.push(unreadable(key, problem));
+        }
+        let text = text.filter(|_| matches!(belongs, Some(Ok(()))));
+        Some(Authority { certificate: found, key: text.unwrap_or_default() })
+    }
+
+    /// The serving certificate and its key; both empty unless they can be served.
+    fn serving(&mut self) -> (String, String) {
+        let (Some(certificate), Some(key)) = (self.text(CERTIFICATE), self.text(KEY)) else {
+            return Default::default();
+        };
+        match certified(&certificate, &key) {
+            Ok(_) => (certificate, key),
+            Err(error) => {
+                let what = if chain_of(&certificate).is_ok() { KEY } else { CERTIFICATE };
+                self.problems.push(unreadable(what, &format!("{error:#}")));
+                Default::default()
+            }
+        }
+    }
+}
+
+/// # Errors
+/// The key cannot be read, or is another certificate's.
+fn belongs_to(key: &str, certificate: &str) -> Result<(), String> {
+    let key = KeyPair::from_pem(key).map_err(|error| error.to_string())?;
+    let is_same = with_certificate(CA_CERTIFICATE, certificate, |certificate| {
+        Ok(certificate.public_key().raw == key.subject_public_key_info())
+    });
+    match is_same {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("it does not belong to the certificate".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 impl Material {
     /// Makes an authority and a serving certificate for these DNS names.
     ///
@@ -183,24 +257,24 @@ impl Material {
     /// Reads the data of a Secret.
     ///
     /// # Errors
-    /// A key is missing or is not text.
+    /// There is no authority that can be read.
     pub fn from_secret(data: &BTreeMap<String, ByteString>) -> Result<Self, MaterialError> {
-        let text = |what: &'static str| {
-            let bytes =
-                data.get(what).filter(|bytes| !bytes.0.is_empty()).ok_or(MaterialError::Missing(what))?;
-            String::from_utf8(bytes.0.clone())
-                .map_err(|error| MaterialError::Unreadable { what, problem: error.to_string() })
-        };
-        let optional = |what: &'static str| text(what).ok();
-        let next = optional(NEXT_CA_CERTIFICATE).zip(optional(NEXT_CA_KEY));
-        Ok(Self {
-            authority: Authority { certificate: text(CA_CERTIFICATE)?, key: text(CA_KEY)? },
-            next: next.map(|(certificate, key)| Authority { certificate, key }),
-            previous: optional(PREVIOUS_CA_CERTIFICATES).unwrap_or_default(),
-            // Only they are missing: the authority goes on signing, so nobody has to believe another one.
-            certificate: optional(CERTIFICATE).unwrap_or_default(),
-            key: optional(KEY).unwrap_or_default(),
-        })
+        let (material, problems) = Self::read(data);
+        material.ok_or(problems.into_iter().next().unwrap_or(MaterialError::Missing(CA_CERTIFICATE)))
+    }
+
+    /// Reads the data of a Secret. What cannot be read counts as missing, so that it is made anew: the problems say which
+    /// keys these are. Without an authority there is nothing to go on from.
+    pub(super) fn read(data: &BTreeMap<String, ByteString>) -> (Option<Self>, Vec<MaterialError>) {
+        let mut reader = Reader { data, problems: Vec::new() };
+        let authority = reader.authority(CA_CERTIFICATE, CA_KEY);
+        let next = reader.authority(NEXT_CA_CERTIFICATE, NEXT_CA_KEY).filter(|next| !next.key.is_empty());
+        let previous = reader.authorities(PREVIOUS_CA_CERTIFICATES).unwrap_or_default();
+        let (certificate, key) = reader.serving();
+        if authority.is_none() && reader.problems.is_empty() {
+            reader.problems.push(MaterialError::Missing(CA_CERTIFICATE));
+        }
+        (authority.map(|authority| Self { authority, next, previous, certificate, key }), reader.problems)
     }
 
     /// The data of a Secret.

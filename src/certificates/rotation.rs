@@ -50,7 +50,9 @@ pub(super) fn next(
             step(material, wanted, seen, now)
         }
         read => {
-            let problem = read.err().map_or("the authority has ended".to_owned(), |error| error.to_string());
+            let problem = read
+                .err()
+                .map_or("the authority has ended or has no usable key".to_owned(), |error| error.to_string());
             info!(problem, "makes a new authority and a new serving certificate");
             // Replicas go on serving what they have until callers believe the new one.
             let previous = last.map(|last| in_time_only(&last.bundle(), now)).unwrap_or_default();

@@ -21,12 +21,7 @@ impl Serving {
     /// # Errors
     /// Certificate or key cannot be read, or do not belong together.
     pub fn set(&self, certificate: &str, key: &str) -> anyhow::Result<()> {
-        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(certificate.as_bytes())
-            .collect::<Result<_, _>>()
-            .context("the serving certificate cannot be read")?;
-        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).context("the serving key cannot be read")?;
-        let certified = CertifiedKey::new(chain, aws_lc_rs::sign::any_supported_type(&key)?);
-        certified.keys_match().context("the serving key does not belong to the certificate")?;
+        let certified = certified(certificate, key)?;
         self.0.store(Some(Arc::new(certified)));
         Ok(())
     }
@@ -35,6 +30,25 @@ impl Serving {
     pub(super) fn current(&self) -> Option<Arc<CertifiedKey>> {
         self.0.load_full()
     }
+}
+
+/// # Errors
+/// Certificate or key cannot be read, or do not belong together.
+pub(super) fn certified(certificate: &str, key: &str) -> anyhow::Result<CertifiedKey> {
+    let chain = chain_of(certificate).context("the serving certificate cannot be read")?;
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).context("the serving key cannot be read")?;
+    let certified = CertifiedKey::new(chain, aws_lc_rs::sign::any_supported_type(&key)?);
+    certified.keys_match().context("the serving key does not belong to the certificate")?;
+    Ok(certified)
+}
+
+/// # Errors
+/// The text holds no certificate, or one that cannot be read.
+pub(super) fn chain_of(certificate: &str) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(certificate.as_bytes()).collect::<Result<_, _>>()?;
+    let leaf = chain.first().context("it holds no certificate")?;
+    x509_parser::parse_x509_certificate(leaf)?;
+    Ok(chain)
 }
 
 impl ResolvesServerCert for Serving {

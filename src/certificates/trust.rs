@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::live::Live;
+use super::live::{Entry, Live};
 use super::{Clock, Serving};
 use crate::supervise::Health;
 use crate::telemetry::Metrics;
@@ -24,7 +24,8 @@ const PART: &str = "trust";
 /// How often the certificate's end is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Says by readiness and metric whether every webhook entry that calls the server believes what it serves; until `stop`.
+/// Says by metric whether every webhook entry that calls the server trusts what it serves, and by readiness whether those
+/// do that decide about pods; until `stop`.
 ///
 /// While the API server is away, the last configurations that were seen count.
 ///
@@ -44,14 +45,16 @@ pub fn keep_trust(
         let mut said = Some(String::new());
         loop {
             let now = clock();
-            let found = trusted(&live.borrow(), &serving, &name, now);
+            let found = trusted_by_all(&live.borrow(), &serving, &name, now);
             metrics.certificate_trusted(found.is_ok());
+            // An entry that refuses no pods must not make the API server call nobody, which refuses them all.
+            let needed = trusted(&live.borrow(), &serving, &name, now);
             if let Some(end) = live.borrow_and_update().authorities_end(now) {
                 metrics.certificate_ends("ca", end);
             }
-            match &found {
+            match needed {
                 Ok(()) => health.ready(PART),
-                Err(problem) => health.wait_for(PART, problem.clone()),
+                Err(problem) => health.wait_for(PART, problem),
             }
             let problem = found.err();
             if problem != said {
@@ -74,15 +77,30 @@ pub fn keep_trust(
 }
 
 /// # Errors
-/// Which entry does not believe the certificate, and why.
+/// Which entry does not trust the certificate, of those that readiness depends on, and why.
 pub(super) fn trusted(live: &Live, serving: &Serving, name: &str, now: OffsetDateTime) -> Result<(), String> {
+    trusted_by(live.deciding(), live, serving, (name, now))
+}
+
+/// # Errors
+/// Which entry of all does not trust the certificate, and why.
+fn trusted_by_all(live: &Live, serving: &Serving, name: &str, now: OffsetDateTime) -> Result<(), String> {
+    trusted_by(live.entries().iter(), live, serving, (name, now))
+}
+
+fn trusted_by<'e>(
+    mut entries: impl Iterator<Item = &'e Entry>,
+    live: &Live,
+    serving: &Serving,
+    (name, now): (&str, OffsetDateTime),
+) -> Result<(), String> {
     if !live.is_known() {
         return Err(
             "the webhook configurations have not been read yet (may the server read them?)".to_owned()
         );
     }
     let Some(served) = serving.current() else { return Err("there is no certificate to serve".to_owned()) };
-    live.entries().iter().try_for_each(|entry| {
+    entries.try_for_each(|entry| {
         verify(&served.cert, &entry.bundle, name, now).map_err(|problem| {
             format!(
                 "webhook {:?} in {} {:?} does not believe the serving certificate: {problem}",

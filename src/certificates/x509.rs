@@ -1,5 +1,6 @@
 //! What certificates say of themselves.
 
+use base64::Engine as _;
 use time::{Duration, OffsetDateTime};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
@@ -27,6 +28,53 @@ pub(super) fn in_time_only(bundle: &str, now: OffsetDateTime) -> String {
         }
     }
     kept
+}
+
+/// The certificates in a text that can be authorities of callers, as clean PEM, and what else is there.
+pub(super) fn authorities_in(text: &str) -> (String, Option<String>) {
+    let (mut found, mut problem) = (String::new(), None);
+    for block in Pem::iter_from_buffer(text.as_bytes()) {
+        let checked = block.map_err(|error| error.to_string()).and_then(|block| {
+            let certificate = block.parse_x509().map_err(|error| error.to_string())?;
+            if is_authority(&certificate) {
+                Ok(pem_of(&block.contents))
+            } else {
+                Err("it is no certificate authority".to_owned())
+            }
+        });
+        match checked {
+            Ok(one) => found.push_str(&one),
+            Err(error) => {
+                problem = Some(error);
+                break;
+            }
+        }
+    }
+    if found.is_empty() && problem.is_none() {
+        problem = Some("it holds no certificate".to_owned());
+    }
+    (found, problem)
+}
+
+/// Whether verifiers take the certificate as an authority: RFC 5280, 4.2.1.3 and 4.2.1.9.
+fn is_authority(certificate: &X509Certificate<'_>) -> bool {
+    let signs =
+        certificate.key_usage().is_ok_and(|usage| usage.is_none_or(|usage| usage.value.key_cert_sign()));
+    certificate.is_ca() && signs
+}
+
+fn pem_of(der: &[u8]) -> String {
+    let text = base64::engine::general_purpose::STANDARD.encode(der);
+    let mut pem = "-----BEGIN CERTIFICATE-----\n".to_owned();
+    let mut rest = text.as_str();
+    while let Some((line, more)) = rest.split_at_checked(64) {
+        pem.extend([line, "\n"]);
+        rest = more;
+    }
+    if !rest.is_empty() {
+        pem.extend([rest, "\n"]);
+    }
+    pem + "-----END CERTIFICATE-----\n"
 }
 
 pub(super) fn unreadable(what: &'static str, problem: &impl ToString) -> MaterialError {

@@ -30,6 +30,8 @@ pub(crate) struct Contact(Arc<Mutex<BTreeMap<&'static str, Heard>>>);
 #[derive(Clone, Copy, Debug)]
 struct Heard {
     connected: bool,
+    /// The API server does not serve the resource.
+    missing: bool,
     last: Instant,
 }
 
@@ -68,10 +70,18 @@ impl Contact {
         self.note(resource, false);
     }
 
-    /// The watch broke.
-    pub(crate) fn lost(&self, resource: &'static str) {
+    /// The watch broke; `missing` where the API server does not serve the resource.
+    pub(crate) fn lost(&self, resource: &'static str, missing: bool) {
         if let Some(heard) = self.all().get_mut(resource) {
             heard.connected = false;
+            heard.missing |= missing;
+        }
+    }
+
+    /// The resource is served and watched.
+    pub(crate) fn found(&self, resource: &'static str) {
+        if let Some(heard) = self.all().get_mut(resource) {
+            heard.missing = false;
         }
     }
 
@@ -90,6 +100,11 @@ impl Contact {
         broken
             .map(|(resource, heard)| {
                 let seconds = heard.last.elapsed().as_secs();
+                if heard.missing {
+                    return format!(
+                        "{resource}: not served by the API server (is the CustomResourceDefinition installed?); pods of enabled namespaces are not decided"
+                    );
+                }
                 format!(
                     "{resource}: not heard of the API server for {seconds} s; serving what was known then"
                 )
@@ -101,8 +116,8 @@ impl Contact {
     fn note(&self, resource: &'static str, connected: bool) {
         let last = Instant::now();
         let mut all = self.all();
-        let heard = all.entry(resource).or_insert(Heard { connected, last });
-        *heard = Heard { connected: heard.connected || connected, last };
+        let heard = all.entry(resource).or_insert(Heard { connected, missing: false, last });
+        *heard = Heard { connected: heard.connected || connected, last, ..*heard };
     }
 
     fn all(&self) -> MutexGuard<'_, BTreeMap<&'static str, Heard>> {

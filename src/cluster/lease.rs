@@ -21,6 +21,9 @@ use crate::telemetry::Metrics;
 const DURATION: Duration = Duration::from_secs(10);
 /// How long a holder believes in its last renewal: shorter, so that it has stopped writing before another one begins.
 const BELIEF: Duration = Duration::from_secs(7);
+/// Longest time for which another holder's Lease counts without being renewed, whatever duration is written in it.
+/// Otherwise whoever writes a huge one stops all repairs.
+const LONGEST_FOREIGN: Duration = Duration::from_secs(30);
 /// How often a holder renews, and the others look.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -68,6 +71,7 @@ pub struct Election {
 
 /// What was last seen in the hands of another replica, and since when.
 struct Foreign {
+    holder: String,
     version: Option<String>,
     since: Instant,
 }
@@ -137,6 +141,9 @@ impl Election {
 
     fn say(&self, held: &watch::Sender<bool>, holds: bool) {
         self.metrics.writes(holds);
+        if holds {
+            self.metrics.lease_held_by(&self.identity);
+        }
         let changed = held.send_if_modified(|held| std::mem::replace(held, holds) != holds);
         if changed && holds {
             info!(lease = self.name, identity = self.identity, "holds the Lease; this replica writes");
@@ -166,18 +173,46 @@ impl Election {
         let spec = lease.spec.as_ref();
         let holder =
             spec.and_then(|spec| spec.holder_identity.as_deref()).filter(|holder| !holder.is_empty());
-        if holder.is_none_or(|holder| holder == self.identity) {
+        let Some(holder) = holder.filter(|holder| *holder != self.identity) else {
             *foreign = None;
             return true;
-        }
+        };
+        self.metrics.lease_held_by(holder);
+        let wanted = spec.and_then(|spec| spec.lease_duration_seconds);
+        let wanted = wanted.and_then(|seconds| u64::try_from(seconds).ok());
+        // A shorter duration than ours would let two replicas write at once.
+        let lasts = wanted.map_or(DURATION, Duration::from_secs).clamp(DURATION, LONGEST_FOREIGN);
         let version = &lease.metadata.resource_version;
-        if foreign.as_ref().is_none_or(|seen| seen.version != *version) {
-            *foreign = Some(Foreign { version: version.clone(), since: Instant::now() });
+        let since = match foreign {
+            Some(seen) if seen.version == *version => seen.since,
+            _ => Instant::now(),
+        };
+        if foreign.as_ref().is_none_or(|seen| seen.holder != holder) {
+            self.report_holder(holder, wanted.unwrap_or_default());
         }
-        let seconds = spec.and_then(|spec| spec.lease_duration_seconds);
-        let lasts =
-            seconds.and_then(|seconds| u64::try_from(seconds).ok()).map_or(DURATION, Duration::from_secs);
-        foreign.as_ref().is_some_and(|seen| seen.since.elapsed() > lasts)
+        *foreign = Some(Foreign { holder: holder.to_owned(), version: version.clone(), since });
+        let is_free = since.elapsed() > lasts;
+        if is_free {
+            let (lease, seconds) = (&self.name, since.elapsed().as_secs());
+            warn!(lease, ?holder, seconds, "lease was not renewed; taking it over from its holder");
+        }
+        is_free
+    }
+
+    /// Logs another holder. Whoever may write the Lease chooses the name, so it is escaped.
+    fn report_holder(&self, holder: &str, seconds: u64) {
+        let (lease, most) = (&self.name, LONGEST_FOREIGN.as_secs());
+        if seconds > most {
+            warn!(
+                lease,
+                ?holder,
+                seconds,
+                most,
+                "lease has another holder with a longer duration than any replica writes"
+            );
+        } else {
+            info!(lease, ?holder, "lease has another holder");
+        }
     }
 
     /// The Lease as this replica holds it from now on.

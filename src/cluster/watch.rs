@@ -1,7 +1,6 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
@@ -10,16 +9,16 @@ use k8s_openapi::api::core::v1::Namespace as KubeNamespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{DynamicObject, PartialObjectMeta};
 use kube::{Api, Client, Resource};
-use kube_runtime::WatchStreamExt as _;
-use kube_runtime::utils::{Backoff, ResetTimerBackoff};
-use kube_runtime::watcher::{self, Event, ExponentialBackoff};
+use kube_runtime::watcher::Event;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::contact::Contact;
+use super::follow::{Lost, Update, follow};
 use super::kept::KeptProfiles;
 use super::{Observations, Observed, ProfileKey, ProfileMemory, Snapshot, profile_resources};
+use crate::again::Failure;
 use crate::api::Scope;
 use crate::engine::Namespace;
 use crate::profiles::{Entry, ProfileSet, Quota};
@@ -28,25 +27,31 @@ use crate::telemetry::Metrics;
 
 /// The part of [`Health`] that the first lists make ready.
 const PART: &str = "watches";
-/// How long one watch lasts until it is taken up again where it was, in seconds. One that brings nothing, not even its
-/// end, is given up five seconds later: a connection may be dead without anybody saying so.
-const WATCH_SECONDS: u32 = 90;
 /// How many namespaces, and how many profiles, come at once in a list. A page is in memory twice, as text and parsed, and a
 /// profile may have a megabyte.
-const NAMESPACES: u32 = 500;
-const PROFILES: u32 = 16;
+const NAMESPACES_PAGE: u32 = 500;
+const PROFILES_PAGE: u32 = 16;
 /// How many events make one new snapshot at the most.
 const BATCH: usize = 512;
+
+/// Names of the watched resources, as metrics and messages have them.
+const NAMESPACES: &str = "namespaces";
+const CLUSTER_PROFILES: &str = "clustersidecarprofiles";
+const PROFILES: &str = "sidecarprofiles";
 
 enum Change {
     Namespace(Event<PartialObjectMeta<KubeNamespace>>),
     Profile(Scope, Event<DynamicObject>),
+    /// The resource is watched from its last list on.
+    Synced(&'static str),
+    /// The API server does not serve the resource.
+    Missing(&'static str),
 }
 
 /// Watches profiles and namespaces and publishes a snapshot after every change, until `stop`.
 ///
 /// # Errors
-/// None: a watch that breaks is taken up again, and the last snapshot stays in service.
+/// None: after a watch that breaks, the resource is listed anew, and the last snapshot stays in service meanwhile.
 pub fn watch(
     client: Client,
     snapshot: Arc<ArcSwap<Snapshot>>,
@@ -66,7 +71,9 @@ pub fn watch(
         let remarks = contact.clone();
         health.remark(move || remarks.remarks());
         let mut state = Known::new(memory);
-        let changes = changes(&client, &contact).take_until(stop.cancelled_owned());
+        // Until the first lists are there, nothing is decided from the empty snapshot.
+        snapshot.store(Arc::new(state.snapshot(&snapshot.load())));
+        let changes = changes(&client, &contact, &metrics).take_until(stop.cancelled_owned());
         let mut changes = Box::pin(changes.ready_chunks(BATCH));
         while let Some(batch) = changes.next().await {
             // Compiling takes its time, and the threads that answer have pods waiting.
@@ -80,90 +87,66 @@ pub fn watch(
             if state.is_complete() {
                 let next = state.snapshot(&snapshot.load());
                 state.count(&metrics);
+                if next.unsynced.is_empty() {
+                    health.ready(PART);
+                }
                 snapshot.store(Arc::new(next));
-                health.ready(PART);
             }
         }
         Ok(())
     }
 }
 
-fn changes(client: &Client, contact: &Contact) -> impl Stream<Item = Change> + use<> {
-    let name = "namespaces";
-    let api: Api<PartialObjectMeta<KubeNamespace>> = Api::all(contact.listening(client.clone(), name));
-    let namespaces = retrying(name, contact.clone(), api, NAMESPACES).map(Change::Namespace);
+fn changes(client: &Client, contact: &Contact, metrics: &Arc<Metrics>) -> impl Stream<Item = Change> + use<> {
+    let api: Api<PartialObjectMeta<KubeNamespace>> = Api::all(contact.listening(client.clone(), NAMESPACES));
+    let namespaces =
+        followed((NAMESPACES, NAMESPACES_PAGE), contact, metrics, api, Change::Namespace).boxed();
     let profiles = profile_resources().map(|(scope, resource)| {
         let name = match scope {
-            Scope::Cluster => "clustersidecarprofiles",
-            Scope::Namespace => "sidecarprofiles",
+            Scope::Cluster => CLUSTER_PROFILES,
+            Scope::Namespace => PROFILES,
         };
         let api: Api<DynamicObject> = Api::all_with(contact.listening(client.clone(), name), &resource);
-        retrying(name, contact.clone(), api, PROFILES).map(move |event| Change::Profile(scope, event)).boxed()
+        followed((name, PROFILES_PAGE), contact, metrics, api, move |event| Change::Profile(scope, event))
+            .boxed()
     });
-    futures::stream::select_all(profiles.into_iter().chain([namespaces.boxed()]))
+    futures::stream::select_all(profiles.into_iter().chain([namespaces]))
 }
 
-fn retrying<K>(
-    what: &'static str,
-    contact: Contact,
+/// The changes of one resource; notes and logs what breaks.
+fn followed<K, F>(
+    (resource, page): (&'static str, u32),
+    contact: &Contact,
+    metrics: &Arc<Metrics>,
     api: Api<K>,
-    page: u32,
-) -> impl Stream<Item = Event<K>> + Send + use<K>
+    change: F,
+) -> impl Stream<Item = Change> + Send + use<K, F>
 where
+    F: Fn(Event<K>) -> Change + Send + 'static,
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
-    K::DynamicType: Clone,
 {
-    // The watcher lists anew when a watch says that it begins too far back, but not when the API server refuses to
-    // begin it for that reason.
-    let watched = futures::stream::repeat_with(move || {
-        let mut gone = false;
-        let config = watcher::Config::default().timeout(WATCH_SECONDS).page_size(page);
-        watcher::watcher(api.clone(), config).take_while(move |result| {
-            let goes_on = !gone;
-            gone = is_gone(result);
-            futures::future::ready(goes_on)
-        })
-    });
-    watched.flatten().backoff(Patience::default()).filter_map(move |result| {
-        let event = result.map_err(|error| {
-            contact.lost(what);
-            warn!(what, %error, "a watch broke and is taken up again");
-        });
-        futures::future::ready(event.ok())
+    let (contact, metrics, mut failure) = (contact.clone(), Arc::clone(metrics), Failure::default());
+    follow(api, None, page).filter_map(move |update| {
+        let changed = match update {
+            Update::Event(event) => Some(change(event)),
+            Update::Synced => {
+                failure.is_over();
+                contact.found(resource);
+                Some(Change::Synced(resource))
+            }
+            Update::Lost(lost) => {
+                contact.lost(resource, matches!(lost, Lost::Missing(_)));
+                if matches!(lost, Lost::Backwards { .. }) {
+                    metrics.count_rollback(resource);
+                }
+                if let Some(error) = failure.news(&lost) {
+                    warn!(resource, error, "watch interrupted; listing the resource anew");
+                }
+                matches!(lost, Lost::Missing(_)).then_some(Change::Missing(resource))
+            }
+        };
+        futures::future::ready(changed)
     })
-}
-
-fn is_gone<K>(result: &watcher::Result<Event<K>>) -> bool {
-    matches!(result, Err(watcher::Error::WatchStartFailed(kube::Error::Api(answer))) if answer.code == 410)
-}
-
-/// How long a broken watch waits: from under a second to ten or twenty, so that a cluster whose API server comes back
-/// is not left with old profiles for long.
-struct Patience(ResetTimerBackoff<ExponentialBackoff>);
-
-impl Default for Patience {
-    fn default() -> Self {
-        let growing = backon::ExponentialBuilder::default()
-            .with_min_delay(Duration::from_millis(800))
-            .with_max_delay(Duration::from_secs(10))
-            .with_jitter()
-            .without_max_times();
-        Self(ResetTimerBackoff::new(growing.into(), Duration::from_mins(1)))
-    }
-}
-
-impl Iterator for Patience {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        self.0.next()
-    }
-}
-
-impl Backoff for Patience {
-    /// Only time makes it short again. It is called for every event, and the watcher announces a list before it asks
-    /// for one, so lists that fail would be tried without end at the shortest wait.
-    fn reset(&mut self) {}
 }
 
 pub(crate) fn namespace_of(metadata: &ObjectMeta) -> Namespace {
@@ -231,6 +214,8 @@ struct Known {
     namespaced: Profiles,
     /// Whether the last snapshot has other profiles.
     other_profiles: bool,
+    /// The resources that are watched from their last list on.
+    synced: BTreeSet<&'static str>,
 }
 
 /// The profiles of one watch, and the list that is coming in.
@@ -280,6 +265,7 @@ impl Known {
             cluster: Profiles::new(Scope::Cluster, memory.cluster),
             namespaced: Profiles::new(Scope::Namespace, memory.namespaced),
             other_profiles: false,
+            synced: BTreeSet::new(),
         }
     }
 
@@ -288,6 +274,12 @@ impl Known {
         let mut profiles_changed = false;
         for change in changes {
             match change {
+                Change::Synced(resource) => {
+                    self.synced.insert(resource);
+                }
+                Change::Missing(resource) => {
+                    self.synced.remove(resource);
+                }
                 Change::Namespace(event) => self.namespaces.apply(map(event, |object| {
                     let namespace = namespace_of(&object.metadata);
                     (namespace.name.clone(), Arc::new(namespace))
@@ -329,7 +321,9 @@ impl Known {
         };
         let namespaces = self.namespaces.current.iter();
         let namespaces = namespaces.map(|(name, namespace)| (name.clone(), Arc::clone(namespace)));
-        Snapshot { profiles, namespaces: namespaces.collect() }
+        let unsynced = [CLUSTER_PROFILES, PROFILES, NAMESPACES];
+        let unsynced = unsynced.into_iter().filter(|resource| !self.synced.contains(resource)).collect();
+        Snapshot { profiles, namespaces: namespaces.collect(), unsynced }
     }
 
     fn profiles(&self) -> ProfileSet {

@@ -96,9 +96,10 @@ impl Mandatory {
                 seen = Arc::clone(&snapshot.profiles);
                 pending = true;
             }
-            // A cluster has namespaces, so without one nothing has been heard of it yet.
+            // A cluster has namespaces, so without one nothing has been heard of it yet. While profiles cannot be listed,
+            // none of them may be taken for deleted.
             let is_due = pending && self.leadership.is_held() && tokio::time::Instant::now() >= next;
-            if !is_due || snapshot.namespaces.is_empty() {
+            if !is_due || snapshot.namespaces.is_empty() || !snapshot.unsynced.is_empty() {
                 continue;
             }
             let done = tokio::select! {

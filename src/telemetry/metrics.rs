@@ -75,10 +75,20 @@ struct OfLookup {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfResource {
+    resource: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfDrift {
     configuration: String,
     kind: &'static str,
     problem: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfHolder {
+    holder: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -89,6 +99,30 @@ struct OfCertificate {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfState {
     state: &'static str,
+}
+
+/// State of the cluster that a replica has read.
+#[derive(Default)]
+struct ClusterMetrics {
+    namespaces: Gauge,
+    lease_holder: Family<OfHolder, Gauge>,
+    rollbacks: Family<OfResource, Counter>,
+}
+
+impl ClusterMetrics {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("namespaces", "Namespaces known", self.namespaces.clone());
+        registry.register(
+            "lease_holder",
+            "Identity of the holder of the Lease, as this replica last read it",
+            self.lease_holder.clone(),
+        );
+        registry.register(
+            "resource_version_rollbacks",
+            "Total number of times that the resource version went backwards, as after a restore of etcd",
+            self.rollbacks.clone(),
+        );
+    }
 }
 
 /// What is counted, under the prefix `outrigger_`, and what is known of the process.
@@ -105,8 +139,8 @@ pub struct Metrics {
     drift: Family<OfDrift, Gauge>,
     certificate_expiry: Family<OfCertificate, Gauge<f64, AtomicU64>>,
     profiles: Family<OfState, Gauge>,
-    namespaces: Gauge,
     writer: Gauge,
+    cluster: ClusterMetrics,
     certificate_trusted: Gauge,
     /// What the webhook has to carry.
     pub load: Load,
@@ -159,12 +193,13 @@ impl Default for Metrics {
             "Whether a webhook configuration differs from what the release installed (1) or not (0), by problem",
         );
         let profiles = add(registry, "profiles", "Profiles known, by whether they can be injected");
-        let namespaces = add(registry, "namespaces", "Namespaces known");
         let writer = add(
             registry,
             "writer",
             "1 on the replica that holds the Lease and writes what all share, else 0",
         );
+        let cluster = ClusterMetrics::default();
+        cluster.register(registry);
         let certificate_trusted = add(
             registry,
             "certificate_trusted",
@@ -187,8 +222,8 @@ impl Default for Metrics {
             drift,
             certificate_expiry,
             profiles,
-            namespaces,
             writer,
+            cluster,
             certificate_trusted,
             load,
         }
@@ -296,12 +331,29 @@ impl Metrics {
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.profiles.get_or_create(&OfState { state: "ready" }).set(count(ready));
         self.profiles.get_or_create(&OfState { state: "invalid" }).set(count(invalid));
-        self.namespaces.set(count(namespaces));
+        self.cluster.namespaces.set(count(namespaces));
     }
 
     /// Says whether this replica is the one that writes.
     pub fn writes(&self, does: bool) {
         self.writer.set(i64::from(does));
+    }
+
+    /// Shows who holds the Lease; nobody with an empty name. Whoever may write the Lease chooses the name, so only the
+    /// characters of an object's name are shown, and at most 128 of them.
+    pub fn lease_held_by(&self, holder: &str) {
+        self.cluster.lease_holder.clear();
+        if holder.is_empty() {
+            return;
+        }
+        let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-._:/@".contains(letter);
+        let holder = holder.chars().take(128).map(|letter| if is_plain(letter) { letter } else { '_' });
+        self.cluster.lease_holder.get_or_create(&OfHolder { holder: holder.collect() }).set(1);
+    }
+
+    /// Counts a resource version that went backwards.
+    pub fn count_rollback(&self, resource: &'static str) {
+        self.cluster.rollbacks.get_or_create(&OfResource { resource }).inc();
     }
 
     /// Says whether callers believe the serving certificate.

@@ -35,6 +35,8 @@ fn all() -> Metrics {
     metrics.load.shed(crate::telemetry::Shed::Requests);
     metrics.certificate_ends("ca", 1_800_000_000);
     metrics.known(3, 1, 7);
+    metrics.lease_held_by("outrigger-7c9f-x2k4q");
+    metrics.count_rollback("namespaces");
     let contact = Contact::default();
     contact.expect("namespaces");
     metrics.collect(contact);

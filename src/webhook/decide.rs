@@ -115,6 +115,8 @@ pub(super) enum Undecided {
     UnknownNamespace,
     /// The same of the Mandatory profile whose entry called.
     UnknownProfile(String),
+    /// A resource is not synced, so profiles may be missing that the pod must have.
+    NotSynced(&'static str),
 }
 
 impl Undecided {
@@ -132,6 +134,12 @@ impl Undecided {
                 "UnknownProfile",
                 format!(
                     "the mandatory profile {name:?} is not known yet, and the API server does not say in time what it is"
+                ),
+            )),
+            Self::NotSynced(resource) => Some((
+                "NotSynced",
+                format!(
+                    "cannot decide about pods in namespace {namespace:?}: the server has no current list of {resource}; if that lasts, check that the CustomResourceDefinitions of the release exist"
                 ),
             )),
         }
@@ -169,6 +177,9 @@ impl<'s> Known<'s> {
         let (namespace, profiles) = (self.namespace(namespace)?, self.profiles());
         let admit = if matches!(self.entry, Entry::Submitted(_)) { admit_submitted } else { admit };
         let decision = admit(pod, namespace, profiles, &self.state.settings);
+        if !self.needs_no_profile(&decision.reason) {
+            self.synced()?;
+        }
         match decision.unknown_profiles().into_iter().find(|name| self.may_look_up(name)) {
             Some(name) => {
                 let (namespace, name) = (namespace.name.clone(), name.to_owned());
@@ -184,6 +195,7 @@ impl<'s> Known<'s> {
     /// Something has to be looked up first, or a look found nothing where nothing can be decided without.
     pub(super) fn verify(&self, namespace: &str, pod: &Json<'_>) -> Result<Result<(), Reason>, Undecided> {
         let namespace = self.namespace(namespace)?;
+        self.synced()?;
         let verdict = verify(pod, namespace, self.profiles(), &self.state.settings);
         match &verdict {
             // It may have been injected by a server that knows more.
@@ -232,6 +244,24 @@ impl<'s> Known<'s> {
         (verb, container): (&str, &str),
     ) -> Result<Result<(), Reason>, Undecided> {
         Ok(verify_entry(container, verb, self.namespace(namespace)?, self.profiles()))
+    }
+
+    /// # Errors
+    /// A resource is not synced.
+    fn synced(&self) -> Result<(), Undecided> {
+        self.snapshot.unsynced.first().map_or(Ok(()), |resource| Err(Undecided::NotSynced(resource)))
+    }
+
+    /// Whether the decision would be the same with any other profiles.
+    fn needs_no_profile(&self, reason: &Reason) -> bool {
+        match reason {
+            Reason::NamespaceExcluded { .. } | Reason::MirrorPod => true,
+            // A Mandatory profile is injected all the same.
+            Reason::DisabledByPod
+            | Reason::DisabledByNamespace { .. }
+            | Reason::NamespaceNotEnabled { .. } => !matches!(self.entry, Entry::Mandatory(_)),
+            _ => false,
+        }
     }
 
     fn profiles(&self) -> &ProfileSet {

@@ -121,3 +121,38 @@ async fn a_panic_answers_its_own_request_only() {
     assert!(text.contains(counted), "{text}");
     assert_eq!(answer(&router, "/mutate", &review("shop", &pod(&json!({})))).await["allowed"], true);
 }
+
+/// A profile may be missing that the pod must have, so the failure policy says what becomes of the pod.
+#[tokio::test]
+async fn while_a_resource_is_not_synced_pods_get_an_error_unless_no_profile_could_matter() {
+    let state = state();
+    let mut snapshot = Snapshot::clone(&state.snapshot.load());
+    snapshot.unsynced = vec!["sidecarprofiles"];
+    for name in ["plain", "kube-system"] {
+        snapshot.namespaces.insert(name.to_owned(), Arc::new(namespace(name, None, "")));
+    }
+    state.snapshot.store(Arc::new(snapshot));
+    let metrics = Arc::clone(&state.metrics);
+    let router = router(state);
+    let unknown = json!({ "outrigger.dev/profiles": "fresh" });
+    for (path, name, pod) in [
+        ("/mutate/namespace", "shop", pod(&json!({}))),
+        ("/mutate", "shop", pod(&unknown)),
+        ("/mutate/namespace", "new", pod(&json!({}))),
+        ("/mutate/mandatory/guard", "plain", pod(&json!({}))),
+        ("/verify/guard", "plain", pod(&json!({}))),
+    ] {
+        let (status, message) = post(&router, path, review(name, &pod).to_string()).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{path} {name}: {message}");
+        assert!(message.contains("no current list of sidecarprofiles"), "{message}");
+    }
+    let text = metrics.encode(Format::Plain).unwrap();
+    assert!(text.contains("outcome=\"errored\",reason=\"NotSynced\""), "{text}");
+
+    let mut disabled = pod(&json!({}));
+    disabled["metadata"]["labels"] = json!({ "outrigger.dev/inject": "disabled" });
+    for (name, pod) in [("shop", disabled), ("kube-system", pod(&json!({}))), ("plain", pod(&json!({})))] {
+        let response = answer(&router, "/mutate", &review(name, &pod)).await;
+        assert!(response["allowed"] == true && response.get("patch").is_none(), "{name}: {response}");
+    }
+}

@@ -44,7 +44,11 @@ async fn a_profile_that_is_left_out_is_told_to_the_pods_owner_and_counted_but_no
     profiles.insert(None, "needy", entry);
     let known = namespace("shop", Some("enabled"), "needy");
     let namespaces = [("shop".to_owned(), Arc::new(known))].into();
-    let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot { profiles: Arc::new(profiles), namespaces }));
+    let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot {
+        profiles: Arc::new(profiles),
+        namespaces,
+        ..Snapshot::default()
+    }));
     let (announcer, mut told) = Announcer::new();
     let state = State { snapshot, announcer, ..state() };
     let router = router(state.clone());

@@ -78,7 +78,7 @@ pub(crate) fn state() -> State {
         .into(),
         profiles: [("fresh".to_owned(), profile("fresh")), ("fresher".to_owned(), profile("fresher"))].into(),
     };
-    let snapshot = Snapshot { profiles: Arc::new(profiles), namespaces };
+    let snapshot = Snapshot { profiles: Arc::new(profiles), namespaces, ..Snapshot::default() };
     State { lookup: Arc::new(lookup), ..State::fixed(snapshot) }
 }
 

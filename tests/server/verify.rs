@@ -29,7 +29,11 @@ fn guarded() -> Router {
     let vault = Namespace { name: "vault".to_owned(), labels, ..Namespace::default() };
     let mut namespaces = state.snapshot.load().namespaces.clone();
     namespaces.insert("vault".to_owned(), Arc::new(vault));
-    state.snapshot.store(Arc::new(Snapshot { profiles: Arc::new(profiles), namespaces }));
+    state.snapshot.store(Arc::new(Snapshot {
+        profiles: Arc::new(profiles),
+        namespaces,
+        ..Snapshot::default()
+    }));
     state.own_user = "system:serviceaccount:outrigger-system:outrigger".into();
     router(state)
 }

@@ -42,6 +42,8 @@ Commands:
                             end one of its programs (etcd, kube-apiserver, …), or let it be started again
   cluster signal KILL|TERM|STOP|CONT PROGRAM
                             send a signal to processes of it and of its containers; --first: to the oldest
+  cluster etcd save | restore
+                            copy the data of its etcd, or put the copy back, so that resource versions go backwards
                             (--name NAME with any of these but kubectl: another cluster of this checkout)
   images [FOLDER…]          build all container images, or those of these folders in e2e/images
   generate [--check]        write the generated files, or fail if they are stale
@@ -51,6 +53,7 @@ Commands:
                             x86_64-unknown-linux-musl)
   bench catalogue [NAME]    what the catalogue's profiles cost a pod, in seconds at its start and in memory
   chaos [NAME…]             make faults on purpose, or those whose tests have this name, and print what became of the pods
+  chaos --random SECONDS    make random combinations of faults for that time; --seed N: the same ones again
   deny [--advisories]       check the dependencies' licences and sources; with RustSec's advisories, which are fetched
   sbom                      write what the image's program is made of, as a CycloneDX document
   fuzz [TARGET…]            look for inputs that break expression, profile and review, --seconds N each (60)
@@ -130,7 +133,7 @@ fn dispatch(mut args: Args) -> Result<ExitCode> {
 }
 
 fn cluster_command(mut args: Args) -> Result<()> {
-    let words = ["up", "down", "status", "kubectl", "load", "stop", "start", "signal"];
+    let words = ["up", "down", "status", "kubectl", "load", "stop", "start", "signal", "etcd"];
     let word = args.next().unwrap_or_else(|| "status".to_owned());
     // kubectl's own words are left alone.
     let name = if word == "kubectl" { None } else { args.option("--name")? };
@@ -164,6 +167,15 @@ fn cluster_command(mut args: Args) -> Result<()> {
             let first_only = args.switch("--first");
             let signal = args.next().unwrap_or_default();
             args.rest().iter().try_for_each(|program| cluster.signal(&signal, program, first_only).map(drop))
+        }
+        "etcd" => {
+            let word = args.next().unwrap_or_default();
+            args.end(&[])?;
+            match word.as_str() {
+                "save" => cluster.save_etcd(),
+                "restore" => cluster.restore_etcd(),
+                other => Err(unknown(other, &["save", "restore"]).into()),
+            }
         }
         other => Err(unknown(other, &words).into()),
     }

@@ -1,14 +1,15 @@
 //! More at once than anybody expects.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use e2e::{Cluster, alone, injected, pod};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
-use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 use tokio::task::JoinSet;
 
+use crate::SERVERS;
 use crate::load::row;
 
 const NAMESPACES: usize = 200;
@@ -57,4 +58,54 @@ async fn one(cluster: &Cluster, number: usize) {
     Api::all(cluster.client.clone()).create(&PostParams::default(), &made).await.unwrap();
     let made = cluster.dry_run_pod(&name, &pod("first")).await.unwrap();
     assert!(injected(&made, "e2e-burst"), "the first pod of {name} has no sidecar: {made}");
+}
+
+const CHANGES: usize = 100;
+
+/// Adds and removes the label's key, and asks for a pod right after each addition. A pod that comes without its sidecar was
+/// admitted by the API server without a call: its selectors are evaluated on its own cache of namespaces.
+#[test]
+fn the_key_of_a_namespaces_label_comes_and_goes() {
+    alone("e2e-key", |cluster, space| async move {
+        e2e::injects(&cluster, &space, "e2e-key").await;
+        let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
+        let label = async |value: Option<&str>| {
+            let patch = json!({ "metadata": { "labels": { "outrigger.dev/inject": value } } });
+            let patch = Patch::Merge(patch);
+            namespaces.patch(&space.name, &PatchParams::default(), &patch).await.unwrap();
+        };
+        let (mut missed, mut longest) = (Vec::new(), Duration::ZERO);
+        let started = Instant::now();
+        for number in 0..CHANGES {
+            label(None).await;
+            label(Some("enabled")).await;
+            let (added, name) = (Instant::now(), format!("flip-{number}"));
+            let mut made = cluster.dry_run_pod(&space.name, &pod(&name)).await.unwrap();
+            if !injected(&made, "e2e-key") {
+                missed.push(name);
+            }
+            while !injected(&made, "e2e-key") {
+                longest = longest.max(added.elapsed());
+                made = cluster.dry_run_pod(&space.name, &pod("later")).await.unwrap();
+            }
+        }
+        let mut log = String::new();
+        for server in cluster.pods(Cluster::SYSTEM, SERVERS).await {
+            let name = server["metadata"]["name"].as_str().unwrap();
+            log += &cluster.kubectl(&["logs", name, "--namespace", Cluster::SYSTEM]).expect();
+        }
+        let is_known =
+            |name: &String| log.contains(&format!(" pod={name} ")) || log.contains(&format!("pod={name:?}"));
+        let called: Vec<&String> = missed.iter().filter(|name| is_known(name)).collect();
+        let took = format!(
+            "{:.1} s in all; late by {} ms at most",
+            started.elapsed().as_secs_f64(),
+            longest.as_millis()
+        );
+        eprintln!("{} of {CHANGES} pods missed by the API server, {took}", missed.len());
+        let fault = "the key of a namespace's label added and removed 100 times";
+        row(fault, "a pod after each addition", CHANGES, "0", called.len(), &took);
+        assert!(called.is_empty(), "servers were asked about these pods and did not inject them: {called:?}");
+        assert!(longest < Duration::from_secs(5), "{longest:?}");
+    });
 }

@@ -1,7 +1,11 @@
 //! What the API server's trust hangs on is taken away.
 
-use e2e::{Cluster, TestNamespace, alone, eventually};
+use std::time::{Duration, Instant};
 
+use e2e::{Cluster, Output, TestNamespace, alone, eventually, scale};
+use serde_json::{Value, json};
+
+use crate::SERVERS;
 use crate::load::Load;
 
 #[test]
@@ -69,14 +73,121 @@ fn the_certificate_is_deleted_from_its_secret() {
     });
 }
 
-const SECRET: &str = "outrigger-certificates";
+#[test]
+fn the_secret_is_overwritten_with_garbage() {
+    alone("e2e-garbage", |cluster, space| async move {
+        let mut load = Load::start(&cluster, &space, "e2e-garbage").await;
+        load.fault();
+        overwrite(&cluster, &["ca.crt", "ca.key", "tls.crt", "tls.key"]).expect();
+        is_whole(&cluster).await;
+        load.repaired();
+        let seen = load.end("Secret of the certificates overwritten with garbage").await;
+        assert!(seen.failed.is_empty(), "{:?}", seen.failed);
+        for line in bundle(&cluster).lines() {
+            assert!(line.split(' ').all(|one| one.starts_with("LS0tLS1CRUdJTi")), "no PEM: {line}");
+        }
+    });
+}
+
+#[test]
+fn the_certificate_is_garbage_when_all_servers_start() {
+    alone("e2e-unreadable", |cluster, space| async move {
+        let mut load = Load::start(&cluster, &space, "e2e-unreadable").await;
+        load.fault();
+        scale(&cluster, 0);
+        overwrite(&cluster, &["tls.crt"]).expect();
+        scale(&cluster, 2);
+        is_whole(&cluster).await;
+        load.repaired();
+        load.end("certificate overwritten with garbage while no server ran").await;
+    });
+}
+
+#[test]
+fn a_stranger_holds_the_lease_and_an_advisory_entry_trusts_nobody() {
+    alone("e2e-stranger", |cluster, space| async move {
+        let mut load = Load::start(&cluster, &space, "e2e-stranger").await;
+        let before = bundle(&cluster);
+        load.fault();
+        steal_lease(&cluster).expect();
+        // The leader notices when it renews the Lease next.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let output = "jsonpath={.webhooks[*].name}";
+        let names =
+            cluster.kubectl(&["get", "validatingwebhookconfiguration", "outrigger", "--output", output]);
+        let names = names.expect();
+        let index = names.split(' ').position(|name| name == "workloads.outrigger.dev").unwrap();
+        let other = other_authority();
+        let forged = format!(
+            r#"[{{"op": "replace", "path": "/webhooks/{index}/clientConfig/caBundle", "value": "{other}"}}]"#
+        );
+        let patch = ["patch", "validatingwebhookconfiguration", "outrigger", "--type=json", "--patch"];
+        cluster.kubectl(&[&patch[..], &[&forged]].concat()).expect();
+        let began = Instant::now();
+        // Nobody leads, so nobody repairs it. The kubelet asks for readiness several times meanwhile.
+        while began.elapsed() < Duration::from_secs(15) {
+            let pods = cluster.pods(Cluster::SYSTEM, SERVERS).await;
+            let ready = pods.iter().filter(|pod| is_ready(pod)).count();
+            assert_eq!(ready, 2, "an advisory entry makes servers unready");
+            assert_ne!(bundle(&cluster), before, "the Lease is a stranger's");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        eventually("the caBundle coming back", || async {
+            let now = bundle(&cluster);
+            if now == before { Ok(()) } else { Err(now) }
+        })
+        .await;
+        assert!(began.elapsed() < Duration::from_mins(1), "repaired after {:?}", began.elapsed());
+        load.repaired();
+        let seen =
+            load.end("a stranger's Lease for 68 years; an advisory entry with a foreign caBundle").await;
+        assert!(seen.failed.is_empty(), "{:?}", seen.failed);
+    });
+}
+
+fn is_ready(pod: &Value) -> bool {
+    let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+    conditions.into_iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+}
+
+pub(crate) const SECRET: &str = "outrigger-certificates";
+
+/// Overwrites keys of the certificates' Secret.
+pub(crate) fn overwrite(cluster: &Cluster, keys: &[&str]) -> Output {
+    let data: serde_json::Map<String, Value> =
+        keys.iter().map(|key| ((*key).to_owned(), "Z2FyYmFnZQ==".into())).collect();
+    let patch = json!({ "data": data }).to_string();
+    let words =
+        ["patch", "secret", SECRET, "--namespace", Cluster::SYSTEM, "--type=merge", "--patch", &patch];
+    cluster.kubectl(&words)
+}
+
+/// Writes a stranger's name and a duration of 68 years into the Lease.
+pub(crate) fn steal_lease(cluster: &Cluster) -> Output {
+    let patch = r#"{"spec": {"holderIdentity": "stranger", "leaseDurationSeconds": 2147483647}}"#;
+    let words =
+        ["patch", "lease", "outrigger", "--namespace", Cluster::SYSTEM, "--type=merge", "--patch", patch];
+    cluster.kubectl(&words)
+}
+
+/// Waits until the Secret holds certificates and keys again.
+async fn is_whole(cluster: &Cluster) {
+    eventually("the Secret being whole", || async {
+        let path = "jsonpath={.data.ca\\.crt} {.data.ca\\.key} {.data.tls\\.crt} {.data.tls\\.key}";
+        let words = ["get", "secret", SECRET, "--namespace", Cluster::SYSTEM, "--output", path];
+        let said = cluster.kubectl(&words);
+        let values = said.text.split(' ').filter(|value| value.starts_with("LS0tLS1CRUdJTi")).count();
+        if said.success && values == 4 { Ok(()) } else { Err(said.text) }
+    })
+    .await;
+}
 
 async fn secret_is_lost(
     cluster: &Cluster,
     space: &TestNamespace,
     profile: &str,
     fault: &str,
-    lose: impl FnOnce() -> e2e::Output,
+    lose: impl FnOnce() -> Output,
 ) {
     let mut load = Load::start(cluster, space, profile).await;
     load.fault();
@@ -105,7 +216,7 @@ fn bundle(cluster: &Cluster) -> String {
 }
 
 /// An authority that signed nothing of ours, as a configuration holds it.
-fn other_authority() -> String {
+pub(crate) fn other_authority() -> String {
     let names = ["elsewhere".to_owned()];
     let now = time::OffsetDateTime::now_utc();
     let material =

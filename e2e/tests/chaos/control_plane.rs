@@ -1,11 +1,12 @@
 //! The API server and etcd go away, and come back. Only the embedded cluster's can be taken.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use e2e::{Cluster, alone};
+use e2e::{Cluster, TestNamespace, alone, companion, eventually};
 use serde_json::Value;
 
 use crate::load::{Load, Seen};
+use crate::profiles::refused;
 use crate::{SERVERS, cluster_command};
 
 /// Gives a program back, whatever became of the test.
@@ -56,6 +57,38 @@ fn the_api_server_stands_still() {
         tokio::time::sleep(Duration::from_secs(4)).await;
         drop(stopped);
         let seen = load.end("API server stands still for 4 s (SIGSTOP)").await;
+        assert_only_the_api_server(&seen);
+        assert_eq!(before, restarts(&cluster).await, "a server of ours was restarted");
+    });
+}
+
+#[test]
+fn etcd_is_restored_from_a_backup() {
+    alone("e2e-backup", |cluster, space| async move {
+        let users = TestNamespace::enabled(&cluster, "e2e-unsaved").await;
+        let mut load = Load::start(&cluster, &space, "e2e-backup").await;
+        load.fault();
+        cluster_command(&cluster, &["etcd", "save"]).expect();
+        let profile = companion("e2e-unsaved").to_string();
+        eventually("a profile that the backup lacks", || async {
+            let said = cluster.apply("default", &profile);
+            if said.success { Ok(()) } else { Err(said.text) }
+        })
+        .await;
+        e2e::injects(&cluster, &users, "e2e-unsaved").await;
+        let before = restarts(&cluster).await;
+        cluster_command(&cluster, &["etcd", "restore"]).expect();
+        eventually("the API server being back", || async {
+            let said = cluster.kubectl(&["get", "clustersidecarprofile", "e2e-unsaved"]);
+            if said.text.contains("NotFound") { Ok(()) } else { Err(said.text) }
+        })
+        .await;
+        let restored = Instant::now();
+        refused(&cluster, &users, "[ProfileNotFound]").await;
+        let took = restored.elapsed();
+        assert!(took < Duration::from_secs(15), "a profile was injected that no longer exists, for {took:?}");
+        load.repaired();
+        let seen = load.end("etcd restored from a backup").await;
         assert_only_the_api_server(&seen);
         assert_eq!(before, restarts(&cluster).await, "a server of ours was restarted");
     });

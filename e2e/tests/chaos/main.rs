@@ -6,7 +6,8 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test fails by panicking"
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says what it does"
 )]
 
 mod burst;
@@ -15,6 +16,7 @@ mod clients;
 mod control_plane;
 mod load;
 mod profiles;
+mod random;
 mod releases;
 mod reviews;
 mod servers;

@@ -1,12 +1,14 @@
 //! A profile that pods ask for goes away, or goes bad.
 
-use e2e::{Cluster, TestNamespace, alone, companion, eventually, injected, pod};
+use std::time::{Duration, Instant};
+
+use e2e::{Answer, Cluster, Steady, TestNamespace, alone, companion, eventually, injected, pod};
 use serde_json::json;
 
-use crate::load::Load;
+use crate::load::{Load, row};
 
 /// Waits until every server refuses a pod for this reason; four answers in a row, since any of them may answer.
-async fn refused(cluster: &Cluster, space: &TestNamespace, reason: &str) {
+pub(crate) async fn refused(cluster: &Cluster, space: &TestNamespace, reason: &str) {
     let in_a_row = std::cell::Cell::new(0);
     eventually(reason, || async {
         let said = cluster.dry_run_pod(&space.name, &pod("asking")).await;
@@ -41,6 +43,62 @@ fn a_profile_is_deleted_that_is_in_use() {
         let seen = load.end("a profile deleted that is in use; pods of others").await;
         assert!(seen.failed.is_empty(), "{:?}", seen.failed);
         cluster.kubectl(&["delete", "clustersidecarprofile", "e2e-deleted"]).expect();
+    });
+}
+
+#[test]
+fn the_definitions_are_deleted_and_applied_again() {
+    alone("e2e-defined", |cluster, _| async move {
+        let mut profile = companion("e2e-matched");
+        let selector = json!({ "matchLabels": { "e2e-matched": "yes" } });
+        profile["spec"]["match"] = json!({ "namespaceSelector": selector });
+        cluster.apply("default", &profile.to_string()).expect();
+        let users = TestNamespace::plain(&cluster).await;
+        let labels = ["label", "namespace", &users.name, "e2e-matched=yes", "outrigger.dev/inject=enabled"];
+        cluster.kubectl(&labels).expect();
+        e2e::injects(&cluster, &users, "e2e-matched").await;
+
+        let stream = Steady::start(&cluster, &users.name, "e2e-matched");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let began = Instant::now();
+        cluster.kubectl(&["delete", "-f", "charts/outrigger/crds", "--timeout=60s"]).expect();
+        refused(&cluster, &users, "no current list").await;
+        let missing = Instant::now();
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let before = Instant::now();
+        cluster.kubectl(&["apply", "--server-side", "-f", "charts/outrigger/crds"]).expect();
+        eventually("the profile being applied", || async {
+            let said = cluster.apply("default", &profile.to_string());
+            if said.success { Ok(()) } else { Err(said.text) }
+        })
+        .await;
+        let applied = Instant::now();
+        e2e::injects(&cluster, &users, "e2e-matched").await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+
+        let all = stream.end().await;
+        // Between deletion and definition, and before the profile exists, nothing selects the pods.
+        let counts = |one: &&e2e::Asked| (one.at > missing && one.at < before) || one.at > applied;
+        let (asked, lost) =
+            (all.len(), all.iter().filter(counts).filter(|one| one.answer == Answer::Bare).count());
+        let refused = all.iter().filter(|one| matches!(one.answer, Answer::Refused(_)));
+        let ended = refused.clone().map(|one| one.answered).max().unwrap_or(applied).max(applied);
+        let (failed, took) = (refused.count(), (ended - began).as_secs_f64());
+        let late = ended.saturating_duration_since(applied);
+        let failed_text = format!("{failed}: webhook reports an error (NotSynced)");
+        row(
+            "CRDs deleted and applied again; pods of a profile with `match`",
+            "pods, a steady stream",
+            asked,
+            &failed_text,
+            lost,
+            &format!("{took:.1} s"),
+        );
+        assert_eq!(lost, 0, "pods were admitted without their sidecar");
+        assert!(failed > 0 && late < Duration::from_secs(5), "{failed} refused, the last after {late:?}");
+        // The release's own profiles, and what the other tests begin with.
+        cluster.install(&[]);
+        cluster.kubectl(&["delete", "clustersidecarprofile", "e2e-matched"]).expect();
     });
 }
 

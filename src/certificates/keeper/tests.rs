@@ -272,3 +272,105 @@ async fn a_new_certificate_waits_until_callers_believe_it() {
     let live = Live::of(Vec::new());
     trusted(&live, &replicas[0].serving, NAME, clock()).unwrap();
 }
+
+/// Every key of the Secret, and all of them.
+const KEYS: [&[&str]; 7] = [
+    &["ca.crt"],
+    &["ca.key"],
+    &["tls.crt"],
+    &["tls.key"],
+    &["tls.crt", "tls.key"],
+    &["previous-ca.crt", "next-ca.crt", "next-ca.key"],
+    &["ca.crt", "ca.key", "tls.crt", "tls.key", "previous-ca.crt", "next-ca.crt", "next-ca.key"],
+];
+
+/// Overwrites these keys of the Secret with what is no certificate: text, a broken one, bytes that are no text.
+fn overwrite(server: &Server, keys: &[&str], round: usize) {
+    let broken = b"-----BEGIN CERTIFICATE-----\nMIIBgarbage\n-----END CERTIFICATE-----\n";
+    let rubbish = [&b"none"[..], broken, &[0xff, 0xfe, 0]][round % 3];
+    let mut secret = server.get(SECRETS, "certificates").unwrap();
+    for key in keys {
+        secret["data"][*key] = json!(base64::engine::general_purpose::STANDARD.encode(rubbish));
+    }
+    server.put(SECRETS, "certificates", secret);
+}
+
+/// Whether everything in the Secret can be used.
+fn is_whole(server: &Server) -> bool {
+    let data = serde_json::from_value(server.get(SECRETS, "certificates").unwrap()["data"].clone()).unwrap();
+    let (material, problems) = Material::read(&data);
+    problems.is_empty() && material.is_some_and(|material| !material.certificate.is_empty())
+}
+
+#[tokio::test(start_paused = true)]
+async fn unreadable_content_of_the_secret_is_replaced_without_a_failed_call() {
+    let (server, clock) = (Server::installed(), clock());
+    let replicas = replicas(&server, &clock, &["first", "second"]);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    for (round, keys) in KEYS.into_iter().enumerate() {
+        overwrite(&server, keys, round);
+        assert!(!is_whole(&server), "{keys:?}");
+        assert_eq!(called(&server, &replicas, &clock, 8).await, 0, "{keys:?}");
+        assert!(is_whole(&server), "{keys:?}");
+        assert!(replicas.iter().all(|replica| replica.health.waiting_for().is_none()), "{keys:?}");
+        assert_eq!(replicas[0].served(), replicas[1].served());
+    }
+    assert!(server.written_by("second").is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn replicas_that_start_with_unreadable_content_serve_once_there_is_a_leader() {
+    let (server, clock) = (Server::installed(), clock());
+    let before = replicas(&server, &clock, &["first"]);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    drop(before);
+    for (round, keys) in KEYS.into_iter().enumerate() {
+        overwrite(&server, keys, round);
+        let bundle = bundle_of(&server, MUTATING);
+        let replicas = replicas(&server, &clock, &["first", "second"]);
+        replicas[0].holds.send_replace(false);
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert_eq!(bundle_of(&server, MUTATING), bundle, "nobody leads");
+        replicas[0].holds.send_replace(true);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert!(is_whole(&server), "{keys:?}");
+        assert!(replicas.iter().all(|replica| replica.health.waiting_for().is_none()), "{keys:?}");
+        assert_eq!(called(&server, &replicas, &clock, 5).await, 0, "{keys:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn entries_that_refuse_no_pods_do_not_decide_about_readiness() {
+    let (server, clock) = (Server::installed(), clock());
+    let replicas = replicas(&server, &clock, &["first"]);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    replicas[0].holds.send_replace(false);
+    let health = &replicas[0].health;
+    let good = server.get(VALIDATING, "outrigger").unwrap();
+    for (rules, policy, is_ready) in [
+        (json!([{ "resources": ["deployments", "jobs"] }]), "Ignore", true),
+        (json!([{ "resources": ["clustersidecarprofiles"] }]), "Fail", true),
+        // The entry of the other configuration refuses pods.
+        (json!([{ "resources": ["pods"] }]), "Ignore", true),
+        (json!([{ "resources": ["configmaps"] }, { "resources": ["pods/exec"] }]), "Fail", false),
+        (json!([{ "resources": ["*"] }]), "Fail", false),
+    ] {
+        let mut wrong = good.clone();
+        wrong["webhooks"][0]["rules"] = rules;
+        wrong["webhooks"][0]["failurePolicy"] = json!(policy);
+        wrong["webhooks"][0]["clientConfig"]["caBundle"] = json!("bm9uZQ==");
+        server.put(VALIDATING, "outrigger", wrong.clone());
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(health.waiting_for().is_none(), is_ready, "{wrong}: {:?}", health.waiting_for());
+        let text = replicas[0].metrics.encode(crate::telemetry::Format::Plain).unwrap();
+        assert!(text.contains("outrigger_certificate_trusted 0"), "the metric is about all entries");
+    }
+    // Where no entry refuses pods, those count that admit them without sidecars.
+    server.delete(VALIDATING, "outrigger");
+    let mut ignoring = server.get(MUTATING, "outrigger").unwrap();
+    ignoring["webhooks"][0]["failurePolicy"] = json!("Ignore");
+    ignoring["webhooks"][0]["clientConfig"]["caBundle"] = json!("bm9uZQ==");
+    server.put(MUTATING, "outrigger", ignoring);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(health.waiting_for().is_some());
+}

@@ -79,10 +79,48 @@ fn what_is_wrong_is_said() {
     assert!(matches!(mixed.check_certificate(&names(), LIVES, now), Err(MaterialError::NotSigned(_))));
     let mut data = good.to_secret();
     data.remove("ca.key");
-    assert!(matches!(Material::from_secret(&data), Err(MaterialError::Missing("ca.key"))));
+    let unsigning = Material::from_secret(&data).unwrap();
+    assert!(!unsigning.authority.is_usable(now), "it signs nothing");
+    assert_eq!(unsigning.bundle(), good.bundle(), "what it signed is still trusted");
     assert!(matches!(Material::from_secret(&BTreeMap::new()), Err(MaterialError::Missing(_))));
     let broken = Material { certificate: "nonsense".to_owned(), ..good };
     let unreadable = broken.check_certificate(&names(), LIVES, now);
     assert!(matches!(unreadable, Err(MaterialError::Unreadable { .. })));
     assert_eq!(format!("{broken:?}"), "Material { .. }");
+}
+
+#[test]
+fn what_cannot_be_read_counts_as_missing_and_is_named() {
+    let now = OffsetDateTime::now_utc();
+    let (good, other) =
+        (Material::new(&names(), LIVES, now).unwrap(), Material::new(&names(), LIVES, now).unwrap());
+    let with = |key: &str, text: &str| {
+        let mut data = good.to_secret();
+        data.insert(key.to_owned(), ByteString(text.as_bytes().to_vec()));
+        let (material, problems) = Material::read(&data);
+        (material, problems.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    for (key, text, said) in [
+        ("ca.crt", "none", "ca.crt cannot be read: it holds no certificate"),
+        ("ca.crt", good.certificate.as_str(), "ca.crt cannot be read: it is no certificate authority"),
+        ("ca.key", "none", "ca.key cannot be read: "),
+        ("ca.key", &other.authority.key, "ca.key cannot be read: it does not belong to the certificate"),
+        ("next-ca.crt", "none", "next-ca.crt cannot be read: it holds no certificate"),
+        ("previous-ca.crt", "none", "previous-ca.crt cannot be read: it holds no certificate"),
+        ("tls.crt", "none", "tls.crt cannot be read: "),
+        ("tls.key", "none", "tls.key cannot be read: "),
+        ("tls.key", &other.key, "tls.key cannot be read: the serving key does not belong to the certificate"),
+    ] {
+        let (material, problems) = with(key, text);
+        assert!(problems.len() == 1 && problems[0].starts_with(said), "{key}: {problems:?}");
+        assert_eq!(material.is_none(), key == "ca.crt");
+        if let Some(material) = material {
+            assert_eq!(material.bundle(), good.bundle(), "{key}");
+            assert_eq!(material.certificate.is_empty(), key.starts_with("tls"), "{key}");
+        }
+    }
+    // What stands around a certificate is not published with it.
+    let (material, problems) =
+        with("ca.crt", &format!("some text\n{}more", good.authority.certificate.replace('\n', "\r\n")));
+    assert_eq!((material.unwrap().bundle(), problems.len()), (good.bundle(), 0));
 }

@@ -1,4 +1,4 @@
-use super::super::live::{Entry, Kind};
+use super::super::live::{Entry, Kind, OnFailure};
 use super::*;
 use crate::certificates::{Lifetimes, Material};
 
@@ -42,6 +42,7 @@ fn the_first_end_of_an_entrys_authorities_counts() {
         kind: Kind::Mutating,
         configuration: "outrigger".to_owned(),
         webhook: "ours".to_owned(),
+        on_failure: OnFailure::Refused,
         bundle: bundle.into_bytes(),
     };
     let live = Live::of(vec![entry(early.bundle() + &late.bundle()), entry(late.bundle())]);

@@ -76,7 +76,8 @@ impl Files {
         let invalid = world.profiles.all().count() - ready;
         let copied = |(name, is): (&String, &Namespace)| (name.clone(), Arc::new(is.clone()));
         let namespaces = world.namespaces.iter().map(copied).collect();
-        let read = Snapshot { profiles: Arc::new(world.profiles.copied()), namespaces };
+        let read =
+            Snapshot { profiles: Arc::new(world.profiles.copied()), namespaces, ..Snapshot::default() };
         drop(world);
         metrics.known(ready, invalid, read.namespaces.len());
         info!(profiles = ready, invalid, namespaces = read.namespaces.len(), "read profiles and namespaces");

@@ -161,3 +161,35 @@ async fn without_a_lease_it_is_always_held() {
     assert!(always.is_held());
     assert!(tokio::time::timeout(Duration::from_hours(1), always.changed()).await.is_err());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_strangers_lease_counts_no_longer_than_the_cap() {
+    for duration in [json!(i32::MAX), json!(-1), json!(0), Value::Null] {
+        let server = Arc::new(Server::default());
+        let first = replica(&server, "first");
+        let second = replica(&server, "second");
+        assert_ne!(watched(&first, &second, Duration::from_secs(5)).await, [false, false]);
+        // Somebody overwrites it while a replica holds it.
+        let spec = json!({ "holderIdentity": "stran\"ger\n", "leaseDurationSeconds": duration });
+        let lease = json!({ "metadata": { "name": "outrigger", "resourceVersion": "1000" }, "spec": spec });
+        *server.0.lock().unwrap() = (Some(lease), 1000);
+        assert_eq!(watched(&first, &second, Duration::from_secs(9)).await, [false, false], "{duration}");
+        for replica in [&first, &second] {
+            let text = replica.metrics.encode(crate::telemetry::Format::Plain).unwrap();
+            assert!(text.contains("outrigger_lease_holder{holder=\"stran_ger_\"} 1\n"), "{text}");
+        }
+        let held = watched(&first, &second, LONGEST_FOREIGN).await;
+        assert_ne!(held, [false, false], "{duration}");
+        let name = if held[0] { "first" } else { "second" };
+        tokio::time::sleep(2 * LOOK).await;
+        assert_eq!(server.spec()["holderIdentity"], name);
+        for replica in [&first, &second] {
+            let text = replica.metrics.encode(crate::telemetry::Format::Plain).unwrap();
+            let holders = text.lines().filter(|line| line.starts_with("outrigger_lease_holder{"));
+            assert_eq!(
+                holders.collect::<Vec<_>>(),
+                [format!("outrigger_lease_holder{{holder=\"{name}\"}} 1")]
+            );
+        }
+    }
+}

@@ -1,4 +1,5 @@
 use std::sync::Mutex;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http;
@@ -18,6 +19,8 @@ struct Server {
     /// The watches that are open.
     open: Mutex<Vec<(String, Sender)>>,
     asked: Mutex<Vec<String>>,
+    /// Added to the resource version of lists.
+    version: Mutex<u64>,
 }
 
 #[derive(Clone, Copy, Default, PartialEq)]
@@ -51,13 +54,15 @@ impl Server {
                 let status = json!({ "kind": "Status", "status": "Failure", "code": 410, "reason": "Expired", "message": "too old" });
                 answer(410, Body::from(status.to_string()))
             }
+            // Neither listed nor watched.
             Mood::WithoutKind if path.ends_with("/sidecarprofiles") => {
                 answer(404, Body::from("404 page not found"))
             }
             _ if watches => {
                 let (sender, receiver) = unbounded();
                 self.open.lock().unwrap().push((path, sender));
-                answer(200, Body::from_stream(receiver))
+                let whole = tokio::time::sleep(Duration::from_secs(90));
+                answer(200, Body::from_stream(receiver.take_until(whole)))
             }
             _ => {
                 let names = self.namespaces.lock().unwrap();
@@ -69,7 +74,8 @@ impl Server {
                 } else {
                     Vec::new()
                 };
-                let list = json!({ "metadata": { "resourceVersion": "1" }, "items": items });
+                let version = (1 + *self.version.lock().unwrap()).to_string();
+                let list = json!({ "metadata": { "resourceVersion": version }, "items": items });
                 answer(200, Body::from(list.to_string()))
             }
         }
@@ -94,6 +100,11 @@ impl Server {
         for (_, sender) in self.open.lock().unwrap().drain(..) {
             drop(sender.unbounded_send(Err(std::io::ErrorKind::ConnectionReset.into())));
         }
+    }
+
+    /// Ends the open watches in good order, as an API server does that shuts down.
+    fn end(&self) {
+        self.open.lock().unwrap().clear();
     }
 
     /// How often it was asked since the last time.
@@ -152,6 +163,14 @@ impl Watching {
         line.unwrap_or_else(|| panic!("{name} is missing in\n{text}")).trim().parse().unwrap()
     }
 
+    fn unsynced(&self) -> Vec<&'static str> {
+        self.snapshot.load().unsynced.clone()
+    }
+
+    fn rollbacks(&self) -> f64 {
+        self.metric("outrigger_resource_version_rollbacks_total{resource=\"namespaces\"}")
+    }
+
     fn is_connected(&self) -> bool {
         self.metric("outrigger_watch_connected{resource=\"namespaces\"}") > 0.5
     }
@@ -172,6 +191,7 @@ async fn it_is_not_ready_before_every_list_is_there() {
     let waiting = watching.health.waiting_for().expect("one kind is not there");
     assert!(waiting.contains("are the CRDs installed"), "{waiting}");
     assert_eq!(watching.knows(), [""; 0], "half of the cluster is not served");
+    assert_eq!(watching.unsynced().len(), 3, "nothing is decided from it either");
     watching.server.set(Mood::Well);
     seconds(30).await;
     assert_eq!(watching.health.waiting_for(), None);
@@ -200,19 +220,97 @@ async fn it_serves_what_it_knew_while_the_api_server_is_away() {
     assert_eq!(remarks.len(), 3, "{remarks:?}");
     assert!(remarks[1].starts_with("namespaces: not heard of the API server for 36"), "{remarks:?}");
     let asked = watching.server.asked("");
-    assert!((3 * 150..3 * 400).contains(&asked), "asked {asked} times in an hour");
+    assert!((3 * 700..3 * 1100).contains(&asked), "asked {asked} times in an hour");
 
     watching.server.namespaces.lock().unwrap().push("new");
     watching.server.set(Mood::Well);
-    seconds(25).await;
+    seconds(6).await;
     assert!(watching.is_connected() && watching.health.remarks().is_empty() && watching.age() < 0.001);
-    // The watch goes on from where it was; what is new comes by it.
+    assert_eq!(watching.knows(), ["new", "shop"], "it was listed anew");
     watching.server.send(
         "namespaces",
-        &json!({ "type": "ADDED", "object": { "metadata": { "name": "new", "resourceVersion": "2" } } }),
+        &json!({ "type": "ADDED", "object": { "metadata": { "name": "newer", "resourceVersion": "2" } } }),
     );
     seconds(1).await;
-    assert_eq!(watching.knows(), ["new", "shop"]);
+    assert_eq!(watching.knows(), ["new", "newer", "shop"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_ends_early_is_followed_by_a_list() {
+    let watching = Watching::start(Mood::Well);
+    seconds(30).await;
+    // As after a restore of etcd: the API server takes the old resource version and has nothing to say about it.
+    *watching.server.version.lock().unwrap() = 100;
+    for (round, end) in [Server::end, Server::cut].into_iter().enumerate() {
+        *watching.server.namespaces.lock().unwrap() = vec![["restored", "restored-again"][round]];
+        end(&watching.server);
+        seconds(1).await;
+        assert_eq!(watching.knows(), [["restored", "restored-again"][round]]);
+        assert!(watching.is_connected());
+        seconds(30).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn everything_is_listed_anew_from_time_to_time() {
+    let watching = Watching::start(Mood::Well);
+    seconds(1).await;
+    *watching.server.namespaces.lock().unwrap() = vec!["unheard-of"];
+    seconds(500).await;
+    assert_eq!(watching.knows(), ["shop"], "watches that end in time continue");
+    assert!(watching.is_connected());
+    watching.server.asked("");
+    seconds(300).await;
+    assert_eq!(watching.knows(), ["unheard-of"]);
+    assert_eq!(watching.server.asked("list "), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resource_version_that_goes_backwards_is_noticed() {
+    let watching = Watching::start(Mood::Well);
+    *watching.server.version.lock().unwrap() = 1000;
+    seconds(1).await;
+    watching.server.cut();
+    seconds(20).await;
+    // The list after a lost connection.
+    *watching.server.version.lock().unwrap() = 500;
+    watching.server.cut();
+    seconds(20).await;
+    assert!((watching.rollbacks() - 1.0).abs() < 0.1, "{}", watching.rollbacks());
+    assert!(watching.is_connected() && watching.unsynced().is_empty());
+    // An event of a watch that goes on.
+    *watching.server.version.lock().unwrap() = 100;
+    *watching.server.namespaces.lock().unwrap() = vec!["restored"];
+    let metadata = json!({ "name": "other", "resourceVersion": "101" });
+    watching.server.send("namespaces", &json!({ "type": "ADDED", "object": { "metadata": metadata } }));
+    seconds(1).await;
+    assert_eq!(watching.knows(), ["restored"]);
+    assert!((watching.rollbacks() - 2.0).abs() < 0.1, "{}", watching.rollbacks());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_decided_while_a_kind_is_not_served() {
+    let watching = Watching::start(Mood::Well);
+    seconds(30).await;
+    assert_eq!(watching.unsynced(), [""; 0]);
+    watching.server.set(Mood::WithoutKind);
+    watching.server.end();
+    seconds(1).await;
+    assert_eq!(watching.unsynced(), ["sidecarprofiles"]);
+    assert_eq!(watching.health.waiting_for(), None, "the answer says more than no answer");
+    let remarks = watching.health.remarks();
+    assert!(remarks.iter().any(|remark| remark.starts_with("sidecarprofiles: not served")), "{remarks:?}");
+    seconds(600).await;
+    let asked = watching.server.asked("list /apis/outrigger.dev/v1alpha1/sidecarprofiles");
+    assert!((300..1000).contains(&asked), "asked {asked} times in ten minutes");
+    // The kind is back, and its watch begins too far back: it is listed anew without a wait.
+    watching.server.set(Mood::Forgetful);
+    seconds(2).await;
+    assert_eq!(watching.unsynced(), ["sidecarprofiles"], "what comes after the list would be missed");
+    watching.server.set(Mood::Well);
+    seconds(6).await;
+    assert_eq!(watching.unsynced(), [""; 0]);
+    assert!(watching.health.remarks().is_empty());
 }
 
 #[tokio::test(start_paused = true)]

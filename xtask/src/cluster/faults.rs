@@ -2,7 +2,8 @@
 //!
 //! What the node starts again by itself is held back by a file in the state folder.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -10,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Cluster, processes};
 use crate::args::{Usage, unknown};
+use crate::sh;
 
 /// The signals that can be sent, by their names.
 const SIGNALS: [(&str, Signal); 4] =
@@ -64,6 +66,33 @@ impl Cluster {
         Ok(found.len())
     }
 
+    /// Copies etcd's data while etcd is stopped, as a backup.
+    pub(crate) fn save_etcd(&self) -> Result<()> {
+        let (data, backup) = (self.state.join("etcd"), self.state.join("etcd-backup"));
+        self.stop("etcd")?;
+        let copied = replace(&backup, &data);
+        self.start("etcd")?;
+        copied
+    }
+
+    /// Puts the last backup in place of etcd's data, as `etcdutl snapshot restore` without `--bump-revision` does: resource
+    /// versions go backwards. Everything that watches the API server except for the containers is started again.
+    pub(crate) fn restore_etcd(&self) -> Result<()> {
+        let (data, backup) = (self.state.join("etcd"), self.state.join("etcd-backup"));
+        if !backup.exists() {
+            bail!("there is no backup: `cargo xtask cluster etcd save` makes one");
+        }
+        self.stop("kube-apiserver")?;
+        self.stop("etcd")?;
+        let copied = replace(&data, &backup);
+        self.start("etcd")?;
+        self.start("kube-apiserver")?;
+        for program in ["kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "coredns"] {
+            self.signal("KILL", program, false)?;
+        }
+        copied
+    }
+
     fn find(&self, program: &str) -> Result<Vec<processes::Found>> {
         let found = processes::inside(self, program)?;
         if found.is_empty() {
@@ -71,4 +100,12 @@ impl Cluster {
         }
         Ok(found)
     }
+}
+
+/// Makes a folder a copy of another one.
+fn replace(target: &Path, source: &Path) -> Result<()> {
+    if target.exists() {
+        std::fs::remove_dir_all(target).with_context(|| format!("cannot remove {}", target.display()))?;
+    }
+    sh::run(Command::new("cp").arg("--archive").arg(source).arg(target))
 }

@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -58,16 +59,60 @@ fn tests_in(file: &Path) -> Vec<String> {
 /// Makes faults on purpose, those of the tests whose names contain one of the words, and says what became of the pods.
 pub(crate) fn chaos(mut args: Args) -> Result<()> {
     let target = Target::from_args(&mut args)?;
+    let random = Random::from_args(&mut args)?;
     target.check()?;
     crate::tools::install_packages()?;
-    let ready =
-        target.prepare_cluster(images::programs)?.with_product(images::product(Profile::EndToEnd)?)?;
+    let ready = target
+        .prepare_cluster(images::without_catalogue)?
+        .with_product(images::product(Profile::EndToEnd)?)?;
     let mut command = command(&ready, Profile::EndToEnd)?;
-    command.args(["--test", "chaos", "--"]).args(out_of_reach(&ready)).args(args.rest());
+    command.args(["--test", "chaos", "--"]);
+    match random {
+        Some(random) => random.select(&mut command, &ready, args)?,
+        None => {
+            command.args(out_of_reach(&ready)).args(args.rest());
+        }
+    }
     drop(std::fs::remove_file(faults::file()));
     let result = sh::interactive(&mut command);
     say(faults::table(&std::fs::read_to_string(faults::file()).unwrap_or_default()));
     result
+}
+
+/// Random combinations of faults.
+struct Random {
+    seconds: u64,
+    seed: u64,
+}
+
+impl Random {
+    /// Takes `--random SECONDS` and `--seed N` out; without a seed, the time gives one.
+    fn from_args(args: &mut Args) -> Result<Option<Self>> {
+        let number = |name: &str, text: &str| -> Result<u64> {
+            text.parse().with_context(|| format!("{name} {text}: write a number"))
+        };
+        let (seconds, seed) = (args.option("--random")?, args.option("--seed")?);
+        let Some(seconds) = seconds else {
+            return if seed.is_some() { bail!("--seed needs --random SECONDS") } else { Ok(None) };
+        };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let seed = seed.map_or(Ok(now), |seed| number("--seed", &seed))?;
+        Ok(Some(Self { seconds: number("--random", &seconds)?, seed }))
+    }
+
+    /// Has the one test run that makes them.
+    fn select(&self, command: &mut Command, ready: &Ready, args: Args) -> Result<()> {
+        args.end(&["--random", "--seed"])?;
+        if !ready.is_embedded() {
+            bail!("random faults stop the API server and etcd, which only the embedded cluster allows");
+        }
+        progress(format_args!("random faults for {} s with --seed {}", self.seconds, self.seed));
+        command
+            .args(["--ignored", "--nocapture", "random_combinations_of_faults_are_survived"])
+            .env("OUTRIGGER_CHAOS_SECONDS", self.seconds.to_string())
+            .env("OUTRIGGER_CHAOS_SEED", self.seed.to_string());
+        Ok(())
+    }
 }
 
 /// What keeps tests from running that signal processes of the cluster or need one of them set up as the embedded one's are.
@@ -151,6 +196,17 @@ fn slowest(times: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn random_faults_are_chosen_by_a_time_and_a_seed() -> Result<()> {
+        let of = |words: &str| Random::from_args(&mut Args::from(words));
+        assert!(of("etcd")?.is_none());
+        let chosen = of("--random 600 --seed=7")?.context("it was asked for")?;
+        assert_eq!((chosen.seconds, chosen.seed), (600, 7));
+        assert!(of("--random 600")?.is_some_and(|chosen| chosen.seed > 0));
+        assert!(of("--seed 7").is_err() && of("--random soon").is_err());
+        Ok(())
+    }
 
     #[test]
     fn only_names_of_the_catalogues_tests_select_it() {
