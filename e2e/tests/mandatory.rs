@@ -476,14 +476,14 @@ async fn a_live_pod_keeps_its_mandatory_sidecar() {
     refused(&["attach", "live", "--container", name], "MandatoryEntered");
 
     // The same through the pod's status, and through a binding.
-    let patch = |metadata: Value| json!({ "metadata": metadata }).to_string();
+    let body = |metadata: Value| json!({ "metadata": metadata }).to_string();
     for metadata in [
         json!({ "annotations": { "outrigger.dev/status": null } }),
         json!({ "annotations": { "outrigger.dev/status": "{}" } }),
         json!({ "labels": { "outrigger.dev/injected": null } }),
         json!({ "labels": { "companion": "other" } }),
     ] {
-        let patch = patch(metadata);
+        let patch = body(metadata);
         refused(&["patch", "pod", "live", "--subresource=status", "--patch", &patch], "MandatoryChanged");
     }
     let file = std::env::temp_dir().join(format!("{}-binding.json", space.name));
