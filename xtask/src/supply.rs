@@ -17,6 +17,9 @@ const PROGRAM: &str = "outrigger";
 /// The platform of the image's binary.
 const TARGET: &str = "x86_64-unknown-linux-musl";
 
+/// The licenses of crates that have only the text of one.
+const BY_TEXT: [(&str, &str); 1] = [("libyaml-safer", "MIT")];
+
 /// Checks licences, sources and bans, which takes no database; with `--advisories` also what is known of their faults,
 /// for which the database of `RustSec` is fetched.
 pub(crate) fn deny(mut args: Args) -> Result<()> {
@@ -83,6 +86,8 @@ fn linked() -> Result<BTreeSet<(String, String, String)>> {
         if let (Some(name), Some(version)) = (words.next(), words.next())
             && name != PROGRAM
         {
+            let by_text = BY_TEXT.iter().find(|(known, _)| licence.is_empty() && *known == name);
+            let licence = by_text.map_or(licence, |(_, licence)| licence);
             crates.insert((name.to_owned(), version.trim_start_matches('v').to_owned(), licence.to_owned()));
         }
     }
