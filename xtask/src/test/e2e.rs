@@ -108,7 +108,7 @@ impl Random {
         }
         progress(format_args!("random faults for {} s with --seed {}", self.seconds, self.seed));
         command
-            .args(["--ignored", "--nocapture", "random_combinations_of_faults_are_survived"])
+            .args(["--nocapture", "random_combinations_of_faults_are_survived"])
             .env("OUTRIGGER_CHAOS_SECONDS", self.seconds.to_string())
             .env("OUTRIGGER_CHAOS_SEED", self.seed.to_string());
         Ok(())
