@@ -60,7 +60,7 @@ pub struct Parameter {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "int_or_string")]
     pub maximum: Option<Value>,
-    /// Who may set it: Pod, Namespace; both unless said.
+    /// Places that may set it: Pod, Namespace. Default: both.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 2))]
     pub settable_by: Vec<Source>,

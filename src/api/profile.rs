@@ -92,7 +92,7 @@ pub struct ProfileSpec {
     /// spec, initContainers (a native sidecar is one with restartPolicy: Always), containers, volumes,
     /// imagePullSecrets, hostAliases, dnsConfig, tolerations, securityContext, shareProcessNamespace,
     /// terminationGracePeriodSeconds (raised, never lowered), readinessGates, resourceClaims and os.name
-    /// (linux unless said). Labels, annotations and keys of securityContext are set where the pod does not
+    /// (default: linux). Labels, annotations and keys of securityContext are set where the pod does not
     /// have them. A string may hold CEL between $[[ and ]]; a container or volume may carry `when`, a
     /// condition in CEL, and a container `serviceAccountToken: None`.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
@@ -127,7 +127,7 @@ pub struct ProfileSpec {
     pub requires: Vec<String>,
 
     /// What happens to a pod on the node's own network, whose ports and packet filter rules the profile would
-    /// share. Skip unless said; Deny for a Mandatory profile.
+    /// share. Default: Skip; Deny for a Mandatory profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_network: Option<HostNetwork>,
 

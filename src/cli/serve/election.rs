@@ -13,7 +13,7 @@ pub(super) struct ElectionArgs {
     /// Name of this replica in the Lease by which one is chosen to write; no other may have it.
     #[arg(long, value_name = "NAME", env = "POD_NAME", required_unless_present = "profiles")]
     identity: Option<String>,
-    /// Name of the Lease; the Service's name unless said.
+    /// Name of the Lease; default: the Service's name.
     #[arg(long, value_name = "NAME")]
     lease: Option<String>,
 }
