@@ -38,8 +38,8 @@ pub struct Snapshot {
     pub profiles: Arc<ProfileSet>,
     /// All namespaces, by name.
     pub namespaces: HashMap<String, Arc<Namespace>>,
-    /// Resources that have not been listed and watched yet, or that the API server no longer serves. What is known of them
-    /// decides about no pod.
+    /// Resources that have not been listed and watched yet, or that the API server does not serve. Pods that depend on them
+    /// get an error.
     pub unsynced: Vec<&'static str>,
 }
 

@@ -149,8 +149,8 @@ pub fn admit(pod: &Json<'_>, namespace: &Namespace, profiles: &ProfileSet, setti
     traced(pod, namespace, profiles, settings, (Purpose::Inject, Trace::brief()))
 }
 
-/// Decides as [`admit`] does about a pod as its author submitted it: no admission plugin has seen what an injection added,
-/// so nothing in a Mandatory profile's container is theirs.
+/// Decides as [`admit`] does about a submitted pod. No admission plugin has changed an injected container yet, so no such
+/// change is accepted in a Mandatory profile's container.
 pub fn admit_submitted(
     pod: &Json<'_>,
     namespace: &Namespace,
@@ -187,7 +187,7 @@ enum Purpose {
     /// To be injected.
     #[default]
     Inject,
-    /// To be injected, as its author submitted it: before admission plugins see what is injected.
+    /// To be injected, before admission plugins have changed any injected container.
     InjectSubmitted,
     /// It is finished: its Mandatory profiles must be in it.
     Verify,

@@ -85,7 +85,7 @@ pub struct CompileError {
     pub column: usize,
     /// What is wrong, and what to write instead where that can be guessed.
     pub message: String,
-    /// Whether the profile's [`CompileBudget`] does not suffice; whatever is compiled next then fails too.
+    /// Whether the profile's [`CompileBudget`] is used up; every later compilation then fails as well.
     pub is_over_budget: bool,
 }
 

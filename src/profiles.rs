@@ -69,7 +69,7 @@ pub struct Profile {
     pub on_conflict: OnConflict,
     /// What happens to a pod to which it cannot be applied.
     pub on_error: Failure,
-    /// What it takes of the server's memory for profiles, in bytes. Where compiling it took more work than memory, it is the
-    /// work: a server that starts compiles all of them.
+    /// Charge against the server's memory for profiles, in bytes; the units of work if those are more, because a starting
+    /// server compiles all profiles.
     pub cost: usize,
 }

@@ -1,15 +1,15 @@
 //! YAML and JSON as kubectl reads them.
 //!
 //! kubectl splits a stream at the lines that begin with `---` and converts each document to JSON by sigs.k8s.io/yaml, which is
-//! go-yaml 2: YAML 1.1, in which `0400` is 256 and `yes` is true. What a manifest means is what the API server gets from
-//! kubectl, so every manifest is read here the same way. The test `yaml` in `e2e/tests` compares the two.
+//! go-yaml 2: YAML 1.1, in which `0400` is 256 and `yes` is true. Manifests are applied by
+//! kubectl, so every manifest is read the same way here. The test `yaml` in `e2e/tests` compares the two.
 //!
-//! The grammar is libyaml's, of which go-yaml is a port, too; `libyaml-safer` 0.3 is one in safe Rust. The YAML 1.2 crates
-//! (serde-saphyr 2, yaml-rust2 0.13) were weighed: they resolve scalars by other rules, and serde-saphyr refuses a file of
-//! more than 250,000 nodes.
+//! go-yaml is a port of libyaml; `libyaml-safer` 0.3 is a port in safe Rust, with the same grammar. The YAML 1.2 crates
+//! (serde-saphyr 2, yaml-rust2 0.13) resolve scalars by other rules, and serde-saphyr rejects files of more than 250,000
+//! nodes.
 //!
-//! The escape `\/`, which YAML 1.2 has and go-yaml has not, is read. In two things this is stricter than kubectl, which loses what was written without a word: a key that is there twice in one
-//! mapping, and text after the end of a document (`...`) are errors.
+//! Two inputs from which kubectl silently drops data are errors: a duplicate key in a mapping, and text after the end of a
+//! document (`...`). The YAML 1.2 escape `\/`, which go-yaml rejects, is accepted.
 
 mod compose;
 mod documents;
@@ -29,7 +29,7 @@ pub(crate) use write::write;
 pub(crate) struct Error {
     /// The line in the whole text, counted from 1; 0 where none is known.
     pub(crate) line: u64,
-    /// What is wrong there.
+    /// The problem.
     pub(crate) message: String,
 }
 

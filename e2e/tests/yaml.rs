@@ -1,5 +1,4 @@
-//! Manifests, read by kubectl itself: the corpus in `tests/yaml` says what it makes of them, and the library's own tests
-//! compare that with what Outrigger reads.
+//! Checks the corpus in `tests/yaml` against kubectl; unit tests compare Outrigger's reader with the same corpus.
 
 #![allow(
     clippy::unwrap_used,

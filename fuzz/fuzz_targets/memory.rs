@@ -1,5 +1,4 @@
-//! A spec of a profile in YAML or JSON, compiled: what it costs stays within its budget, and memory within a bound, whatever
-//! it says. `-rss_limit_mb` and `-malloc_limit_mb` of the driver end a run that takes more; `cargo xtask fuzz` sets them.
+//! Compiles a profile's spec in YAML or JSON and checks that its cost stays within the budget and memory within a bound. `-rss_limit_mb` and `-malloc_limit_mb` of the driver end a run that takes more; `cargo xtask fuzz` sets them.
 //!
 //! To maximize memory for each byte of input, the cost in steps of a power of two is a counter that the fuzzer looks at: an input
 //! that takes more for its size than any before is new to it.

@@ -28,8 +28,8 @@ pub struct InjectedProfile {
     /// The lists are written as `initContainers`, `volumes`, `containers[app].env`, `metadata.labels`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub added: BTreeMap<String, Vec<String>>,
-    /// What a Mandatory profile, or one that comes along with it, found in the pod exactly as it says: the keys, as in
-    /// `added`. It is protected no less than what was added.
+    /// Keys, as in `added`, of elements that the pod's author wrote exactly as a Mandatory profile, or a profile that it
+    /// requires, renders them. They are protected like added elements.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub shared: BTreeMap<String, Vec<String>>,
     /// The scalars that were changed, by their path: `spec.terminationGracePeriodSeconds`.

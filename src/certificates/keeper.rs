@@ -134,13 +134,13 @@ impl Keeper {
             match self.serve(material, &mut known.served) {
                 Ok(true) if material.previous.is_empty() => {}
                 Ok(_) => wait = wait.min(STEP),
-                // The leader may be about to replace what cannot be served.
+                // The leader may replace the unusable certificate in a moment.
                 Err(error) => failed = Some(error),
             }
         }
         if self.leadership.is_held() {
             let seen = self.seen(material.as_ref()).await;
-            // What cannot be read and is not made anew is taken out.
+            // Unreadable values that were not replaced are removed.
             let clean = material.clone().filter(|_| !problems.is_empty());
             let missing = problems.into_iter().next().unwrap_or(MaterialError::Missing(CERTIFICATE));
             let next = rotation::next(material.ok_or(missing), known.last.as_ref(), &self.wanted, seen)?;
@@ -153,7 +153,7 @@ impl Keeper {
         failed.map_or(Ok(wait), Err)
     }
 
-    /// Logs what cannot be read of the Secret, once for each change.
+    /// Logs the unreadable keys of the Secret, once for each change.
     fn report(&self, problems: Vec<String>, known: &mut Known) {
         if problems != known.problems {
             for problem in &problems {

@@ -80,7 +80,7 @@ impl Configurations {
 pub(super) enum OnFailure {
     /// They are refused: `failurePolicy: Fail`.
     Refused,
-    /// They are admitted without what the entry is for.
+    /// Objects are admitted without the webhook's effect.
     Admitted,
     /// Nothing: the entry is about profiles or workloads.
     NotConcerned,
@@ -117,7 +117,7 @@ pub(super) struct Entry {
 pub(crate) struct SeenConfiguration {
     /// Its `metadata.uid`.
     pub(crate) uid: Option<String>,
-    /// Its `webhooks`, whoever they call.
+    /// All its `webhooks`, including those that call other Services.
     pub(crate) webhooks: Vec<Value>,
 }
 

@@ -121,7 +121,7 @@ impl Authority {
     }
 }
 
-/// Reads the keys of a Secret and notes what cannot be read.
+/// Reads the keys of a Secret and collects the unreadable ones.
 struct Reader<'a> {
     data: &'a BTreeMap<String, ByteString>,
     problems: Vec<MaterialError>,
@@ -152,7 +152,7 @@ impl Reader<'_> {
         (!found.is_empty()).then_some(found)
     }
 
-    /// An authority. One without a key that belongs to it can sign nothing, but what it signed is still trusted.
+    /// Returns an authority. Without a matching key it cannot sign, but certificates that it signed stay trusted.
     fn authority(&mut self, certificate: &'static str, key: &'static str) -> Option<Authority> {
         let (found, text) = (self.authorities(certificate), self.text(key));
         let found = found?;
@@ -263,7 +263,7 @@ impl Material {
         material.ok_or(problems.into_iter().next().unwrap_or(MaterialError::Missing(CA_CERTIFICATE)))
     }
 
-    /// Reads the data of a Secret. What cannot be read counts as missing, so that it is made anew: the problems say which
+    /// Reads the data of a Secret. Unreadable values count as missing, so they are replaced: the problems say which
     /// keys these are. Without an authority there is nothing to go on from.
     pub(super) fn read(data: &BTreeMap<String, ByteString>) -> (Option<Self>, Vec<MaterialError>) {
         let mut reader = Reader { data, problems: Vec::new() };

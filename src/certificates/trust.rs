@@ -24,8 +24,8 @@ const PART: &str = "trust";
 /// How often the certificate's end is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Says by metric whether every webhook entry that calls the server trusts what it serves, and by readiness whether those
-/// do that decide about pods; until `stop`.
+/// Reports until `stop` whether the configured `caBundle` verifies the serving certificate: the metric covers every webhook
+/// entry that calls this server, readiness only the entries that can refuse pods.
 ///
 /// While the API server is away, the last configurations that were seen count.
 ///
@@ -47,7 +47,7 @@ pub fn keep_trust(
             let now = clock();
             let found = trusted_by_all(&live.borrow(), &serving, &name, now);
             metrics.certificate_trusted(found.is_ok());
-            // An entry that refuses no pods must not make the API server call nobody, which refuses them all.
+            // If an entry that cannot refuse pods made all servers unready, the entries that can would refuse every pod.
             let needed = trusted(&live.borrow(), &serving, &name, now);
             if let Some(end) = live.borrow_and_update().authorities_end(now) {
                 metrics.certificate_ends("ca", end);

@@ -120,7 +120,7 @@ impl Disarm {
             of("MutatingWebhookConfiguration", &ApiResource::erase::<MutatingWebhookConfiguration>(&()));
         let validating =
             of("ValidatingWebhookConfiguration", &ApiResource::erase::<ValidatingWebhookConfiguration>(&()));
-        // What verifies is on only while what injects is on too, or it would refuse pods that nobody injected.
+        // The verifying webhooks are enabled only while the injecting ones are, or they would refuse pods without injection.
         match turn {
             Turn::Off => [validating, mutating],
             Turn::On => [mutating, validating],
@@ -204,11 +204,11 @@ fn service(webhook: &Value) -> Option<(&str, &str)> {
     Some((service.get("namespace")?.as_str()?, service.get("name")?.as_str()?))
 }
 
-/// What is wrong with a configuration after a turn.
+/// Returns the problem of a configuration after it was disabled or enabled.
 fn problem(configuration: Option<&Value>, turn: Turn, is_own: bool) -> Option<String> {
     let webhooks = configuration.map(|found| found.get("webhooks").and_then(Value::as_array));
     let webhooks = match (webhooks, turn) {
-        // One that is not there calls nobody.
+        // A missing configuration calls no webhook.
         (None, Turn::Off) => return None,
         (None, Turn::On) => return Some("does not exist".to_owned()),
         (Some(webhooks), _) => webhooks.map(Vec::as_slice).unwrap_or_default(),

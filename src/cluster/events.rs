@@ -60,7 +60,7 @@ impl EventLimits {
 pub struct Notice {
     /// The object that it is about; without a namespace, one of the cluster.
     pub regarding: ObjectReference,
-    /// What was done, in `UpperCamelCase`.
+    /// Action of the Event, in `UpperCamelCase`.
     pub action: &'static str,
     /// Why, in `UpperCamelCase`.
     pub reason: &'static str,
@@ -106,7 +106,7 @@ impl Announcer {
     }
 }
 
-/// Whether a reference could be one to an object. It comes from a pod that nobody has validated yet.
+/// Whether the reference has the form of a valid one. It comes from a pod that the API server has not validated yet.
 fn is_well_formed(owner: &ObjectReference) -> bool {
     let is_word = |text: Option<&str>, more: &[u8]| {
         text.is_some_and(|text| {

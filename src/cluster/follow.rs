@@ -255,7 +255,7 @@ where
         }
         self.queue.push_back(Update::Event(Event::InitDone));
         let version = list.metadata.resource_version.unwrap_or_default();
-        // The list itself is the truth; only whoever reads the log has to know.
+        // The list is complete either way; the loss is only reported.
         if let Err(backwards) = self.advance(&version) {
             self.queue.push_back(Update::Lost(backwards));
         }

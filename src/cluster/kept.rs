@@ -19,7 +19,7 @@ use crate::profiles::{Entry, Finding, Quota};
 /// How many parked profiles are asked for again at once.
 const MOST_RECALLED: usize = 16;
 
-/// What a profile takes at the least, in bytes.
+/// Smallest size that a profile is charged, in bytes.
 const LEAST: usize = 2 << 10;
 
 /// The profiles of one kind.
@@ -42,17 +42,17 @@ struct Record {
     entry: Entry,
     findings: Arc<[Finding]>,
     fingerprint: [u8; 16],
-    /// What it takes compiled; `None` where it was parked without being compiled.
+    /// Size when compiled, in bytes; `None` if it was parked before it was compiled.
     cost: Option<usize>,
     is_parked: bool,
-    /// Whether it lies among what was only read; see [`Entry::copied`].
+    /// Whether its memory is shared with the parsed list; see [`Entry::copied`].
     is_fresh: bool,
     resource_version: Option<String>,
     generation: Option<i64>,
 }
 
 impl Group {
-    /// What all of them ask for.
+    /// Returns the size of all profiles, in bytes.
     fn asked(&self) -> usize {
         self.profiles.values().map(|record| record.cost.unwrap_or(LEAST)).sum()
     }
@@ -129,7 +129,7 @@ impl KeptProfiles {
         }
     }
 
-    /// Parks what is beyond the quota.
+    /// Parks the profiles that exceed the quota.
     pub(super) fn limit(&mut self, observed: &mut Vec<(ProfileKey, Observed)>) {
         self.share = self.quota.share(self.namespaces.values().map(Group::asked));
         let namespaces: Vec<String> = self.namespaces.keys().cloned().collect();
@@ -154,7 +154,7 @@ impl KeptProfiles {
         }
     }
 
-    /// Asks for what was parked and has room: its status is written, and the API server then sends it to every replica.
+    /// Writes the status of parked profiles that fit now; the API server then sends them to every replica again.
     pub(super) fn recall(&mut self, observed: &mut Vec<(ProfileKey, Observed)>) {
         let share = self.share;
         let mut recalled = 0;
@@ -192,7 +192,7 @@ impl KeptProfiles {
         self.namespaces.get(&key.namespace)?.profiles.get(&key.name)
     }
 
-    /// Moves what was only just read to memory of its own; see [`Entry::copied`].
+    /// Copies newly read profiles to memory of their own; see [`Entry::copied`].
     pub(super) fn copy_fresh(&mut self) {
         for record in self.namespaces.values_mut().flat_map(|group| group.profiles.values_mut()) {
             if std::mem::take(&mut record.is_fresh) {

@@ -22,7 +22,7 @@ const DURATION: Duration = Duration::from_secs(10);
 /// How long a holder believes in its last renewal: shorter, so that it has stopped writing before another one begins.
 const BELIEF: Duration = Duration::from_secs(7);
 /// Longest time for which another holder's Lease counts without being renewed, whatever duration is written in it.
-/// Otherwise whoever writes a huge one stops all repairs.
+/// Without a cap, a huge duration would stop all repairs.
 const LONGEST_FOREIGN: Duration = Duration::from_secs(30);
 /// How often a holder renews, and the others look.
 const LOOK: Duration = Duration::from_secs(2);
@@ -199,7 +199,7 @@ impl Election {
         is_free
     }
 
-    /// Logs another holder. Whoever may write the Lease chooses the name, so it is escaped.
+    /// Logs a foreign holder. The name can be set by every user with write access to the Lease, so it is escaped.
     fn report_holder(&self, holder: &str, seconds: u64) {
         let (lease, most) = (&self.name, LONGEST_FOREIGN.as_secs());
         if seconds > most {

@@ -46,7 +46,7 @@ pub struct LimitedLookup {
 }
 
 impl LimitedLookup {
-    /// Limits a lookup beside what the watches bring.
+    /// Wraps a lookup with a rate limit; results of the watches are preferred.
     pub fn new(lookup: Arc<dyn Lookup>, snapshot: Arc<ArcSwap<Snapshot>>, metrics: Arc<Metrics>) -> Self {
         let bucket = || Mutex::new(TokenBucket::new(BURST, RATE, Instant::now()));
         let waiting = Semaphore::new(MOST_WAITING);
@@ -232,7 +232,7 @@ mod tests {
         assert_eq!(lookup.namespace("soon").await.unwrap(), None);
         assert!(lookup.namespace("soon").await.is_err());
         assert_eq!(counted.0.load(Ordering::Relaxed), 1);
-        // What the watches bring counts whatever was asked for before.
+        // A result of the watches takes precedence over an earlier lookup.
         let (found, ()) = tokio::join!(lookup.namespace("soon"), async {
             tokio::time::sleep(Duration::from_millis(100)).await;
             snapshot_of.store(snapshot("soon", &[]));

@@ -39,7 +39,7 @@ pub struct Drift {
     pub client: Client,
     /// Namespace of the server and of the ConfigMap.
     pub namespace: String,
-    /// ConfigMap in which the chart puts what it renders, in the keys `mutating.json` and `validating.json`.
+    /// ConfigMap with the webhooks that the chart rendered, in the keys `mutating.json` and `validating.json`.
     pub config_map: String,
     /// Name of the release's own configurations of both kinds.
     pub mutating: String,
@@ -55,7 +55,7 @@ pub struct Drift {
     pub instance: String,
 }
 
-/// What the chart rendered.
+/// Webhooks that the chart rendered.
 #[derive(Debug, Default, PartialEq)]
 struct Installed {
     mutating: Vec<Value>,
@@ -132,7 +132,7 @@ impl Drift {
         }
     }
 
-    /// Reads what the chart rendered; `None` where the ConfigMap does not exist.
+    /// Reads the rendered webhooks; `None` if the ConfigMap does not exist.
     async fn read(&self) -> anyhow::Result<Option<Installed>> {
         let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
         let Some(found) = api.get_opt(&self.config_map).await? else { return Ok(None) };
@@ -244,7 +244,7 @@ impl Drift {
                 "Disarmed" => "WebhookConfigurationDisarmed",
                 _ => "WebhookConfigurationChanged",
             },
-            // The API server lets nobody change the note of an Event, so another detail is another Event.
+            // The note of an Event is immutable, so a changed detail needs a new Event.
             cause: format!("{kind} {word} {}", problem.detail),
             note: problem.detail,
         }
@@ -323,7 +323,7 @@ fn shown(value: Option<&Value>) -> String {
     text.chars().take(LONGEST_VALUE).chain("…".chars()).collect()
 }
 
-/// A webhook with the API server's defaults, without what is not the chart's: the `caBundle`, and what `disarm` adds.
+/// Returns a webhook with the API server's defaults, without its `caBundle` and the match condition of `disarm`.
 /// <https://kubernetes.io/docs/reference/kubernetes-api/extend-resources/mutating-webhook-configuration-v1/>
 fn with_defaults(webhook: &Value) -> Map<String, Value> {
     let mut webhook = webhook.as_object().cloned().unwrap_or_default();

@@ -44,9 +44,9 @@ impl Model {
         })
     }
 
-    /// The entries that inject a profile. What is called once sees a pod as its author submitted it, before admission
-    /// plugins see what is injected. Where the release wants its webhooks called again, one entry more does that, and the
-    /// other is left to pods that come with our status already.
+    /// Returns the entries that inject a profile. The first is called once and sees the submitted pod, before admission
+    /// plugins change the injected containers. With `reinvocationPolicy: IfNeeded`, a second entry is reinvoked, and the first
+    /// matches only pods that carry a status annotation.
     pub(super) fn mutating(&self, target: &Target) -> Vec<MutatingWebhook> {
         let (name, _) = target;
         let path = format!("/mutate/submitted/{name}");

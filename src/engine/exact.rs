@@ -1,16 +1,15 @@
-//! Whether an element of a pod is exactly what a Mandatory profile renders.
+//! Exact comparison of a pod's element with the one that a Mandatory profile renders.
 //!
-//! Whoever wrote the pod may have written the element, too. So nothing in it may differ from what is rendered, neither a
-//! value nor the order or number of a list's elements, except for what the API server fills in, with exactly the value
-//! that it fills in:
+//! The pod's author may have written the element. So values, order and number of elements must be equal. Only these
+//! additions of the API server are accepted, with exactly its values:
 //!
 //! - the defaults of [`crate::fields::defaults`];
 //! - the mount of the service account's token, whose volume has exactly the API server's content;
 //! - `imagePullPolicy: Always`, of the admission plugin `AlwaysPullImages`;
 //! - requests and limits of resources for which the profile sets none, of a `LimitRange`.
 //!
-//! The last two cannot be told from what the pod's author wrote, but by time: in a pod as it was submitted
-//! ([`Additions::without_plugins`]) there are none.
+//! The last two look the same when the pod's author writes them. They are not accepted in a submitted pod
+//! ([`Additions::without_plugins`]), which no admission plugin has changed yet.
 
 use serde_json::Value;
 use serde_json_borrow::ObjectAsVec;
@@ -41,7 +40,7 @@ impl<'p> Additions<'p> {
         Self { plugins: false, ..self }
     }
 
-    /// Whether the element of a list or map is exactly what is rendered.
+    /// Whether an element of a list or map equals the rendered one.
     pub(super) fn is_exactly(self, place: &Place, rendered: &Json<'_>, live: &Json<'_>) -> bool {
         match place {
             Place::Spec(SpecList::InitContainers | SpecList::Containers) => self.container(rendered, live),
@@ -50,8 +49,8 @@ impl<'p> Additions<'p> {
         }
     }
 
-    /// The rendered container with what the admission plugins have put into the live one of its name: in a second pass
-    /// they put in nothing again.
+    /// Returns the rendered container with the additions that admission plugins made to the live one of its name. The plugins
+    /// do not add them again when the webhook is reinvoked.
     pub(super) fn keep<'a>(self, place: &Place, rendered: Rendered<'a>, live: &Json<'_>) -> Rendered<'a> {
         if !matches!(place, Place::Spec(SpecList::InitContainers | SpecList::Containers)) {
             return rendered;
@@ -218,7 +217,7 @@ impl<'p> Additions<'p> {
     }
 }
 
-/// What of a container is compared by rules of its own.
+/// Fields of a container that have their own comparison.
 const APART: [&str; 3] = ["volumeMounts", "imagePullPolicy", "resources"];
 
 /// The profile's resources with the requests and limits of the live container for which the profile sets none; `None`
@@ -243,7 +242,7 @@ fn more_resources(rendered: &Json<'_>, live: &Json<'_>) -> Option<Value> {
     is_more.then_some(all)
 }
 
-/// What the names of the API server's volumes for the service account's token begin with.
+/// Name prefix of the volumes that the API server adds for service account tokens.
 pub(super) const TOKEN_VOLUME: &str = "kube-api-access-";
 
 /// Whether a volume has exactly the content that the API server gives the volume of the service account's token

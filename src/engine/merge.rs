@@ -88,7 +88,7 @@ enum Change<'a> {
     Set { map: Map, key: String, value: Rendered<'a> },
     /// A scalar that the pod has, with its old value.
     Replace { map: Map, key: String, before: Value, value: Value },
-    /// An element that a protected profile says, too, and that somebody else wrote.
+    /// An element that the pod's author or another profile wrote exactly as a protected profile renders it.
     Share { place: Place, key: String },
     /// The pod's own container, with the profile's under it.
     Overlay { place: Place, index: usize, key: String, author: Value, value: Json<'a> },
@@ -303,7 +303,7 @@ impl<'a> Context<'a, '_> {
         }
     }
 
-    /// Counts what a value adds to the pod: a profile may say it for each of many containers.
+    /// Charges the size that a value adds to the pod; a profile may add it to many containers.
     fn is_added(&self, plan: &mut Plan<'a, '_>, place: &Place, length: usize) -> Result<(), Reason> {
         if plan.budget.add_element(length) {
             return Ok(());
@@ -362,7 +362,7 @@ impl<'a> Context<'a, '_> {
         }
     }
 
-    /// Does what the profile's `onConflict` says. Of a protected profile nothing is left out.
+    /// Applies the profile's `onConflict`. No element of a protected profile is skipped.
     fn conflict(&self, plan: &mut Plan<'a, '_>, cause: Reason) -> Result<(), Reason> {
         match self.profile.on_conflict {
             OnConflict::Fail => Err(cause),

@@ -1,4 +1,4 @@
-//! What the rest of a pod may not do to the containers of Mandatory profiles, and to what these put into the pod.
+//! Checks that the rest of a pod does not change the effect of a Mandatory profile's containers and volumes.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::profiles::Profile;
 /// Checks the whole pod, once all profiles are in it.
 ///
 /// # Errors
-/// What takes a protected profile's containers, or what they read, away from it.
+/// The part of the pod that changes a protected profile's containers or their inputs.
 pub(super) fn check(merged: &Merged<'_>, protected: &[&Profile]) -> Result<(), Reason> {
     if protected.is_empty() {
         return Ok(());
@@ -29,7 +29,7 @@ pub(super) fn check(merged: &Merged<'_>, protected: &[&Profile]) -> Result<(), R
     undermined.map_or(Ok(()), Err)
 }
 
-/// Whether the element is a protected profile's, whoever wrote it first.
+/// Whether the element belongs to a protected profile, including elements that it shares.
 fn is_protected(merged: &Merged<'_>, protected: &[&Profile], place: &Place, key: &str) -> bool {
     match merged.owner(place, key) {
         Owner::Profile(owner) => protected.iter().any(|profile| profile.name.as_str() == owner),
@@ -58,8 +58,8 @@ fn containers<'m>(
     })
 }
 
-/// Checks that only protected profiles mount the volumes of a protected one: whoever writes into them could change what
-/// its containers read.
+/// Checks that only protected profiles mount the volumes of a protected one: other containers could change the files in
+/// them.
 fn volumes(merged: &Merged<'_>, protected: &[&Profile]) -> Result<(), Reason> {
     let is_ours = |place: &Place, key: &str| is_protected(merged, protected, place, key);
     let refused = |mount: Seen<'_>, container: &str| {
@@ -130,10 +130,10 @@ pub(super) fn confined_container(annotation: &str) -> Option<&str> {
     }
 }
 
-/// The annotation for a container's profile of `AppArmor`, which the API server writes from the container's field, too.
+/// The annotation for a container's profile of `AppArmor`, which the API server also writes from the container's field.
 const APPARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
 
-/// An annotation of somebody else's that confines a protected container in another way.
+/// Returns an annotation that changes the AppArmor or seccomp profile of a protected container.
 fn annotations(merged: &Merged<'_>, protected: &[&Profile]) -> Option<Reason> {
     let named: Vec<&str> = merged
         .pod
@@ -162,7 +162,7 @@ fn annotations(merged: &Merged<'_>, protected: &[&Profile]) -> Option<Reason> {
     })
 }
 
-/// What the API server writes into the annotation for the container's field `appArmorProfile`.
+/// Returns the annotation value that the API server derives from the container's field `appArmorProfile`.
 fn app_armor(container: Seen<'_>) -> Option<String> {
     let profile = container.field("securityContext")?.field("appArmorProfile")?;
     match profile.text("type")? {
@@ -173,7 +173,7 @@ fn app_armor(container: Seen<'_>) -> Option<String> {
     }
 }
 
-/// A name that a protected profile gives an address, and somebody else another one: a resolver may take either.
+/// Returns a host name of a protected profile for which the pod has another address; a resolver may use either.
 fn host_aliases(merged: &Merged<'_>, protected: &[&Profile]) -> Option<Reason> {
     let place = Place::Spec(SpecList::HostAliases);
     let hosts = |alias: Seen<'_>| -> Vec<String> {
@@ -201,7 +201,7 @@ fn host_aliases(merged: &Merged<'_>, protected: &[&Profile]) -> Option<Reason> {
     })
 }
 
-/// A name server or search domain of somebody else's before one of a protected profile: the first that answers counts.
+/// Returns a name server or search domain that precedes a protected profile's; the first one that answers counts.
 fn name_servers(merged: &Merged<'_>, protected: &[&Profile]) -> Option<Reason> {
     [DnsList::Nameservers, DnsList::Searches].into_iter().map(Place::Dns).find_map(|place| {
         let keys: Vec<String> =

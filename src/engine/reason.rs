@@ -335,7 +335,7 @@ pub enum Reason {
         /// The container that mounts it.
         container: String,
     },
-    /// A part of the pod would change what a Mandatory profile's containers get.
+    /// A part of the pod would change the configuration of a Mandatory profile's containers.
     #[error("{what}, which belongs to the mandatory profile {profile:?}; {fix}")]
     MandatoryUndermined {
         /// The profile.

@@ -39,8 +39,8 @@ pub(super) enum Trust {
     Never,
     /// It has everything that the profile says; what others added to it stays.
     IfItHolds,
-    /// The profile is Mandatory, and whoever wrote the pod may have written this, too: it is what is rendered, with
-    /// nothing but what the API server fills in.
+    /// The profile is Mandatory, and the pod's author may have written the element: it must equal the rendered one, except
+    /// for additions of the API server.
     IfItIsExactly,
 }
 

@@ -18,10 +18,9 @@ use crate::fields::{Map, Place};
 use crate::json::Json;
 use crate::profiles::{Entry, Profile, ProfileSet};
 
-/// Checks a pod that is about to be stored: every Mandatory profile that is for it must be in it, whole.
+/// Checks a finished pod: it must have every element of each Mandatory profile that selects it.
 ///
-/// Its elements must be exactly as they are rendered: nobody can tell what another webhook changed from what somebody
-/// changed who got round the injection.
+/// The elements must equal the rendered ones, since changes by later webhooks cannot be told from changes by an attacker.
 ///
 /// # Errors
 /// What is missing, or why nothing can be said of it.
@@ -83,7 +82,7 @@ pub(super) fn whole(merged: &Merged<'_>, protected: &[&Profile], previous: &Prev
     Ok(())
 }
 
-/// What a profile put into a pod or found there: elements of lists, keys of maps, and scalars that it changed.
+/// Returns the elements, map keys and scalars that a profile added to a pod, changed in it or shares with it.
 fn added(injected: &InjectedProfile) -> Vec<(Place, String)> {
     let lists = injected
         .added

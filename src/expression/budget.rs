@@ -24,7 +24,7 @@ impl Budget {
     /// The bytes that the profiles of a request may add to the pod, 2 MiB: etcd takes no object of more than 1.5 MiB.
     pub const OUTPUT: usize = 2 << 20;
 
-    /// What an added element counts besides its text, in bytes: each is compared with the others.
+    /// Charge for an added element besides its text, in bytes: each element is compared with the others.
     const ELEMENT: usize = 512;
 
     /// A whole budget.

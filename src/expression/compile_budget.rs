@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use super::pattern::Pattern;
 
-/// The memory and the work that are left for compiling one profile.
+/// Remaining memory and work for compiling one profile.
 ///
 /// A text of a few kilobytes can compile to hundreds of megabytes: a pattern repeats, and Unicode classes are large. Every
-/// part of a profile draws on the same budget. Work is charged from the size of what is about to be compiled, so that the
-/// result depends on no clock.
+/// part of a profile draws on the same budget. Work is charged by the size of the input before it is compiled, so the
+/// result does not depend on a clock.
 #[derive(Debug)]
 pub struct CompileBudget {
     memory: usize,
@@ -81,7 +81,7 @@ impl CompileBudget {
         self.limits.1 - self.work
     }
 
-    /// What the profile counts for among the others: its bytes, or its units of work where those are more.
+    /// Returns the profile's charge against the server's quota: the larger of its bytes and its units of work.
     pub fn cost(&self) -> usize {
         self.kept().max(self.worked())
     }

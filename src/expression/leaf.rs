@@ -19,7 +19,7 @@ pub struct Text {
     references: References,
 }
 
-/// The references to variables, `$(NAME)`, that may be in what a leaf gives.
+/// References to variables, `$(NAME)`, that the rendered text of a leaf may contain.
 #[derive(Clone, Debug, Default)]
 struct References {
     /// Those that the profile writes out, by name.

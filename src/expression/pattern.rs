@@ -1,5 +1,5 @@
-//! Regular expressions with a bound on what they cost: <https://docs.rs/regex/latest/regex/#syntax>, with `\d`, `\s`,
-//! `\w` and `\b` of ASCII only, as RE2 has them, and so CEL.
+//! Regular expressions with bounded memory and work: <https://docs.rs/regex/latest/regex/#syntax>. As in RE2 and CEL, `\d`,
+//! `\s`, `\w` and `\b` match ASCII only.
 
 use std::ops::Range;
 
@@ -26,7 +26,7 @@ pub struct Pattern {
 /// The most memory that the program of a pattern in an expression takes, in bytes: it may be matched in a loop.
 pub(super) const LARGEST_IN_EXPRESSION: usize = 64 << 10;
 
-/// What a pattern takes besides its program, in bytes: the engines' tables and the text.
+/// Memory of a pattern besides its program, in bytes: tables of the engines, and the text.
 const OVERHEAD: usize = 3 << 10;
 
 /// The work of one pattern besides what depends on it, and that of each character of its text.
@@ -60,10 +60,10 @@ impl Pattern {
     /// The most memory that the program of a parameter's pattern takes, in bytes: `[a-z./-]{1,500}` takes about 100 KiB.
     pub const LARGEST: usize = 256 << 10;
 
-    /// Compiles a parameter's pattern, within what is left of the budget.
+    /// Compiles a parameter's pattern within the remaining budget.
     ///
     /// # Errors
-    /// It is not a pattern, it is too large, or the budget does not suffice.
+    /// The pattern is invalid or too large, or the budget is used up.
     pub fn compile(source: &str, budget: &mut CompileBudget) -> Result<Self, PatternError> {
         Self::compile_within(Self::LARGEST, source, budget)
     }
@@ -114,7 +114,7 @@ impl Pattern {
         (length + 8).saturating_mul(2 * size)
     }
 
-    /// Whether it matches anywhere in the text; `None` where what is left of the request's budget does not suffice to know.
+    /// Whether it matches anywhere in the text; `None` if the request's budget is used up before that is known.
     pub fn matches(&self, text: &str, budget: &mut Budget) -> Option<bool> {
         budget.step(self.steps(text.len())).ok()?;
         Some(self.is_match(text))

@@ -74,7 +74,7 @@ const DEFAULTS: [(&str, &str, Default); 43] = [
     ("azureDisk", "kind", Text("Shared")),
     ("scaleIO", "storageMode", Text("ThinProvisioned")),
     ("scaleIO", "fsType", Text("xfs")),
-    // Without `omitempty`, too.
+    // Also without `omitempty`.
     ("iscsi", "lun", Number(0)),
     ("volumeClaimTemplate", "metadata", Empty),
 ];

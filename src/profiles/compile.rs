@@ -13,7 +13,7 @@ use crate::api::{
 use crate::expression::Scope;
 use crate::fields::{ContainerField, Place};
 
-/// The memory of a profile besides what it says, in bytes.
+/// Fixed memory of a profile, in bytes.
 const BASE: usize = 2 << 10;
 
 /// Checks a profile and makes it ready for injection.
@@ -101,7 +101,7 @@ pub(super) fn compile_within(
     }
 }
 
-/// Warns of what has no effect.
+/// Warns of fields without effect.
 fn check_effect(spec: &ProfileSpec, template: &Template, app: &[AppContainers], findings: &mut Findings) {
     if template.lists.is_empty() && template.maps.is_empty() && app.is_empty() {
         findings.warning("spec", "the profile injects nothing: template and appContainers are empty");

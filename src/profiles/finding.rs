@@ -79,7 +79,7 @@ impl Findings {
         }
     }
 
-    /// The budget does not suffice for what stands at `path`. It is said once: whatever comes after fails too.
+    /// Reports that the budget is used up at `path`, once: everything after it fails as well.
     pub(super) fn over_budget(&mut self, path: impl Into<String>, over: OverBudget) {
         self.report_over_budget(path, over.to_string());
     }

@@ -59,10 +59,10 @@ impl Parameter {
         }
     }
 
-    /// Reads a value that somebody set. What a pattern costs is taken from the request's budget.
+    /// Parses a value from an annotation. Pattern matching is charged to the request's budget.
     ///
     /// # Errors
-    /// The value is none that the parameter takes.
+    /// The value does not satisfy the parameter's rules.
     pub fn read(&self, text: &str, budget: &mut Budget) -> Result<ParameterValue, Refusal> {
         let value = self.of_type(text)?;
         self.check(&value, budget).map(|()| value)

@@ -23,7 +23,7 @@ const MOST_SAMPLES: usize = 64;
 const MOST_WORK: usize = 16 << 20;
 
 const WORK_OF_STEP: usize = 4;
-const TOO_MUCH: &str = "not every combination of values is tried here: the profile is too large for that, or its expressions take too many steps; what is wrong with the others is reported when a pod has them";
+const TOO_MUCH: &str = "not every combination of parameter values was checked: the profile is too large, or its expressions take too many steps; the others are checked when a pod uses them";
 
 type Parameters = BTreeMap<String, ParameterValue>;
 
@@ -95,7 +95,7 @@ struct Sample<'v, 'f> {
     budget: Budget,
     /// The bytes that were rendered.
     work: usize,
-    /// Whether what no parameter changes is checked, too.
+    /// Whether parts that no parameter changes are checked as well.
     is_first: bool,
     findings: &'f mut Findings,
 }

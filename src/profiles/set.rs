@@ -39,7 +39,7 @@ pub struct InvalidProfile {
     pub cost: usize,
 }
 
-/// What a profile that cannot be injected costs besides its findings and what selects pods, in bytes.
+/// Fixed charge for an invalid profile, besides its findings and selectors, in bytes.
 const INVALID: usize = 512;
 
 impl InvalidProfile {
@@ -52,7 +52,7 @@ impl InvalidProfile {
             on_error: spec.on_error,
             matching,
             mandatory: spec.enforcement == Enforcement::Mandatory,
-            // What it took to find out counts, too: a server that starts finds it out again.
+            // The work of rejecting it counts as well: a starting server does it again.
             cost: cost.max(compiled),
             findings,
         }

@@ -32,7 +32,7 @@ struct Leaf {
     text: Text,
     /// Where it stands, from the profile's root.
     path: String,
-    /// Whether the kubelet replaces references to variables, `$(NAME)`, in what it gives.
+    /// Whether the kubelet expands references to variables, `$(NAME)`, in the rendered text.
     is_expanded: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What JSON takes once it is kept.
+//! Memory of JSON values.
 
 use serde_json::Value;
 

@@ -133,7 +133,7 @@ impl Visit for Fields {
         self.add_text(field, &bounded.finish(), true);
     }
 
-    /// Records what has `Debug`, and what has `Display` (`%value`): the two cannot be told apart here.
+    /// Records a field given as `Debug` or, by `%value`, as `Display`; tracing does not distinguish the two here.
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         let mut bounded = Bounded::default();
         let _ = write!(bounded, "{value:?}");

@@ -339,8 +339,8 @@ impl Metrics {
         self.writer.set(i64::from(does));
     }
 
-    /// Shows who holds the Lease; nobody with an empty name. Whoever may write the Lease chooses the name, so only the
-    /// characters of an object's name are shown, and at most 128 of them.
+    /// Sets the holder of the Lease; an empty name means none. Users with write access to the Lease choose the name, so it is
+    /// reduced to the characters of an object's name, at most 128.
     pub fn lease_held_by(&self, holder: &str) {
         self.cluster.lease_holder.clear();
         if holder.is_empty() {

@@ -25,7 +25,7 @@ pub enum Entry {
     Any,
     /// The Mandatory profile of this name selects the namespace.
     Mandatory(String),
-    /// The same, of a pod as its author submitted it: before admission plugins see what is injected.
+    /// The same for a submitted pod, before admission plugins have changed any injected container.
     Submitted(String),
 }
 

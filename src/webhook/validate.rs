@@ -45,7 +45,7 @@ pub(super) async fn validate_apart(state: &State, gate: &Gate, body: Bytes) -> R
     };
     let (state, span) = (state.clone(), tracing::Span::current());
     let checked = tokio::task::spawn_blocking(move || {
-        // Whoever has asked may be gone; the next one waits until this is done.
+        // The caller may have timed out; the next request still waits for this one.
         let _turn = turn;
         span.in_scope(|| validate(&state, &body))
     });

@@ -21,7 +21,7 @@ pub(crate) struct Node {
     pub(crate) kind: Kind,
 }
 
-/// What a node is.
+/// Kind and content of a node.
 #[derive(Clone, Debug)]
 pub(crate) enum Kind {
     /// Null, a boolean, a number or a text.

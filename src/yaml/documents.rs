@@ -129,7 +129,7 @@ impl<'a> Documents<'a> {
                 }
                 self.skip_line();
                 self.mode = Mode::Yaml;
-                // Which of the two it was meant to be cannot be known; the first error is kubectl's choice, too.
+                // The intended format is unknown; like kubectl, report the first error.
                 match self.yaml() {
                     Some(Ok(document)) if document.node().is_err() => Some(Err(error)),
                     other => other,

@@ -8,7 +8,7 @@ use super::scalar;
 /// Writes a value as a document, in block style, without a separator.
 ///
 /// # Errors
-/// None is known of a JSON value; what the emitter refuses is handed on.
+/// An error of the emitter; none is known for JSON values.
 pub(crate) fn write(value: &Value) -> Result<String, libyaml_safer::Error> {
     let mut bytes = Vec::new();
     {

@@ -1,4 +1,4 @@
-//! Profiles that are small as text and large when compiled, sent by anybody.
+//! Profiles that are small as text and large when compiled, sent by unauthenticated clients.
 
 use std::time::{Duration, Instant};
 

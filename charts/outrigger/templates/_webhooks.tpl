@@ -49,7 +49,7 @@ the live configurations with.
   sideEffects: None
   timeoutSeconds: {{ .Values.webhook.timeoutSeconds }}
   # The release's own profiles are made before its servers are ready. What is wrong with one shows in its status. They are
-  # ClusterSidecarProfiles: who may write in one namespace does not get around the check with their label.
+  # ClusterSidecarProfiles, so the label does not exempt SidecarProfiles from the check.
   matchConditions:
     - name: not-made-by-the-release
       expression: >-

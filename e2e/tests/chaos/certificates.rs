@@ -124,12 +124,12 @@ fn a_stranger_holds_the_lease_and_an_advisory_entry_trusts_nobody() {
         let patch = ["patch", "validatingwebhookconfiguration", "outrigger", "--type=json", "--patch"];
         cluster.kubectl(&[&patch[..], &[&forged]].concat()).expect();
         let began = Instant::now();
-        // Nobody leads, so nobody repairs it. The kubelet asks for readiness several times meanwhile.
+        // No replica leads, so none repairs it. The kubelet probes readiness several times meanwhile.
         while began.elapsed() < Duration::from_secs(15) {
             let pods = cluster.pods(Cluster::SYSTEM, SERVERS).await;
             let ready = pods.iter().filter(|pod| is_ready(pod)).count();
             assert_eq!(ready, 2, "an advisory entry makes servers unready");
-            assert_ne!(bundle(&cluster), before, "the Lease is a stranger's");
+            assert_ne!(bundle(&cluster), before, "the Lease has a foreign holder");
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         eventually("the caBundle coming back", || async {
@@ -162,7 +162,7 @@ pub(crate) fn overwrite(cluster: &Cluster, keys: &[&str]) -> Output {
     cluster.kubectl(&words)
 }
 
-/// Writes a stranger's name and a duration of 68 years into the Lease.
+/// Writes a foreign holder and a duration of 68 years into the Lease.
 pub(crate) fn steal_lease(cluster: &Cluster) -> Output {
     let patch = r#"{"spec": {"holderIdentity": "stranger", "leaseDurationSeconds": 2147483647}}"#;
     let words =

@@ -80,7 +80,7 @@ impl Fault {
         }
     }
 
-    /// Gives back what nobody else gives back.
+    /// Reverts the faults that do not end by themselves.
     fn repair(self, cluster: &Cluster) {
         match self {
             Self::OneServerStopped => give_back(cluster, &["signal", "CONT", "outrigger"]),

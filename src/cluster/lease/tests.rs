@@ -169,7 +169,7 @@ async fn a_strangers_lease_counts_no_longer_than_the_cap() {
         let first = replica(&server, "first");
         let second = replica(&server, "second");
         assert_ne!(watched(&first, &second, Duration::from_secs(5)).await, [false, false]);
-        // Somebody overwrites it while a replica holds it.
+        // Another client overwrites it while a replica holds it.
         let spec = json!({ "holderIdentity": "stran\"ger\n", "leaseDurationSeconds": duration });
         let lease = json!({ "metadata": { "name": "outrigger", "resourceVersion": "1000" }, "spec": spec });
         *server.0.lock().unwrap() = (Some(lease), 1000);

@@ -1,7 +1,7 @@
-//! A live pod: what Mandatory profiles put there stays, and nobody gets into it.
+//! Protection of Mandatory profiles' elements and containers in live pods.
 //!
-//! What belongs to them is told by the status annotation, and no less by the pod's own spec: a pod with a profile's
-//! containers and volumes has the profile, whatever became of the annotation.
+//! Both the status annotation and the pod's spec identify them: a pod with a profile's containers and volumes has the profile
+//! even if the annotation is gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -72,7 +72,7 @@ fn is_same(old: Option<&Json<'_>>, new: Option<&Json<'_>>) -> bool {
     }
 }
 
-/// What belongs to Mandatory profiles, and to those that come along with them.
+/// Returns the elements of Mandatory profiles and of the profiles that they require.
 fn protected(pod: &Pod<'_>, namespace: &Namespace, profiles: &ProfileSet) -> Protected {
     let mut protected = Protected::new();
     let injected = status(pod).ok().flatten().map(|status| status.profiles).unwrap_or_default();
@@ -130,7 +130,7 @@ fn maps(profile: &Profile) -> impl Iterator<Item = (Map, &str)> {
         .flat_map(|map| profile.template.map(map).iter().map(move |(key, _)| (map, &**key)))
 }
 
-/// What of a pod bears a name that the profile writes out.
+/// Returns the pod's elements whose names are literals in the profile.
 fn written(pod: &Pod<'_>, profile: &Profile) -> Vec<(Place, String)> {
     let in_maps = maps(profile)
         .filter(|(map, key)| pod.came_in(*map, key).is_some())
@@ -158,7 +158,7 @@ fn protected_names(injected: &[InjectedProfile], profiles: &ProfileSet) -> BTree
         .collect()
 }
 
-/// What of a container is another one, or less than it had.
+/// Returns the field of a container that differs, or whose requests or limits are lower.
 fn changed_container(old: &Pod<'_>, new: &Pod<'_>, place: &Place, name: &str) -> Option<String> {
     let before = old.get(place, name)?;
     let Some(after) = new.get(place, name) else { return Some(format!("{place}[{name}]")) };
@@ -222,8 +222,8 @@ fn ephemeral(old: &Pod<'_>, new: &Pod<'_>, protected: &Protected) -> Result<(), 
     Ok(())
 }
 
-/// Checks a binding of a pod to a node: the API server writes a binding's annotations over those of the pod. The review does
-/// not say what the pod has, so what Mandatory profiles write in the namespace goes by its name.
+/// Checks a binding of a pod to a node: the API server copies a binding's annotations to the pod. The review does not contain
+/// the pod, so the keys of all Mandatory profiles of the namespace are protected.
 ///
 /// # Errors
 /// The binding has a label or annotation that is a Mandatory profile's.
@@ -259,12 +259,12 @@ fn has_container(profiles: &[&Profile], name: &str) -> bool {
     profiles.iter().any(containers)
 }
 
-/// Checks `exec` and `attach`: they do not lead into a Mandatory profile's containers, which go by their names in the
-/// namespaces that the profile is for. The review does not say which other containers the pod has.
+/// Checks that `exec` and `attach` do not enter a container of a Mandatory profile. The review does not contain the pod, so
+/// the names of all Mandatory profiles' containers are protected in the namespaces that the profiles select.
 ///
 /// Without a name, the API server chooses the pod's only ordinary container (`validateContainer` in
-/// `pkg/registry/core/pod/strategy.go`). That one can be a profile's where the profile adds ordinary containers, since a pod
-/// may be submitted with none of its own.
+/// `pkg/registry/core/pod/strategy.go`). A pod may be submitted with no
+/// container, so the only one can be a profile's.
 ///
 /// # Errors
 /// The container is a Mandatory profile's, or can be.

@@ -6,7 +6,7 @@ const LONGEST: usize = 4096;
 /// Returns a path in its one form: no empty segments, no `.` and no slash at the end.
 ///
 /// # Errors
-/// What is wrong with it: it is relative, leads out of its directory by `..`, or has characters that no mount takes.
+/// The path is relative, contains `..`, or has a character that a mount path cannot have.
 pub(super) fn normalized(text: &str) -> Result<String, &'static str> {
     if text.len() > LONGEST {
         return Err("is longer than 4096 bytes");

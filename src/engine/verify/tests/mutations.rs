@@ -1,4 +1,4 @@
-//! Every single change of what a Mandatory profile put into a pod, made by somebody who brings the genuine status: it is
+//! Every single change of a Mandatory profile's elements in a pod that carries the genuine status annotation: it is
 //! repaired or refused when the pod is created, and refused when the finished pod is verified.
 
 use serde_json::{Map as Fields, Value, json};
@@ -66,7 +66,7 @@ fn object(value: &mut Value) -> &mut Fields<String, Value> {
 }
 
 fn set_default(value: &mut Value, field: &str, default: Value) {
-    // What is empty is absent, and so is a zero that is no pointer.
+    // Empty values count as absent, and so do zeros that are not pointers.
     let is_probe = field.ends_with("Seconds") && field != "expirationSeconds" || field.ends_with("Threshold");
     let is_absent = value[field].is_null()
         || value[field] == ""
@@ -78,7 +78,7 @@ fn set_default(value: &mut Value, field: &str, default: Value) {
     }
 }
 
-/// What the API server makes of a container of the profile: written anew here, beside the table of the engine.
+/// Adds the API server's defaults to a container of the profile, independently of the engine's table.
 fn with_defaults(container: &mut Value) {
     set_default(container, "imagePullPolicy", json!("IfNotPresent"));
     set_default(container, "terminationMessagePath", json!("/dev/termination-log"));
@@ -244,7 +244,7 @@ fn more() -> Fields<String, Value> {
     fields.as_object().unwrap().clone()
 }
 
-/// What admission plugins may do, which the engine cannot tell from what the author did: [`crate::engine::exact`].
+/// Additions of admission plugins, which look the same as the author's: [`crate::engine::exact`].
 fn without_what_plugins_do(container: &Value) -> Value {
     let mut container = container.clone();
     if container["imagePullPolicy"] == "Always" {
@@ -342,7 +342,7 @@ fn no_change_of_a_mandatory_container_gets_through() {
     assert!(tried > 2000 && harmless < tried / 20, "{tried} tried, {harmless} accepted");
 }
 
-/// The first call comes before admission plugins see what is injected, so what looks like theirs is the author's.
+/// In the first call no plugin has changed an injected container, so such additions are the author's.
 #[test]
 fn what_looks_like_an_admission_plugins_is_not_taken_from_a_submitted_pod() {
     let mut profile = rich();
