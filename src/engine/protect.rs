@@ -133,7 +133,7 @@ pub(super) fn confined_container(annotation: &str) -> Option<&str> {
 /// The annotation for a container's profile of `AppArmor`, which the API server also writes from the container's field.
 const APPARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
 
-/// Returns an annotation that changes the AppArmor or seccomp profile of a protected container.
+/// Returns an annotation that changes the `AppArmor` or seccomp profile of a protected container.
 fn annotations(merged: &Merged<'_>, protected: &[&Profile]) -> Option<Reason> {
     let named: Vec<&str> = merged
         .pod
