@@ -13,6 +13,8 @@
 
 mod compose;
 mod documents;
+mod json;
+mod objects;
 mod scalar;
 mod write;
 
@@ -22,6 +24,7 @@ use serde_json::Value;
 
 pub(crate) use compose::{Kind, Node};
 pub(crate) use documents::{Document, documents};
+pub(crate) use objects::Object;
 pub(crate) use write::write;
 
 /// The reason why a text cannot be read, with its place.

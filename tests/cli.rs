@@ -243,6 +243,21 @@ fn inject_writes_every_object_and_injects_those_with_pods() {
 }
 
 #[test]
+fn inject_changes_nothing_but_pods() {
+    let service = "# The port of the app.\napiVersion: v1\nkind: Service\nmetadata: {name: web} # short\n";
+    let deployment = "apiVersion: apps/v1\nkind: Deployment\nmetadata:\nspec:\n  template:\n    metadata:\n    spec:\n      volumes:\n      containers: [{name: app, image: web}]\n";
+    let elsewhere = ["inject", "--profiles", "profiles", "-n", "elsewhere", "-f", "-"];
+    let given = format!("{service}---\n{deployment}");
+    let said = outrigger(&elsewhere, &given);
+    assert_eq!(said.out, format!("---\n{given}"), "{}", said.err);
+    let said = outrigger(&[&elsewhere[..], &["-o", "json"]].concat(), deployment);
+    let written: Value = serde_json::from_str(&said.out).unwrap();
+    for pointer in ["/metadata", "/spec/template/metadata", "/spec/template/spec/volumes"] {
+        assert_eq!(written.pointer(pointer), Some(&Value::Null), "{pointer}");
+    }
+}
+
+#[test]
 fn every_kind_with_a_pod_template_is_injected() {
     let pod = json!({ "metadata": { "labels": { "app": "x" } }, "spec": { "containers": [{ "name": "app", "image": "a:1" }] } });
     let in_spec = json!({ "template": pod });

@@ -120,7 +120,7 @@ mod tests {
     use crate::cli::manifests::Origin;
 
     fn manifest(object: Value) -> Manifest {
-        Manifest { source: "test".to_owned(), object, origin: Origin::default() }
+        Manifest { source: "test".into(), object, origin: Origin::default() }
     }
 
     fn said(metrics: &Value, resources: &Value, pod_level: &Value) -> Vec<String> {

@@ -4,16 +4,15 @@ mod additions;
 mod machine;
 mod text;
 
+use std::io::{BufWriter, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{ArgGroup, Args, ValueEnum};
-use serde_json::Value;
 
 use super::live::ObjectName;
-use super::manifests::Manifest;
-use super::offline::{Decided, Inputs};
+use super::offline::Inputs;
 use crate::engine::Outcome;
 
 /// Arguments of `outrigger explain`.
@@ -49,28 +48,34 @@ enum Output {
 impl Explain {
     /// Writes for each pod what would be done and why.
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let subjects = self.inputs.decide(&self.filename, &self.objects)?;
-        let decided: Vec<(Manifest, Decided)> =
-            subjects.into_iter().filter_map(|subject| Some((subject.manifest, subject.decided?))).collect();
-        if decided.is_empty() {
+        let size = terminal_size::terminal_size_of(std::io::stdout());
+        let screen = text::Screen { trace: self.trace, width: size.map(|(width, _)| width.0.into()) };
+        let mut out = BufWriter::new(anstream::stdout().lock());
+        let (mut count, mut is_denied) = (0_usize, false);
+        self.inputs.decide(&self.filename, &self.objects, &mut |subject| {
+            let Some(decided) = subject.decided else { return Ok(()) };
+            let manifest = subject.manifest;
+            is_denied |= decided.decision.outcome == Outcome::Denied;
+            let (separator, text) = match self.output {
+                Output::Text if count == 0 => ("", text::of(manifest.name(), &decided, screen)),
+                Output::Text => ("\n", text::of(manifest.name(), &decided, screen)),
+                Output::Json => {
+                    let object = serde_json::to_string_pretty(&machine::of(&manifest, &decided))?;
+                    (if count == 0 { "[\n  " } else { ",\n  " }, object.replace('\n', "\n  "))
+                }
+            };
+            count += 1;
+            write!(out, "{separator}{text}").context("cannot write to stdout")
+        })?;
+        let end = match (self.output, count) {
+            (Output::Text, _) => "",
+            (Output::Json, 0) => "[]\n",
+            (Output::Json, _) => "\n]\n",
+        };
+        out.write_all(end.as_bytes()).and_then(|()| out.flush()).context("cannot write to stdout")?;
+        if count == 0 {
             super::say("there is no pod in the given manifests");
         }
-        let text = match self.output {
-            Output::Text => {
-                let size = terminal_size::terminal_size_of(std::io::stdout());
-                let screen = text::Screen { trace: self.trace, width: size.map(|(width, _)| width.0.into()) };
-                let texts = decided.iter().map(|(object, decided)| text::of(object.name(), decided, screen));
-                texts.collect::<Vec<String>>().join("\n")
-            }
-            Output::Json => {
-                let all: Vec<Value> =
-                    decided.iter().map(|(object, decided)| machine::of(object, decided)).collect();
-                serde_json::to_string_pretty(&all)? + "\n"
-            }
-        };
-        std::io::Write::write_all(&mut anstream::stdout(), text.as_bytes())
-            .context("cannot write to stdout")?;
-        let denied = decided.iter().any(|(_, decided)| decided.decision.outcome == Outcome::Denied);
-        Ok(if denied { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        Ok(if is_denied { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 }

@@ -1,15 +1,17 @@
-use std::io::Write as _;
+mod write;
+
+use std::io::BufWriter;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use serde_json::{Value, json};
+use serde_json::Value;
 use similar::TextDiff;
 
+use self::write::Writer;
 use super::offline::{Inputs, Subject};
 use super::workload::with_pod;
-use crate::engine::Outcome;
+use crate::engine::{Decision, Outcome};
 use crate::yaml;
 
 /// Arguments of `outrigger inject`.
@@ -39,64 +41,47 @@ enum Output {
 }
 
 impl Inject {
-    /// Writes the objects as the cluster would have their pods. A pod that would be denied is left out, and said.
+    /// Writes the objects as the cluster would have their pods. A pod that would be denied is left out, and reported.
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let mut denied = false;
-        let mut written = Vec::new();
-        let mut diffs = String::new();
-        for Subject { manifest, decided } in self.inputs.decide(&self.filename, &[])? {
+        let mut is_denied = false;
+        let mut writer = Writer::new(BufWriter::new(std::io::stdout().lock()), self.output);
+        self.inputs.decide(&self.filename, &[], &mut |subject| {
+            let Subject { manifest, decided } = subject;
             let Some(decided) = decided else {
-                written.push(manifest.object);
-                continue;
+                return if self.diff { Ok(()) } else { writer.unchanged(manifest) };
             };
-            let what = format!("{} {}/{}", manifest.kind(), decided.namespace, manifest.name());
+            let name = format!("{} {}/{}", manifest.kind(), decided.namespace, manifest.name());
             for (code, warning) in decided.warnings() {
-                super::say(format_args!("warning: {what}: {warning} [{code}]"));
+                super::say(format_args!("warning: {name}: {warning} [{code}]"));
             }
             if decided.decision.outcome == Outcome::Denied {
-                let reason = &decided.decision.reason;
+                let Decision { reason, .. } = &decided.decision;
                 super::say(format_args!(
-                    "denied: {what} ({}): {reason} [{}]",
+                    "denied: {name} ({}): {reason} [{}]",
                     manifest.source,
                     reason.code()
                 ));
-                denied = true;
-                continue;
+                is_denied = true;
+                return Ok(());
             }
             let after = with_pod(manifest.object.clone(), &decided.pointer, decided.after);
-            if self.diff {
-                diffs.push_str(&diff(&what, &manifest.object, &after)?);
+            match (self.diff, after == manifest.object) {
+                (true, true) => Ok(()),
+                (true, false) => writer.text(&diff(&name, &manifest.object, &after)?),
+                (false, true) => writer.unchanged(manifest),
+                (false, false) => writer.object(after),
             }
-            written.push(after);
+        })?;
+        if !self.diff {
+            writer.end()?;
         }
-        let text = if self.diff { diffs } else { self.output.write(written)? };
-        std::io::stdout().lock().write_all(text.as_bytes()).context("cannot write to stdout")?;
-        Ok(if denied { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        writer.flush()?;
+        Ok(if is_denied { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 }
 
 fn diff(what: &str, before: &Value, after: &Value) -> anyhow::Result<String> {
-    if before == after {
-        return Ok(String::new());
-    }
     let (before, after) = (yaml::write(before)?, yaml::write(after)?);
     let (old, new) = (format!("{what} as written"), format!("{what} as injected"));
     Ok(TextDiff::from_lines(&before, &after).unified_diff().context_radius(3).header(&old, &new).to_string())
-}
-
-impl Output {
-    fn write(self, mut objects: Vec<Value>) -> anyhow::Result<String> {
-        match self {
-            Self::Yaml => {
-                let documents: Result<Vec<String>, _> = objects.iter().map(yaml::write).collect();
-                Ok(documents?.iter().flat_map(|document| ["---\n", document]).collect())
-            }
-            Self::Json => {
-                let one = if objects.len() == 1 { objects.pop() } else { None };
-                let all =
-                    one.unwrap_or_else(|| json!({ "apiVersion": "v1", "kind": "List", "items": objects }));
-                Ok(serde_json::to_string_pretty(&all)? + "\n")
-            }
-        }
-    }
 }

@@ -1,22 +1,20 @@
 //! Where in a file the fields of its objects stand.
 
-use crate::yaml::{self, Document, Kind, Node};
+use crate::yaml::{self, Kind, Node};
 
-/// The documents of a YAML file, with the place of everything in them.
-pub(super) struct Lines(Vec<Node>);
+/// A document, with the place of everything in it.
+pub(super) struct Lines(Node);
 
 impl Lines {
-    /// Reads a file. One that cannot be read has no lines.
-    pub(super) fn read(text: &str) -> Self {
-        let read = |document: Result<Document<'_>, yaml::Error>| document?.node();
-        Self(yaml::documents(text).map(read).collect::<Result<_, _>>().unwrap_or_default())
+    /// Reads the document with this index in a text. One that cannot be read has no lines.
+    pub(super) fn read(text: &str, index: usize) -> Option<Self> {
+        yaml::documents(text).nth(index)?.and_then(|document| document.node()).ok().map(Self)
     }
 
-    /// The line of a field of an object, counted from 1; or else of what is nearest around it. `way` leads to
-    /// the object: the document, then the index in each List around it.
-    pub(super) fn find(&self, way: &[usize], path: &str) -> Option<u64> {
-        let (document, items) = way.split_first()?;
-        let mut at = self.0.get(*document)?;
+    /// The line of a field of an object, counted from 1; or else of what is nearest around it. `items` leads to
+    /// the object: its index in each List around it.
+    pub(super) fn find(&self, items: &[usize], path: &str) -> Option<u64> {
+        let mut at = &self.0;
         for index in items {
             let Kind::Fields(fields) = &at.kind else { return None };
             let (_, _, list) = fields.iter().find(|(name, ..)| name == "items")?;
@@ -78,7 +76,6 @@ items:
   - {kind: C,
      n: 1, t: true, x: null}
 ";
-        let lines = Lines::read(text);
         for (way, path, line) in [
             (&[0][..], "spec", 2),
             (&[0], "spec.volumes[0].emptyDir", 5),
@@ -89,9 +86,10 @@ items:
             (&[1, 0], "metadata.labels[a.b/c]", 12),
             (&[1, 1], "x", 14),
         ] {
-            assert_eq!(lines.find(way, path), Some(line), "{way:?} {path}");
+            let lines = Lines::read(text, way[0]).unwrap();
+            assert_eq!(lines.find(&way[1..], path), Some(line), "{way:?} {path}");
         }
-        assert_eq!(lines.find(&[7], "spec"), None);
-        assert_eq!(Lines::read("a: [").find(&[0], "a"), None);
+        assert_eq!(Lines::read(text, 1).unwrap().find(&[7], "spec"), None);
+        assert!(Lines::read(text, 7).is_none() && Lines::read("a: [", 0).is_none());
     }
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use self::checks::Checked;
 use super::lines::Lines;
-use super::manifests;
+use super::manifests::Manifests;
 use crate::profiles::{Finding, Severity};
 
 /// Arguments of `outrigger lint`.
@@ -57,7 +57,7 @@ struct Found {
 impl Lint {
     /// Writes what is wrong with the profiles, and between them.
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let checked = checks::check(manifests::read(&self.paths)?);
+        let checked = checks::check(&Manifests::open(&self.paths)?)?;
         if checked.is_empty() {
             super::say("there is no profile in the given manifests (ClusterSidecarProfile, SidecarProfile)");
         }
@@ -76,18 +76,20 @@ impl Report {
     fn new(checked: Vec<Checked>) -> Self {
         let profiles = checked.len();
         let mut findings = Vec::new();
-        // The profiles of one file follow each other, so it is read once.
-        let mut read: Option<(Arc<str>, Lines)> = None;
+        // The profiles of one List follow each other, so its document is read once.
+        let mut read: Option<(Arc<str>, usize, Lines)> = None;
         for Checked { manifest, findings: found } in checked {
-            let (text, way) = (&manifest.origin.text, &manifest.origin.way);
-            if !found.is_empty() && !read.as_ref().is_some_and(|(known, _)| Arc::ptr_eq(known, text)) {
-                read = Some((Arc::clone(text), Lines::read(text)));
+            let text = &manifest.origin.text;
+            let (document, items) = manifest.origin.way.split_first().unwrap_or((&0, &[]));
+            let is_read = |(known, index, _): &(_, usize, _)| Arc::ptr_eq(known, text) && index == document;
+            if !found.is_empty() && !read.as_ref().is_some_and(is_read) {
+                read = Lines::read(text, *document).map(|lines| (Arc::clone(text), *document, lines));
             }
             let first = findings.len();
             for finding in found {
                 findings.push(Found {
-                    file: manifest.source.clone(),
-                    line: read.as_ref().and_then(|(_, lines)| lines.find(way, &finding.path)),
+                    file: manifest.source.to_string(),
+                    line: read.as_ref().and_then(|(.., lines)| lines.find(items, &finding.path)),
                     kind: manifest.kind().to_owned(),
                     namespace: manifest.namespace().map(str::to_owned),
                     name: manifest.name().to_owned(),

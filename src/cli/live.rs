@@ -174,7 +174,7 @@ fn manifest(found: &DynamicObject, resource: &ApiResource) -> anyhow::Result<Man
         fields.insert("apiVersion".to_owned(), resource.api_version.clone().into());
         fields.insert("kind".to_owned(), resource.kind.clone().into());
     }
-    Ok(Manifest { source: "the cluster".to_owned(), object, origin: Origin::default() })
+    Ok(Manifest { source: "the cluster".into(), object, origin: Origin::default() })
 }
 
 #[cfg(test)]

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 
-use crate::yaml;
+use crate::yaml::{self, Document, Object};
 
 /// One object of a manifest.
 #[derive(Clone, Debug)]
 pub(super) struct Manifest {
     /// The file that it stands in, for messages.
-    pub(super) source: String,
+    pub(super) source: Arc<str>,
     pub(super) object: Value,
     pub(super) origin: Origin,
 }
@@ -24,13 +24,15 @@ pub(super) struct Manifest {
 #[derive(Clone, Debug)]
 pub(super) struct Origin {
     pub(super) text: Arc<str>,
+    /// The YAML document that holds nothing but the object, as it is written.
+    pub(super) written: Option<Arc<str>>,
     /// The document, then the index in each List around the object.
     pub(super) way: Vec<usize>,
 }
 
 impl Default for Origin {
     fn default() -> Self {
-        Self { text: Arc::from(""), way: Vec::new() }
+        Self { text: Arc::from(""), written: None, way: Vec::new() }
     }
 }
 
@@ -53,26 +55,41 @@ impl Manifest {
     }
 }
 
-/// Reads every object of the files and folders; `-` is standard input.
-///
-/// # Errors
-/// A file that cannot be read, or that is no YAML of objects.
-pub(super) fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Manifest>> {
-    let mut manifests = Vec::new();
-    for path in paths {
-        if path.as_os_str() == "-" {
-            let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
-            parse("standard input", &text, &mut manifests)?;
-            continue;
+/// The texts of files, whose objects are read one at a time and as often as needed.
+pub(super) struct Manifests(Vec<(Arc<str>, Arc<str>)>);
+
+impl Manifests {
+    /// Reads the texts of files and folders; `-` is standard input.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub(super) fn open(paths: &[PathBuf]) -> anyhow::Result<Self> {
+        let mut texts: Vec<(Arc<str>, Arc<str>)> = Vec::new();
+        for path in paths {
+            if path.as_os_str() == "-" {
+                let mut text = String::new();
+                std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
+                texts.push(("standard input".into(), text.into()));
+                continue;
+            }
+            for file in files(path)? {
+                let text =
+                    fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+                texts.push((file.display().to_string().into(), text.into()));
+            }
         }
-        for file in files(path)? {
-            let text =
-                fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-            parse(&file.display().to_string(), &text, &mut manifests)?;
-        }
+        Ok(Self(texts))
     }
-    Ok(manifests)
+
+    /// Reads the objects, in order. An item is an error where a text is no YAML or JSON of objects; nothing follows it.
+    pub(super) fn objects(&self) -> impl Iterator<Item = anyhow::Result<Manifest>> {
+        let mut failed = false;
+        self.0.iter().flat_map(|(source, text)| parse(source, text)).take_while(move |read| {
+            let goes_on = !failed;
+            failed = read.is_err();
+            goes_on
+        })
+    }
 }
 
 /// Tells the contents of the files from others, without reading objects.
@@ -111,13 +128,47 @@ fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-fn parse(source: &str, text: &str, manifests: &mut Vec<Manifest>) -> anyhow::Result<()> {
-    let whole: Arc<str> = Arc::from(text);
-    for (index, document) in yaml::documents(text).enumerate() {
-        let object = document.and_then(yaml::Document::read).map_err(|error| unreadable(source, &error))?;
-        take(source, object, Origin { text: Arc::clone(&whole), way: vec![index] }, manifests)?;
-    }
-    Ok(())
+/// Reads the objects of a text.
+fn parse<'a>(
+    source: &'a Arc<str>,
+    text: &'a Arc<str>,
+) -> impl Iterator<Item = anyhow::Result<Manifest>> + use<'a> {
+    yaml::documents(text).enumerate().flat_map(move |(index, document)| {
+        let document = document.map_err(|error| unreadable(source, &error));
+        let (failed, document) = match document {
+            Ok(document) => (None, Some(document)),
+            Err(error) => (Some(Err(error)), None),
+        };
+        let objects = document.into_iter().flat_map(move |document| {
+            let written = match &document {
+                Document::Yaml { text, .. } => Some(Arc::from(text.as_ref())),
+                Document::Json { .. } => None,
+            };
+            document.objects().flat_map(move |object| {
+                let object = object.map_err(|error| unreadable(source, &error));
+                match object.and_then(|object| manifests(source, text, (index, written.as_ref()), object)) {
+                    Ok(manifests) => manifests.into_iter().map(Ok).collect(),
+                    Err(error) => vec![Err(error)],
+                }
+            })
+        });
+        failed.into_iter().chain(objects)
+    })
+}
+
+/// The manifests of an object of a document: one, or those of its items.
+fn manifests(
+    source: &Arc<str>,
+    text: &Arc<str>,
+    (document, written): (usize, Option<&Arc<str>>),
+    object: Object,
+) -> anyhow::Result<Vec<Manifest>> {
+    let written = written.filter(|_| object.index.is_none()).map(Arc::clone);
+    let way = std::iter::once(document).chain(object.index).collect();
+    let origin = Origin { text: Arc::clone(text), written, way };
+    let mut found = Vec::new();
+    take(source, object.value, origin, &mut found)?;
+    Ok(found)
 }
 
 /// The error for a text that is no YAML: file and line first, as compilers write it.
@@ -128,20 +179,25 @@ fn unreadable(source: &str, error: &yaml::Error) -> anyhow::Error {
     }
 }
 
-fn take(source: &str, object: Value, origin: Origin, manifests: &mut Vec<Manifest>) -> anyhow::Result<()> {
+fn take(
+    source: &Arc<str>,
+    object: Value,
+    origin: Origin,
+    manifests: &mut Vec<Manifest>,
+) -> anyhow::Result<()> {
     match object {
         Value::Null => {}
         Value::Object(mut map) if map.get("items").is_some_and(Value::is_array) => {
             if let Some(Value::Array(items)) = map.remove("items") {
                 for (index, item) in items.into_iter().enumerate() {
-                    let mut inner = origin.clone();
+                    let mut inner = Origin { written: None, ..origin.clone() };
                     inner.way.push(index);
                     take(source, item, inner, manifests)?;
                 }
             }
         }
         Value::Object(map) if map.get("kind").is_some_and(Value::is_string) => {
-            manifests.push(Manifest { source: source.to_owned(), object: Value::Object(map), origin });
+            manifests.push(Manifest { source: Arc::clone(source), object: Value::Object(map), origin });
         }
         _ => bail!("{source} holds something that is not a Kubernetes object: it has no kind"),
     }
@@ -153,9 +209,8 @@ mod tests {
     use super::*;
 
     fn kinds(text: &str) -> anyhow::Result<Vec<String>> {
-        let mut manifests = Vec::new();
-        parse("test", text, &mut manifests)?;
-        Ok(manifests.iter().map(|manifest| manifest.kind().to_owned()).collect())
+        let texts = Manifests(vec![("test".into(), text.into())]);
+        texts.objects().map(|manifest| Ok(manifest?.kind().to_owned())).collect()
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::autoscaling::{self, HpaWithoutRequest};
 use super::live::{Live, ObjectName};
-use super::manifests::{self, Manifest};
+use super::manifests::{Manifest, Manifests};
 use super::workload::{TemplatePath, as_written, pod_pointer};
 use super::world::World;
 use crate::api::keys;
@@ -64,6 +64,14 @@ pub(super) struct Decided {
     pub(super) autoscaling: Vec<HpaWithoutRequest>,
 }
 
+/// The objects of a cluster that the command line names.
+#[derive(Default)]
+struct LiveObjects {
+    objects: Vec<Manifest>,
+    /// The autoscalers of their namespace.
+    autoscalers: Vec<Manifest>,
+}
+
 impl Decided {
     /// What the person should hear, each with its code.
     pub(super) fn warnings(&self) -> impl Iterator<Item = (&'static str, String)> {
@@ -73,42 +81,62 @@ impl Decided {
 }
 
 impl Inputs {
-    /// Reads everything and decides about each pod: the manifests in their order, then the live objects.
+    /// Decides about each pod, the manifests in their order, then the live objects, and hands over one object at a time.
+    ///
+    /// Profiles and namespaces may follow the pods for which they hold, so the manifests are read twice.
     ///
     /// # Errors
-    /// What cannot be read, or a cluster that does not answer.
+    /// A text that cannot be read (before anything is handed over), or a cluster that does not answer.
     pub(super) fn decide(
         &self,
         filename: &[PathBuf],
         objects: &[ObjectName],
-    ) -> anyhow::Result<Vec<Subject>> {
-        let mut manifests = manifests::read(filename)?;
-        let given = manifests::read(&self.profiles)?;
-        let mut world = World::default();
-        let mut autoscalers = Vec::new();
-        if !self.offline && (self.profiles.is_empty() || !objects.is_empty()) {
-            let live = Live::connect(self.context.as_deref(), self.kubeconfig.as_deref());
-            let live = live.context(if objects.is_empty() {
-                "cannot find a cluster; give profiles and namespaces with --profiles PATH, or do without by --offline"
-            } else {
-                "cannot find the cluster of these objects; manifests from files go with -f"
-            })?;
-            world = live.world(self.profiles.is_empty())?;
-            let namespace = self.namespace.as_deref().unwrap_or(&world.default_namespace);
-            for object in objects {
-                manifests.push(live.get(object, namespace)?);
-            }
-            if !objects.is_empty() {
-                autoscalers = live.autoscalers(namespace);
+        each: &mut dyn FnMut(Subject) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let manifests = Manifests::open(filename)?;
+        let (mut world, live) = self.cluster(objects)?;
+        let mut autoscalers = live.autoscalers;
+        for manifest in Manifests::open(&self.profiles)?.objects() {
+            self.take(&mut world, &manifest?)?;
+        }
+        for manifest in manifests.objects() {
+            let manifest = manifest?;
+            self.take(&mut world, &manifest)?;
+            if autoscaling::is_autoscaler(&manifest) {
+                autoscalers.push(manifest);
             }
         }
-        for manifest in given.iter().chain(&manifests) {
-            world
-                .take(&manifest.object, self.namespace.as_deref())
-                .with_context(|| manifest.source.clone())?;
+        for manifest in manifests.objects().chain(live.objects.into_iter().map(Ok)) {
+            each(self.subject(manifest?, &world, &autoscalers)?)?;
         }
-        autoscalers.extend(manifests.iter().filter(|manifest| autoscaling::is_autoscaler(manifest)).cloned());
-        manifests.into_iter().map(|manifest| self.subject(manifest, &world, &autoscalers)).collect()
+        Ok(())
+    }
+
+    /// Reads profiles, namespaces and the given objects from the cluster, where one is needed.
+    fn cluster(&self, objects: &[ObjectName]) -> anyhow::Result<(World, LiveObjects)> {
+        if self.offline || !self.profiles.is_empty() && objects.is_empty() {
+            return Ok((World::default(), LiveObjects::default()));
+        }
+        let live = Live::connect(self.context.as_deref(), self.kubeconfig.as_deref());
+        let live = live.context(if objects.is_empty() {
+            "cannot find a cluster; give profiles and namespaces with --profiles PATH, or do without by --offline"
+        } else {
+            "cannot find the cluster of these objects; manifests from files go with -f"
+        })?;
+        let world = live.world(self.profiles.is_empty())?;
+        let mut found = LiveObjects::default();
+        let namespace = self.namespace.as_deref().unwrap_or(&world.default_namespace);
+        for object in objects {
+            found.objects.push(live.get(object, namespace)?);
+        }
+        if !objects.is_empty() {
+            found.autoscalers = live.autoscalers(namespace);
+        }
+        Ok((world, found))
+    }
+
+    fn take(&self, world: &mut World, manifest: &Manifest) -> anyhow::Result<()> {
+        world.take(&manifest.object, self.namespace.as_deref()).with_context(|| manifest.source.to_string())
     }
 
     fn subject(

@@ -50,8 +50,11 @@ pub(super) fn as_written(mut after: Value, pod: &Value) -> Value {
                     None => metadata.remove(name),
                 };
             }
-            if metadata.is_empty() && written.is_none() {
-                fields.remove("metadata");
+            if metadata.is_empty() {
+                match written {
+                    Some(written) => fields.insert("metadata".to_owned(), written.clone()),
+                    None => fields.remove("metadata"),
+                };
             }
         }
     }
@@ -82,7 +85,7 @@ mod tests {
     use crate::workload::{as_seen, pod_of};
 
     fn manifest(object: Value) -> Manifest {
-        Manifest { source: "test".to_owned(), object, origin: Origin::default() }
+        Manifest { source: "test".into(), object, origin: Origin::default() }
     }
 
     #[test]
@@ -100,7 +103,11 @@ mod tests {
     #[test]
     fn what_the_webhook_sees_besides_is_not_written() {
         let deployment = manifest(json!({ "kind": "Deployment", "metadata": { "name": "web" } }));
-        for pod in [json!({ "spec": {} }), json!({ "metadata": { "labels": { "a": "b" } }, "spec": {} })] {
+        for pod in [
+            json!({ "spec": {} }),
+            json!({ "metadata": null, "spec": {} }),
+            json!({ "metadata": { "labels": { "a": "b" } }, "spec": {} }),
+        ] {
             let seen = as_seen(&pod, Some(deployment.name()), "shop");
             assert_eq!(
                 (&seen["metadata"]["namespace"], &seen["metadata"]["generateName"]),

@@ -1,6 +1,8 @@
 //! A document's tree, made from the events of the parser.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::io::{BufReader, Cursor};
 
 use libyaml_safer::{Encoding, Event, EventData, Parser};
 use serde_json::{Map, Value};
@@ -9,6 +11,8 @@ use super::{Error, scalar};
 
 /// The deepest nesting that is read. Kubernetes' own objects have some ten levels, schemas in definitions some thirty.
 const DEPTH: usize = 500;
+/// The most bytes of a document that the parser takes at once.
+const CHUNK: usize = 16 * 1024;
 /// How many nodes aliases may add to a document, so that ten lines cannot fill the memory ("billion laughs").
 const ALIASED: usize = 400_000;
 
@@ -55,36 +59,17 @@ impl Node {
 }
 
 /// Reads one document, which begins after so many lines; `None` where there is nothing in it.
-pub(super) fn node(text: &str, lines_before: u64) -> Result<Option<Node>, Error> {
-    let mut bytes = text.as_bytes();
-    let mut parser = Parser::new();
-    // Otherwise the parser takes every text that begins with a byte 0xEF for one with a byte order mark.
-    parser.set_encoding(Encoding::Utf8);
-    parser.set_input_string(&mut bytes);
-    let mut composer = Composer { parser, lines_before, anchors: HashMap::new(), aliased: 0, depth: 0 };
-    let mut root = None;
-    loop {
-        let event = composer.next()?;
-        let line = composer.line(&event);
-        match event.data {
-            EventData::StreamStart { .. } | EventData::DocumentEnd { .. } => {}
-            EventData::StreamEnd => return Ok(root),
-            EventData::DocumentStart { .. } if root.is_some() => {
-                let message =
-                    "something follows the end of the document; begin another one with --- on its own line";
-                return Err(Error::at(line, message));
-            }
-            EventData::DocumentStart { .. } => {
-                let event = composer.next()?;
-                root = Some(composer.compose(event)?);
-            }
-            _ => return Err(Error::at(line, "invalid YAML")),
-        }
-    }
+pub(super) fn node(text: Cow<'_, str>, lines_before: u64) -> Result<Option<Node>, Error> {
+    let mut composer = Composer::new(text, lines_before);
+    let Some(event) = composer.begin()? else { return Ok(None) };
+    let root = composer.compose(event)?;
+    composer.end()?;
+    Ok(Some(root))
 }
 
-struct Composer<'r, 'b> {
-    parser: Parser<&'b mut &'r [u8]>,
+/// The reader of one document.
+pub(super) struct Composer<'a> {
+    parser: Parser<BufReader<Cursor<Cow<'a, [u8]>>>>,
     lines_before: u64,
     anchors: HashMap<String, Node>,
     /// How many nodes aliases added.
@@ -92,8 +77,51 @@ struct Composer<'r, 'b> {
     depth: usize,
 }
 
-impl Composer<'_, '_> {
-    fn next(&mut self) -> Result<Event, Error> {
+impl<'a> Composer<'a> {
+    pub(super) fn new(text: Cow<'a, str>, lines_before: u64) -> Self {
+        let bytes = match text {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        };
+        let mut parser = Parser::new();
+        // Otherwise the parser takes every text that begins with a byte 0xEF for one with a byte order mark.
+        parser.set_encoding(Encoding::Utf8);
+        // The parser decodes all that its input offers at once.
+        let most = bytes.len().min(CHUNK);
+        parser.set_input(BufReader::with_capacity(most, Cursor::new(bytes)));
+        Self { parser, lines_before, anchors: HashMap::new(), aliased: 0, depth: 0 }
+    }
+
+    /// Returns the first event of the document's value; `None` where there is nothing in the document.
+    pub(super) fn begin(&mut self) -> Result<Option<Event>, Error> {
+        loop {
+            let event = self.next()?;
+            match event.data {
+                EventData::StreamStart { .. } => {}
+                EventData::StreamEnd => return Ok(None),
+                EventData::DocumentStart { .. } => return self.next().map(Some),
+                _ => return Err(Error::at(self.line(&event), "invalid YAML")),
+            }
+        }
+    }
+
+    /// Checks that nothing follows the document's value.
+    pub(super) fn end(&mut self) -> Result<(), Error> {
+        loop {
+            let event = self.next()?;
+            match event.data {
+                EventData::DocumentEnd { .. } => {}
+                EventData::StreamEnd => return Ok(()),
+                EventData::DocumentStart { .. } => {
+                    let message = "something follows the end of the document; begin another one with --- on its own line";
+                    return Err(Error::at(self.line(&event), message));
+                }
+                _ => return Err(Error::at(self.line(&event), "invalid YAML")),
+            }
+        }
+    }
+
+    pub(super) fn next(&mut self) -> Result<Event, Error> {
         self.parser.parse().map_err(|error| {
             let line = error
                 .problem_mark()
@@ -104,11 +132,11 @@ impl Composer<'_, '_> {
         })
     }
 
-    fn line(&self, event: &Event) -> u64 {
+    pub(super) fn line(&self, event: &Event) -> u64 {
         self.lines_before + event.start_mark.line + 1
     }
 
-    fn compose(&mut self, event: Event) -> Result<Node, Error> {
+    pub(super) fn compose(&mut self, event: Event) -> Result<Node, Error> {
         let line = self.line(&event);
         self.depth += 1;
         if self.depth > DEPTH {
@@ -167,49 +195,72 @@ impl Composer<'_, '_> {
 
     fn mapping(&mut self) -> Result<Kind, Error> {
         let mut fields = Fields::default();
-        loop {
-            let event = self.next()?;
-            if event.data == EventData::MappingEnd {
-                return Ok(Kind::Fields(fields.fields));
-            }
-            let line = self.line(&event);
-            let is_merge = matches!(
-                &event.data,
-                EventData::Scalar { value, plain_implicit, tag, .. }
-                    if value == "<<" && (*plain_implicit || tag.as_deref() == Some("tag:yaml.org,2002:merge"))
-            );
-            let float = match &event.data {
-                EventData::Scalar { value, plain_implicit: true, tag: None, .. } => scalar::float_key(value),
-                _ => None,
-            };
-            let key = self.compose(event)?;
+        while let Some(key) = self.key()? {
             let event = self.next()?;
             let value = self.compose(event)?;
-            if is_merge {
-                fields.merge(value).map_err(|what| Error::at(line, what))?;
-                continue;
-            }
-            let Kind::Scalar(key) = key.kind else {
-                return Err(Error::at(line, "a key is a list or a mapping"));
-            };
-            let key = match float {
-                Some(float) => float,
-                None => scalar::key(key).map_err(|what| Error::at(line, what))?,
-            };
-            fields.set(key, line, value)?;
+            fields.insert(key, value)?;
         }
+        Ok(Kind::Fields(fields.fields))
     }
+
+    /// Reads the next key of a mapping; `None` at its end.
+    pub(super) fn key(&mut self) -> Result<Option<Key>, Error> {
+        let event = self.next()?;
+        if event.data == EventData::MappingEnd {
+            return Ok(None);
+        }
+        let line = self.line(&event);
+        let is_merge = matches!(
+            &event.data,
+            EventData::Scalar { value, plain_implicit, tag, .. }
+                if value == "<<" && (*plain_implicit || tag.as_deref() == Some("tag:yaml.org,2002:merge"))
+        );
+        let float = match &event.data {
+            EventData::Scalar { value, plain_implicit: true, tag: None, .. } => scalar::float_key(value),
+            _ => None,
+        };
+        let Kind::Scalar(key) = self.compose(event)?.kind else {
+            return Err(Error::at(line, "a key is a list or a mapping"));
+        };
+        if is_merge {
+            return Ok(Some(Key { line, name: None }));
+        }
+        let name = match float {
+            Some(float) => float,
+            None => scalar::key(key).map_err(|problem| Error::at(line, problem))?,
+        };
+        Ok(Some(Key { line, name: Some(name) }))
+    }
+}
+
+/// A key of a mapping.
+pub(super) struct Key {
+    /// The line on which it stands.
+    line: u64,
+    /// Its text; `None` for a merge key.
+    pub(super) name: Option<String>,
 }
 
 /// The fields of a mapping that is being read.
 #[derive(Default)]
-struct Fields {
+pub(super) struct Fields {
     fields: Vec<(String, u64, Node)>,
     /// The place of each key in `fields`, and whether it came by a merge key, so that the mapping may set it itself.
     known: HashMap<String, (usize, bool)>,
 }
 
 impl Fields {
+    pub(super) fn into_value(self) -> Value {
+        Node { line: 0, kind: Kind::Fields(self.fields) }.into_value()
+    }
+
+    pub(super) fn insert(&mut self, key: Key, value: Node) -> Result<(), Error> {
+        match key.name {
+            Some(name) => self.set(name, key.line, value),
+            None => self.merge(value).map_err(|problem| Error::at(key.line, problem)),
+        }
+    }
+
     fn set(&mut self, key: String, line: u64, value: Node) -> Result<(), Error> {
         if let Some((index, false)) = self.known.get(&key) {
             let first = self.fields.get(*index).map_or(0, |(_, line, _)| *line);

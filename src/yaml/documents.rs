@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::compose::{self, Node};
-use super::{Error, Kind};
+use super::{Error, Kind, json};
 
 /// A document of a stream.
 #[derive(Clone, Debug)]
@@ -18,10 +18,8 @@ pub(crate) enum Document<'a> {
         /// Its first line.
         line: u64,
     },
-    /// A JSON object, which is read already: its end is not known before.
+    /// JSON.
     Json {
-        /// The object.
-        value: Value,
         /// Its text.
         text: &'a str,
         /// Its first line, counted from 0.
@@ -43,10 +41,8 @@ impl Document<'_> {
     /// The first thing in it that is no YAML.
     pub(crate) fn read(self) -> Result<Value, Error> {
         match self {
-            Self::Yaml { text, line } => {
-                Ok(compose::node(&text, line)?.map_or(Value::Null, Node::into_value))
-            }
-            Self::Json { value, .. } => Ok(value),
+            Self::Yaml { text, line } => Ok(compose::node(text, line)?.map_or(Value::Null, Node::into_value)),
+            Self::Json { text, line } => json::value(text, line),
         }
     }
 
@@ -57,10 +53,10 @@ impl Document<'_> {
     pub(crate) fn node(&self) -> Result<Node, Error> {
         let (text, line) = match self {
             Self::Yaml { text, line } => (text.as_ref(), *line),
-            Self::Json { text, line, .. } => (*text, *line),
+            Self::Json { text, line } => (*text, *line),
         };
         let empty = Node { line: line + 1, kind: Kind::Scalar(Value::Null) };
-        Ok(compose::node(text, line)?.unwrap_or(empty))
+        Ok(compose::node(Cow::Borrowed(text), line)?.unwrap_or(empty))
     }
 }
 
@@ -109,21 +105,21 @@ impl<'a> Iterator for Documents<'a> {
 
 impl<'a> Documents<'a> {
     fn json(&mut self, count: usize) -> Option<Result<Document<'a>, Error>> {
-        let mut stream = serde_json::Deserializer::from_str(self.rest).into_iter::<Strict>();
+        let mut stream = serde_json::Deserializer::from_str(self.rest).into_iter::<&RawValue>();
         let read = stream.next()?;
         let end = stream.byte_offset();
         match read {
-            Ok(Strict(value)) => {
+            Ok(_) => {
                 let (text, rest) = self.rest.split_at_checked(end)?;
                 let line =
                     self.line + lines(text.get(..text.len() - text.trim_start().len()).unwrap_or_default());
                 self.line += lines(text);
                 self.rest = rest;
                 self.mode = Mode::Json(count + 1);
-                Some(Ok(Document::Json { value, text: text.trim_start(), line }))
+                Some(Ok(Document::Json { text: text.trim_start(), line }))
             }
             Err(error) => {
-                let error = json_error(&error, self.line);
+                let error = json::error(&error, self.line);
                 if count > 1 {
                     return Some(Err(error));
                 }
@@ -183,89 +179,6 @@ fn unmarked(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
-fn lines(text: &str) -> u64 {
+pub(super) fn lines(text: &str) -> u64 {
     u64::try_from(text.matches('\n').count()).unwrap_or(u64::MAX)
-}
-
-fn json_error(error: &serde_json::Error, before: u64) -> Error {
-    let line = before + u64::try_from(error.line()).unwrap_or_default();
-    let text = error.to_string();
-    let place = format!(" at line {} column {}", error.line(), error.column());
-    Error::at(line, format!("invalid JSON: {}", text.strip_suffix(&place).unwrap_or(&text)))
-}
-
-/// JSON in which no key is there twice.
-struct Strict(Value);
-
-impl<'de> Deserialize<'de> for Strict {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        StrictSeed.deserialize(deserializer).map(Self)
-    }
-}
-
-#[derive(Clone, Copy)]
-struct StrictSeed;
-
-impl<'de> DeserializeSeed<'de> for StrictSeed {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for StrictSeed {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
-        let mut map = Map::new();
-        while let Some(key) = entries.next_key::<String>()? {
-            if map.contains_key(&key) {
-                return Err(A::Error::custom(format!("key {key:?} is there twice; remove one of the two")));
-            }
-            let value = entries.next_value_seed(self)?;
-            map.insert(key, value);
-        }
-        Ok(Value::Object(map))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Value, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = elements.next_element_seed(self)? {
-            items.push(item);
-        }
-        Ok(Value::Array(items))
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::Number(value.into()))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::Number(value.into()))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::String(value.to_owned()))
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(Value::String(value))
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
 }

@@ -156,3 +156,71 @@ proptest! {
         prop_assert_eq!(read(&written), Ok(value), "{}", written);
     }
 }
+
+/// The objects of each document, with their indexes.
+fn indexed(text: &str) -> Result<Vec<(Option<usize>, Value)>, Error> {
+    let mut found = Vec::new();
+    for document in documents(text) {
+        for object in document?.objects() {
+            let Object { index, value } = object?;
+            found.push((index, value));
+        }
+    }
+    Ok(found)
+}
+
+#[test]
+fn objects_are_those_of_the_whole_value() {
+    let mut texts: Vec<String> =
+        cases(DOCUMENTS).iter().filter_map(|case| Some(case["text"].as_str()?.to_owned())).collect();
+    texts.extend(
+        [
+            "kind: List\nitems:\n- {kind: A}\n- kind: B\nmetadata: {}\n",
+            "items: &a [{kind: A}]\nother: *a\n",
+            "items: []\nkind: List\n",
+            "{\"kind\": \"List\", \"items\": [ {\"kind\": \"A\"} , {\"kind\": \"B\"}], \"metadata\": {}}",
+            "{\"kind\": \"A\", \"items\": {\"a\": 1}}",
+            "- 1\n- 2\n",
+            "",
+        ]
+        .map(str::to_owned),
+    );
+    for text in texts {
+        let whole: Result<Vec<Value>, Error> = documents(&text).map(|document| document?.read()).collect();
+        let Ok(whole) = whole else { continue };
+        let mut expected = Vec::new();
+        for value in whole {
+            match value.get("items").and_then(Value::as_array) {
+                Some(items) => {
+                    expected
+                        .extend(items.iter().enumerate().map(|(index, item)| (Some(index), item.clone())));
+                }
+                None if value.is_null() => {}
+                None => expected.push((None, value)),
+            }
+        }
+        let objects = indexed(&text).unwrap();
+        // A list with an anchor is read as a part of its document.
+        let is_whole = objects.iter().any(|(_, value)| value.get("items").is_some_and(Value::is_array));
+        if text.starts_with("items: &a") {
+            assert!(is_whole, "{text:?}");
+        } else {
+            assert_eq!(objects, expected, "{text:?}");
+        }
+    }
+}
+
+#[test]
+fn a_problem_in_a_list_has_its_line() {
+    for (text, line, message) in [
+        ("kind: List\nitems:\n- {kind: A}\n- {b: 1, b: 2}\n", 4, "\"b\" is there twice"),
+        ("items: []\nitems: []\n", 2, "\"items\" is there twice"),
+        ("items:\n- a\nkind: [\n", 4, "invalid YAML"),
+        ("items:\n- a\n...\n{b: 1}\n", 4, "invalid YAML"),
+        ("{\"items\": [\n{\"a\": 1},\n{\"b\": 1,\n\"b\": 2}]}", 4, "\"b\" is there twice"),
+        ("{\"items\": [],\n\"items\": []}", 2, "\"items\" is there twice"),
+    ] {
+        let error = indexed(text).unwrap_err();
+        assert!(error.line == line && error.message.contains(message), "{text:?}: {error:?}");
+    }
+}

@@ -1,6 +1,7 @@
 //! What an answer costs: `cargo xtask bench engine` runs the benchmark and prints what it means. What a profile costs a pod:
-//! `cargo xtask bench catalogue`. What serving costs: `cargo xtask bench serve`.
+//! `cargo xtask bench catalogue`. What serving costs: `cargo xtask bench serve`. Large manifests: `cargo xtask bench cli`.
 
+mod manifests;
 mod serve;
 
 use std::io::{BufRead as _, BufReader};
@@ -43,8 +44,9 @@ pub(crate) fn run(mut args: Args) -> Result<()> {
     match args.next().as_deref() {
         None | Some("engine") => {}
         Some("catalogue") => return e2e::measure(&args.rest()),
+        Some("cli") => return manifests::run(args),
         Some("serve") => return serve::run(args),
-        Some(other) => return Err(unknown(other, &["catalogue", "engine", "serve"]).into()),
+        Some(other) => return Err(unknown(other, &["catalogue", "cli", "engine", "serve"]).into()),
     }
     args.end(&[])?;
     let mut command = sh::line("cargo bench --locked --package outrigger --bench engine");

@@ -51,6 +51,7 @@ Commands:
   bench serve [--soak N]    what serving costs beside a bare server, in processor time, latency and memory; with a soak
                             of N seconds (also --rounds N, --seconds N of each, --target TRIPLE, the image's being
                             x86_64-unknown-linux-musl)
+  bench cli                 what reading 10,000 Deployments costs the command line, in processor time and memory
   bench catalogue [NAME]    what the catalogue's profiles cost a pod, in seconds at its start and in memory
   chaos [NAME…]             make faults on purpose, or those whose tests have this name, and print what became of the pods
   chaos --random SECONDS    make random combinations of faults for that time; --seed N: the same ones again

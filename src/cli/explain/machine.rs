@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::Decided;
 use crate::cli::containers::containers;
 use crate::cli::manifests::Manifest;
+use crate::cli::offline::Decided;
 use crate::engine::{Cost, Line, Reason, SetBy};
 
 pub(super) fn of(object: &Manifest, decided: &Decided) -> Value {

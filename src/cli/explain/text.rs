@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
 
-use super::{Decided, additions};
+use super::additions;
 use crate::cli::containers::{Role, containers};
+use crate::cli::offline::Decided;
 use crate::engine::{ChoicePlace, Level, Outcome, Reason, SetBy};
 
 /// The labels, in the order in which they are shown.

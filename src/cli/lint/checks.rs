@@ -1,13 +1,14 @@
 //! The checks, over all profiles of the given files.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DynamicObject;
 use serde_json::Value;
 
 use crate::api::{ProfileSpec, Scope, keys, nearest};
-use crate::cli::manifests::Manifest;
+use crate::cli::manifests::{Manifest, Manifests};
 use crate::cluster::entry_of;
 use crate::profiles::{Entry, Finding, ProfileSet, Relations, Severity, unknown_fields};
 
@@ -18,17 +19,21 @@ pub(super) struct Checked {
 }
 
 /// Checks each profile for itself, and then all of them together.
-pub(super) fn check(manifests: Vec<Manifest>) -> Vec<Checked> {
+///
+/// # Errors
+/// A text that is no YAML of objects.
+pub(super) fn check(manifests: &Manifests) -> anyhow::Result<Vec<Checked>> {
     let mut set = ProfileSet::default();
     let mut checked = Vec::new();
-    let mut known: BTreeMap<(Option<String>, String), String> = BTreeMap::new();
-    for manifest in manifests {
+    let mut known: BTreeMap<(Option<String>, String), Arc<str>> = BTreeMap::new();
+    for manifest in manifests.objects() {
+        let manifest = manifest?;
         let Some(scope) = scope(&manifest) else { continue };
         let (namespace, name) = identity(&manifest, scope);
         let mut findings = Vec::new();
         outside_spec(&manifest.object, &mut findings);
         let compiled = compile(&manifest.object, &name, scope, &mut findings);
-        let twin = known.insert((namespace.clone(), name.clone()), manifest.source.clone());
+        let twin = known.insert((namespace.clone(), name.clone()), Arc::clone(&manifest.source));
         if let Some(other) = twin {
             findings.push(error(
                 "metadata.name",
@@ -49,7 +54,7 @@ pub(super) fn check(manifests: Vec<Manifest>) -> Vec<Checked> {
         }
         findings.extend(relations.get(&namespace).map(|relations| relations.of(&name)).unwrap_or_default());
     }
-    checked.into_iter().map(|(_, checked)| checked).collect()
+    Ok(checked.into_iter().map(|(_, checked)| checked).collect())
 }
 
 fn scope(manifest: &Manifest) -> Option<Scope> {

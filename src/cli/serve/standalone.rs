@@ -10,7 +10,7 @@ use tracing::info;
 
 use super::Shared;
 use crate::again::follow_files;
-use crate::cli::manifests;
+use crate::cli::manifests::{self, Manifests};
 use crate::cli::world::World;
 use crate::cluster::{Announcer, Snapshot};
 use crate::engine::Namespace;
@@ -65,12 +65,11 @@ impl Files {
         if self.seen == Some(found) {
             return Ok(());
         }
-        let manifests = manifests::read(&self.paths)?;
         let mut world = World::default();
-        for manifest in &manifests {
-            world.take(&manifest.object, None).with_context(|| manifest.source.clone())?;
+        for manifest in Manifests::open(&self.paths)?.objects() {
+            let manifest = manifest?;
+            world.take(&manifest.object, None).with_context(|| manifest.source.to_string())?;
         }
-        drop(manifests);
         let is_ready = |(_, _, entry): &(_, _, &Entry)| matches!(entry, Entry::Ready(_));
         let ready = world.profiles.all().filter(is_ready).count();
         let invalid = world.profiles.all().count() - ready;

@@ -1,0 +1,130 @@
+//! The objects of a document, one at a time, so that a long List needs no more memory than its longest item.
+
+use std::vec::IntoIter;
+
+use libyaml_safer::EventData;
+use serde_json::Value;
+
+use super::compose::{Composer, Fields, Kind, Node};
+use super::{Document, Error, json};
+
+/// The value of a document, or each item of its list `items`.
+pub(crate) struct Objects<'a>(State<'a>);
+
+/// An object of a document.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Object {
+    /// Its index in `items`; `None` where it is the whole document.
+    pub(crate) index: Option<usize>,
+    /// Its value.
+    pub(crate) value: Value,
+}
+
+enum State<'a> {
+    /// Nothing was read yet.
+    Start(Document<'a>),
+    /// Items of a YAML list.
+    Yaml { composer: Composer<'a>, fields: Fields, index: usize },
+    /// Items of a JSON list: text, and the number of lines before it.
+    Json { items: IntoIter<(&'a str, u64)>, index: usize },
+    /// Nothing is left, or an error was given.
+    Done,
+}
+
+impl<'a> Document<'a> {
+    /// Reads the objects of the document; an empty one has none.
+    pub(crate) fn objects(self) -> Objects<'a> {
+        Objects(State::Start(self))
+    }
+}
+
+impl Iterator for Objects<'_> {
+    type Item = Result<Object, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.advance() {
+            Ok(object) => object.map(Ok),
+            Err(error) => {
+                self.0 = State::Done;
+                Some(Err(error))
+            }
+        }
+    }
+}
+
+impl<'a> Objects<'a> {
+    fn advance(&mut self) -> Result<Option<Object>, Error> {
+        match std::mem::replace(&mut self.0, State::Done) {
+            State::Start(Document::Yaml { text, line }) => {
+                let mut composer = Composer::new(text, line);
+                match composer.begin()? {
+                    None => Ok(None),
+                    Some(event) if matches!(event.data, EventData::MappingStart { anchor: None, .. }) => {
+                        self.root(composer, Fields::default(), false)
+                    }
+                    Some(event) => {
+                        let value = composer.compose(event)?.into_value();
+                        composer.end()?;
+                        Ok(whole(value))
+                    }
+                }
+            }
+            State::Start(Document::Json { text, line }) => match json::items(text, line)? {
+                None => Ok(whole(json::value(text, line)?)),
+                Some(items) => {
+                    self.0 = State::Json { items: items.into_iter(), index: 0 };
+                    self.advance()
+                }
+            },
+            State::Yaml { composer, fields, index } => self.item(composer, fields, index),
+            State::Json { mut items, index } => {
+                let Some((text, line)) = items.next() else { return Ok(None) };
+                let value = json::value(text, line)?;
+                self.0 = State::Json { items, index: index + 1 };
+                Ok(Some(Object { index: Some(index), value }))
+            }
+            State::Done => Ok(None),
+        }
+    }
+
+    /// Reads the root up to the list `items`, or to its end.
+    fn root(
+        &mut self,
+        mut composer: Composer<'a>,
+        mut fields: Fields,
+        has_items: bool,
+    ) -> Result<Option<Object>, Error> {
+        while let Some(key) = composer.key()? {
+            let event = composer.next()?;
+            let is_list = matches!(event.data, EventData::SequenceStart { anchor: None, .. });
+            if is_list && key.name.as_deref() == Some("items") {
+                let line = composer.line(&event);
+                fields.insert(key, Node { line, kind: Kind::Items(Vec::new()) })?;
+                return self.item(composer, fields, 0);
+            }
+            let value = composer.compose(event)?;
+            fields.insert(key, value)?;
+        }
+        composer.end()?;
+        Ok(if has_items { None } else { whole(fields.into_value()) })
+    }
+
+    fn item(
+        &mut self,
+        mut composer: Composer<'a>,
+        fields: Fields,
+        index: usize,
+    ) -> Result<Option<Object>, Error> {
+        let event = composer.next()?;
+        if event.data == EventData::SequenceEnd {
+            return self.root(composer, fields, true);
+        }
+        let value = composer.compose(event)?.into_value();
+        self.0 = State::Yaml { composer, fields, index: index + 1 };
+        Ok(Some(Object { index: Some(index), value }))
+    }
+}
+
+fn whole(value: Value) -> Option<Object> {
+    (!value.is_null()).then_some(Object { index: None, value })
+}
