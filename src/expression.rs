@@ -64,6 +64,7 @@ pub use budget::Budget;
 use budget::Problem;
 pub use compile_budget::{CompileBudget, OverBudget};
 use evaluate::{Failure, Machine};
+pub(crate) use expansion::references;
 pub use leaf::Text;
 use parse::Program;
 pub use pattern::{Pattern, PatternError};

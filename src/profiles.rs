@@ -21,6 +21,7 @@ mod template_value;
 mod weight;
 
 pub use app_containers::AppContainers;
+pub(crate) use app_containers::Selected;
 pub use compile::compile;
 pub use condition::Condition;
 pub use finding::{Finding, Severity};

@@ -11,6 +11,7 @@ mod containers;
 mod lists;
 mod maps;
 mod overlay;
+mod variables;
 mod volumes;
 
 pub(super) use containers::is_auto;
@@ -32,6 +33,7 @@ use super::select::Selection;
 use super::{Reason, Trace, validity};
 use crate::api::{Failure, InjectedProfile, OnConflict, Position, ProfileName, Replaced};
 use crate::expression::{Budget, Variables};
+use crate::fields::lists::key_of;
 use crate::fields::{ContainerKind, Map, Place};
 use crate::json::{Json, field, items, owned, same, text};
 use crate::profiles::{Condition, Failed, Profile, Rendered, TemplateValue, problem_in};
@@ -90,15 +92,19 @@ enum Change<'a> {
     Replace { map: Map, key: String, before: Value, value: Value },
     /// An element that the pod's author or another profile wrote exactly as a protected profile renders it.
     Share { place: Place, key: String },
+    /// A container that came with the pod, is what the profile renders, and becomes the profile's own.
+    Adopt { place: Place, at: At, key: String, value: Rendered<'a> },
     /// The pod's own container, with the profile's under it.
     Overlay { place: Place, index: usize, key: String, author: Value, value: Json<'a> },
 }
 
 /// Where in a list an element goes.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum At {
     Start,
     End,
+    /// Before the element of this key.
+    Before(String),
     /// Behind the elements of earlier profiles, before the pod's own.
     BeforeOwn,
 }
@@ -195,11 +201,11 @@ impl<'a> Merged<'a> {
         for change in changes {
             let (place, key) = match change {
                 Change::Add { place, at, key, value } => {
-                    let index = self.index(&place, at);
+                    let index = self.index(&place, &at);
                     let slot = previous.slot(&self.pod, &place, &key, value, trust);
                     match at {
                         At::BeforeOwn => self.pod.insert_at(&place, index, slot),
-                        At::Start | At::End => self.pod.insert(&place, index, slot),
+                        At::Start | At::End | At::Before(_) => self.pod.insert(&place, index, slot),
                     }
                     note(&mut injected.added, &place, key.clone());
                     (place, key)
@@ -219,6 +225,17 @@ impl<'a> Merged<'a> {
                     note(&mut injected.shared, &place, key.clone());
                     (place, key)
                 }
+                Change::Adopt { place, at, key, value } => {
+                    let came = self.pod.take(&place, &key);
+                    let index = self.index(&place, &at);
+                    let slot = previous.adopted_slot(&self.pod, &place, came, value, protected);
+                    match at {
+                        At::BeforeOwn => self.pod.insert_at(&place, index, slot),
+                        At::Start | At::End | At::Before(_) => self.pod.insert(&place, index, slot),
+                    }
+                    note(&mut injected.added, &place, key.clone());
+                    (place, key)
+                }
                 Change::Overlay { place, index, key, author, value } => {
                     let slot = previous.overlay_slot(&self.pod, &place, &key, index, value, trust);
                     self.pod.replace(&place, index, slot);
@@ -231,10 +248,15 @@ impl<'a> Merged<'a> {
         injected
     }
 
-    fn index(&mut self, place: &Place, at: At) -> usize {
+    fn index(&mut self, place: &Place, at: &At) -> usize {
         match at {
             At::Start => 0,
             At::End => usize::MAX,
+            At::Before(key) => {
+                let field = place.field();
+                let found = self.pod.elements(place).position(|live| key_of(field, live.json()) == *key);
+                found.unwrap_or(usize::MAX)
+            }
             At::BeforeOwn => {
                 let first = self.first.entry(place.clone()).or_default();
                 *first += 1;
@@ -441,6 +463,13 @@ impl<'a> Plan<'a, '_> {
         } else if !self.plans(&place, &key) {
             self.changes.push(Change::Add { place, at, key, value });
         }
+    }
+
+    /// Whether a container that is in the pod already is planned as the profile's own.
+    fn adopts(&self, in_place: &Place, name: &str) -> bool {
+        self.changes.iter().any(
+            |change| matches!(change, Change::Adopt { place, key, .. } if place == in_place && key == name),
+        )
     }
 
     /// Whether the key of a map is planned.

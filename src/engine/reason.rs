@@ -149,6 +149,67 @@ pub enum Reason {
         /// Who mounts it.
         owner: Owner,
     },
+    /// A mount of the profile and another one of the container lie within each other.
+    #[error(
+        "profile {profile:?} mounts a volume at {path:?} in container {container:?}, where {owner} has a mount, too: {inner:?} hides that folder of the volume at {outer:?}; mount one of the two elsewhere, or the same volume at both"
+    )]
+    MountNested {
+        /// The profile.
+        profile: String,
+        /// The container.
+        container: String,
+        /// The profile's mount path.
+        path: String,
+        /// The owner of the other mount.
+        owner: Owner,
+        /// The path of the mount that lies within the other.
+        inner: String,
+        /// The path of the mount around it.
+        outer: String,
+    },
+    /// The pod's own variable beats the profile's.
+    #[error(
+        "container {container:?} sets the variable {variable} itself, so the value of profile {profile:?} is not used there; remove it from the container, or include the profile's value in it"
+    )]
+    VariableKept {
+        /// The profile.
+        profile: String,
+        /// The container.
+        container: String,
+        /// The variable.
+        variable: String,
+    },
+    /// A variable cannot stand both after the one that it reads and before the one that reads it.
+    #[error(
+        "container {container:?}: {reader} reads $({variable}) of profile {profile:?}, which itself reads $({read}); {read} stands after {reader}, so {reader} gets the text $({variable}); move {read} before {reader}"
+    )]
+    VariableOrder {
+        /// The profile.
+        profile: String,
+        /// The container.
+        container: String,
+        /// The profile's variable.
+        variable: String,
+        /// The variable that reads it.
+        reader: String,
+        /// The variable that it reads.
+        read: String,
+    },
+    /// The pod's `envFrom` may set a variable that the profile sets.
+    #[error(
+        "profile {profile:?} sets {} in container {container:?}, and would beat the same variable of the container's envFrom ({}), which cannot be read here; write it into the container's env if the pod's value is to count",
+        variables.join(", "), sources.join(", ")
+    )]
+    EnvFromOverridden {
+        /// The profile.
+        profile: String,
+        /// The container.
+        container: String,
+        /// The variables.
+        variables: Vec<String>,
+        /// The sources: a `ConfigMap` or `Secret` each.
+        sources: Vec<String>,
+    },
     /// An earlier profile sets the same variable, label or annotation to something else.
     #[error("profile {profile:?} sets {what} in {place}, but {owner} sets it to something else")]
     ValueConflict {
@@ -162,6 +223,17 @@ pub enum Reason {
         owner: Owner,
     },
 
+    /// An earlier injection added elements that its profile does not add now.
+    #[error(
+        "{} stayed in the pod from an earlier injection: profile {profile:?} does not add it now; create the pod from its original manifest, or remove it there",
+        elements.join(", ")
+    )]
+    Leftover {
+        /// The profile.
+        profile: String,
+        /// The elements, each with its list.
+        elements: Vec<String>,
+    },
     /// The pod takes away what another chosen profile needs.
     #[error(
         "annotation outrigger.dev/profiles on the pod: it takes profile {profile:?} away, which profile {by:?} requires; take that away, too"
@@ -630,6 +702,14 @@ pub enum Reason {
         place: String,
         /// Who set it.
         owner: Owner,
+    },
+    /// A container that came with the pod is the profile's own.
+    #[error("{profile}: container {container} is there already and is what the profile adds")]
+    Adopted {
+        /// The profile.
+        profile: String,
+        /// The container.
+        container: String,
     },
     /// An identical element is there already.
     #[error("{profile}: shares {what} in {place}, which is the same")]

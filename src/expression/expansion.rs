@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 /// Returns the names of the references in a text, as the kubelet reads it: `$$` is one `$`, and begins no reference.
-pub(super) fn references(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn references(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
         loop {

@@ -10,7 +10,22 @@ pub(crate) const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 ///
 /// The API server compares mount paths as text and admits two spellings of one path. Runtimes clean them, so the later
 /// mount lies over the earlier one.
+///
+/// A path with a drive letter is one of Windows, where case does not count and `\\` separates parts, too.
 pub(crate) fn clean(path: &str) -> Cow<'_, str> {
+    if has_drive(path) {
+        let path = path.replace('\\', "/").to_lowercase();
+        return Cow::Owned(clean_parts(&path).into_owned());
+    }
+    clean_parts(path)
+}
+
+fn has_drive(path: &str) -> bool {
+    let mut letters = path.chars();
+    letters.next().is_some_and(|letter| letter.is_ascii_alphabetic()) && letters.next() == Some(':')
+}
+
+fn clean_parts(path: &str) -> Cow<'_, str> {
     if is_clean(path) {
         return Cow::Borrowed(path);
     }
@@ -36,6 +51,13 @@ pub(crate) fn clean(path: &str) -> Cow<'_, str> {
 /// Whether two spellings mean the same path.
 pub(crate) fn is_same(one: &str, other: &str) -> bool {
     clean(one) == clean(other)
+}
+
+/// Whether the first path is a folder below the second.
+pub(crate) fn is_inside(path: &str, around: &str) -> bool {
+    let (path, around) = (clean(path), clean(around));
+    path.strip_prefix(around.trim_end_matches('/'))
+        .is_some_and(|rest| rest.starts_with('/') && rest.len() > 1)
 }
 
 fn is_clean(path: &str) -> bool {
@@ -69,7 +91,29 @@ mod tests {
         ] {
             assert_eq!(clean(path), wanted, "{path}");
         }
+        for (path, wanted) in [
+            ("C:\\Logs\\App\\", "c:/logs/app"),
+            ("c:/logs\\app", "c:/logs/app"),
+            ("/var/Log\\app", "/var/Log\\app"),
+        ] {
+            assert_eq!(clean(path), wanted, "{path}");
+        }
         assert!(is_same("/var/log/app/", "/var//log/./app"));
         assert!(!is_same("/var/log/app", "/var/log/App"));
+    }
+
+    #[test]
+    fn a_folder_below_is_inside() {
+        for (path, around, wanted) in [
+            ("/data/cache", "/data", true),
+            ("/data//cache/", "/data/", true),
+            ("/data", "/data", false),
+            ("/data", "/data/cache", false),
+            ("/database", "/data", false),
+            ("/data", "/", true),
+            ("C:\\data\\cache", "c:/data", true),
+        ] {
+            assert_eq!(is_inside(path, around), wanted, "{path} {around}");
+        }
     }
 }

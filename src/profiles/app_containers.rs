@@ -8,12 +8,15 @@ use super::finding::Findings;
 use super::template::only_fields;
 use super::template_value::TemplateValue;
 use crate::expression::Scope;
-use crate::fields::ContainerField;
+use crate::fields::lists::key_of;
+use crate::fields::{ContainerField, ContainerKind};
 
 /// What some of the pod's own containers get.
 #[derive(Clone, Debug)]
 pub struct AppContainers {
-    names: Vec<WildMatch>,
+    names: Vec<(WildMatch, Selected)>,
+    /// The names and patterns as they are written, sorted.
+    patterns: Vec<String>,
     /// Whether the pod's own init containers are meant too.
     pub init_containers: bool,
     /// The condition under which a container gets it.
@@ -22,17 +25,96 @@ pub struct AppContainers {
     pub(crate) lists: Vec<(ContainerField, Vec<TemplateValue>)>,
 }
 
+/// How exactly an item selects a container: the more exact item wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Selected {
+    /// By `*`.
+    Any,
+    /// By a pattern with a part of its name.
+    Pattern,
+    /// By its name.
+    Name,
+}
+
+impl Selected {
+    fn by(pattern: &str) -> Self {
+        match pattern {
+            pattern if pattern.trim_matches('*').is_empty() => Self::Any,
+            pattern if pattern.contains(['*', '?']) => Self::Pattern,
+            _ => Self::Name,
+        }
+    }
+}
+
 const FIELDS: [&str; 6] = ["containers", "initContainers", "when", "env", "envFrom", "volumeMounts"];
 
 impl AppContainers {
-    /// Whether a container of this name is meant.
-    pub fn selects(&self, container: &str) -> bool {
-        self.names.iter().any(|name| name.matches(container))
+    /// How exactly a container is selected, if it is.
+    pub(crate) fn selects(&self, kind: ContainerKind, container: &str) -> Option<Selected> {
+        if kind == ContainerKind::Init && !self.init_containers {
+            return None;
+        }
+        let fitting = self.names.iter().filter(|(name, _)| name.matches(container));
+        fitting.map(|(_, selected)| *selected).max()
+    }
+
+    /// The message for two items that say different things about one element.
+    pub(crate) fn ambiguous(
+        (first, second): (usize, usize),
+        (field, key): (ContainerField, &str),
+        containers: &str,
+    ) -> String {
+        let what = match field {
+            ContainerField::Env => "the variable",
+            ContainerField::EnvFrom => "the source",
+            ContainerField::VolumeMounts => "the mount at",
+        };
+        format!(
+            "appContainers[{first}] and appContainers[{second}] give {containers} different values for {what} {key:?}; remove one, or select the containers of one more exactly: a name beats a pattern, and a pattern beats \"*\""
+        )
     }
 
     /// How many elements go into a list.
     pub(crate) fn count(&self, field: ContainerField) -> usize {
         self.lists.iter().filter(|(list, _)| *list == field).map(|(_, items)| items.len()).sum()
+    }
+
+    /// Reports elements that two items give the same containers with different values.
+    pub(super) fn check_pairs(items: &[Self], findings: &mut Findings) {
+        for (second, later) in items.iter().enumerate() {
+            for (first, earlier) in items.iter().enumerate().take(second) {
+                let always = earlier.when.is_none() && later.when.is_none();
+                if !always || earlier.patterns != later.patterns {
+                    continue;
+                }
+                for (field, key) in earlier.differing(later) {
+                    let path = format!("spec.appContainers[{second}].{}", field.name());
+                    let containers = format!("the containers {:?}", later.patterns);
+                    findings.error(path, Self::ambiguous((first, second), (field, &key), &containers));
+                }
+            }
+        }
+    }
+
+    /// The elements without expressions that both items have with different values.
+    fn differing(&self, other: &Self) -> Vec<(ContainerField, String)> {
+        let elements = |items: &Self| -> Vec<(ContainerField, String, String)> {
+            let of_list = |(field, values): &(ContainerField, Vec<TemplateValue>)| {
+                let literals = values.iter().filter_map(TemplateValue::as_literal);
+                let keyed = literals.map(|value| {
+                    let key = key_of(field.name(), &*value).into_owned();
+                    (*field, key, value.to_string())
+                });
+                keyed.collect::<Vec<_>>()
+            };
+            items.lists.iter().flat_map(of_list).collect()
+        };
+        let own = elements(self);
+        let of_other = elements(other).into_iter();
+        let differing = of_other.filter(|(field, key, value)| {
+            own.iter().any(|(list, name, own)| list == field && name == key && own != value)
+        });
+        differing.map(|(field, key, _)| (field, key)).collect()
     }
 
     pub(super) fn read(
@@ -59,8 +141,14 @@ impl AppContainers {
                 (field, values.collect())
             })
             .collect();
+        let mut patterns: Vec<String> = list(item, "containers", &path, &mut Findings::default())
+            .iter()
+            .filter_map(|name| Some(name.as_str()?.to_owned()))
+            .collect();
+        patterns.sort();
         Self {
             names: names(item, &path, findings),
+            patterns,
             init_containers: init_containers(item, &path, findings),
             when,
             lists,
@@ -68,9 +156,10 @@ impl AppContainers {
     }
 }
 
-fn names(item: &Map<String, Value>, path: &str, findings: &mut Findings) -> Vec<WildMatch> {
+fn names(item: &Map<String, Value>, path: &str, findings: &mut Findings) -> Vec<(WildMatch, Selected)> {
     let given = list(item, "containers", path, findings);
-    let names: Vec<WildMatch> = given.iter().filter_map(Value::as_str).map(WildMatch::new).collect();
+    let texts = given.iter().filter_map(Value::as_str);
+    let names: Vec<_> = texts.map(|text| (WildMatch::new(text), Selected::by(text))).collect();
     if names.is_empty() || names.len() != given.len() {
         findings.error(
             format!("{path}.containers"),

@@ -63,6 +63,7 @@ pub(super) fn compile_within(
         .enumerate()
         .map(|(index, item)| AppContainers::read(index, item, &in_app, findings))
         .collect();
+    AppContainers::check_pairs(&app_containers, findings);
     let matching = spec.matching.as_ref().map(|matching| Matching::read(matching, findings));
     check_container_names(&template, findings);
     check_names("spec.order.before", &spec.order.before, name.as_ref(), findings);

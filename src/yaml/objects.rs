@@ -24,7 +24,7 @@ enum State<'a> {
     /// Nothing was read yet.
     Start(Document<'a>),
     /// Items of a YAML list.
-    Yaml { composer: Composer<'a>, fields: Fields, index: usize },
+    Yaml { composer: Box<Composer<'a>>, fields: Fields, index: usize },
     /// Items of a JSON list: text, and the number of lines before it.
     Json { items: IntoIter<(&'a str, u64)>, index: usize },
     /// Nothing is left, or an error was given.
@@ -56,7 +56,7 @@ impl<'a> Objects<'a> {
     fn advance(&mut self) -> Result<Option<Object>, Error> {
         match std::mem::replace(&mut self.0, State::Done) {
             State::Start(Document::Yaml { text, line }) => {
-                let mut composer = Composer::new(text, line);
+                let mut composer = Box::new(Composer::new(text, line));
                 match composer.begin()? {
                     None => Ok(None),
                     Some(event) if matches!(event.data, EventData::MappingStart { anchor: None, .. }) => {
@@ -90,7 +90,7 @@ impl<'a> Objects<'a> {
     /// Reads the root up to the list `items`, or to its end.
     fn root(
         &mut self,
-        mut composer: Composer<'a>,
+        mut composer: Box<Composer<'a>>,
         mut fields: Fields,
         has_items: bool,
     ) -> Result<Option<Object>, Error> {
@@ -111,7 +111,7 @@ impl<'a> Objects<'a> {
 
     fn item(
         &mut self,
-        mut composer: Composer<'a>,
+        mut composer: Box<Composer<'a>>,
         fields: Fields,
         index: usize,
     ) -> Result<Option<Object>, Error> {

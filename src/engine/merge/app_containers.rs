@@ -3,24 +3,35 @@
 use super::super::Reason;
 use super::super::pod::Seen;
 use super::super::reason::Owner;
-use super::{At, Context, Plan, containers};
+use super::{At, Context, Plan, containers, variables};
 use crate::fields::lists::key_of;
-use crate::fields::{ContainerField, ContainerKind, Place};
-use crate::profiles::{AppContainers, Rendered};
+use crate::fields::{ContainerField, ContainerKind, Place, mount_path};
+use crate::json::same;
+use crate::profiles::{AppContainers, Rendered, Selected};
+
+/// An element for a container, and how exactly its item selects the container.
+struct Element<'a> {
+    field: ContainerField,
+    key: String,
+    value: Rendered<'a>,
+    selected: Selected,
+    /// The item's index in `appContainers`.
+    item: usize,
+}
 
 pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Result<(), Reason> {
-    for app in &context.profile.app_containers {
-        for kind in ContainerKind::ALL {
-            if kind == ContainerKind::Init && !app.init_containers {
-                continue;
-            }
-            let place = Place::Spec(kind.list());
-            for seen in context.pod().elements(&place) {
-                let Some(name) = seen.name() else { continue };
-                let is_own = context.merged.owner(&place, name) == Owner::Pod && !containers::is_auto(seen);
-                if is_own && app.selects(name) {
-                    plan_container(context, plan, app, kind, seen)?;
-                }
+    if context.profile.app_containers.is_empty() {
+        return Ok(());
+    }
+    for kind in ContainerKind::ALL {
+        let place = Place::Spec(kind.list());
+        for seen in context.pod().elements(&place) {
+            let Some(name) = seen.name() else { continue };
+            let is_own = context.merged.owner(&place, name) == Owner::Pod
+                && !containers::is_auto(seen)
+                && !plan.adopts(&place, name);
+            if is_own {
+                plan_container(context, plan, kind, seen)?;
             }
         }
     }
@@ -30,47 +41,87 @@ pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Re
 fn plan_container<'a>(
     context: &Context<'a, '_>,
     plan: &mut Plan<'a, '_>,
-    app: &'a AppContainers,
     kind: ContainerKind,
     container: Seen<'_>,
 ) -> Result<(), Reason> {
     let name = container.name().unwrap_or_default();
-    let as_written = context.author_container(kind, name);
-    let json = as_written.unwrap_or(container.json());
-    if !context.when(plan, app.when.as_ref(), Some(json))? {
-        let what = format!("what is for container {name}");
-        plan.notes.push(Reason::NotWhen { profile: context.name(), what });
-        return Ok(());
-    }
-    for (field, items) in &app.lists {
-        let place = Place::Container { kind, name: name.to_owned(), field: *field };
-        let mut rendered = Vec::with_capacity(items.len());
-        for item in items {
-            rendered.push(context.render(plan, (&place, ""), item, Some(json))?);
-        }
-        rendered.retain(|item| !item.is_null());
+    let elements = most_exact(context, name, rendered(context, plan, kind, container)?)?;
+    let place = |field| Place::Container { kind, name: name.to_owned(), field };
+    let (mut variables, mut sources) = (Vec::new(), Vec::new());
+    for Element { field, key, value, .. } in elements {
         match field {
-            ContainerField::Env => {
-                for item in rendered {
-                    let key = key_of("env", &*item).into_owned();
-                    context.add_unless_set(plan, place.clone(), At::End, &key, item)?;
-                }
-            }
-            // A later source beats an earlier one, so ours go before the pod's.
-            ContainerField::EnvFrom => {
-                for item in rendered.into_iter().rev() {
-                    let key = key_of("envFrom", &*item).into_owned();
-                    context.add_unless_set(plan, place.clone(), At::Start, &key, item)?;
-                }
-            }
-            ContainerField::VolumeMounts => {
-                for item in rendered {
-                    plan_mount(context, plan, place.clone(), name, item)?;
-                }
-            }
+            ContainerField::Env => variables.push((key, value)),
+            ContainerField::EnvFrom => sources.push((key, value)),
+            ContainerField::VolumeMounts => plan_mount(context, plan, place(field), name, (key, value))?,
         }
+    }
+    variables::plan(context, plan, &place(ContainerField::Env), container, variables)?;
+    // A later source beats an earlier one, so ours go before the pod's.
+    for (key, value) in sources.into_iter().rev() {
+        context.add_unless_set(plan, place(ContainerField::EnvFrom), At::Start, &key, value)?;
     }
     Ok(())
+}
+
+/// The elements of all items that select the container.
+fn rendered<'a>(
+    context: &Context<'a, '_>,
+    plan: &mut Plan<'a, '_>,
+    kind: ContainerKind,
+    container: Seen<'_>,
+) -> Result<Vec<Element<'a>>, Reason> {
+    let name = container.name().unwrap_or_default();
+    let as_written = context.author_container(kind, name);
+    let json = as_written.unwrap_or(container.json());
+    let mut elements = Vec::new();
+    for (item, app) in context.profile.app_containers.iter().enumerate() {
+        let Some(selected) = app.selects(kind, name) else { continue };
+        if !context.when(plan, app.when.as_ref(), Some(json))? {
+            let what = format!("what is for container {name}");
+            plan.notes.push(Reason::NotWhen { profile: context.name(), what });
+            continue;
+        }
+        for (field, values) in &app.lists {
+            let place = Place::Container { kind, name: name.to_owned(), field: *field };
+            for value in values {
+                let value = context.render(plan, (&place, ""), value, Some(json))?;
+                if !value.is_null() {
+                    let key = key_of(field.name(), &*value).into_owned();
+                    elements.push(Element { field: *field, key, value, selected, item });
+                }
+            }
+        }
+    }
+    Ok(elements)
+}
+
+/// Keeps of several elements with one key that of the item that selects the container most exactly.
+///
+/// # Errors
+/// [`Reason::InvalidResult`] where two items select it equally exactly and say different things.
+fn most_exact<'a>(
+    context: &Context<'a, '_>,
+    container: &str,
+    elements: Vec<Element<'a>>,
+) -> Result<Vec<Element<'a>>, Reason> {
+    let mut kept: Vec<Element<'a>> = Vec::with_capacity(elements.len());
+    for element in elements {
+        let twin = kept.iter_mut().find(|other| other.field == element.field && other.key == element.key);
+        match twin {
+            None => kept.push(element),
+            Some(twin) if element.selected > twin.selected => *twin = element,
+            Some(twin) if element.selected < twin.selected || same(&twin.value, &element.value) => {}
+            Some(twin) => {
+                let problem = AppContainers::ambiguous(
+                    (twin.item, element.item),
+                    (element.field, &element.key),
+                    &format!("container {container:?}"),
+                );
+                return Err(Reason::InvalidResult { profile: context.name(), problem });
+            }
+        }
+    }
+    Ok(kept)
 }
 
 fn plan_mount<'a>(
@@ -78,10 +129,10 @@ fn plan_mount<'a>(
     plan: &mut Plan<'a, '_>,
     place: Place,
     container: &str,
-    item: Rendered<'a>,
+    (path, item): (String, Rendered<'a>),
 ) -> Result<(), Reason> {
-    let path = key_of("volumeMounts", &*item).into_owned();
     if context.pod().get(&place, &path).is_none() {
+        nested(context, plan, &place, container, &path);
         plan.add(place, At::End, &path, item);
     } else if context.are_shared(&place, &path, &item) {
         context.share(plan, &place, &path);
@@ -91,4 +142,29 @@ fn plan_mount<'a>(
         context.conflict(plan, Reason::MountConflict { profile, container, path, owner })?;
     }
     Ok(())
+}
+
+/// Warns of mounts of the container that lie within the new one, or around it: a part of one volume hides a part of the
+/// other.
+fn nested(context: &Context<'_, '_>, plan: &mut Plan<'_, '_>, place: &Place, container: &str, path: &str) {
+    for other in context.pod().elements(place) {
+        let Some(other) = other.text("mountPath").filter(|other| *other != mount_path::TOKEN) else {
+            continue;
+        };
+        let (inner, outer) = if mount_path::is_inside(path, other) {
+            (path, other)
+        } else if mount_path::is_inside(other, path) {
+            (other, path)
+        } else {
+            continue;
+        };
+        plan.notes.push(Reason::MountNested {
+            profile: context.name(),
+            container: container.to_owned(),
+            path: path.to_owned(),
+            owner: context.merged.owner(place, &mount_path::clean(other)),
+            inner: inner.to_owned(),
+            outer: outer.to_owned(),
+        });
+    }
 }

@@ -42,7 +42,8 @@ fn plan_classic<'a>(
     let default = items(authored)
         .iter()
         .filter(|container| text(container, "image") != Some(overlay::AUTO))
-        .find_map(|container| text(container, "name"));
+        .filter_map(|container| text(container, "name"))
+        .find(|name| !plan.adopts(&Place::CONTAINERS, name));
     if let Some(default) = default
         && !plan.sets(Map::Annotations, keys::DEFAULT_CONTAINER)
         && context.pod().get(&Place::ANNOTATIONS, keys::DEFAULT_CONTAINER).is_none()
@@ -67,7 +68,7 @@ fn plan_container<'a>(
     }
     let mut value = context.render(plan, (&place, name), &element.value, None)?;
     if context.profile.classic && element.is_native_sidecar() {
-        value = Rendered::Made(without_restart_policy(&value));
+        value = Rendered::Made(without(&value, &["restartPolicy"]));
     }
     let live = context.pod().get(&place, name);
     if let Some(live) = live.filter(|live| is_auto(*live)) {
@@ -75,6 +76,10 @@ fn plan_container<'a>(
     }
     match context.pod().container_of_name(name) {
         None => plan.add(place, at, name, value),
+        Some(_) if is_own(context, &place, name, &value) => {
+            plan.notes.push(Reason::Adopted { profile: context.name(), container: name.clone() });
+            plan.changes.push(Change::Adopt { place, at, key: name.clone(), value });
+        }
         Some(list) => {
             let owner = owner(context, name);
             let (profile, container) = (context.name(), name.clone());
@@ -96,6 +101,23 @@ fn plan_container<'a>(
     }
     Ok(())
 }
+
+/// Whether the pod came with the container that the profile renders, without a status that says so: `kubectl debug --copy-to`
+/// copies the spec, and drops annotations, labels and the probes of ordinary containers.
+fn is_own(context: &Context<'_, '_>, place: &Place, name: &str, rendered: &Json<'_>) -> bool {
+    let Some(live) = context.pod().get(place, name) else { return false };
+    if !matches!(owner(context, name), Owner::Pod) {
+        return false;
+    }
+    let has_probe = |probe: &&str| field(live.json(), probe).is_some();
+    context.is_shared(place, live, rendered)
+        || (!context.protected
+            && *place == Place::CONTAINERS
+            && !PROBES.iter().any(has_probe)
+            && context.is_shared(place, live, &without(rendered, &PROBES)))
+}
+
+const PROBES: [&str; 3] = ["livenessProbe", "readinessProbe", "startupProbe"];
 
 fn plan_overlay<'a>(
     context: &Context<'a, '_>,
@@ -123,10 +145,10 @@ pub(in super::super) fn is_auto(container: Seen<'_>) -> bool {
     container.text("image") == Some(overlay::AUTO)
 }
 
-fn without_restart_policy(container: &Json<'_>) -> Json<'static> {
+fn without(container: &Json<'_>, names: &[&str]) -> Json<'static> {
     let mut container = Value::from(container);
     if let Some(fields) = container.as_object_mut() {
-        fields.remove("restartPolicy");
+        fields.retain(|name, _| !names.contains(&name.as_str()));
     }
     owned(container)
 }

@@ -5,6 +5,7 @@ use super::Level::{self, Denial, Info, Skip, Warning};
 use super::Reason;
 
 impl Reason {
+    #[expect(clippy::too_many_lines, reason = "a table with a line for each reason")]
     pub(super) fn facts(&self) -> (&'static str, Level, Step) {
         match self {
             Self::NamespaceExcluded { .. } => ("NamespaceExcluded", Skip, Exclude),
@@ -24,6 +25,12 @@ impl Reason {
             Self::ContainerNameTaken { .. } => ("ContainerNameTaken", Denial, Merge),
             Self::VolumeConflict { .. } => ("VolumeConflict", Denial, Merge),
             Self::MountConflict { .. } => ("MountConflict", Denial, Merge),
+            Self::MountNested { .. } => ("MountNested", Warning, Merge),
+            Self::VariableKept { .. } => ("VariableKept", Warning, Merge),
+            Self::VariableOrder { .. } => ("VariableOrder", Warning, Merge),
+            Self::EnvFromOverridden { .. } => ("EnvFromOverridden", Warning, Merge),
+            Self::Leftover { .. } => ("Leftover", Warning, Read),
+            Self::Adopted { .. } => ("Adopted", Info, Merge),
             Self::ValueConflict { .. } => ("ValueConflict", Denial, Merge),
             Self::RequiredTakenAway { .. } => ("RequiredTakenAway", Denial, Choose),
             Self::RequiredNotFound { .. } => ("RequiredNotFound", Denial, Choose),

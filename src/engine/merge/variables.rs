@@ -1,0 +1,161 @@
+//! Environment variables of the pod's own containers: where injected ones stand, and which of two values counts.
+//!
+//! The kubelet expands `$(NAME)` in a value only if `NAME` stands before it in the list, and takes a variable from `env` over
+//! one from `envFrom`.
+//! <https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/>
+
+use super::super::Reason;
+use super::super::pod::Seen;
+use super::super::reason::Owner;
+use super::{At, Context, Plan};
+use crate::expression::references;
+use crate::fields::{ContainerField, Place};
+use crate::json::{Json, text};
+use crate::profiles::Rendered;
+
+/// A variable of the list as it will be.
+struct Variable {
+    name: String,
+    /// The variables that its value refers to.
+    reads: Vec<String>,
+}
+
+impl Variable {
+    fn new(name: &str, value: &Json<'_>) -> Self {
+        let reads = references(text(value, "value").unwrap_or_default()).map(str::to_owned).collect();
+        Self { name: name.to_owned(), reads }
+    }
+
+    fn reads(&self, name: &str) -> bool {
+        self.reads.iter().any(|read| read == name)
+    }
+}
+
+/// Plans the variables of a profile for a container.
+pub(super) fn plan<'a>(
+    context: &Context<'a, '_>,
+    plan: &mut Plan<'a, '_>,
+    place: &Place,
+    container: Seen<'_>,
+    variables: Vec<(String, Rendered<'a>)>,
+) -> Result<(), Reason> {
+    let name = container.name().unwrap_or_default();
+    let refers = |value: &Json<'_>| text(value, "value").is_some_and(|text| text.contains("$("));
+    let any_refers = context.pod().elements(place).any(|live| refers(live.json()))
+        || variables.iter().any(|(_, value)| refers(value));
+    let mut order: Vec<Variable> = if any_refers {
+        let own = context.pod().elements(place);
+        own.map(|live| Variable::new(live.name().unwrap_or_default(), live.json())).collect()
+    } else {
+        Vec::new()
+    };
+    let mut added = Vec::new();
+    for (key, value) in variables {
+        if context.pod().get(place, &key).is_some() {
+            keep(context, plan, place, (name, &key), value)?;
+            continue;
+        }
+        let at = if any_refers { position(context, plan, &mut order, name, &key, &value) } else { At::End };
+        added.push(key.clone());
+        plan.add(place.clone(), at, &key, value);
+    }
+    beats_sources(context, plan, place, name, &added);
+    Ok(())
+}
+
+/// Applies the rule that the pod's own variable beats an injected one, and warns where that changes a value.
+fn keep<'a>(
+    context: &Context<'a, '_>,
+    plan: &mut Plan<'a, '_>,
+    place: &Place,
+    (container, variable): (&str, &str),
+    value: Rendered<'a>,
+) -> Result<(), Reason> {
+    let before = plan.notes.len();
+    context.add_unless_set(plan, place.clone(), At::End, variable, value)?;
+    for note in plan.notes.iter_mut().skip(before) {
+        if let Reason::Kept { profile, .. } = note {
+            let profile = std::mem::take(profile);
+            let (container, variable) = (container.to_owned(), variable.to_owned());
+            *note = Reason::VariableKept { profile, container, variable };
+        }
+    }
+    Ok(())
+}
+
+/// Finds the place of a variable: before the first one that reads it, if those that it reads itself stand before that; else at
+/// the end.
+fn position(
+    context: &Context<'_, '_>,
+    plan: &mut Plan<'_, '_>,
+    order: &mut Vec<Variable>,
+    container: &str,
+    name: &str,
+    value: &Json<'_>,
+) -> At {
+    let new = Variable::new(name, value);
+    let first_reader = order.iter().position(|other| other.reads(name));
+    let last_read = order.iter().rposition(|other| new.reads(&other.name));
+    match first_reader.and_then(|index| Some((index, order.get(index)?.name.clone()))) {
+        Some((reader, key)) if last_read.is_none_or(|read| read < reader) => {
+            order.insert(reader, new);
+            At::Before(key)
+        }
+        Some((_, reader)) => {
+            let read = last_read.and_then(|read| order.get(read)).map(|read| read.name.clone());
+            plan.notes.push(Reason::VariableOrder {
+                profile: context.name(),
+                container: container.to_owned(),
+                variable: name.to_owned(),
+                reader,
+                read: read.unwrap_or_default(),
+            });
+            order.push(new);
+            At::End
+        }
+        None => {
+            order.push(new);
+            At::End
+        }
+    }
+}
+
+/// Warns of injected variables that the pod's own `envFrom` may set, too.
+fn beats_sources(
+    context: &Context<'_, '_>,
+    plan: &mut Plan<'_, '_>,
+    env: &Place,
+    container: &str,
+    variables: &[String],
+) {
+    let Place::Container { kind, name, .. } = env else { return };
+    if variables.is_empty() {
+        return;
+    }
+    let place = Place::Container { kind: *kind, name: name.clone(), field: ContainerField::EnvFrom };
+    let mut sources: Vec<String> = Vec::new();
+    let mut beaten: Vec<String> = Vec::new();
+    for source in context.pod().elements(&place) {
+        let key = crate::fields::lists::key_of("envFrom", source.json());
+        if context.merged.owner(&place, &key) != Owner::Pod {
+            continue;
+        }
+        let prefix = source.text("prefix").unwrap_or_default();
+        let fitting = variables.iter().filter(|variable| variable.starts_with(prefix));
+        let new: Vec<&String> = fitting.filter(|variable| !beaten.contains(variable)).collect();
+        if new.is_empty() && beaten.is_empty() {
+            continue;
+        }
+        beaten.extend(new.into_iter().cloned().collect::<Vec<_>>());
+        sources.extend(source_name(source));
+    }
+    if !beaten.is_empty() {
+        let (profile, container) = (context.name(), container.to_owned());
+        plan.notes.push(Reason::EnvFromOverridden { profile, container, variables: beaten, sources });
+    }
+}
+
+fn source_name(source: Seen<'_>) -> Option<String> {
+    let named = |field: &str, kind: &str| Some(format!("{kind} {:?}", source.field(field)?.name()?));
+    named("configMapRef", "ConfigMap").or_else(|| named("secretRef", "Secret"))
+}
