@@ -30,8 +30,9 @@ pub const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 /// Kubernetes' annotation on a mirror pod, the API server's image of a kubelet's static pod.
 /// <https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-config-mirror>
 pub const MIRROR_POD: &str = "kubernetes.io/config.mirror";
-/// Kubernetes' label on a node, used in a pod's node selector: the node's operating system.
-pub const NODE_OS: &str = "kubernetes.io/os";
+/// Kubernetes' labels on a node, used in a pod's node selector and affinity: the node's operating system. The second is the
+/// old name, which the kubelet still sets.
+pub const NODE_OS: [&str; 2] = ["kubernetes.io/os", "beta.kubernetes.io/os"];
 
 /// The match condition that no object meets, by which a webhook is out of the way. A condition is a field of its own in
 /// server-side apply, so an upgrade of the release neither ends it nor meets a conflict.

@@ -111,11 +111,23 @@ impl<'a> Pod<'a> {
         self.spec("hostNetwork").and_then(Json::as_bool).unwrap_or_default()
     }
 
-    /// The operating system that the pod says it is for, by `spec.os` or its node selector; linux unless said.
+    /// The operating system of the nodes on which the pod can run, by `spec.os`, node selector and required node affinity;
+    /// linux by default. The API server has added a `RuntimeClass`'s node selector to the pod's own.
     pub(super) fn os(&self) -> &'a str {
         let named = self.spec("os").and_then(|os| text(os, "name"));
-        let selected = self.spec("nodeSelector").and_then(|selector| text(selector, keys::NODE_OS));
-        named.or(selected).unwrap_or("linux")
+        let selected = self
+            .spec("nodeSelector")
+            .and_then(|selector| keys::NODE_OS.into_iter().find_map(|label| text(selector, label)));
+        named.or(selected).or_else(|| self.os_by_affinity()).unwrap_or("linux")
+    }
+
+    /// The operating system that every term of the required node affinity names. One term has to be met, so all must name the
+    /// same.
+    fn os_by_affinity(&self) -> Option<&'a str> {
+        let affinity = field(field(self.spec("affinity")?, "nodeAffinity")?, REQUIRED_AFFINITY)?;
+        let mut systems = items(field(affinity, "nodeSelectorTerms")).iter().map(os_of_term);
+        let first = systems.next()??;
+        systems.all(|other| other == Some(first)).then_some(first)
     }
 
     /// The names in one of the lists of containers, in order.
@@ -332,6 +344,25 @@ impl<'s> Seen<'s> {
     pub(super) fn name(self) -> Option<&'s str> {
         self.text("name")
     }
+}
+
+const REQUIRED_AFFINITY: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+
+/// The operating system that a node selector term names; `None` where it allows several.
+fn os_of_term<'a>(term: &'a Json<'a>) -> Option<&'a str> {
+    let is_os =
+        |expression: &&'a Json<'a>| text(expression, "key").is_some_and(|key| keys::NODE_OS.contains(&key));
+    items(field(term, "matchExpressions")).iter().filter(is_os).find_map(|expression| {
+        let values = items(field(expression, "values"));
+        match (text(expression, "operator")?, values) {
+            ("In", [single]) => single.as_str(),
+            // Kubernetes has nodes of two systems.
+            ("NotIn", values) if values.iter().any(|value| value.as_str() == Some("linux")) => {
+                Some("windows")
+            }
+            _ => None,
+        }
+    })
 }
 
 /// A quantity, as text or as a number.

@@ -15,9 +15,9 @@ use super::holds::holds;
 use super::merge::AUTO;
 use super::pod::{Pod, Seen, Slot};
 use super::{Purpose, Reason, Trace};
-use crate::api::{InjectedProfile, InjectionStatus, Replaced, keys};
+use crate::api::{InjectedProfile, InjectionStatus, Replaced, Scope, keys};
 use crate::fields::lists::merge_key;
-use crate::fields::{ContainerField, ContainerKind, Map, Place, SpecList};
+use crate::fields::{ContainerField, Map, Place, SpecList};
 use crate::json::{Json, owned, same};
 use crate::profiles::{Element, Entry, Profile, ProfileSet, Rendered};
 
@@ -75,8 +75,8 @@ pub(super) fn take_away(
     pod.unset(Map::Labels, keys::INJECTED);
     let Some(status) = status else { return previous };
     for injected in status.profiles.iter().rev() {
-        if let Some(Entry::Ready(profile)) = profiles.find_in(injected.scope, namespace, &injected.name) {
-            previous.take_added(pod, profile, injected);
+        if let Some(Entry::Ready(profile)) = profile_of(injected, namespace, profiles) {
+            previous.take_added(pod, profile, injected, trace);
             previous.take_overlays(pod, profile, injected);
             for (path, replaced) in &injected.replaced {
                 put_back(pod, profile, path, replaced);
@@ -86,6 +86,20 @@ pub(super) fn take_away(
     trace.add(Reason::InjectedBefore { profiles: super::names(&status.profiles) });
     previous.profiles = status.profiles;
     previous
+}
+
+/// The profile that an earlier injection names; it may have moved between the cluster and the namespace since.
+fn profile_of<'p>(
+    injected: &InjectedProfile,
+    namespace: &str,
+    profiles: &'p ProfileSet,
+) -> Option<&'p Entry> {
+    let other = match injected.scope {
+        Scope::Cluster => Scope::Namespace,
+        Scope::Namespace => Scope::Cluster,
+    };
+    let find = |scope| profiles.find_in(scope, namespace, &injected.name);
+    find(injected.scope).or_else(|| find(other))
 }
 
 /// Gives a scalar its old value back, unless somebody changed it since.
@@ -110,11 +124,12 @@ fn put_back(pod: &mut Pod<'_>, profile: &Profile, path: &str, replaced: &Replace
 fn renders(profile: &Profile, place: &Place, key: &str, mount: Option<(&str, &str)>) -> bool {
     let template = &profile.template;
     match place {
-        Place::Map(Map::Annotations) if key == keys::DEFAULT_CONTAINER && profile.classic => true,
+        // Of a classic profile, which may be a native one now.
+        Place::Map(Map::Annotations) if key == keys::DEFAULT_CONTAINER => true,
         Place::Map(map) => template.sets(*map, key),
-        Place::Spec(SpecList::Containers) if profile.classic => {
-            let sidecars = template.list(&Place::INIT_CONTAINERS).iter().filter(|c| c.is_native_sidecar());
-            sidecars.chain(template.list(place)).any(|element| element.name == key)
+        // A profile may have moved a container from one list to the other.
+        Place::Spec(SpecList::InitContainers | SpecList::Containers) => {
+            containers_of(profile).any(|element| element.name == key)
         }
         Place::Spec(_) | Place::Dns(_) => {
             template.list(place).iter().any(|element| is_element(element, place, key))
@@ -122,7 +137,7 @@ fn renders(profile: &Profile, place: &Place, key: &str, mount: Option<(&str, &st
         Place::Container { kind, name: container, field } => profile
             .app_containers
             .iter()
-            .filter(|app| app.selects(container) && (*kind == ContainerKind::App || app.init_containers))
+            .filter(|app| app.selects(*kind, container).is_some())
             .flat_map(|app| app.lists.iter().filter(|(list, _)| list == field))
             .flat_map(|(_, items)| items)
             .any(|item| match field {
@@ -132,6 +147,33 @@ fn renders(profile: &Profile, place: &Place, key: &str, mount: Option<(&str, &st
                     item.field_could_be("mountPath", path) && item.field_could_be("name", volume)
                 }),
             }),
+    }
+}
+
+fn containers_of(profile: &Profile) -> impl Iterator<Item = &Element> {
+    [&Place::INIT_CONTAINERS, &Place::CONTAINERS].into_iter().flat_map(|place| profile.template.list(place))
+}
+
+/// Whether a container that an earlier revision of the profile is said to have added is one: the profile still has a container
+/// of that image, under another name.
+fn was_renamed(profile: &Profile, place: &Place, live: Option<Seen<'_>>) -> bool {
+    if !matches!(place, Place::Spec(SpecList::InitContainers | SpecList::Containers)) {
+        return false;
+    }
+    let Some(image) = live.and_then(|live| live.text("image")) else { return false };
+    let has_image = |element: &Element| {
+        element.value.literal_field("image").is_some_and(|own| repository(own) == repository(image))
+            || element.value.field_could_be("image", image)
+    };
+    containers_of(profile).any(has_image)
+}
+
+/// An image's name without tag and digest.
+fn repository(image: &str) -> &str {
+    let name = image.split_once('@').map_or(image, |(name, _)| name);
+    match name.rsplit_once(':') {
+        Some((before, tag)) if !tag.contains('/') => before,
+        _ => name,
     }
 }
 
@@ -155,13 +197,24 @@ impl Previous {
         self.profiles.is_empty() && self.elements.is_empty()
     }
 
-    fn take_added(&mut self, pod: &mut Pod<'_>, profile: &Profile, injected: &InjectedProfile) {
+    fn take_added(
+        &mut self,
+        pod: &mut Pod<'_>,
+        profile: &Profile,
+        injected: &InjectedProfile,
+        trace: &mut Trace,
+    ) {
+        let mut left = Vec::new();
         for (place, added) in &injected.added {
             let Ok(place) = place.parse::<Place>() else { continue };
             for key in added {
                 let live = pod.get(&place, key);
+                if live.is_none() {
+                    continue;
+                }
                 let mount = live.and_then(|live| Some((live.text("name")?, live.text("mountPath")?)));
-                if live.is_none() || !renders(profile, &place, key, mount) {
+                if !renders(profile, &place, key, mount) && !was_renamed(profile, &place, live) {
+                    left.push(format!("{place}[{key}]"));
                     continue;
                 }
                 let came = match place {
@@ -173,6 +226,9 @@ impl Previous {
                 };
                 self.elements.insert((place.clone(), key.clone()), came);
             }
+        }
+        if !left.is_empty() {
+            trace.add(Reason::Leftover { profile: injected.name.clone(), elements: left });
         }
     }
 
@@ -229,15 +285,36 @@ impl Previous {
         let Some((index, live)) = index.and_then(|index| Some((index, pod.came_at(place, index)?))) else {
             return Slot::Added(rendered);
         };
-        let additions = match self.purpose {
-            Purpose::InjectSubmitted => Additions::of(pod).without_plugins(),
-            Purpose::Inject | Purpose::Verify => Additions::of(pod),
-        };
+        let additions = self.additions(pod);
         match trust {
             Trust::IfItHolds if holds(&rendered, live) => Slot::Kept(index),
             Trust::IfItIsExactly if additions.is_exactly(place, &rendered, live) => Slot::Kept(index),
             Trust::IfItIsExactly => Slot::Added(additions.keep(place, rendered, live)),
             Trust::IfItHolds | Trust::Never => Slot::Added(rendered),
+        }
+    }
+
+    fn additions<'p>(&self, pod: &Pod<'p>) -> Additions<'p> {
+        match self.purpose {
+            Purpose::InjectSubmitted => Additions::of(pod).without_plugins(),
+            Purpose::Inject | Purpose::Verify => Additions::of(pod),
+        }
+    }
+
+    /// Returns what to put in for a container that came with the pod, at an index, without a status, and that equals the
+    /// rendered one.
+    pub(super) fn adopted_slot<'a>(
+        &self,
+        pod: &Pod<'a>,
+        place: &Place,
+        came: Option<usize>,
+        rendered: Rendered<'a>,
+        protected: bool,
+    ) -> Slot<'a> {
+        match came.and_then(|index| Some((index, pod.came_at(place, index)?))) {
+            None => Slot::Added(rendered),
+            Some((index, live)) if !protected && holds(&rendered, live) => Slot::Kept(index),
+            Some((_, live)) => Slot::Added(self.additions(pod).keep(place, rendered, live)),
         }
     }
 

@@ -185,6 +185,9 @@ fn row(reason: &Reason) -> Option<Row> {
             let element = additions::element(place, what);
             Row::new("keeps", [profile, &format!("{element}, as {owner} sets it")])
         }
+        Reason::Adopted { profile, container } => {
+            Row::new("shares", [profile, &format!("container {container}, which is there already")])
+        }
         Reason::Shared { profile, what, place } => {
             let element = additions::element(place, what);
             Row::new("shares", [profile, &format!("{element}, which is there already")])
