@@ -823,7 +823,7 @@ impl Reason {
     }
 
     /// The name that means no profile, where that is the reason.
-    pub(super) fn unknown_profile(&self) -> Option<&str> {
+    pub fn unknown_profile(&self) -> Option<&str> {
         match self {
             Self::ProfileNotFound { name, .. } => Some(name),
             Self::RequiredNotFound { required, .. } => Some(required),

@@ -63,7 +63,8 @@ async fn answer<'r>(known: &mut Known<'_>, request: &'r Review<'_>) -> (Answer<'
             Err(unknown) => {
                 let (code, message) = unknown.message(&request.namespace).unwrap_or_default();
                 warn!(uid = %request.uid, error = message, "cannot advise");
-                return (allowed, Verdict::errored("advise", code));
+                let warning = format!("whether its pods will get their sidecars is not known now: {message}");
+                return (allowed.with_warnings([warning]), Verdict::errored("advise", code));
             }
         }
     };

@@ -9,7 +9,8 @@ use super::State;
 use crate::api::{Scope, keys};
 use crate::cluster::Snapshot;
 use crate::engine::{
-    Decision, Namespace, Reason, admit, admit_submitted, verify, verify_binding, verify_change, verify_entry,
+    Decision, Namespace, Outcome, Reason, admit, admit_submitted, verify, verify_binding, verify_change,
+    verify_entry,
 };
 use crate::json::Json;
 use crate::profiles::{self, ProfileSet};
@@ -113,7 +114,7 @@ pub(super) enum Undecided {
     /// It is an error and not a skipped pod: the webhook's failure policy says what becomes of the pod, and
     /// with Fail none slips in without its sidecars.
     UnknownNamespace,
-    /// The same of the Mandatory profile whose entry called.
+    /// The same of a profile: the look at it failed, or one review asks for too many.
     UnknownProfile(String),
     /// A resource is not synced, so profiles may be missing that the pod must have.
     NotSynced(&'static str),
@@ -133,7 +134,7 @@ impl Undecided {
             Self::UnknownProfile(name) => Some((
                 "UnknownProfile",
                 format!(
-                    "the mandatory profile {name:?} is not known yet, and the API server does not say in time what it is"
+                    "profile {name:?} is not known yet, and the API server does not say in time what it is"
                 ),
             )),
             Self::NotSynced(resource) => Some((
@@ -180,13 +181,20 @@ impl<'s> Known<'s> {
         if !self.needs_no_profile(&decision.reason) {
             self.synced()?;
         }
-        match decision.unknown_profiles().into_iter().find(|name| self.may_look_up(name)) {
-            Some(name) => {
-                let (namespace, name) = (namespace.name.clone(), name.to_owned());
-                Err(Undecided::Look(Look::Profile { namespace, name }))
-            }
-            None => Ok(decision),
+        let unknown = decision.unknown_profiles();
+        if let Some(name) = unknown.iter().find(|name| self.may_look_up(name)) {
+            let (namespace, name) = (namespace.name.clone(), (*name).to_owned());
+            return Err(Undecided::Look(Look::Profile { namespace, name }));
         }
+        // A denial whose cause is certain stays one, whatever else is unknown.
+        let is_certain = |name: &&str| self.is_absent(name);
+        let denied_for = decision.reason.unknown_profile();
+        match unknown.iter().find(|name| !is_certain(name)) {
+            Some(_) if decision.outcome == Outcome::Denied && denied_for.as_ref().is_none_or(is_certain) => {}
+            Some(name) => return Err(Undecided::UnknownProfile((*name).to_owned())),
+            None => {}
+        }
+        Ok(decision)
     }
 
     /// Looks at a finished pod.
@@ -205,6 +213,12 @@ impl<'s> Known<'s> {
             {
                 let (namespace, name) = (namespace.name.clone(), profile.to_owned());
                 Err(Undecided::Look(Look::Profile { namespace, name }))
+            }
+            Err(reason)
+                if let Some(profile) = reason.incomplete_profile()
+                    && self.missed.iter().any(|name| name == profile) =>
+            {
+                Err(Undecided::UnknownProfile(profile.to_owned()))
             }
             _ => Ok(verdict),
         }
@@ -301,6 +315,11 @@ impl<'s> Known<'s> {
             profiles::Entry::Ready(profile) => profile.scope,
             profiles::Entry::Invalid(invalid) => invalid.scope,
         })
+    }
+
+    /// Whether the API server said that there is no profile of this name.
+    fn is_absent(&self, profile: &str) -> bool {
+        self.looked_up.iter().any(|name| name == profile) && !self.missed.iter().any(|name| name == profile)
     }
 
     fn may_look_up(&self, profile: &str) -> bool {

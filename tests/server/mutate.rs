@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use axum::http::StatusCode;
+use outrigger::api::Scope;
 use outrigger::cluster::Snapshot;
+use outrigger::profiles::{Entry, ProfileSet};
 use outrigger::telemetry::Format;
 use outrigger::webhook::router;
 use serde_json::json;
@@ -60,6 +62,41 @@ async fn what_the_snapshot_does_not_hold_yet_is_looked_up() {
     let chooses = pod(&json!({ "outrigger.dev/profiles": "fresh,fresher" }));
     let response = answer(&router, "/mutate/namespace", &review("shop", &chooses)).await;
     assert_eq!(patched(&chooses, &response)["spec"]["initContainers"].as_array().unwrap().len(), 2);
+}
+
+/// A look that fails says nothing about the profile. The failure policy decides about the pod, also where the profile that is
+/// unknown would only be left out.
+#[tokio::test]
+async fn a_profile_whose_lookup_fails_is_an_error_and_not_an_absent_one() {
+    let state = state();
+    let mut snapshot = Snapshot::clone(&state.snapshot.load());
+    let mut profiles = ProfileSet::clone(&snapshot.profiles);
+    for (name, on_error) in [("strict", "Fail"), ("lenient", "Ignore")] {
+        let spec = json!({ "requires": ["silent"], "onError": on_error, "template": { "metadata": { "labels": { "a": "b" } } } });
+        let spec = serde_json::from_value(spec).unwrap();
+        profiles.insert(None, name, Entry::new(name, Scope::Cluster, &spec).0);
+    }
+    snapshot.profiles = Arc::new(profiles);
+    let asks = namespace("asks", Some("enabled"), "silent");
+    snapshot.namespaces.insert("asks".to_owned(), Arc::new(asks));
+    state.snapshot.store(Arc::new(snapshot));
+    let router = router(state);
+    let chosen = |profiles: &str| pod(&json!({ "outrigger.dev/profiles": profiles }));
+    for (namespace, pod) in [
+        ("shop", chosen("silent")),
+        ("shop", chosen("+silent")),
+        ("shop", chosen("strict")),
+        ("shop", chosen("lenient")),
+        ("asks", pod(&json!({}))),
+    ] {
+        let (status, message) = post(&router, "/mutate/namespace", review(namespace, &pod).to_string()).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{pod}: {message}");
+        assert!(message.contains("profile \"silent\" is not known yet"), "{pod}: {message}");
+    }
+    // What is certain is answered, whatever else is unknown.
+    let response = answer(&router, "/mutate/namespace", &review("shop", &chosen("absent,silent"))).await;
+    let message = response["status"]["message"].as_str().unwrap();
+    assert!(message.contains("profile \"absent\"") && message.ends_with("[ProfileNotFound]"), "{message}");
 }
 
 /// With the failure policy Fail no pod may slip in because nobody could say whether its namespace is enabled.

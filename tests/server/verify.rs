@@ -144,7 +144,7 @@ async fn an_entry_of_a_profile_that_nobody_tells_of_is_an_error_and_not_a_skip()
         let body = review("vault", &pod(&json!({}))).to_string();
         let (status, message) = post(&guarded(), path, body).await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{message}");
-        assert!(message.contains("the mandatory profile \"silent\" is not known yet"), "{message}");
+        assert!(message.contains("profile \"silent\" is not known yet"), "{message}");
     }
 }
 
