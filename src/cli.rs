@@ -9,6 +9,7 @@ mod crds;
 mod disarm;
 mod explain;
 mod inject;
+mod kubeconfig;
 mod lines;
 mod lint;
 mod live;

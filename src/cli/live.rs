@@ -6,11 +6,11 @@ use std::str::FromStr;
 use anyhow::Context as _;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::ListParams;
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
-use kube::{Api, Client, Config};
+use kube::{Api, Client};
 use tokio::runtime::Runtime;
 
+use super::kubeconfig;
 use super::manifests::{Manifest, Origin};
 use super::world::World;
 use crate::cluster::profile_resources;
@@ -81,19 +81,10 @@ impl Live {
     pub(super) fn connect(context: Option<&str>, kubeconfig: Option<&Path>) -> anyhow::Result<Self> {
         // A second command of one process would find it installed, which is as good.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let kubeconfig = match kubeconfig {
-            Some(file) => Kubeconfig::read_from(file)?,
-            None => Kubeconfig::read()?,
-        };
+        let kubeconfig = kubeconfig::read(kubeconfig)?;
         let name = context.map(str::to_owned).or_else(|| kubeconfig.current_context.clone());
-        let options =
-            KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (client, default_namespace) = runtime.block_on(async {
-            let config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
-            let default_namespace = config.default_namespace.clone();
-            anyhow::Ok((Client::try_from(config)?, default_namespace))
-        })?;
+        let (client, default_namespace) = runtime.block_on(kubeconfig::client(kubeconfig, context))?;
         Ok(Self { runtime, client, context: name.unwrap_or_default(), default_namespace })
     }
 
