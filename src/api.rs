@@ -13,8 +13,8 @@ pub use crd::crds;
 pub use names::{NotAName, ProfileName, is_dns_label, nearest};
 pub use parameter::{Parameter, ParameterType, Source};
 pub use profile::{
-    ClusterSidecarProfile, ClusterSidecarProfileSpec, Enforcement, Failure, Files, HostNetwork, Match,
-    NamedExpression, OnConflict, Order, Position, ProfileSpec, ProfileStatus, SidecarMode, SidecarProfile,
-    SidecarProfileSpec,
+    AnnotationMerge, ClusterSidecarProfile, ClusterSidecarProfileSpec, Enforcement, Failure, Files,
+    HostNetwork, Match, MergeAnnotations, NamedExpression, OnConflict, Order, Position, ProfileSpec,
+    ProfileStatus, SidecarMode, SidecarProfile, SidecarProfileSpec,
 };
 pub use status::{InjectedProfile, InjectionStatus, Replaced, Scope};

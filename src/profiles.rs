@@ -3,6 +3,7 @@
 //! [`compile`] takes what a user wrote and gives a [`Profile`], or everything that is wrong with it at
 //! once. [`ProfileSet`] holds the profiles of a cluster and finds the one that a name means in a namespace.
 
+mod annotations;
 mod app_containers;
 mod compile;
 mod condition;
@@ -20,6 +21,7 @@ mod template;
 mod template_value;
 mod weight;
 
+pub use annotations::AnnotationRules;
 pub use app_containers::AppContainers;
 pub(crate) use app_containers::Selected;
 pub use compile::compile;
@@ -58,6 +60,8 @@ pub struct Profile {
     pub template: Template,
     /// What the pod's own containers get.
     pub app_containers: Vec<AppContainers>,
+    /// How its annotations meet those that a pod has already.
+    pub annotations: AnnotationRules,
     /// Where its init containers stand.
     pub order: Order,
     /// The profiles that come along and start before it.

@@ -16,6 +16,7 @@ mod idle;
 mod limits;
 mod listener;
 mod mutate;
+mod restore;
 mod review;
 mod router;
 mod speak;

@@ -91,14 +91,14 @@ fn every_row_of_an_explanation() {
              log-shipper.memory     = 64Mi              default
              log-shipper.debug      = false             default
   order      mesh-init → mesh-proxy* → log-shipper* → (the pod's own) migrate → (injected) vault → (the pod's own) app       * native sidecar
-  adds       2 native sidecars, 1 init container, 1 volume, 1 label; app: +1 env, +1 mount
+  adds       2 native sidecars, 1 init container, 1 volume, 1 label, 1 annotation; app: +1 env, +1 mount
              mesh-proxy   native sidecar mesh-proxy; init container mesh-init
-             log-shipper  native sidecar log-shipper; volume app-logs; label logging; app: env LOG_DIR, mount /srv/log
+             log-shipper  native sidecar log-shipper; volume app-logs; label logging; annotation cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes; app: env LOG_DIR, mount /srv/log
   changes    vault        takes up the pod's container vault, with the pod's fields on top
              log-shipper  terminationGracePeriodSeconds raised from 5 to 30
-  keeps      log-shipper  app: env LOG_LEVEL, as the pod sets it
   costs      +10m CPU, +128Mi memory requested a pod; QoS Burstable, as before
-  warns      \"mesh-proxy\" of profile \"mesh-proxy\" listens on 15001, as does container \"app\" [PortClash]
+  warns      container \"app\" sets the variable LOG_LEVEL itself, so the value of profile \"log-shipper\" is not used there; remove it from the container, or include the profile's value in it [VariableKept]
+             \"mesh-proxy\" of profile \"mesh-proxy\" listens on 15001, as does container \"app\" [PortClash]
              HorizontalPodAutoscaler \"checkout\" scales by cpu utilization, and container \"mesh-proxy\" of profile \"mesh-proxy\" requests no cpu, so it could not scale any more; add resources.requests.cpu to the profile [HpaWithoutRequest]
 "
     );
@@ -136,7 +136,7 @@ fn what_machines_read_has_its_own_fields() {
     let line = &checkout["trace"][0];
     assert_eq!((&line["step"], &line["level"]), (&json!("Enable"), &json!("Info")));
     let codes: Vec<&Value> = checkout["warnings"].as_array().unwrap().iter().map(|w| &w["code"]).collect();
-    assert_eq!(codes, ["ProfileLeftOut", "PortClash", "HpaWithoutRequest"]);
+    assert_eq!(codes, ["ProfileLeftOut", "VariableKept", "PortClash", "HpaWithoutRequest"]);
 }
 
 #[test]

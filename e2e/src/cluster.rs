@@ -104,6 +104,11 @@ impl Cluster {
         run(command("OUTRIGGER_KUBECTL").args(words), None)
     }
 
+    /// Runs kubectl with a manifest as its input.
+    pub fn kubectl_with(&self, words: &[&str], manifest: &str) -> Output {
+        run(command("OUTRIGGER_KUBECTL").args(words), Some(manifest))
+    }
+
     /// The objects, as JSON, that `kubectl create` would send for a manifest.
     pub fn create_on_client(&self, manifest: &str) -> Output {
         let words = ["create", "--dry-run=client", "--validate=false", "--output=json", "--filename=-"];

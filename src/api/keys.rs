@@ -30,6 +30,12 @@ pub const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 /// Kubernetes' annotation on a mirror pod, the API server's image of a kubelet's static pod.
 /// <https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-config-mirror>
 pub const MIRROR_POD: &str = "kubernetes.io/config.mirror";
+/// The autoscaler's annotation that lists volumes whose data may be lost when a pod is evicted.
+/// <https://github.com/kubernetes/autoscaler/blob/master/cluster-autoscaler/FAQ.md#what-types-of-pods-can-prevent-ca-from-removing-a-node>
+pub const SAFE_TO_EVICT_VOLUMES: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes";
+/// The annotations by which many Prometheus configurations find a pod's metrics.
+pub const SCRAPE_ANNOTATIONS: &str = "prometheus.io/*";
+
 /// Kubernetes' labels on a node, used in a pod's node selector and affinity: the node's operating system. The second is the
 /// old name, which the kubelet still sets.
 pub const NODE_OS: [&str; 2] = ["kubernetes.io/os", "beta.kubernetes.io/os"];

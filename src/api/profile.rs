@@ -106,6 +106,12 @@ pub struct ProfileSpec {
     #[schemars(schema_with = "open_objects")]
     pub app_containers: Vec<Map<String, Value>>,
 
+    /// How annotations of the template meet those that the pod has already. Default: each for itself, and the pod's stays;
+    /// `prometheus.io/*` is a Group, and `cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes` a List.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub merge_annotations: Vec<MergeAnnotations>,
+
     /// Text that becomes files in the pod, without a ConfigMap in every namespace: annotations of the pod
     /// (256 KiB is Kubernetes' limit for all of them), and a volume that shows them as files. A change of
     /// the annotation on a live pod changes the file.
@@ -186,6 +192,27 @@ pub struct NamedExpression {
     /// The expression; it gives true or false.
     #[schemars(length(min = 1, max = 4096))]
     pub expression: String,
+}
+
+/// How some annotations meet those that the pod has already.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub struct MergeAnnotations {
+    /// The annotations' key, or a glob such as `example.com/*`.
+    #[schemars(length(min = 1, max = 317))]
+    pub keys: String,
+    /// Group or List.
+    pub merge: AnnotationMerge,
+}
+
+/// How annotations of a profile meet those that the pod has already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub enum AnnotationMerge {
+    /// Belong together: the profile's are set only where the pod has none of them.
+    Group,
+    /// Hold a list with commas: the profile's items are added to the pod's.
+    List,
 }
 
 /// Files in one volume.

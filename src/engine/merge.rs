@@ -6,6 +6,7 @@
 //!
 //! To add a rule, write a file beside the others, name it in [`STEPS`], and add a fixture.
 
+mod annotations;
 mod app_containers;
 mod containers;
 mod lists;
@@ -45,7 +46,14 @@ use crate::profiles::{Condition, Failed, Profile, Rendered, TemplateValue, probl
 type Rule = for<'a> fn(&Context<'a, '_>, &mut Plan<'a, '_>) -> Result<(), Reason>;
 
 /// The rules, in the order in which a profile's parts go into the pod.
-const STEPS: [Rule; 5] = [maps::plan, volumes::plan, lists::plan, containers::plan, app_containers::plan];
+const STEPS: [Rule; 6] = [
+    maps::plan,
+    volumes::plan,
+    annotations::plan_eviction,
+    lists::plan,
+    containers::plan,
+    app_containers::plan,
+];
 
 /// A pod with profiles in it.
 #[derive(Clone)]

@@ -102,6 +102,16 @@ impl<'a> Pod<'a> {
         pairs.filter_map(|(key, value)| Some((key, value.as_str()?)))
     }
 
+    /// The keys of the annotations as they are now.
+    pub(super) fn annotation_keys(&self) -> Vec<&str> {
+        let came = field(self.came, "metadata").and_then(|metadata| field(metadata, "annotations"));
+        let came = came.and_then(Json::as_object).into_iter().flat_map(ObjectAsVec::keys);
+        let changed = self.maps.get(&Map::Annotations);
+        let stays = |key: &&str| changed.is_none_or(|changed| !changed.contains_key(*key));
+        let set = changed.into_iter().flatten().filter(|(_, value)| value.is_some());
+        came.filter(stays).chain(set.map(|(key, _)| key.as_ref())).collect()
+    }
+
     pub(super) fn label_keys(&self) -> impl Iterator<Item = &'a str> {
         let labels = field(self.author, "metadata").and_then(|metadata| field(metadata, "labels"));
         labels.and_then(Json::as_object).into_iter().flat_map(ObjectAsVec::keys)
@@ -223,6 +233,11 @@ impl<'a> Pod<'a> {
     pub(super) fn insert_at(&mut self, place: &Place, at: usize, slot: Slot<'a>) {
         let slots = self.slots(place);
         slots.insert(at.min(slots.len()), slot);
+    }
+
+    /// Gives a list other slots.
+    pub(super) fn set_list(&mut self, place: &Place, slots: Vec<Slot<'a>>) {
+        self.lists.insert(place.clone(), slots);
     }
 
     /// Takes the element of a key out, and says at which index it came.

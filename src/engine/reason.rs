@@ -703,6 +703,30 @@ pub enum Reason {
         /// Who set it.
         owner: Owner,
     },
+    /// The pod or another profile has annotations of a group, so the profile's are not set.
+    #[error(
+        "profile {profile:?} does not set its annotations {group}, which belong together, because {owner} has some of them; set them for the profile on the pod if they are to count"
+    )]
+    GroupKept {
+        /// The profile.
+        profile: String,
+        /// The group: a pattern of keys.
+        group: String,
+        /// The owner of those that are there.
+        owner: Owner,
+    },
+    /// Items were added to an annotation that is a list.
+    #[error("{profile}: adds {added} to the annotation {key}, which {owner} sets")]
+    Joined {
+        /// The profile.
+        profile: String,
+        /// The annotation.
+        key: String,
+        /// The items.
+        added: String,
+        /// The owner of the other items.
+        owner: Owner,
+    },
     /// A container that came with the pod is the profile's own.
     #[error("{profile}: container {container} is there already and is what the profile adds")]
     Adopted {

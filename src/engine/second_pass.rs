@@ -102,19 +102,27 @@ fn profile_of<'p>(
     find(injected.scope).or_else(|| find(other))
 }
 
+/// The map and the key of a value that a profile replaced.
+pub(super) fn replaced_key(path: &str) -> Option<(Map, &str)> {
+    [Map::Spec, Map::Annotations].into_iter().find_map(|map| {
+        let key = path.strip_prefix(&*Place::Map(map).text())?.strip_prefix('.')?;
+        Some((map, key))
+    })
+}
+
 /// Gives a scalar its old value back, unless somebody changed it since.
 fn put_back(pod: &mut Pod<'_>, profile: &Profile, path: &str, replaced: &Replaced) {
-    let Some(key) = path.strip_prefix("spec.") else { return };
-    let sets = profile.template.sets(Map::Spec, key);
-    let is_ours = match pod.get(&Place::Map(Map::Spec), key) {
+    let Some((map, key)) = replaced_key(path) else { return };
+    let sets = profile.template.sets(map, key) || key == keys::SAFE_TO_EVICT_VOLUMES;
+    let is_ours = match pod.get(&Place::Map(map), key) {
         Some(live) => same(live.json(), &Json::from(&replaced.after)),
         None => false,
     };
     match (sets && is_ours, &replaced.before) {
         (false, _) => {}
-        (true, Value::Null) => pod.unset(Map::Spec, key),
+        (true, Value::Null) => pod.unset(map, key),
         (true, before) => {
-            pod.set(Map::Spec, Cow::Owned(key.to_owned()), Rendered::Made(owned(before.clone())));
+            pod.set(map, Cow::Owned(key.to_owned()), Rendered::Made(owned(before.clone())));
         }
     }
 }
@@ -126,6 +134,7 @@ fn renders(profile: &Profile, place: &Place, key: &str, mount: Option<(&str, &st
     match place {
         // Of a classic profile, which may be a native one now.
         Place::Map(Map::Annotations) if key == keys::DEFAULT_CONTAINER => true,
+        Place::Map(Map::Annotations) if key == keys::SAFE_TO_EVICT_VOLUMES => true,
         Place::Map(map) => template.sets(*map, key),
         // A profile may have moved a container from one list to the other.
         Place::Spec(SpecList::InitContainers | SpecList::Containers) => {

@@ -91,7 +91,9 @@ fn added(injected: &InjectedProfile) -> Vec<(Place, String)> {
         .filter_map(|(place, keys)| Some((place.parse::<Place>().ok()?, keys)));
     let elements = lists.flat_map(|(place, keys)| keys.iter().map(move |key| (place.clone(), key.clone())));
     let scalars = injected.replaced.keys().filter_map(|path| path.strip_prefix("spec."));
-    elements.chain(scalars.map(|key| (Place::Map(Map::Spec), key.to_owned()))).collect()
+    let all = elements.chain(scalars.map(|key| (Place::Map(Map::Spec), key.to_owned())));
+    // A list that others may extend, and that says nothing about what the profile does.
+    all.filter(|(place, key)| *place != Place::ANNOTATIONS || key != keys::SAFE_TO_EVICT_VOLUMES).collect()
 }
 
 #[cfg(test)]

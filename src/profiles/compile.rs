@@ -5,7 +5,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::finding::Findings;
 use super::weight::weight;
-use super::{AppContainers, Finding, Matching, Parameter, Profile, Severity, Template, samples};
+use super::{
+    AnnotationRules, AppContainers, Finding, Matching, Parameter, Profile, Severity, Template, samples,
+};
 use crate::api::{
     Enforcement, Failure, HostNetwork, Match, OnConflict, ProfileName, ProfileSpec, Scope as Owner,
     SidecarMode, keys,
@@ -64,6 +66,7 @@ pub(super) fn compile_within(
         .map(|(index, item)| AppContainers::read(index, item, &in_app, findings))
         .collect();
     AppContainers::check_pairs(&app_containers, findings);
+    let annotations = AnnotationRules::read(&spec.merge_annotations, findings);
     let matching = spec.matching.as_ref().map(|matching| Matching::read(matching, findings));
     check_container_names(&template, findings);
     check_names("spec.order.before", &spec.order.before, name.as_ref(), findings);
@@ -87,6 +90,7 @@ pub(super) fn compile_within(
                 parameters,
                 template,
                 app_containers,
+                annotations,
                 order: spec.order.clone(),
                 requires: spec.requires.clone(),
                 classic: spec.sidecar_mode == SidecarMode::Classic,

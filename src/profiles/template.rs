@@ -239,7 +239,8 @@ impl Reader<'_, '_> {
         false
     }
 
-    /// Covers the place of the token with an empty volume: the API server then mounts none.
+    /// Covers the place of the token with an empty volume: the API server then mounts none. It is no `emptyDir`, because of which
+    /// `kubectl drain` and the autoscaler would leave the pod on its node.
     fn service_account_token(&mut self, container: &mut Value, path: &str) {
         let Some(token) = container.as_object_mut().and_then(|fields| fields.remove(TOKEN)) else { return };
         if token != "None" {
@@ -254,7 +255,7 @@ impl Reader<'_, '_> {
         }
         let volumes = self.lists.entry(Place::VOLUMES).or_default();
         if volumes.iter().all(|volume| volume.name != NO_TOKEN) {
-            let value = TemplateValue::literal(json!({ "name": NO_TOKEN, "emptyDir": {} }));
+            let value = TemplateValue::literal(json!({ "name": NO_TOKEN, "downwardAPI": {} }));
             volumes.push(Element { name: NO_TOKEN.to_owned(), when: None, value });
         }
     }

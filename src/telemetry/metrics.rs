@@ -22,7 +22,7 @@ use crate::engine::Decision;
 /// How a request ended, for its metric.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Verdict {
-    /// `mutate`, `validate`, `verify` or `advise`.
+    /// `mutate`, `restore`, `validate`, `verify` or `advise`.
     pub webhook: &'static str,
     /// `injected`, `skipped`, `denied`, `allowed` or `errored`.
     pub outcome: &'static str,

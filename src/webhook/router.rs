@@ -22,6 +22,7 @@ use super::decide::{Entry, Lookup};
 use super::gate::Gate;
 use super::limits::Limits;
 use super::mutate::mutate;
+use super::restore::restore;
 use super::review;
 use super::status::refusal;
 use super::validate::validate_apart;
@@ -88,6 +89,14 @@ pub fn router_behind(gate: Gate, state: State) -> Router {
             }),
         )
         .route(
+            "/restore",
+            post(|shared: Extract<Arc<Shared>>, request| {
+                answered(shared, "restore", request, async move |state, body, _| {
+                    restore(state, &body).into_response()
+                })
+            }),
+        )
+        .route(
             "/validate",
             post(|shared: Extract<Arc<Shared>>, request| {
                 let gate = Arc::clone(&shared.gate);
@@ -104,7 +113,7 @@ pub fn router_behind(gate: Gate, state: State) -> Router {
         .fallback(async || {
             (
                 StatusCode::NOT_FOUND,
-                "no such path; the webhook is at /mutate, /validate, /verify and /advise\n",
+                "no such path; the webhook is at /mutate, /restore, /validate, /verify and /advise\n",
             )
         })
         .with_state(Arc::new(Shared { state, gate: Arc::new(gate) }));

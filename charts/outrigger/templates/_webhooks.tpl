@@ -23,6 +23,43 @@ the live configurations with.
     matchExpressions:
       - key: outrigger.dev/inject
         operator: Exists
+# Updates of injected pods whose original manifest is applied again: what the injection changed in the pod's own fields stays.
+# Controllers' updates of a pod's status do not come here.
+- name: updated.pods.outrigger.dev
+  admissionReviewVersions: [v1]
+  clientConfig:
+    service:
+      name: {{ include "outrigger.fullname" . }}
+      namespace: {{ .Release.Namespace }}
+      path: /restore
+      port: 443
+    {{- with include "outrigger.caBundle" . }}
+    {{- . | nindent 4 }}
+    {{- end }}
+  rules:
+    - apiGroups: [""]
+      apiVersions: [v1]
+      resources: [pods]
+      operations: [UPDATE]
+      scope: Namespaced
+  # Without an answer the API server judges the update by itself, as it does for pods without Outrigger.
+  failurePolicy: Ignore
+  matchPolicy: Equivalent
+  reinvocationPolicy: Never
+  sideEffects: None
+  timeoutSeconds: {{ .Values.webhook.timeoutSeconds }}
+  namespaceSelector:
+    matchExpressions:
+      {{- include "outrigger.namespaceNotExcluded" . | nindent 6 }}
+  objectSelector:
+    matchLabels:
+      outrigger.dev/injected: "true"
+  matchConditions:
+    - name: spec-or-annotations-changed
+      expression: >-
+        object.spec != oldObject.spec ||
+        (has(object.metadata.annotations) ? object.metadata.annotations : {}) !=
+        (has(oldObject.metadata.annotations) ? oldObject.metadata.annotations : {})
 {{- end }}
 
 {{- define "outrigger.validatingWebhooks" -}}

@@ -185,6 +185,9 @@ fn row(reason: &Reason) -> Option<Row> {
             let element = additions::element(place, what);
             Row::new("keeps", [profile, &format!("{element}, as {owner} sets it")])
         }
+        Reason::Joined { profile, key, added, owner } => {
+            Row::new("changes", [profile, &format!("annotation {key}: {added} added to that of {owner}")])
+        }
         Reason::Adopted { profile, container } => {
             Row::new("shares", [profile, &format!("container {container}, which is there already")])
         }

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::super::Reason;
 use super::super::pod::Seen;
+use super::annotations::Groups;
 use super::{At, Change, Context, Plan};
 use crate::api::keys;
 use crate::fields::{Map, Place};
@@ -14,6 +15,7 @@ use crate::json::Json;
 pub(super) const DEFAULT_GRACE_PERIOD: i64 = 30;
 
 pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Result<(), Reason> {
+    let mut groups = Groups::default();
     for (map, values) in &context.profile.template.maps {
         for (key, value) in values {
             let place = Place::Map(*map);
@@ -27,10 +29,12 @@ pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Re
                 (Map::Annotations, key) if key.split('/').next() == Some(keys::FILES) => {
                     context.add_or_share(plan, place, At::End, key, value)?;
                 }
+                (Map::Annotations, key) => groups.plan(context, plan, key, value)?,
                 (_, key) => context.add_unless_set(plan, place, At::End, key, value)?,
             }
         }
     }
+    groups.end(context, plan);
     Ok(())
 }
 

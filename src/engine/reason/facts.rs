@@ -30,6 +30,8 @@ impl Reason {
             Self::VariableOrder { .. } => ("VariableOrder", Warning, Merge),
             Self::EnvFromOverridden { .. } => ("EnvFromOverridden", Warning, Merge),
             Self::Leftover { .. } => ("Leftover", Warning, Read),
+            Self::GroupKept { .. } => ("GroupKept", Warning, Merge),
+            Self::Joined { .. } => ("Joined", Info, Merge),
             Self::Adopted { .. } => ("Adopted", Info, Merge),
             Self::ValueConflict { .. } => ("ValueConflict", Denial, Merge),
             Self::RequiredTakenAway { .. } => ("RequiredTakenAway", Denial, Choose),

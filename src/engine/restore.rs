@@ -1,0 +1,211 @@
+//! A live pod whose original manifest is applied again.
+//!
+//! `kubectl apply` sets fields of the manifest back to the manifest's values. An injection may have changed some of them: the
+//! grace period, the image of a container with `image: auto`, a list that `kubectl` replaces as a whole, or the order of a
+//! list. The API server rejects most of that, since a pod's spec cannot be changed, and accepts the image `auto`. So what the
+//! injection changed keeps its live value, and the pod is unchanged. `kubectl diff` then shows no difference.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::merge::is_auto;
+use super::patch::{self, Patch};
+use super::pod::{self, Pod, Seen, Slot};
+use super::second_pass;
+use crate::api::{InjectedProfile, Replaced, keys};
+use crate::fields::lists::key_of;
+use crate::fields::{Place, SpecList};
+use crate::json::{Json, lent, same, text};
+use crate::profiles::Rendered;
+
+/// Returns the changes that give the fields of an injection the values of the live pod again, where an update has set them to
+/// the values before the injection. Other updates are left alone.
+pub fn restore(live: &Json<'_>, updated: &Json<'_>) -> Patch {
+    if pod::check(live).is_err() || pod::check(updated).is_err() {
+        return Patch::default();
+    }
+    let (before, mut pod) = (Pod::new(live), Pod::new(updated));
+    let Ok(Some(status)) = second_pass::status(&before) else { return Patch::default() };
+    for (place, ours) in lists(&status.profiles) {
+        restore_list(&before, &mut pod, &place, &ours);
+    }
+    for injected in &status.profiles {
+        for place in injected.overlays.keys().filter_map(|place| place.parse::<Place>().ok()) {
+            restore_overlays(&before, &mut pod, &place);
+        }
+        for (path, replaced) in &injected.replaced {
+            restore_value(&before, &mut pod, path, replaced);
+        }
+    }
+    patch::of(&pod)
+}
+
+/// The lists that profiles added to, each with the keys of what they added.
+fn lists(profiles: &[InjectedProfile]) -> BTreeMap<Place, BTreeSet<&str>> {
+    let mut lists: BTreeMap<Place, BTreeSet<&str>> = BTreeMap::new();
+    for (place, added) in profiles.iter().flat_map(|injected| &injected.added) {
+        match place.parse::<Place>() {
+            Ok(Place::Map(_)) | Err(()) => {}
+            Ok(place) => lists.entry(place).or_default().extend(added.iter().map(String::as_str)),
+        }
+    }
+    lists
+}
+
+/// Puts a list back into its live order, and the injected elements back into it if it has none of them.
+fn restore_list<'a>(before: &Pod<'a>, pod: &mut Pod<'a>, place: &Place, ours: &BTreeSet<&str>) {
+    let field = place.field();
+    let keys = |items: &'a [Json<'a>]| -> Vec<Cow<'a, str>> {
+        items.iter().map(|item| key_of(field, item)).collect()
+    };
+    let (live, updated) = (before.list(place), pod.list(place));
+    let (live_keys, updated_keys) = (keys(live), keys(updated));
+    let has_twins = |keys: &[Cow<'_, str>]| keys.iter().collect::<BTreeSet<_>>().len() != keys.len();
+    let is_gone = match place {
+        Place::Container { kind, name, .. } => pod.get(&Place::Spec(kind.list()), name).is_none(),
+        _ => false,
+    };
+    if is_gone || has_twins(&live_keys) || has_twins(&updated_keys) {
+        return;
+    }
+    // A container that is missing is somebody's wish, which the API server rejects with its own message.
+    let is_container = matches!(place, Place::Spec(SpecList::InitContainers | SpecList::Containers));
+    let is_original = !is_container && !updated_keys.iter().any(|key| ours.contains(&**key));
+    let mut slots: Vec<Slot<'a>> = Vec::with_capacity(live.len());
+    for (key, item) in live_keys.iter().zip(live) {
+        match updated_keys.iter().position(|other| other == key) {
+            Some(index) => slots.push(Slot::Kept(index)),
+            None if is_original && ours.contains(&**key) => {
+                slots.push(Slot::Added(Rendered::Made(lent(item))));
+            }
+            None => {}
+        }
+    }
+    let new = updated_keys.iter().enumerate().filter(|(_, key)| !live_keys.contains(key));
+    slots.extend(new.map(|(index, _)| Slot::Kept(index)));
+    let is_unchanged = slots.len() == updated.len()
+        && slots.iter().enumerate().all(|(at, slot)| matches!(slot, Slot::Kept(index) if *index == at));
+    if !is_unchanged {
+        pod.set_list(place, slots);
+    }
+}
+
+/// Gives containers whose image is `auto` again the live image and fields.
+fn restore_overlays<'a>(before: &Pod<'a>, pod: &mut Pod<'a>, place: &Place) {
+    let (live, updated) = (before.list(place), pod.list(place));
+    for (index, container) in updated.iter().enumerate().filter(|(_, one)| is_auto(Seen::Came(one))) {
+        let of_name = |other: &&Json<'_>| text(other, "name") == text(container, "name");
+        if let Some(other) = live.iter().find(of_name).filter(|other| !is_auto(Seen::Came(other))) {
+            pod.replace(place, index, Slot::Changed(index, Rendered::Made(lent(other))));
+        }
+    }
+}
+
+/// Gives a value that an injection replaced its live value again, where it is the one before the injection.
+fn restore_value<'a>(before: &Pod<'a>, pod: &mut Pod<'a>, path: &str, replaced: &Replaced) {
+    let Some((map, key)) = second_pass::replaced_key(path) else { return };
+    let is = |value: Option<&Json<'_>>, wanted: &Value| match value {
+        None => wanted.is_null(),
+        Some(value) => same(value, &Json::from(wanted)),
+    };
+    let (live, updated) = (before.came_in(map, key), pod.came_in(map, key));
+    if let Some(live) = live.filter(|live| is(Some(live), &replaced.after))
+        && is(updated, &replaced.before)
+        && key != keys::STATUS
+    {
+        pod.set(map, Cow::Owned(key.to_owned()), Rendered::Made(lent(live)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The updated pod with what was restored.
+    fn restored(live: &Value, updated: &Value) -> Value {
+        let patch = restore(&Json::from(live), &Json::from(updated));
+        let mut pod = updated.clone();
+        json_patch::patch(&mut pod, &patch.operations()).unwrap();
+        pod
+    }
+
+    fn live() -> Value {
+        let status = json!({ "profiles": [{
+            "name": "side", "scope": "Cluster", "revision": "1",
+            "added": {
+                "initContainers": ["side"], "tolerations": ["{\"key\":\"ours\",\"operator\":\"Exists\"}"],
+                "containers[app].env": ["OURS"], "dnsConfig.searches": ["ours"],
+            },
+            "replaced": { "spec.terminationGracePeriodSeconds": { "before": 5, "after": 60 } },
+            "overlays": { "containers": [{ "name": "proxy", "image": "auto" }] },
+        }] });
+        json!({
+            "metadata": { "annotations": { "outrigger.dev/status": status.to_string() } },
+            "spec": {
+                "terminationGracePeriodSeconds": 60,
+                "initContainers": [{ "name": "side", "image": "s:1" }, { "name": "init", "image": "i:1" }],
+                "containers": [
+                    { "name": "app", "image": "a:1", "env": [{ "name": "OURS" }, { "name": "URL", "value": "$(OURS)" }] },
+                    { "name": "proxy", "image": "p:1" },
+                ],
+                "tolerations": [{ "key": "own", "operator": "Exists" }, { "key": "ours", "operator": "Exists" }],
+                "dnsConfig": { "searches": ["own", "ours"] },
+            },
+        })
+    }
+
+    #[test]
+    fn an_original_manifest_leaves_the_pod_as_it_is() {
+        let live = live();
+        let mut updated = live.clone();
+        updated["spec"]["terminationGracePeriodSeconds"] = json!(5);
+        updated["spec"]["initContainers"].as_array_mut().unwrap().reverse();
+        updated["spec"]["containers"][0]["env"].as_array_mut().unwrap().reverse();
+        updated["spec"]["containers"][1]["image"] = json!("auto");
+        updated["spec"]["tolerations"].as_array_mut().unwrap().truncate(1);
+        updated["spec"]["dnsConfig"]["searches"] = json!(["own"]);
+        assert_eq!(restored(&live, &updated), live);
+    }
+
+    #[test]
+    fn other_updates_are_left_alone() {
+        let live = live();
+        for (pointer, value) in [
+            ("/spec/terminationGracePeriodSeconds", json!(7)),
+            ("/spec/containers/0/image", json!("a:2")),
+            ("/spec/containers/1/image", json!("p:2")),
+            ("/spec/initContainers", json!([{ "name": "init", "image": "i:1" }])),
+            ("/spec/tolerations", json!([{ "key": "ours", "operator": "Exists" }])),
+            ("/spec/dnsConfig", json!({ "searches": ["ours"] })),
+            ("/metadata/annotations", json!({ "outrigger.dev/status": "{}", "a": "b" })),
+        ] {
+            let mut updated = live.clone();
+            *updated.pointer_mut(pointer).unwrap() = value;
+            assert_eq!(restored(&live, &updated), updated, "{pointer}");
+        }
+        let mut more = live.clone();
+        more["spec"]["tolerations"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({ "key": "new", "operator": "Exists" }));
+        assert_eq!(restored(&live, &more), more);
+    }
+
+    #[test]
+    fn a_pod_without_a_status_is_left_alone() {
+        let mut live = live();
+        live["metadata"]["annotations"] = json!({});
+        let mut updated = live.clone();
+        updated["spec"]["terminationGracePeriodSeconds"] = json!(5);
+        assert_eq!(restored(&live, &updated), updated);
+        let status = |text: &str| json!({ "metadata": { "annotations": { "outrigger.dev/status": text } }, "spec": {} });
+        for text in ["", "{", "[]", "{\"profiles\":[{}]}"] {
+            assert!(restore(&Json::from(&status(text)), &Json::from(&json!({ "spec": 1 }))).is_empty());
+            assert!(restore(&Json::from(&status(text)), &Json::from(&status(""))).is_empty());
+        }
+    }
+}
