@@ -1,3 +1,5 @@
+mod differences;
+
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,7 +10,7 @@ use serde_json::{Value, json};
 use similar::TextDiff;
 
 use super::offline::{Inputs, Subject};
-use super::workload::with_pod;
+use super::workload::with_template;
 use crate::engine::Outcome;
 use crate::yaml;
 
@@ -50,7 +52,8 @@ impl Inject {
                 continue;
             };
             let what = format!("{} {}/{}", manifest.kind(), decided.namespace, manifest.name());
-            for (code, warning) in decided.warnings() {
+            let differences = differences::of(&manifest, &decided);
+            for (code, warning) in decided.warnings().chain(differences) {
                 super::say(format_args!("warning: {what}: {warning} [{code}]"));
             }
             if decided.decision.outcome == Outcome::Denied {
@@ -63,7 +66,7 @@ impl Inject {
                 denied = true;
                 continue;
             }
-            let after = with_pod(manifest.object.clone(), &decided.pointer, decided.after);
+            let after = with_template(manifest.object.clone(), &decided.pointer, decided.injected);
             if self.diff {
                 diffs.push_str(&diff(&what, &manifest.object, &after)?);
             }

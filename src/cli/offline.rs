@@ -1,5 +1,6 @@
 //! What `inject` and `explain` share: their inputs, and the engine run over each of the pods in them.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -9,13 +10,13 @@ use serde_json::Value;
 use super::autoscaling::{self, HpaWithoutRequest};
 use super::live::{Live, ObjectName};
 use super::manifests::{self, Manifest};
-use super::workload::{TemplatePath, as_written, pod_pointer};
+use super::workload::{TemplatePath, pod_pointer};
 use super::world::World;
 use crate::api::keys;
 use crate::engine::{Decision, Namespace, Settings, inject};
 use crate::json::Json;
 use crate::texts::Texts;
-use crate::workload::{as_seen, pod_of};
+use crate::workload::{Facts, Submitted, another, carry, submitted};
 
 /// The profiles and namespaces that hold for manifests, and how the manifests are read.
 #[derive(Debug, Args)]
@@ -57,8 +58,14 @@ pub(super) struct Decided {
     pub(super) namespace: String,
     /// Where in the object the pod stands.
     pub(super) pointer: String,
-    /// The pod with the decision's patch.
+    /// The pod as the API server would send it to the webhook.
+    pub(super) submitted: Submitted,
+    /// The same with the decision's patch.
     pub(super) after: Value,
+    /// The pod, or pod template, of the manifest with the injection.
+    pub(super) injected: Value,
+    /// The same for a pod with other generated values; `None` for a pod without any.
+    pub(super) another: Option<Value>,
     pub(super) decision: Decision,
     /// What the engine cannot know, since it sees nothing but the pod.
     pub(super) autoscaling: Vec<HpaWithoutRequest>,
@@ -94,6 +101,7 @@ impl Inputs {
                 "cannot find the cluster of these objects; manifests from files go with -f"
             })?;
             world = live.world(self.profiles.is_empty())?;
+            let mut facts = Facts::default();
             let namespace = self.namespace.as_deref().unwrap_or(&world.default_namespace);
             for object in objects {
                 manifests.push(live.get(object, namespace)?);
@@ -101,6 +109,15 @@ impl Inputs {
             if !objects.is_empty() {
                 autoscalers = live.autoscalers(namespace);
             }
+            let namespaces: BTreeSet<&str> = manifests
+                .iter()
+                .filter(|manifest| pod_pointer(manifest, &self.templates).is_some())
+                .map(|manifest| manifest.namespace().unwrap_or(namespace))
+                .collect();
+            for namespace in namespaces {
+                live.add_facts(&mut facts, namespace);
+            }
+            world.facts = facts;
         }
         for manifest in given.iter().chain(&manifests) {
             world
@@ -117,9 +134,9 @@ impl Inputs {
         world: &World,
         autoscalers: &[Manifest],
     ) -> anyhow::Result<Subject> {
-        let found = pod_pointer(&manifest, &self.templates)
-            .and_then(|pointer| Some((pointer.to_owned(), pod_of(&manifest.object, pointer)?)));
-        let Some((pointer, pod)) = found else { return Ok(Subject { manifest, decided: None }) };
+        let Some(pointer) = pod_pointer(&manifest, &self.templates).map(str::to_owned) else {
+            return Ok(Subject { manifest, decided: None });
+        };
         let in_namespace = |manifest: &Manifest| {
             let name = manifest.namespace().or(self.namespace.as_deref());
             name.unwrap_or(&world.default_namespace).to_owned()
@@ -127,17 +144,32 @@ impl Inputs {
         let name = in_namespace(&manifest);
         let namespace = world.namespaces.get(&name).cloned().unwrap_or_else(|| self.unknown(&name));
         let settings = Settings { cluster: self.cluster_values.clone(), ..Settings::default() };
-        let owner = (!pointer.is_empty()).then(|| manifest.name());
-        let mut after = as_seen(&pod, owner, &name);
-        let decision = inject(&Json::from(&after), &namespace, &world.profiles, &settings);
-        json_patch::patch(&mut after, &decision.patch.operations()).context("the patch does not apply")?;
-        let after = as_written(after, &pod);
+        let object = &manifest.object;
+        let Some(submitted) = submitted(object, &pointer, &name, &world.facts) else {
+            return Ok(Subject { manifest, decided: None });
+        };
+        let written = object.pointer(&pointer).unwrap_or(&Value::Null);
+        let decide = |pod: &Value| {
+            let mut after = pod.clone();
+            let decision = inject(&Json::from(pod), &namespace, &world.profiles, &settings);
+            json_patch::patch(&mut after, &decision.patch.operations())
+                .context("the patch does not apply")?;
+            let injected = carry(written, pod, &after);
+            anyhow::Ok((after, injected, decision))
+        };
+        let (after, injected, decision) = decide(&submitted.pod)?;
+        let another = match another(object, &pointer, &name, &world.facts) {
+            Some(another) if !submitted.placeholders.is_empty() => Some(decide(&another.pod)?.1),
+            _ => None,
+        };
         let autoscaling = autoscalers
             .iter()
             .filter(|autoscaler| in_namespace(autoscaler) == name)
             .flat_map(|autoscaler| autoscaling::check(autoscaler, &manifest, &decision.profiles, &after))
             .collect();
-        let decided = Decided { namespace: namespace.name, pointer, after, decision, autoscaling };
+        let namespace = namespace.name;
+        let decided =
+            Decided { namespace, pointer, submitted, after, injected, another, decision, autoscaling };
         Ok(Subject { manifest, decided: Some(decided) })
     }
 
