@@ -20,8 +20,9 @@ struct Specs<'a> {
 /// Returns the template `written` with the changes from `before` to `after`: the pod of the template as it was submitted,
 /// without and with the injection.
 ///
-/// Applied to a cluster, the result gives the pod `after`. Two defaults of the submitted pod depend on what is injected, and
-/// are written out for that: the image pull secrets of the service account, and the pod's own resources.
+/// Applied to a cluster, the result gives the pod `after`. Some additions to the submitted pod depend on what is injected, and
+/// are written out for that: image pull secrets of the service account, variables of a controller, and the pod's own
+/// resources.
 pub(crate) fn carry(written: &Value, before: &Value, after: &Value) -> Value {
     let (Some(before), Some(after)) = (before.as_object(), after.as_object()) else { return written.clone() };
     let specs = Specs { written: written.get("spec"), before: before.get("spec") };
@@ -88,9 +89,10 @@ impl Specs<'_> {
             let own = twin(name, written, now, at, item);
             match (twin(name, was, now, at, item), own) {
                 (Some(same), Some(own)) if same == item => list.push(own.clone()),
-                // An addition of the API server, which makes it again. It gives its image pull secrets to a pod without any.
+                // An addition of the API server or a controller, which makes it again. But image pull secrets are given only to
+                // a pod without any, and a variable would be added behind the new ones.
                 (Some(same), None) if same == item => {
-                    if name == PULL_SECRETS && has_new && written.is_empty() {
+                    if has_new && (name == "env" || (name == PULL_SECRETS && written.is_empty())) {
                         list.push(item.clone());
                     }
                 }

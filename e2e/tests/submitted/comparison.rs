@@ -16,6 +16,13 @@ pub(crate) fn normalized(found: &Value, recorded: &Value) -> (Value, Value) {
     let metadata = theirs["metadata"].as_object_mut().unwrap();
     metadata.remove("managedFields");
     metadata.retain(|_, value| !value.is_null());
+    // kubectl adds it to the manifest.
+    if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+        if annotations.is_empty() {
+            metadata.remove("annotations");
+        }
+    }
     for pod in [&mut own, &mut theirs] {
         sort(&mut pod["spec"], &["volumes"]);
     }

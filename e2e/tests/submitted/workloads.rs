@@ -111,7 +111,7 @@ fn pod_level() -> Value {
         "containers": [
             { "name": "app", "image": "registry.invalid/app:1", "resources": { "requests": { "cpu": "0.1", "memory": "100Mi" } } },
             { "name": "other", "image": "registry.invalid/app@sha256:6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b",
-              "resources": { "requests": { "cpu": "50m" } } },
+              "resources": { "requests": { "cpu": "50m", "memory": "1e6" } } },
         ],
     })
 }
