@@ -64,6 +64,7 @@ fn explain_gives_the_answer_first_then_why() {
              prometheus-exporter  native sidecar prometheus-exporter-redis; volume no-service-account-token; annotations prometheus.io/path, prometheus.io/port, prometheus.io/scrape
   costs      +10m CPU, +16Mi memory requested a pod; QoS BestEffort becomes Burstable
   notes      the pod's terminationGracePeriodSeconds is 5: sidecars stop after the app and have what is left of it, at least 2 s
+  unknown    LimitRanges, default PriorityClass, ServiceAccount \"default\"; taken as absent
 "
     );
     assert_eq!((said.code, said.err.as_str()), (0, ""));
@@ -97,6 +98,7 @@ fn every_row_of_an_explanation() {
   changes    vault        takes up the pod's container vault, with the pod's fields on top
              log-shipper  terminationGracePeriodSeconds raised from 5 to 30
   costs      +10m CPU, +128Mi memory requested a pod; QoS Burstable, as before
+  unknown    LimitRanges, default PriorityClass, ServiceAccount \"default\"; taken as absent
   warns      container \"app\" sets the variable LOG_LEVEL itself, so the value of profile \"log-shipper\" is not used there; remove it from the container, or include the profile's value in it [VariableKept]
              \"mesh-proxy\" of profile \"mesh-proxy\" listens on 15001, as does container \"app\" [PortClash]
              HorizontalPodAutoscaler \"checkout\" scales by cpu utilization, and container \"mesh-proxy\" of profile \"mesh-proxy\" requests no cpu, so it could not scale any more; add resources.requests.cpu to the profile [HpaWithoutRequest]
@@ -628,4 +630,104 @@ fn the_examples_of_the_documentation_are_what_is_printed() {
     } else {
         assert!(page == written, "docs/cli.md shows something else than\n{written}");
     }
+}
+
+/// Writes files for a test, and returns their folder.
+fn folder(name: &str, files: &[(&str, &str)]) -> std::path::PathBuf {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    for (name, text) in files {
+        std::fs::write(folder.join(name), text).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn claims_of_a_stateful_set_are_volumes_of_its_pods() {
+    let said = outrigger(&["explain", "-f", "tests/cli/submitted/claims", "--offline", "--enable"], "");
+    assert!(
+        said.out.contains("the pod would be denied: profile \"backup\" adds a volume \"data\""),
+        "{}",
+        said.out
+    );
+    assert_eq!(said.code, 1);
+    let said = outrigger(&["inject", "-f", "tests/cli/submitted/claims", "--offline", "--enable"], "");
+    assert!(said.err.contains("[VolumeConflict]") && !said.out.contains("kind: StatefulSet"), "{}", said.err);
+}
+
+#[test]
+fn expressions_read_defaults_and_owners() {
+    let said = outrigger(
+        &["inject", "-f", "tests/cli/submitted/expressions", "--offline", "--enable", "-o", "json"],
+        "",
+    );
+    assert_eq!(said.code, 0, "{}", said.err);
+    let list: Value = serde_json::from_str(&said.out).unwrap();
+    let spec = |kind: &str| {
+        let object = list["items"].as_array().unwrap().iter().find(|item| item["kind"] == kind).unwrap();
+        object["spec"]["template"]["spec"].clone()
+    };
+    let args = json!(["--account=default", "--restart=Never", "--grace=30", "--owner=Job"]);
+    assert_eq!(spec("Job")["initContainers"][0]["args"], args);
+    let args = json!(["--account=default", "--restart=Always", "--grace=30", "--owner=ReplicaSet"]);
+    assert_eq!(spec("Deployment")["initContainers"][0]["args"], args);
+    // Defaults are not written into the manifest.
+    for field in ["serviceAccountName", "dnsPolicy", "tolerations", "volumes", "priority"] {
+        assert!(spec("Deployment").get(field).is_none(), "{field}");
+    }
+}
+
+const PULL: &str = "
+apiVersion: outrigger.dev/v1alpha1
+kind: ClusterSidecarProfile
+metadata: {name: pull}
+spec:
+  match: {namespaceSelector: {}}
+  template:
+    spec:
+      imagePullSecrets: [{name: profile}]
+      initContainers:
+      - {name: pull, image: \"registry.example/pull:1\", restartPolicy: Always, args: [\"--pod=$[[ pod.metadata.generateName ]]\"]}
+";
+
+#[test]
+fn what_inject_cannot_write_into_a_template_is_a_warning() {
+    let web = "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers: [{name: app, image: \"registry.example/web:1\"}]
+";
+    let account = "
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: default}
+imagePullSecrets: [{name: account}]
+";
+    let files = folder("pull", &[("profile.yaml", PULL), ("web.yaml", web)]);
+    let files = files.to_str().unwrap();
+    let said = outrigger(&["inject", "-f", files, "--offline", "--enable"], "");
+    assert!(
+        said.err.contains("spec.initContainers[0].args[0] is computed from a value that is generated"),
+        "{}",
+        said.err
+    );
+    assert!(
+        said.err.contains("[GeneratedValue]") && said.err.contains("[PullSecretsUnknown]"),
+        "{}",
+        said.err
+    );
+    let said = outrigger(&["inject", "-f", files, "-", "--offline", "--enable", "-o", "json"], account);
+    assert!(!said.err.contains("[PullSecretsUnknown]"), "{}", said.err);
+    let list: Value = serde_json::from_str(&said.out).unwrap();
+    let web = list["items"].as_array().unwrap().iter().find(|item| item["kind"] == "Deployment").unwrap();
+    assert_eq!(
+        web["spec"]["template"]["spec"]["imagePullSecrets"],
+        json!([{ "name": "account" }, { "name": "profile" }])
+    );
 }

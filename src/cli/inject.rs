@@ -1,3 +1,4 @@
+mod differences;
 mod write;
 
 use std::io::BufWriter;
@@ -10,7 +11,7 @@ use similar::TextDiff;
 
 use self::write::Writer;
 use super::offline::{Inputs, Subject};
-use super::workload::with_pod;
+use super::workload::with_template;
 use crate::engine::{Decision, Outcome};
 use crate::yaml;
 
@@ -51,7 +52,8 @@ impl Inject {
                 return if self.diff { Ok(()) } else { writer.unchanged(manifest) };
             };
             let name = format!("{} {}/{}", manifest.kind(), decided.namespace, manifest.name());
-            for (code, warning) in decided.warnings() {
+            let differences = differences::of(&manifest, &decided);
+            for (code, warning) in decided.warnings().chain(differences) {
                 super::say(format_args!("warning: {name}: {warning} [{code}]"));
             }
             if decided.decision.outcome == Outcome::Denied {
@@ -64,7 +66,7 @@ impl Inject {
                 is_denied = true;
                 return Ok(());
             }
-            let after = with_pod(manifest.object.clone(), &decided.pointer, decided.after);
+            let after = with_template(manifest.object.clone(), &decided.pointer, decided.injected);
             match (self.diff, after == manifest.object) {
                 (true, true) => Ok(()),
                 (true, false) => writer.text(&diff(&name, &manifest.object, &after)?),

@@ -14,6 +14,7 @@ use super::kubeconfig;
 use super::manifests::{Manifest, Origin};
 use super::world::World;
 use crate::cluster::profile_resources;
+use crate::workload::Facts;
 
 /// The kinds that hold pods: group, version, kind, plural and kubectl's short name.
 const KINDS: [(&str, &str, &str, &str, &str); 9] = [
@@ -26,6 +27,14 @@ const KINDS: [(&str, &str, &str, &str, &str); 9] = [
     ("", "v1", "PodTemplate", "podtemplates", "podtemplate"),
     ("batch", "v1", "Job", "jobs", "job"),
     ("batch", "v1", "CronJob", "cronjobs", "cj"),
+];
+
+/// Kinds that admission plugins read: group, version, kind and plural. Those of the core group are namespaced.
+const FACTS: [(&str, &str, &str, &str); 4] = [
+    ("", "v1", "ServiceAccount", "serviceaccounts"),
+    ("", "v1", "LimitRange", "limitranges"),
+    ("node.k8s.io", "v1", "RuntimeClass", "runtimeclasses"),
+    ("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses"),
 ];
 
 /// A live object as kubectl names it: `deployment/checkout`.
@@ -131,6 +140,24 @@ impl Live {
         let what = if with_profiles { "profiles and namespaces" } else { "namespaces" };
         super::say(format_args!("using the {what} of context {:?}", self.context));
         Ok(world)
+    }
+
+    /// Adds the objects that admission plugins read in a namespace. Those that may not be read stay unknown.
+    pub(super) fn add_facts(&self, facts: &mut Facts, namespace: &str) {
+        for (group, version, kind, plural) in FACTS {
+            let resource =
+                ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
+            let api: Api<DynamicObject> = if group.is_empty() {
+                Api::namespaced_with(self.client.clone(), namespace, &resource)
+            } else {
+                Api::all_with(self.client.clone(), &resource)
+            };
+            let Ok(list) = self.runtime.block_on(api.list(&ListParams::default())) else { continue };
+            for object in list.items.iter().filter_map(|found| manifest(found, &resource).ok()) {
+                facts.add(&object.object, namespace);
+            }
+            facts.complete(kind, namespace);
+        }
     }
 
     /// A live object.

@@ -1,5 +1,6 @@
 //! What `inject` and `explain` share: their inputs, and the engine run over each of the pods in them.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -9,13 +10,13 @@ use serde_json::Value;
 use super::autoscaling::{self, HpaWithoutRequest};
 use super::live::{Live, ObjectName};
 use super::manifests::{Manifest, Manifests};
-use super::workload::{TemplatePath, as_written, pod_pointer};
+use super::workload::{TemplatePath, pod_pointer};
 use super::world::World;
 use crate::api::keys;
 use crate::engine::{Decision, Namespace, Settings, inject};
 use crate::json::Json;
 use crate::texts::Texts;
-use crate::workload::{as_seen, pod_of};
+use crate::workload::{Submitted, another, carry, submitted};
 
 /// The profiles and namespaces that hold for manifests, and how the manifests are read.
 #[derive(Debug, Args)]
@@ -57,8 +58,14 @@ pub(super) struct Decided {
     pub(super) namespace: String,
     /// Where in the object the pod stands.
     pub(super) pointer: String,
-    /// The pod with the decision's patch.
+    /// The pod as the API server would send it to the webhook.
+    pub(super) submitted: Submitted,
+    /// The same with the decision's patch.
     pub(super) after: Value,
+    /// The pod, or pod template, of the manifest with the injection.
+    pub(super) injected: Value,
+    /// The same for a pod with other generated values; `None` for a pod without any.
+    pub(super) another: Option<Value>,
     pub(super) decision: Decision,
     /// What the engine cannot know, since it sees nothing but the pod.
     pub(super) autoscaling: Vec<HpaWithoutRequest>,
@@ -70,6 +77,16 @@ struct LiveObjects {
     objects: Vec<Manifest>,
     /// The autoscalers of their namespace.
     autoscalers: Vec<Manifest>,
+}
+
+impl LiveObjects {
+    /// # Errors
+    /// The API server does not give one of the objects.
+    fn get(live: &Live, objects: &[ObjectName], namespace: &str) -> anyhow::Result<Self> {
+        let found = objects.iter().map(|object| live.get(object, namespace)).collect::<Result<_, _>>()?;
+        let autoscalers = if objects.is_empty() { Vec::new() } else { live.autoscalers(namespace) };
+        Ok(Self { objects: found, autoscalers })
+    }
 }
 
 impl Decided {
@@ -94,45 +111,60 @@ impl Inputs {
         each: &mut dyn FnMut(Subject) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let manifests = Manifests::open(filename)?;
-        let (mut world, live) = self.cluster(objects)?;
-        let mut autoscalers = live.autoscalers;
+        let live = self.connect(objects)?;
+        let mut world = match &live {
+            Some(live) => live.world(self.profiles.is_empty())?,
+            None => World::default(),
+        };
+        let mut named = LiveObjects::default();
+        if let Some(live) = &live {
+            let namespace = self.namespace.as_deref().unwrap_or(&world.default_namespace);
+            named = LiveObjects::get(live, objects, namespace)?;
+        }
+        let mut autoscalers = named.autoscalers;
+        let mut namespaces = BTreeSet::new();
+        let mut note = |manifest: &Manifest, world: &World| {
+            if pod_pointer(manifest, &self.templates).is_some() {
+                namespaces.insert(self.namespace_of(manifest, world));
+            }
+        };
+        named.objects.iter().for_each(|manifest| note(manifest, &world));
         for manifest in Manifests::open(&self.profiles)?.objects() {
             self.take(&mut world, &manifest?)?;
         }
         for manifest in manifests.objects() {
             let manifest = manifest?;
             self.take(&mut world, &manifest)?;
+            note(&manifest, &world);
             if autoscaling::is_autoscaler(&manifest) {
                 autoscalers.push(manifest);
             }
         }
-        for manifest in manifests.objects().chain(live.objects.into_iter().map(Ok)) {
+        if let Some(live) = &live {
+            namespaces.iter().for_each(|namespace| live.add_facts(&mut world.facts, namespace));
+        }
+        for manifest in manifests.objects().chain(named.objects.into_iter().map(Ok)) {
             each(self.subject(manifest?, &world, &autoscalers)?)?;
         }
         Ok(())
     }
 
-    /// Reads profiles, namespaces and the given objects from the cluster, where one is needed.
-    fn cluster(&self, objects: &[ObjectName]) -> anyhow::Result<(World, LiveObjects)> {
+    /// Connects to the cluster, where one is needed.
+    fn connect(&self, objects: &[ObjectName]) -> anyhow::Result<Option<Live>> {
         if self.offline || !self.profiles.is_empty() && objects.is_empty() {
-            return Ok((World::default(), LiveObjects::default()));
+            return Ok(None);
         }
         let live = Live::connect(self.context.as_deref(), self.kubeconfig.as_deref());
-        let live = live.context(if objects.is_empty() {
+        live.map(Some).context(if objects.is_empty() {
             "cannot find a cluster; give profiles and namespaces with --profiles PATH, or do without by --offline"
         } else {
             "cannot find the cluster of these objects; manifests from files go with -f"
-        })?;
-        let world = live.world(self.profiles.is_empty())?;
-        let mut found = LiveObjects::default();
-        let namespace = self.namespace.as_deref().unwrap_or(&world.default_namespace);
-        for object in objects {
-            found.objects.push(live.get(object, namespace)?);
-        }
-        if !objects.is_empty() {
-            found.autoscalers = live.autoscalers(namespace);
-        }
-        Ok((world, found))
+        })
+    }
+
+    fn namespace_of(&self, manifest: &Manifest, world: &World) -> String {
+        let name = manifest.namespace().or(self.namespace.as_deref());
+        name.unwrap_or(&world.default_namespace).to_owned()
     }
 
     fn take(&self, world: &mut World, manifest: &Manifest) -> anyhow::Result<()> {
@@ -145,27 +177,38 @@ impl Inputs {
         world: &World,
         autoscalers: &[Manifest],
     ) -> anyhow::Result<Subject> {
-        let found = pod_pointer(&manifest, &self.templates)
-            .and_then(|pointer| Some((pointer.to_owned(), pod_of(&manifest.object, pointer)?)));
-        let Some((pointer, pod)) = found else { return Ok(Subject { manifest, decided: None }) };
-        let in_namespace = |manifest: &Manifest| {
-            let name = manifest.namespace().or(self.namespace.as_deref());
-            name.unwrap_or(&world.default_namespace).to_owned()
+        let Some(pointer) = pod_pointer(&manifest, &self.templates).map(str::to_owned) else {
+            return Ok(Subject { manifest, decided: None });
         };
-        let name = in_namespace(&manifest);
+        let name = self.namespace_of(&manifest, world);
         let namespace = world.namespaces.get(&name).cloned().unwrap_or_else(|| self.unknown(&name));
         let settings = Settings { cluster: self.cluster_values.clone(), ..Settings::default() };
-        let owner = (!pointer.is_empty()).then(|| manifest.name());
-        let mut after = as_seen(&pod, owner, &name);
-        let decision = inject(&Json::from(&after), &namespace, &world.profiles, &settings);
-        json_patch::patch(&mut after, &decision.patch.operations()).context("the patch does not apply")?;
-        let after = as_written(after, &pod);
+        let object = &manifest.object;
+        let Some(submitted) = submitted(object, &pointer, &name, &world.facts) else {
+            return Ok(Subject { manifest, decided: None });
+        };
+        let written = object.pointer(&pointer).unwrap_or(&Value::Null);
+        let decide = |pod: &Value| {
+            let mut after = pod.clone();
+            let decision = inject(&Json::from(pod), &namespace, &world.profiles, &settings);
+            json_patch::patch(&mut after, &decision.patch.operations())
+                .context("the patch does not apply")?;
+            let injected = carry(written, pod, &after);
+            anyhow::Ok((after, injected, decision))
+        };
+        let (after, injected, decision) = decide(&submitted.pod)?;
+        let another = match another(object, &pointer, &name, &world.facts) {
+            Some(another) if !submitted.placeholders.is_empty() => Some(decide(&another.pod)?.1),
+            _ => None,
+        };
         let autoscaling = autoscalers
             .iter()
-            .filter(|autoscaler| in_namespace(autoscaler) == name)
+            .filter(|autoscaler| self.namespace_of(autoscaler, world) == name)
             .flat_map(|autoscaler| autoscaling::check(autoscaler, &manifest, &decision.profiles, &after))
             .collect();
-        let decided = Decided { namespace: namespace.name, pointer, after, decision, autoscaling };
+        let namespace = namespace.name;
+        let decided =
+            Decided { namespace, pointer, submitted, after, injected, another, decision, autoscaling };
         Ok(Subject { manifest, decided: Some(decided) })
     }
 

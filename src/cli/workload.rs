@@ -1,11 +1,11 @@
-//! Pods in the manifests of workloads, out and back.
+//! Pod templates in manifests.
 
 use std::str::FromStr;
 
 use serde_json::Value;
 
 use super::manifests::Manifest;
-use crate::workload::{self, SEEN};
+use crate::workload;
 
 /// Where the pod template of a kind stands, as a JSON pointer.
 #[derive(Clone, Debug)]
@@ -36,42 +36,10 @@ pub(super) fn pod_pointer<'a>(manifest: &Manifest, custom: &'a [TemplatePath]) -
     workload::pod_pointer(manifest.kind())
 }
 
-/// What became of a pod, without what only the webhook sees.
-pub(super) fn as_written(mut after: Value, pod: &Value) -> Value {
-    let written = pod.get("metadata");
-    if let Some(fields) = after.as_object_mut() {
-        if let Some(status) = pod.get("status") {
-            fields.insert("status".to_owned(), status.clone());
-        }
-        if let Some(metadata) = fields.get_mut("metadata").and_then(Value::as_object_mut) {
-            for name in SEEN.into_iter().chain(["managedFields"]) {
-                match written.and_then(|metadata| metadata.get(name)) {
-                    Some(value) => metadata.insert(name.to_owned(), value.clone()),
-                    None => metadata.remove(name),
-                };
-            }
-            if metadata.is_empty() {
-                match written {
-                    Some(written) => fields.insert("metadata".to_owned(), written.clone()),
-                    None => fields.remove("metadata"),
-                };
-            }
-        }
-    }
-    after
-}
-
-/// The object with another pod in the template's place.
-pub(super) fn with_pod(mut object: Value, pointer: &str, pod: Value) -> Value {
-    if pointer.is_empty() {
-        return pod;
-    }
-    if let (Some(Value::Object(template)), Value::Object(mut pod)) = (object.pointer_mut(pointer), pod) {
-        for field in ["metadata", "spec"] {
-            if let Some(value) = pod.remove(field) {
-                template.insert(field.to_owned(), value);
-            }
-        }
+/// Returns the object with another pod, or pod template, in its place.
+pub(super) fn with_template(mut object: Value, pointer: &str, template: Value) -> Value {
+    if let Some(place) = object.pointer_mut(pointer) {
+        *place = template;
     }
     object
 }
@@ -82,43 +50,27 @@ mod tests {
 
     use super::*;
     use crate::cli::manifests::Origin;
-    use crate::workload::{as_seen, pod_of};
 
     fn manifest(object: Value) -> Manifest {
         Manifest { source: "test".into(), object, origin: Origin::default() }
     }
 
     #[test]
-    fn a_template_goes_out_and_comes_back() {
-        let cron = manifest(json!({ "kind": "CronJob", "spec": { "schedule": "x", "jobTemplate": { "spec": {
-            "backoffLimit": 1, "template": { "metadata": { "labels": { "a": "b" } }, "spec": { "containers": [] } },
-        } } } }));
-        let pointer = pod_pointer(&cron, &[]).unwrap();
-        let pod = pod_of(&cron.object, pointer).unwrap();
-        assert_eq!(pod["kind"], "Pod");
-        assert_eq!(pod["metadata"]["labels"]["a"], "b");
-        assert_eq!(with_pod(cron.object.clone(), pointer, pod), cron.object);
-    }
-
-    #[test]
-    fn what_the_webhook_sees_besides_is_not_written() {
-        let deployment = manifest(json!({ "kind": "Deployment", "metadata": { "name": "web" } }));
-        for pod in [
-            json!({ "spec": {} }),
-            json!({ "metadata": null, "spec": {} }),
-            json!({ "metadata": { "labels": { "a": "b" } }, "spec": {} }),
-        ] {
-            let seen = as_seen(&pod, Some(deployment.name()), "shop");
-            assert_eq!(
-                (&seen["metadata"]["namespace"], &seen["metadata"]["generateName"]),
-                (&json!("shop"), &json!("web-"))
-            );
-            assert_eq!(as_written(seen, &pod), pod);
-        }
-        let stored = json!({ "metadata": { "name": "a", "namespace": "b", "managedFields": [1] }, "spec": {}, "status": { "phase": "Running" } });
-        let seen = as_seen(&stored, None, "b");
-        assert!(seen.get("status").is_none() && seen["metadata"].get("managedFields").is_none());
-        assert_eq!(as_written(seen, &stored), stored);
+    fn a_template_is_put_back_in_its_place() {
+        let cron = json!({ "kind": "CronJob", "spec": { "schedule": "x", "jobTemplate": { "spec": {
+            "backoffLimit": 1, "template": { "spec": { "containers": [] } },
+        } } } });
+        let manifest = manifest(cron.clone());
+        let pointer = pod_pointer(&manifest, &[]).unwrap();
+        let changed = with_template(cron, pointer, json!({ "spec": {} }));
+        assert_eq!(
+            changed["spec"]["jobTemplate"]["spec"],
+            json!({ "backoffLimit": 1, "template": { "spec": {} } })
+        );
+        assert_eq!(
+            with_template(json!({ "kind": "Pod" }), "", json!({ "kind": "B" })),
+            json!({ "kind": "B" })
+        );
     }
 
     #[test]

@@ -10,23 +10,27 @@ use crate::api::{Scope, keys};
 use crate::cluster::{entry_of, namespace_of};
 use crate::engine::Namespace;
 use crate::profiles::ProfileSet;
+use crate::workload::Facts;
 
 /// The profiles and namespaces that hold.
 pub(super) struct World {
     pub(super) profiles: ProfileSet,
     pub(super) namespaces: HashMap<String, Namespace>,
     pub(super) default_namespace: String,
+    /// What admission plugins read.
+    pub(super) facts: Facts,
 }
 
 impl Default for World {
     fn default() -> Self {
         let default_namespace = "default".to_owned();
-        Self { profiles: ProfileSet::default(), namespaces: HashMap::new(), default_namespace }
+        let (profiles, facts) = (ProfileSet::default(), Facts::default());
+        Self { profiles, namespaces: HashMap::new(), default_namespace, facts }
     }
 }
 
 impl World {
-    /// Takes the object in if it is a profile or a namespace.
+    /// Adds the object if it is a profile, a namespace, or an object that admission plugins read.
     pub(super) fn take(&mut self, object: &Value, namespace: Option<&str>) -> anyhow::Result<()> {
         let group = object.get("apiVersion").and_then(Value::as_str).unwrap_or_default().split('/').next();
         match (group, object.get("kind").and_then(Value::as_str)) {
@@ -42,7 +46,10 @@ impl World {
             (Some(keys::GROUP), Some("SidecarProfile")) => {
                 self.add_profile(&read(object)?, Scope::Namespace, namespace);
             }
-            _ => {}
+            _ => {
+                let own = object.pointer("/metadata/namespace").and_then(Value::as_str).or(namespace);
+                self.facts.add(object, own.unwrap_or(&self.default_namespace));
+            }
         }
         Ok(())
     }

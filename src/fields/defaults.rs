@@ -95,6 +95,19 @@ pub(crate) fn is_default(object: &str, field: &str, value: &Json<'_>) -> bool {
     })
 }
 
+/// Returns the fields of an object that the API server fills in, with their values.
+pub(crate) fn of(object: &str) -> impl Iterator<Item = (&'static str, serde_json::Value)> {
+    DEFAULTS.iter().filter(move |(of, ..)| *of == object).map(|(_, name, default)| {
+        let value = match default {
+            Text(text) => (*text).into(),
+            Number(number) => (*number).into(),
+            Bool(flag) => (*flag).into(),
+            Empty => serde_json::Value::Object(serde_json::Map::new()),
+        };
+        (*name, value)
+    })
+}
+
 /// Returns the `imagePullPolicy` of an image (`SetDefaults_Container`): Always for the tag `latest`, which also is the tag
 /// of an image without tag and digest, else `IfNotPresent`.
 pub(crate) fn pull_policy(image: &str) -> &'static str {

@@ -11,7 +11,7 @@ use super::router::State;
 use crate::engine::{Decision, Outcome, Reason};
 use crate::json::Json;
 use crate::telemetry::{Verdict, trace_request};
-use crate::workload::{as_seen, pod_of, pod_pointer};
+use crate::workload::{Facts, pod_pointer, submitted};
 
 type Review<'a> = Request<'a, Value>;
 
@@ -102,15 +102,12 @@ fn pod_in(request: &Review<'_>) -> Result<Option<Value>, String> {
     let Some(object) = request.object.as_ref().filter(|_| is_write && request.sub_resource.is_empty()) else {
         return Ok(None);
     };
-    let text = |name: &str| {
-        let value = object.get("metadata").and_then(|metadata| metadata.get(name));
-        value.and_then(Value::as_str)
-    };
-    if text("deletionTimestamp").is_some() {
+    if object.pointer("/metadata/deletionTimestamp").and_then(Value::as_str).is_some() {
         return Ok(None);
     }
-    let name = text("name").or_else(|| text("generateName")).unwrap_or_default();
-    Ok(pod_of(object, pointer).map(|pod| as_seen(&pod, Some(name), &request.namespace)))
+    // The servers have no right to read what admission plugins do, such as service accounts.
+    let submitted = submitted(object, pointer, &request.namespace, &Facts::default());
+    Ok(submitted.map(|submitted| submitted.pod))
 }
 
 fn warnings(kind: &str, decision: &Decision) -> Vec<String> {

@@ -1,8 +1,9 @@
 // A mutating webhook that takes the first init container out of every pod, or gives it another image: what a cluster's
-// other webhooks may do to a pod after an injection.
+// other webhooks may do to a pod after an injection. Below /record it changes nothing and prints the object of each review.
 package main
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -33,12 +34,40 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	http.HandleFunc("/record", record)
 	http.HandleFunc("/take-out", answer(takeOut))
 	http.HandleFunc("/new-image", answer(newImage))
 	http.HandleFunc("/with-agent", answer(withAgent))
 	server := http.Server{Addr: os.Args[1], TLSConfig: &tls.Config{Certificates: []tls.Certificate{certificate}}}
 	fmt.Println(base64.StdEncoding.EncodeToString(authority))
 	log.Fatal(server.ListenAndServeTLS("", ""))
+}
+
+func record(answer http.ResponseWriter, request *http.Request) {
+	var review struct {
+		Request struct {
+			UID    string          `json:"uid"`
+			Object json.RawMessage `json:"object"`
+		} `json:"request"`
+	}
+	if err := json.NewDecoder(request.Body).Decode(&review); err != nil {
+		http.Error(answer, err.Error(), http.StatusBadRequest)
+		return
+	}
+	var line bytes.Buffer
+	if err := json.Compact(&line, review.Request.Object); err != nil {
+		http.Error(answer, err.Error(), http.StatusBadRequest)
+		return
+	}
+	fmt.Println(line.String())
+	respond(answer, map[string]any{"uid": review.Request.UID, "allowed": true})
+}
+
+func respond(answer http.ResponseWriter, response map[string]any) {
+	answer.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(answer).Encode(map[string]any{
+		"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response,
+	})
 }
 
 func answer(patch string) http.HandlerFunc {
@@ -62,10 +91,7 @@ func answer(patch string) http.HandlerFunc {
 			response["patchType"] = "JSONPatch"
 			response["patch"] = base64.StdEncoding.EncodeToString([]byte(patch))
 		}
-		answer.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(answer).Encode(map[string]any{
-			"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response,
-		})
+		respond(answer, response)
 	}
 }
 

@@ -27,6 +27,9 @@ pub(super) fn of(object: &Manifest, decided: &Decided) -> Value {
         "warnings": warnings.collect::<Vec<_>>(),
         "trace": lines.iter().map(line).collect::<Vec<_>>(),
         "patch": decision.patch,
+        "submitted": decided.submitted.pod,
+        "placeholders": decided.submitted.placeholders,
+        "unknown": decided.submitted.missing.iter().map(|missing| json!({ "kind": missing.kind, "name": missing.name })).collect::<Vec<_>>(),
     })
 }
 

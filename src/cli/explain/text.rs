@@ -3,16 +3,18 @@
 use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
+use serde_json::Value;
 
 use super::additions;
 use crate::cli::containers::{Role, containers};
 use crate::cli::offline::Decided;
 use crate::engine::{ChoicePlace, Level, Outcome, Reason, SetBy};
+use crate::workload::Submitted;
 
 /// The labels, in the order in which they are shown.
-const LABELS: [&str; 14] = [
+const LABELS: [&str; 15] = [
     "before", "enabled", "chosen", "left out", "set", "order", "adds", "changes", "keeps", "shares", "costs",
-    "notes", "warns", "trace",
+    "notes", "unknown", "warns", "trace",
 ];
 
 const BOLD: Style = Style::new().bold();
@@ -63,6 +65,9 @@ pub(super) fn of(name: &str, decided: &Decided, Screen { trace, width }: Screen)
     for (code, message) in decided.warnings().filter(|(code, _)| !shown_elsewhere(code)) {
         rows.push(Row::new("warns", [&format!("{message} [{code}]")]));
     }
+    if rows.iter().any(|row| row.label != "enabled") {
+        rows.extend(unknown(&decided.submitted, trace));
+    }
     if trace {
         rows.extend(lines.iter().map(|line| {
             let level = match line.reason.level() {
@@ -107,6 +112,22 @@ fn write(group: &[Row], screen: Option<usize>, text: &mut String) {
         let lines = broken(last, screen.map(|screen| screen.saturating_sub(at)));
         let _ = writeln!(text, "{}", lines.join(&format!("\n{:at$}", "")));
     }
+}
+
+/// Objects that would change the submitted pod, and are not known; in full, the generated values as well.
+fn unknown(submitted: &Submitted, is_full: bool) -> Vec<Row> {
+    let missing: Vec<String> = submitted.missing.iter().map(ToString::to_string).collect();
+    let mut rows = Vec::new();
+    if !missing.is_empty() {
+        rows.push(Row::new("unknown", [&format!("{}; taken as absent", missing.join(", "))]));
+    }
+    if is_full {
+        rows.extend(submitted.placeholders.iter().map(|pointer| {
+            let value = submitted.pod.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+            Row::new("unknown", [&format!("{pointer} is generated; taken as {value:?}")])
+        }));
+    }
+    rows
 }
 
 /// The columns before the first cell.

@@ -1,0 +1,94 @@
+//! Quantities and resource requirements of a pod in the API server's form.
+
+use serde_json::{Value, json};
+
+use super::json::{Fields, object_in, objects_in, text};
+use crate::quantity::Quantity;
+use crate::resources::{Container, Kind, PodLevel, ResourceList};
+
+/// Returns the quantity in a value; YAML and JSON write some of them as numbers.
+pub(super) fn quantity(value: &Value) -> Option<Quantity> {
+    match value {
+        Value::String(text) => text.parse().ok(),
+        Value::Number(number) => number.to_string().parse().ok(),
+        _ => None,
+    }
+}
+
+/// Writes the quantities of a map as the API server does: canonical, rounded up to thousandths. A value that is no quantity
+/// stays, and the API server refuses it.
+pub(super) fn canonical_map(map: &mut Fields) {
+    for value in map.values_mut() {
+        if let Some(quantity) = quantity(value) {
+            *value = quantity.ceil_milli().to_string().into();
+        }
+    }
+}
+
+/// Requests what is limited and not requested (`SetDefaults_Pod`).
+pub(super) fn request_limits(spec: &mut Fields) {
+    for list in ["containers", "initContainers"] {
+        for container in objects_in(spec, list) {
+            if let Some(resources) = container.get_mut("resources").and_then(Value::as_object_mut) {
+                let limits = resources.get("limits").and_then(Value::as_object).cloned().unwrap_or_default();
+                add_absent(resources, "requests", &limits);
+            }
+        }
+    }
+}
+
+/// Adds the quantities that a map of requirements does not have, and returns the resources that were added.
+pub(super) fn add_absent(resources: &mut Fields, name: &str, more: &Fields) -> Vec<String> {
+    let mut added = Vec::new();
+    if more.is_empty() {
+        return added;
+    }
+    let Some(map) = object_in(resources, name) else { return added };
+    for (resource, quantity) in more {
+        if !map.contains_key(resource) {
+            map.insert(resource.clone(), quantity.clone());
+            added.push(resource.clone());
+        }
+    }
+    added
+}
+
+/// Fills in the pod's own resources from those of its containers.
+pub(super) fn fill_pod_level(spec: &mut Fields) {
+    let Some(level) = spec.get("resources").and_then(Value::as_object) else { return };
+    let level =
+        PodLevel::new(list(level, "requests"), list(level, "limits")).with_defaults(&containers(spec));
+    let Some(resources) = object_in(spec, "resources") else { return };
+    for (name, list) in [("limits", level.limits()), ("requests", level.requests())] {
+        if !list.is_empty() {
+            let map =
+                list.iter().map(|(resource, quantity)| (resource.to_owned(), json!(quantity.to_string())));
+            resources.insert(name.to_owned(), Value::Object(map.collect()));
+        }
+    }
+}
+
+/// Returns the containers of a spec in their start order.
+fn containers(spec: &Fields) -> Vec<Container> {
+    let mut all = Vec::new();
+    for name in ["initContainers", "containers"] {
+        let objects = spec.get(name).and_then(Value::as_array).into_iter().flatten();
+        for container in objects.filter_map(Value::as_object) {
+            let kind = match (name, text(container, "restartPolicy")) {
+                ("containers", _) => Kind::App,
+                (_, Some("Always")) => Kind::NativeSidecar,
+                _ => Kind::Init,
+            };
+            let none = Fields::new();
+            let resources = container.get("resources").and_then(Value::as_object).unwrap_or(&none);
+            let name = text(container, "name").unwrap_or_default();
+            all.push(Container::new(name, kind, list(resources, "requests"), list(resources, "limits")));
+        }
+    }
+    all
+}
+
+fn list(resources: &Fields, name: &str) -> ResourceList {
+    let map = resources.get(name).and_then(Value::as_object).into_iter().flatten();
+    map.filter_map(|(resource, value)| Some((resource.as_str(), quantity(value)?))).collect()
+}

@@ -1,0 +1,55 @@
+//! The pod of a workload as the API server sends it to mutating webhooks.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::admission::{self, Admission};
+use super::canonical;
+use super::controllers::{ANOTHER, Created, FIRST, Generated, create};
+use super::facts::{Facts, Missing};
+
+/// A pod, with the parts of it that depend on a cluster.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Submitted {
+    /// The pod without its status.
+    pub(crate) pod: Value,
+    /// Objects that would change the pod if they existed, and are not known.
+    pub(crate) missing: BTreeSet<Missing>,
+    /// JSON pointers of values that a controller or the API server generates; placeholders stand in their place.
+    pub(crate) placeholders: Vec<String>,
+}
+
+/// Returns the first pod that an object's controller would create, as a mutating webhook gets it.
+///
+/// Three steps make it: the controller of the kind, the API server's decoding and defaulting, and the mutating admission
+/// plugins that are enabled by default and run before `MutatingAdmissionWebhook`.
+/// Source: Kubernetes v1.35.4, `pkg/kubeapiserver/options/plugins.go` for the order of plugins.
+///
+/// `pointer` is the place of the pod template in the object. Returns `None` where there is no template with a spec.
+pub(crate) fn submitted(object: &Value, pointer: &str, namespace: &str, facts: &Facts) -> Option<Submitted> {
+    with(object, pointer, namespace, facts, &FIRST)
+}
+
+/// Returns another pod of the same object: every value that is generated, or counted, differs from that of the first one.
+pub(crate) fn another(object: &Value, pointer: &str, namespace: &str, facts: &Facts) -> Option<Submitted> {
+    with(object, pointer, namespace, facts, &ANOTHER)
+}
+
+fn with(
+    object: &Value,
+    pointer: &str,
+    namespace: &str,
+    facts: &Facts,
+    generated: &Generated,
+) -> Option<Submitted> {
+    let Created { mut pod, placeholders } = create(object, pointer, namespace, generated)?;
+    canonical::decode(&mut pod);
+    let mut admission = Admission { namespace, facts, generated, missing: BTreeSet::new(), placeholders };
+    admission::admit(&mut pod, &mut admission);
+    let Admission { missing, placeholders, .. } = admission;
+    Some(Submitted { pod: Value::Object(pod), missing, placeholders })
+}
+
+#[cfg(test)]
+mod tests;
