@@ -25,7 +25,7 @@ pub use compile::compile;
 pub use condition::Condition;
 pub use finding::{Finding, Severity};
 pub use known_fields::unknown_fields;
-pub(crate) use kubernetes_types::{container_problem, problem_in};
+pub(crate) use kubernetes_types::problem_in;
 pub use matching::{Labels, Matching};
 pub use parameters::{Parameter, Refusal, shown};
 pub use quota::Quota;
