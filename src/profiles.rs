@@ -32,7 +32,7 @@ pub use quota::Quota;
 pub use relations::Relations;
 pub use rendered::Rendered;
 pub use set::{Entry, InvalidProfile, ProfileSet};
-pub use template::{Element, Template};
+pub use template::{Element, TEMPLATE_FIELDS, Template};
 pub use template_value::{Failed, TemplateValue};
 pub use weight::is_oversized;
 

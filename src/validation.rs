@@ -8,6 +8,7 @@ mod container;
 mod container_security;
 mod environment;
 mod handlers;
+mod in_pod;
 mod mounts;
 mod names;
 mod node;
@@ -16,10 +17,12 @@ mod pod_security;
 mod resources;
 mod volumes;
 
+pub(crate) use in_pod::{Facts, VolumeOf, check_container_in_pod, sysctl_of_host};
 pub(crate) use mounts::is_privileged;
 pub(crate) use names::is_qualified_name;
 pub(crate) use node::Problem;
-pub(crate) use pod::{Facts, VolumeOf, check_container_in_pod, dns_problem, sysctl_of_host};
+pub(crate) use pod::dns_problem;
+pub(crate) use resources::quantity;
 
 use self::node::{Node, Path, Report};
 use crate::fields::{ContainerField, DnsList, Map, Place, SpecList};
@@ -37,7 +40,6 @@ pub(crate) fn problems(place: &Place, key: &str, value: &Json<'_>) -> Vec<Proble
         Place::Spec(SpecList::InitContainers) => container::check(node, true, &mut report),
         Place::Spec(SpecList::Containers) => container::check(node, false, &mut report),
         Place::Spec(SpecList::Volumes) => volumes::check(node, &mut report),
-        Place::Spec(SpecList::ImagePullSecrets) => {}
         Place::Spec(SpecList::HostAliases) => pod::host_alias(node, &mut report),
         Place::Spec(SpecList::Tolerations) => pod::toleration(node, &mut report),
         Place::Spec(SpecList::ReadinessGates) => pod::readiness_gate(node, &mut report),
@@ -51,7 +53,7 @@ pub(crate) fn problems(place: &Place, key: &str, value: &Json<'_>) -> Vec<Proble
         Place::Map(Map::SecurityContext) => pod_security::field(key, node, &mut report),
         Place::Map(Map::Labels) => pod::label(node, &mut report),
         Place::Map(Map::Annotations) => pod::annotation(key, node, &mut report),
-        Place::Map(Map::Spec) => {}
+        Place::Spec(SpecList::ImagePullSecrets) | Place::Map(Map::Spec) => {}
     }
     report.into_problems()
 }

@@ -93,9 +93,6 @@ fn mounts(pod: &Pod<'_>, place: &Place, name: &str, container: Seen<'_>) -> Opti
             return Some(format!("{place}[{name}]: {path:?} is mounted twice"));
         }
         let volume = mount.name().unwrap_or_default();
-        if path.is_empty() || path.contains(':') {
-            return Some(format!("{place}[{name}]: {path:?} cannot be a mountPath"));
-        }
         if pod.get(&Place::VOLUMES, volume).is_none() {
             return Some(format!(
                 "{place}[{name}]: it mounts volume {volume:?}, which the pod does not have"

@@ -335,3 +335,6 @@ fn is_all_known(value: &TemplateValue) -> bool {
 fn is_known(reads: &Reads) -> bool {
     !reads.is_from_pod() && !reads.namespace_object && !reads.cluster
 }
+
+#[cfg(test)]
+mod tests;

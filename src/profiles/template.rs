@@ -50,7 +50,8 @@ impl Element {
 pub(super) const ROOT: &str = "spec.template";
 const ROOT_FIELDS: [&str; 2] = ["metadata", "spec"];
 const METADATA_FIELDS: [&str; 2] = ["labels", "annotations"];
-const SPEC_FIELDS: [&str; 13] = [
+/// The fields of a pod's spec that a profile can give.
+pub const TEMPLATE_FIELDS: [&str; 13] = [
     "initContainers",
     "containers",
     "volumes",
@@ -102,7 +103,7 @@ impl Template {
         let spec_path = format!("{ROOT}.spec");
         let metadata_path = format!("{ROOT}.metadata");
         only_fields(&metadata_path, &metadata, &METADATA_FIELDS, findings);
-        only_fields(&spec_path, &spec, &SPEC_FIELDS, findings);
+        only_fields(&spec_path, &spec, &TEMPLATE_FIELDS, findings);
 
         let mut reader = Reader { scope, findings, maps: BTreeMap::new(), lists: BTreeMap::new() };
         reader.metadata(&metadata, &metadata_path);

@@ -53,8 +53,8 @@ fn image(container: Node<'_, '_>, report: &mut Report) {
 
 /// `validateContainerRestartPolicy`, for Kubernetes 1.35 and later.
 fn restart_policy(container: Node<'_, '_>, is_init: bool, report: &mut Report) {
-    match container.text("restartPolicy") {
-        "" | "Always" | "Never" | "OnFailure" => {}
+    match container.get("restartPolicy").and_then(Json::as_str).unwrap_or("Always") {
+        "Always" | "Never" | "OnFailure" => {}
         other if is_init => report.field(
             container,
             "restartPolicy",

@@ -33,10 +33,6 @@ pub(crate) fn is_privileged(container: &Json<'_>) -> bool {
 /// A mount, as far as it does not depend on its container.
 pub(super) fn mount(mount: Node<'_, '_>, report: &mut Report) {
     report.require(mount, &["name", "mountPath"]);
-    let path = mount.text("mountPath");
-    if path.contains(':') {
-        report.field(mount, "mountPath", format_args!("{} holds ':'; remove it", quoted(path)));
-    }
     for field in ["subPath", "subPathExpr"] {
         let path = mount.text(field);
         if !is_descending(path) {

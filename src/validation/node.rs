@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde_json_borrow::ObjectAsVec;
+
 use crate::json::{Json, field, items, text};
 
 /// A value that the API server rejects.
@@ -101,14 +103,14 @@ impl<'p, 'v> Node<'p, 'v> {
     pub(super) fn entries(&self, name: &str, mut visit: impl FnMut(&'v str, Node<'_, 'v>)) {
         let map = Path::Field(self.path, name);
         let fields = self.get(name).and_then(Json::as_object);
-        for (key, value) in fields.into_iter().flat_map(|fields| fields.iter()) {
+        for (key, value) in fields.into_iter().flat_map(ObjectAsVec::iter) {
             visit(key, Node { value, path: &Path::Key(&map, key) });
         }
     }
 
     /// Returns the names of the fields that are present, without `others`: of a structure that has exactly one of several.
     pub(super) fn sources(&self, others: &[&str]) -> Vec<&'v str> {
-        let fields = self.value.as_object().into_iter().flat_map(|fields| fields.iter());
+        let fields = self.value.as_object().into_iter().flat_map(ObjectAsVec::iter);
         let present = fields.filter(|(name, value)| !value.is_null() && !others.contains(name));
         present.map(|(name, _)| name).collect()
     }

@@ -52,7 +52,7 @@ fn contradiction(name: &str, resources: Node<'_, '_>) -> Option<Problem> {
 }
 
 /// Returns the quantity, written as text or as a number.
-pub(super) fn quantity(value: &Json<'_>) -> Option<Quantity> {
+pub(crate) fn quantity(value: &Json<'_>) -> Option<Quantity> {
     match value {
         Json::Number(number) => number.to_string().parse().ok(),
         _ => value.as_str()?.parse().ok(),

@@ -52,10 +52,9 @@ fn everything_that_is_valid_is_accepted() {
     assert_eq!(found(&INIT, "", &policy), [""; 0]);
 }
 
-/// Each case is a pointer, the value that is set there (null removes the field), and the path that is reported.
-#[test]
-fn each_mistake_of_a_container_is_found_at_its_path() {
-    let cases = [
+/// Pointers, the values that are set there (null removes the field), and the paths that are reported.
+fn mistakes_of_inputs() -> Vec<(&'static str, Value, &'static str)> {
+    vec![
         ("/image", json!(" x:1"), "image"),
         ("/image", json!(null), "image"),
         ("/imagePullPolicy", json!("always"), "imagePullPolicy"),
@@ -94,6 +93,11 @@ fn each_mistake_of_a_container_is_found_at_its_path() {
         ("/volumeMounts/0/mountPropagation", json!("Both"), "volumeMounts[0].mountPropagation"),
         ("/volumeMounts/0/readOnly", json!(false), "volumeMounts[0].recursiveReadOnly"),
         ("/volumeDevices/0/name", json!("v"), "volumeDevices[0]"),
+    ]
+}
+
+fn mistakes_of_settings() -> Vec<(&'static str, Value, &'static str)> {
+    vec![
         ("/resources/requests/cpus", json!(1), "resources.requests[cpus]"),
         ("/resources/requests/cpu", json!("-1"), "resources.requests[cpu]"),
         ("/resources/limits/example.com~1gpu", json!("500m"), "resources.limits[example.com/gpu]"),
@@ -128,8 +132,12 @@ fn each_mistake_of_a_container_is_found_at_its_path() {
         ),
         ("/securityContext/appArmorProfile/type", json!("Default"), "securityContext.appArmorProfile.type"),
         ("/restartPolicy", json!("Alwais"), "restartPolicy"),
-    ];
-    for (pointer, value, path) in cases {
+    ]
+}
+
+#[test]
+fn each_mistake_of_a_container_is_found_at_its_path() {
+    for (pointer, value, path) in mistakes_of_inputs().into_iter().chain(mistakes_of_settings()) {
         let mut container = sidecar();
         let (parent, name) = pointer.rsplit_once('/').unwrap();
         let fields = container.pointer_mut(parent).and_then(Value::as_object_mut).unwrap();

@@ -24,7 +24,7 @@ pub(super) fn problem(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<Strin
     containers(pod, injected)
         .or_else(|| process_namespace(pod, injected))
         .or_else(|| security_context(pod, injected))
-        .or_else(|| non_root(pod, injected))
+        .or_else(|| inherited_user(pod, injected))
         .or_else(|| host_process(pod, injected))
         .or_else(|| own_mounts(pod, injected))
         .or_else(|| annotations(pod, injected))
@@ -71,10 +71,14 @@ fn is_set(pod: &Pod<'_>, name: &str) -> bool {
 }
 
 fn containers(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {
+    let user = User::of(pod);
     injected_containers(pod, injected).find_map(|(place, seen)| {
+        let name = seen.name().unwrap_or_default();
         let is_init = place == Place::INIT_CONTAINERS;
-        let problem = check_container_in_pod(seen.json(), is_init, pod).into_iter().next()?;
-        Some(format!("{place}[{}].{}: {}", seen.name().unwrap_or_default(), problem.path, problem.message))
+        if let Some(problem) = check_container_in_pod(seen.json(), is_init, pod).into_iter().next() {
+            return Some(format!("{place}[{name}].{}: {}", problem.path, problem.message));
+        }
+        user.problem(&place, seen)
     })
 }
 
@@ -119,62 +123,82 @@ fn security_context(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String>
     })
 }
 
-/// Returns a container that the kubelet would refuse to start. An image's own user is not known here.
-fn non_root(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {
-    let of_pod = |name| pod.get(&Place::Map(Map::SecurityContext), name).map(Seen::json);
-    let (pod_non_root, pod_user) = (of_pod("runAsNonRoot"), of_pod("runAsUser"));
-    let is_refused = |container: &Json<'_>| {
-        let security = field(container, "securityContext");
-        let of_container = |name| security.and_then(|security| field(security, name));
-        let non_root = of_container("runAsNonRoot").or(pod_non_root).and_then(Json::as_bool);
-        let user = of_container("runAsUser").or(pod_user).and_then(Json::as_i64);
-        non_root == Some(true) && user == Some(0)
-    };
-    let message = |place: &Place, name: &str| {
-        format!(
-            "{place}[{name}] runs as user 0 under runAsNonRoot: true, and the kubelet would never start it; set runAsNonRoot: false in the container's securityContext, or another runAsUser"
-        )
-    };
-    if named_os(pod) == "windows" {
-        return None;
+/// The user that containers inherit from their pod.
+struct User<'p> {
+    is_windows: bool,
+    non_root: Option<&'p Json<'p>>,
+    id: Option<&'p Json<'p>>,
+}
+
+impl<'p> User<'p> {
+    fn of(pod: &'p Pod<'_>) -> Self {
+        let of_pod = |name| pod.get(&Place::Map(Map::SecurityContext), name).map(Seen::json);
+        let is_windows = named_os(pod) == "windows";
+        Self { is_windows, non_root: of_pod("runAsNonRoot"), id: of_pod("runAsUser") }
     }
-    if let Some((place, seen)) = injected_containers(pod, injected).find(|(_, seen)| is_refused(seen.json()))
-    {
-        return Some(message(&place, seen.name().unwrap_or_default()));
+
+    /// Returns why the kubelet would refuse a container. An image's own user is not known here.
+    fn problem(&self, place: &Place, container: Seen<'_>) -> Option<String> {
+        let security = field(container.json(), "securityContext");
+        let own = |name| security.and_then(|security| field(security, name));
+        let non_root = own("runAsNonRoot").or(self.non_root).and_then(Json::as_bool);
+        let id = own("runAsUser").or(self.id).and_then(Json::as_i64);
+        (!self.is_windows && non_root == Some(true) && id == Some(0)).then(|| {
+            format!(
+                "{place}[{}] runs as user 0 under runAsNonRoot: true, and the kubelet would never start it; set runAsNonRoot: false in the container's securityContext, or another runAsUser",
+                container.name().unwrap_or_default()
+            )
+        })
     }
+}
+
+/// Returns what is wrong with the pod's own containers where the profile changed the user that they inherit.
+fn inherited_user(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {
     if !["runAsNonRoot", "runAsUser"].iter().any(|key| adds(injected, Map::SecurityContext, key)) {
         return None;
     }
-    // The profile changed what the pod's own containers inherit.
-    all_containers(pod)
-        .find(|(_, seen)| is_refused(seen.json()))
-        .map(|(place, seen)| message(&place, seen.name().unwrap_or_default()))
+    let user = User::of(pod);
+    all_containers(pod).find_map(|(place, seen)| user.problem(&place, seen))
 }
 
 fn all_containers<'s>(pod: &'s Pod<'_>) -> impl Iterator<Item = (Place, Seen<'s>)> {
-    ContainerKind::ALL.into_iter().flat_map(move |kind| {
-        let place = Place::Spec(kind.list());
-        pod.elements(&place).map(move |seen| (place.clone(), seen)).collect::<Vec<_>>()
-    })
+    let elements = |kind: ContainerKind| pod.elements(&Place::Spec(kind.list()));
+    ContainerKind::ALL
+        .into_iter()
+        .flat_map(move |kind| elements(kind).map(move |seen| (Place::Spec(kind.list()), seen)))
 }
 
-/// In a Windows pod, all containers are `hostProcess` or none is.
+/// All containers of a pod are `hostProcess` containers or none is, and such a pod is on the node's network
+/// (`validateWindowsHostProcessPod`).
 fn host_process(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {
     let of = |security: Option<&Json<'_>>| {
         let options = security.and_then(|security| field(security, "windowsOptions"));
         options.and_then(|options| field(options, "hostProcess")).and_then(Json::as_bool)
     };
-    let adds_container = injected_containers(pod, injected).next().is_some();
-    if !adds_container || pod.os() != "windows" {
+    let key = "windowsOptions";
+    let has_options =
+        |seen: Seen<'_>| seen.field("securityContext").is_some_and(|security| security.field(key).is_some());
+    let mut containers = injected_containers(pod, injected);
+    let is_concerned = adds(injected, Map::SecurityContext, key)
+        || containers.any(|(_, seen)| pod.os() == "windows" || has_options(seen));
+    if !is_concerned {
         return None;
     }
-    let options = pod.get(&Place::Map(Map::SecurityContext), "windowsOptions").map(Seen::json);
+    let options = pod.get(&Place::Map(Map::SecurityContext), key).map(Seen::json);
     let of_pod = options.and_then(|options| field(options, "hostProcess")).and_then(Json::as_bool);
-    let mut kinds = all_containers(pod)
-        .map(|(_, seen)| of(field(seen.json(), "securityContext")).or(of_pod).unwrap_or_default());
-    let first = kinds.next()?;
-    kinds.any(|other| other != first).then(|| {
-        "all containers of a Windows pod must be hostProcess containers, or none; set windowsOptions.hostProcess alike".to_owned()
+    let (mut some, mut all, mut differs) = (false, true, false);
+    for (_, seen) in all_containers(pod) {
+        let own = of(field(seen.json(), "securityContext"));
+        let is_host_process = own.or(of_pod).unwrap_or_default();
+        some |= is_host_process;
+        all &= is_host_process;
+        differs |= own.zip(of_pod).is_some_and(|(own, of_pod)| own != of_pod);
+    }
+    if differs || (some && !all) {
+        return Some("all containers of a pod must be hostProcess containers, or none; set windowsOptions.hostProcess alike".to_owned());
+    }
+    (some && !pod.host_network()).then(|| {
+        "windowsOptions.hostProcess: true needs hostNetwork: true, which the pod does not have".to_owned()
     })
 }
 

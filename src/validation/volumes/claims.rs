@@ -3,7 +3,8 @@
 use super::super::names::{self, is_label_value, is_qualified_name, is_subdomain};
 use super::super::node::{Node, Report, quoted};
 use super::super::resources::quantity;
-use crate::json::{Json, field};
+use crate::api::is_dns_label;
+use crate::json::{Json, field, is_empty};
 
 const ACCESS_MODES: [&str; 4] = ["ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod"];
 const SINGLE_POD: &str = "ReadWriteOncePod";
@@ -37,7 +38,11 @@ pub(super) fn ephemeral(volume: Node<'_, '_>, report: &mut Report) {
 }
 
 fn metadata_of(metadata: Node<'_, '_>, report: &mut Report) {
-    for name in metadata.sources(&["labels", "annotations"]) {
+    let is_set = |name: &&str| {
+        let value = metadata.get(name);
+        value.is_some_and(|value| !is_empty(value) && value.as_str() != Some("") && value.as_i64() != Some(0))
+    };
+    for name in metadata.sources(&["labels", "annotations"]).into_iter().filter(is_set) {
         report.field(metadata, name, "cannot be set here; only labels and annotations can");
     }
     labels(metadata, "labels", report);
@@ -130,6 +135,10 @@ fn data_source(source: Node<'_, '_>, report: &mut Report) {
         );
         report.relation(source, "kind", message);
     }
+    let namespace = source.text("namespace");
+    if !namespace.is_empty() && !is_dns_label(namespace) {
+        report.field(source, "namespace", format_args!("{} {}", quoted(namespace), names::DNS_LABEL));
+    }
     if !group.is_empty() && !is_subdomain(group) {
         report.field(source, "apiGroup", format_args!("{} {}", quoted(group), names::SUBDOMAIN));
     }
@@ -138,6 +147,10 @@ fn data_source(source: Node<'_, '_>, report: &mut Report) {
 /// A `dataSource` beside a `dataSourceRef` names the same object.
 fn source_pair(spec: Node<'_, '_>, report: &mut Report) {
     let (Some(one), Some(other)) = (spec.get("dataSource"), spec.get("dataSourceRef")) else { return };
+    if field(other, "namespace").and_then(Json::as_str).is_some_and(|namespace| !namespace.is_empty()) {
+        report.relation(spec, "dataSource", "cannot stand beside dataSourceRef.namespace; remove it");
+        return;
+    }
     let differs = |name| field(one, name).and_then(Json::as_str) != field(other, name).and_then(Json::as_str);
     if ["apiGroup", "kind", "name"].into_iter().any(differs) {
         report.relation(spec, "dataSource", "must be equal to dataSourceRef; remove one of the two");

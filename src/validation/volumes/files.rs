@@ -10,6 +10,9 @@ const GREATEST_MODE: i64 = 0o777;
 /// The bounds of a token's lifetime in seconds: ten minutes and 2^32.
 const TOKEN_LIFETIME: (i64, i64) = (600, 1 << 32);
 
+/// Sources that the API server drops by default.
+const GATED: [&str; 2] = ["clusterTrustBundle", "podCertificate"];
+
 /// The keys and modes of a Secret or ConfigMap.
 pub(super) fn check(source: Node<'_, '_>, report: &mut Report) {
     mode(source, "defaultMode", report);
@@ -25,7 +28,7 @@ pub(super) fn projected(volume: Node<'_, '_>, report: &mut Report) {
     mode(volume, "defaultMode", report);
     let mut paths = BTreeSet::new();
     volume.each("sources", |source| {
-        let kinds = source.sources(&[]);
+        let kinds = source.sources(&GATED);
         if kinds.len() > 1 {
             let message =
                 format_args!("has several sources, {}; write each as an element", kinds.join(" and "));
