@@ -22,6 +22,7 @@ pub mod profiles;
 pub mod quantity;
 pub mod resources;
 pub mod texts;
+pub(crate) mod validation;
 
 #[cfg(feature = "server")]
 pub(crate) mod again;

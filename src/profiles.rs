@@ -28,14 +28,14 @@ pub use compile::compile;
 pub use condition::Condition;
 pub use finding::{Finding, Severity};
 pub use known_fields::unknown_fields;
-pub(crate) use kubernetes_types::{container_problem, problem_in};
+pub(crate) use kubernetes_types::problem_in;
 pub use matching::{Labels, Matching};
 pub use parameters::{Parameter, Refusal, shown};
 pub use quota::Quota;
 pub use relations::Relations;
 pub use rendered::Rendered;
 pub use set::{Entry, InvalidProfile, ProfileSet};
-pub use template::{Element, Template};
+pub use template::{Element, TEMPLATE_FIELDS, Template};
 pub use template_value::{Failed, TemplateValue};
 pub use weight::is_oversized;
 

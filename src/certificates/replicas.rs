@@ -74,7 +74,7 @@ fn addresses(slice: &EndpointSlice) -> Vec<SocketAddr> {
     let gets_calls = |conditions: Option<&k8s_openapi::api::discovery::v1::EndpointConditions>| {
         conditions.is_none_or(|is| is.ready.unwrap_or(true) || is.serving.unwrap_or(false))
     };
-    let serving = slice.endpoints.iter().filter(|one| gets_calls(one.conditions.as_ref()));
+    let serving = slice.endpoints.iter().flatten().filter(|one| gets_calls(one.conditions.as_ref()));
     serving
         .flat_map(|one| &one.addresses)
         .filter_map(|address| address.parse::<IpAddr>().ok())

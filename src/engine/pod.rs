@@ -17,6 +17,7 @@ use crate::fields::{ContainerKind, DnsList, Map, Place, SpecList};
 use crate::json::{Json, field, items, text};
 use crate::profiles::Rendered;
 use crate::quantity::Quantity;
+pub(super) use crate::validation::quantity;
 
 /// A pod as it came, and what is changed in it.
 #[derive(Clone, Debug)]
@@ -378,14 +379,6 @@ fn os_of_term<'a>(term: &'a Json<'a>) -> Option<&'a str> {
             _ => None,
         }
     })
-}
-
-/// A quantity, as text or as a number.
-pub(super) fn quantity(value: &Json<'_>) -> Option<Quantity> {
-    match value {
-        Json::Number(number) => number.to_string().parse().ok(),
-        _ => value.as_str()?.parse().ok(),
-    }
 }
 
 /// Whether a value is shaped like a pod, as far as decisions read it.

@@ -3,6 +3,8 @@
 //!
 //! `failurePolicy: Ignore` does not cover a pod that is found invalid after a webhook, so it is found here.
 
+mod contradictions;
+
 use std::collections::BTreeSet;
 
 use super::cost;
@@ -11,24 +13,22 @@ use super::pod::{Pod, Seen};
 use crate::api::InjectedProfile;
 use crate::fields::{ContainerKind, DnsList, Map, Place, mount_path};
 use crate::json::field;
-use crate::profiles::container_problem;
+use crate::profiles::problem_in;
 use crate::resources;
+use crate::validation::dns_problem;
 
 /// The most that all annotations of an object may have, in bytes of keys and values.
 /// <https://kubernetes.io/docs/concepts/overview/working-with-objects/annotations/>
 const ANNOTATIONS_SIZE: usize = 256 * 1024;
-/// <https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/#pod-dns-config>
-const MOST_NAMESERVERS: usize = 3;
-const MOST_SEARCHES: usize = 32;
 
 /// The first thing that is wrong.
 pub(super) fn problem(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {
     annotations(pod, injected)
-        .or_else(|| labels(pod, injected))
         .or_else(|| containers(pod, injected))
         .or_else(|| own_mounts(pod, injected))
         .or_else(|| dns(pod, injected))
         .or_else(|| resources(pod, injected))
+        .or_else(|| contradictions::problem(pod, injected))
 }
 
 fn annotations(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {
@@ -53,27 +53,6 @@ fn annotations(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {
     })
 }
 
-fn labels(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {
-    injected.added.get("metadata.labels")?.iter().find_map(|key| {
-        let seen = pod.get(&Place::LABELS, key)?;
-        let value = seen.as_text()?;
-        (!is_label_value(value)).then(|| {
-            format!(
-                "the label {key}={value:?} is not at most 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends"
-            )
-        })
-    })
-}
-
-/// <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set>
-fn is_label_value(value: &str) -> bool {
-    let edge = |c: Option<char>| c.is_none_or(|c| c.is_ascii_alphanumeric());
-    value.len() <= 63
-        && value.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-        && edge(value.chars().next())
-        && edge(value.chars().last())
-}
-
 /// The containers that a profile put into the pod, or under one of the pod's own.
 pub(super) fn injected_containers<'s>(
     pod: &'s Pod<'_>,
@@ -92,7 +71,7 @@ fn containers(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {
         let name = seen.name().unwrap_or_default();
         if let Seen::Put(value) = seen
             && injected.overlays.contains_key(&*place.text())
-            && let Some((path, message)) = container_problem(value)
+            && let Some((path, message)) = problem_in(&place, "", value)
         {
             return Some(format!("{place}[{name}].{path}: {message}"));
         }
@@ -114,9 +93,6 @@ fn mounts(pod: &Pod<'_>, place: &Place, name: &str, container: Seen<'_>) -> Opti
             return Some(format!("{place}[{name}]: {path:?} is mounted twice"));
         }
         let volume = mount.name().unwrap_or_default();
-        if path.is_empty() || path.contains(':') {
-            return Some(format!("{place}[{name}]: {path:?} cannot be a mountPath"));
-        }
         if pod.get(&Place::VOLUMES, volume).is_none() {
             return Some(format!(
                 "{place}[{name}]: it mounts volume {volume:?}, which the pod does not have"
@@ -172,16 +148,12 @@ fn own_mounts(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {
 }
 
 fn dns(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {
-    for (list, most) in [(DnsList::Nameservers, MOST_NAMESERVERS), (DnsList::Searches, MOST_SEARCHES)] {
+    DnsList::ALL.into_iter().find_map(|list| {
         let place = Place::Dns(list);
-        if injected.added.contains_key(&*place.text()) {
-            let count = pod.elements(&place).count();
-            if count > most {
-                return Some(format!("{place} has {count} entries, and may have {most}"));
-            }
-        }
-    }
-    None
+        injected.added.get(&*place.text())?;
+        let problem = dns_problem(list, pod.elements(&place).filter_map(Seen::as_text))?;
+        Some(format!("{place} {problem}"))
+    })
 }
 
 /// Whether requests and limits fit one another, and what the pod as a whole may have.

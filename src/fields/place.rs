@@ -138,7 +138,6 @@ impl ContainerField {
 }
 
 impl Place {
-    pub(crate) const LABELS: Self = Self::Map(Map::Labels);
     pub(crate) const ANNOTATIONS: Self = Self::Map(Map::Annotations);
     pub(crate) const INIT_CONTAINERS: Self = Self::Spec(SpecList::InitContainers);
     pub(crate) const CONTAINERS: Self = Self::Spec(SpecList::Containers);

@@ -103,6 +103,11 @@ impl Findings {
         }
     }
 
+    /// Returns the errors that are kept.
+    pub(super) fn errors(&self) -> impl Iterator<Item = &Finding> {
+        self.list.iter().filter(|finding| finding.severity == Severity::Error)
+    }
+
     pub(super) fn has_errors(&self) -> bool {
         self.errors > 0
     }

@@ -12,20 +12,33 @@ use serde_json::Value;
 
 use super::finding::Findings;
 use super::known_fields::unknown_fields;
+use super::{Finding, Severity};
 use crate::fields::lists::{is_quantity, is_quantity_map};
 use crate::fields::{ContainerField, Map, Place, SpecList};
 use crate::json::{Json, lent};
 use crate::quantity::Quantity;
-
-/// Fields of an init container that Kubernetes allows only with `restartPolicy: Always`.
-const SIDECAR_ONLY: [&str; 4] = ["livenessProbe", "readinessProbe", "startupProbe", "lifecycle"];
+use crate::validation;
 
 /// What is said of a field that Kubernetes does not have.
 pub(super) const NO_SUCH_FIELD: &str = "Kubernetes has no such field here";
 
+/// What is said of it where no known field is meant.
+const NEWER: &str = "in the version that this build knows, 1.37; it is injected as written, and an API server without the field drops it";
+
+/// Whether an error is about a misspelled field, for which the field at `path` is probably meant.
+pub(super) fn means(error: &Finding, path: &str) -> bool {
+    let (parent, name) = path.rsplit_once('.').unwrap_or(("", path));
+    let is_beside = error.path.rsplit_once('.').is_some_and(|(other, _)| other == parent);
+    is_beside && error.message.ends_with(&did_you_mean(name))
+}
+
+fn did_you_mean(name: &str) -> String {
+    format!("{NO_SUCH_FIELD}; did you mean {name:?}?")
+}
+
 /// Whether a message says that something is not there.
 pub(super) fn says_missing(message: &str) -> bool {
-    ["missing field", "needs an image", "has exactly one source"].iter().any(|part| message.contains(part))
+    message.contains("missing field")
 }
 
 /// Checks an element of one of the lists of a pod's spec.
@@ -66,14 +79,15 @@ pub(super) fn check_container_field(
     }
 }
 
-/// The first thing that Kubernetes' own types say against a container; its path begins inside it.
-pub(crate) fn container_problem(container: &Json<'_>) -> Option<(String, String)> {
-    problem::<Container>(container)
+/// Returns the first problem of a value that is put into a place of the pod: of its types, or of the API server's validation.
+/// The path begins inside the value.
+pub(crate) fn problem_in(place: &Place, key: &str, value: &Json<'_>) -> Option<(String, String)> {
+    let validation = || validation::problems(place, key, value).into_iter().next();
+    type_problem(place, key, value).or_else(|| validation().map(|problem| (problem.path, problem.message)))
 }
 
-/// The first thing that Kubernetes' own types say against what is put into a place of the pod; the path
-/// begins inside it.
-pub(crate) fn problem_in(place: &Place, key: &str, value: &Json<'_>) -> Option<(String, String)> {
+/// Returns the first problem of a value's types.
+fn type_problem(place: &Place, key: &str, value: &Json<'_>) -> Option<(String, String)> {
     let object = |name, value| Json::Object(vec![(name, value)].into());
     let list = |name| (object(name, Json::Array(vec![lent(value)])), format!("{name}[0]"));
     let ((spec, around), is_container) = match place {
@@ -111,10 +125,9 @@ fn problem<T: DeserializeOwned + Serialize>(value: &Json<'_>) -> Option<(String,
     }
     let mut findings = Findings::default();
     check::<T>("", &Value::from(value), &mut findings);
-    findings
-        .into_vec()
-        .into_iter()
-        .next()
+    let mut found = findings.into_vec().into_iter();
+    found
+        .find(|finding| finding.severity == Severity::Error)
         .map(|finding| (finding.path.trim_start_matches('.').to_owned(), finding.message))
 }
 
@@ -135,48 +148,32 @@ fn has_all_of(value: &Json<'_>, typed: &impl Serialize) -> bool {
 }
 
 fn check_container(path: &str, container: &Value, init: bool, findings: &mut Findings) {
-    match container.get("image").and_then(Value::as_str) {
-        None | Some("") => findings.error(format!("{path}.image"), "a container needs an image"),
-        Some(image) if !is_pinned(image) => findings.warning(
+    if let Some(image) = container.get("image").and_then(Value::as_str)
+        && !image.is_empty()
+        && !is_pinned(image)
+    {
+        findings.warning(
             format!("{path}.image"),
             format!("{image:?} has no tag, so it means whatever is the latest; pin a version"),
-        ),
-        Some(_) => {}
+        );
     }
     let restart_policy = container.get("restartPolicy").and_then(Value::as_str);
-    if !init {
-        if restart_policy.is_some() {
-            findings.error(
-                format!("{path}.restartPolicy"),
-                "only init containers have one; a native sidecar is an init container with restartPolicy: Always",
-            );
-        }
-        return;
-    }
-    match restart_policy {
-        Some("Always") => {}
-        Some(other) => findings.error(
+    if restart_policy.is_some_and(|policy| !init || matches!(policy, "Never" | "OnFailure")) {
+        let hint =
+            if init { "" } else { "; a native sidecar is an init container with restartPolicy: Always" };
+        findings.warning(
             format!("{path}.restartPolicy"),
-            format!("{other:?} is not supported for an init container; leave it out, or write Always for a native sidecar"),
-        ),
-        None => {
-            for field in SIDECAR_ONLY.iter().filter(|field| container.get(**field).is_some()) {
-                findings.error(
-                    format!("{path}.{field}"),
-                    "an init container has this only as a native sidecar: add restartPolicy: Always",
-                );
-            }
-        }
+            format!("this needs Kubernetes 1.35 or later: older API servers ignore or refuse it{hint}"),
+        );
     }
 }
 
 fn check_volume(path: &str, volume: &Value, findings: &mut Findings) {
-    let sources = volume.as_object().map_or(0, |map| map.len().saturating_sub(1));
-    if sources != 1 {
-        findings.error(
-            path,
-            format!("a volume has exactly one source, such as emptyDir: {{}}; this one has {sources}"),
-        );
+    if volume
+        .as_object()
+        .is_some_and(|fields| fields.iter().all(|(name, value)| name == "name" || value.is_null()))
+    {
+        findings.warning(path, "a volume has exactly one source, and this one has none: it becomes an emptyDir; write emptyDir: {}");
     }
 }
 
@@ -195,9 +192,9 @@ fn check<T: DeserializeOwned>(path: &str, value: &Value, findings: &mut Findings
         findings.error(at, error.inner().to_string());
     }
     report_values(&Path::Root(path), &Json::from(&normal), findings);
-    unknown_fields::<T>(path, &normal, &mut |path, probably| {
-        let hint = probably.map_or_else(String::new, |name| format!("; did you mean {name:?}?"));
-        findings.error(path, format!("{NO_SUCH_FIELD}{hint}"));
+    unknown_fields::<T>(path, &normal, &mut |path, probably| match probably {
+        Some(name) => findings.error(path, did_you_mean(name)),
+        None => findings.warning(path, format!("{NO_SUCH_FIELD} {NEWER}")),
     });
 }
 
@@ -243,11 +240,6 @@ fn report_value(path: &Path<'_>, field: &str, value: &Json<'_>, findings: &mut F
             }
         }
         value if is_quantity(field) => report_quantity(path, value, findings),
-        Json::Number(port) if matches!(field, "containerPort" | "hostPort") => {
-            if port.as_i64().is_some_and(|port| !(1..=65535).contains(&port)) {
-                findings.error(path.to_string(), format!("{port} is not a port between 1 and 65535"));
-            }
-        }
         value => report_values(path, value, findings),
     }
 }

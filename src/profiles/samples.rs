@@ -9,12 +9,13 @@ use super::finding::Findings;
 use super::kubernetes_types as types;
 use super::template::ROOT;
 use super::weight::weight;
-use super::{AppContainers, Failed, Parameter, Template, TemplateValue};
+use super::{AppContainers, Element, Failed, Parameter, Template, TemplateValue};
 use crate::api::nearest;
 use crate::expression::{Budget, NamespaceView, ParameterValue, Reads, Variables};
-use crate::fields::{DnsList, Map, Place, SpecList, mount_path};
+use crate::fields::{ContainerKind, DnsList, Map, Place, SpecList, mount_path};
 use crate::json::Json;
 use crate::texts::Texts;
+use crate::validation::{self, Facts, Problem, VolumeOf, check_container_in_pod, dns_problem};
 
 /// How many combinations of parameters are tried.
 const MOST_SAMPLES: usize = 64;
@@ -109,8 +110,16 @@ impl Sample<'_, '_> {
                 }
                 let path = format!("{ROOT}.spec.{}[{index}]", list.name());
                 let value = self.render(&element.value);
-                self.check(&element.value, |findings| types::check_element(&path, list, &value, findings));
+                self.check(&element.value, |findings| {
+                    types::check_element(&path, list, &value, findings);
+                    let problems = validation::problems(&Place::Spec(list), "", &Json::from(&value));
+                    report(&path, &element.value, problems, findings);
+                });
                 if matches!(list, SpecList::InitContainers | SpecList::Containers) {
+                    let is_init = list == SpecList::InitContainers;
+                    let problems =
+                        check_container_in_pod(&Json::from(&value), is_init, &OfTemplate(template));
+                    report(&path, &element.value, problems, self.findings);
                     self.mounts(&path, &value, template);
                 }
             }
@@ -118,9 +127,20 @@ impl Sample<'_, '_> {
         let mut spec = Fields::new();
         let mut dns = Fields::new();
         for list in DnsList::ALL {
-            let elements = template.list(&Place::Dns(list));
-            let known = elements.iter().filter(|element| is_all_known(&element.value));
-            let items: Vec<Value> = known.map(|element| self.render(&element.value)).collect();
+            let place = Place::Dns(list);
+            let mut items = Vec::new();
+            for (index, Element { value, .. }) in template.list(&place).iter().enumerate() {
+                if is_all_known(value) {
+                    let path = format!("{ROOT}.spec.{place}[{index}]");
+                    let rendered = self.render(value);
+                    let problems = validation::problems(&place, "", &Json::from(&rendered));
+                    report(&path, value, problems, self.findings);
+                    items.push(rendered);
+                }
+            }
+            if let Some(problem) = dns_problem(list, items.iter().filter_map(Value::as_str)) {
+                self.findings.error(format!("{ROOT}.spec.{place}"), problem);
+            }
             if !items.is_empty() {
                 dns.insert(list.name().to_owned(), Value::Array(items));
             }
@@ -129,9 +149,17 @@ impl Sample<'_, '_> {
             spec.insert("dnsConfig".to_owned(), Value::Object(dns));
         }
         for (map, values) in &template.maps {
-            let known = values.iter().filter(|(_, value)| is_all_known(value));
-            let rendered: Fields<String, Value> =
-                known.map(|(key, value)| (key.to_string(), self.render(value))).collect();
+            let mut rendered = Fields::new();
+            for (key, value) in values.iter().filter(|(_, value)| is_all_known(value)) {
+                let path = match map {
+                    Map::Labels | Map::Annotations => format!("{ROOT}.{map}[{key}]"),
+                    Map::SecurityContext | Map::Spec => format!("{ROOT}.{}.{key}", map.path().join(".")),
+                };
+                let given = self.render(value);
+                let problems = validation::problems(&Place::Map(*map), key, &Json::from(&given));
+                report(&path, value, problems, self.findings);
+                rendered.insert(key.to_string(), given);
+            }
             match map {
                 Map::Spec => spec.extend(rendered),
                 Map::SecurityContext => {
@@ -152,8 +180,12 @@ impl Sample<'_, '_> {
             for (index, value) in values.iter().enumerate() {
                 let path = format!("{path}.{}[{index}]", field.name());
                 let rendered = self.render(value);
+                let (kind, name) = (ContainerKind::App, String::new());
+                let place = Place::Container { kind, name, field: *field };
                 self.check(value, |findings| {
                     types::check_container_field(&path, *field, &rendered, findings);
+                    let problems = validation::problems(&place, "", &Json::from(&rendered));
+                    report(&path, value, problems, findings);
                 });
                 items.push(rendered);
             }
@@ -233,6 +265,68 @@ impl Sample<'_, '_> {
     }
 }
 
+/// A pod that has what a template brings, and of which nothing else is known.
+struct OfTemplate<'t>(&'t Template);
+
+impl Facts for OfTemplate<'_> {
+    fn volume(&self, name: &str) -> VolumeOf<'_> {
+        match self.0.list(&Place::VOLUMES).iter().find(|volume| volume.name == name) {
+            None => VolumeOf::Absent,
+            Some(volume) => volume.value.literal_json().map_or(VolumeOf::Unknown, VolumeOf::Known),
+        }
+    }
+
+    fn has_claim(&self, name: &str) -> bool {
+        let claims = self.0.list(&Place::Spec(SpecList::ResourceClaims));
+        claims.iter().any(|claim| claim.name == name)
+    }
+
+    fn grace_period(&self) -> Option<i64> {
+        None
+    }
+
+    fn os(&self) -> Option<&str> {
+        None
+    }
+
+    fn has_own_users(&self) -> Option<bool> {
+        None
+    }
+
+    fn is_never_restarted(&self) -> Option<bool> {
+        None
+    }
+
+    fn host_network(&self) -> Option<bool> {
+        None
+    }
+}
+
+/// Reports the problems of what was rendered of a value, except those that may come from a part that is not known here, from a
+/// wrong type or from a misspelled field.
+fn report(root: &str, source: &TemplateValue, problems: Vec<Problem>, findings: &mut Findings) {
+    let join = |path: &str| match path {
+        "" => root.to_owned(),
+        path if path.starts_with('[') => format!("{root}{path}"),
+        path => format!("{root}.{path}"),
+    };
+    for Problem { path, scope, message } in problems {
+        let (path, scope) = (join(&path), join(&scope));
+        let is_unknown = source.leaves().any(|(leaf, reads)| !is_known(reads) && is_within(leaf, &scope));
+        let is_reported = findings.errors().any(|error| {
+            is_within(&error.path, &path) || is_within(&path, &error.path) || types::means(error, &path)
+        });
+        if !is_unknown && !is_reported {
+            findings.error(path, message);
+        }
+    }
+}
+
+/// Whether a path is another one, or leads into it.
+fn is_within(path: &str, outer: &str) -> bool {
+    path.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
 fn is_all_known(value: &TemplateValue) -> bool {
     value.leaves().all(|(_, reads)| is_known(reads))
 }
@@ -241,3 +335,6 @@ fn is_all_known(value: &TemplateValue) -> bool {
 fn is_known(reads: &Reads) -> bool {
     !reads.is_from_pod() && !reads.namespace_object && !reads.cluster
 }
+
+#[cfg(test)]
+mod tests;

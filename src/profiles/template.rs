@@ -10,6 +10,7 @@ use super::template_value::TemplateValue;
 use crate::api::{Files, is_dns_label, keys, nearest};
 use crate::expression::{Scope, Text};
 use crate::fields::{DnsList, Map, Place, SpecList, mount_path};
+use crate::validation::is_qualified_name;
 
 /// The operating system of pods that do not say another one.
 const DEFAULT_OS: &str = "linux";
@@ -49,7 +50,8 @@ impl Element {
 pub(super) const ROOT: &str = "spec.template";
 const ROOT_FIELDS: [&str; 2] = ["metadata", "spec"];
 const METADATA_FIELDS: [&str; 2] = ["labels", "annotations"];
-const SPEC_FIELDS: [&str; 13] = [
+/// The fields of a pod's spec that a profile can give.
+pub const TEMPLATE_FIELDS: [&str; 13] = [
     "initContainers",
     "containers",
     "volumes",
@@ -101,7 +103,7 @@ impl Template {
         let spec_path = format!("{ROOT}.spec");
         let metadata_path = format!("{ROOT}.metadata");
         only_fields(&metadata_path, &metadata, &METADATA_FIELDS, findings);
-        only_fields(&spec_path, &spec, &SPEC_FIELDS, findings);
+        only_fields(&spec_path, &spec, &TEMPLATE_FIELDS, findings);
 
         let mut reader = Reader { scope, findings, maps: BTreeMap::new(), lists: BTreeMap::new() };
         reader.metadata(&metadata, &metadata_path);
@@ -150,7 +152,9 @@ impl Reader<'_, '_> {
                         format!("the key {key:?} is Outrigger's own; a profile cannot set it"),
                     );
                 }
-                if !is_key(key) {
+                // The API server compares the keys of annotations in lower case.
+                let compared = if map == Map::Labels { key.clone() } else { key.to_ascii_lowercase() };
+                if !is_qualified_name(&compared) {
                     self.findings.error(
                         format!("{path}.{field}"),
                         format!("{key:?} cannot be a key: it is a name of at most 63 letters, digits, '-', '_' and '.', after a domain and a slash if there is one"),
@@ -282,7 +286,7 @@ impl Reader<'_, '_> {
             for (file, text) in &group.items {
                 let path = format!("{path}.items[{file}]");
                 let name = format!("{}.{file}", group.volume);
-                if !is_qualified_name(&name) {
+                if name.contains('/') || !is_qualified_name(&name) {
                     self.findings.error(
                         &path,
                         format!("{name:?} is not a name of at most 63 letters, digits, '-', '_' and '.', which the annotation needs that holds the file"),
@@ -312,26 +316,6 @@ pub(super) fn is_ours(key: &str) -> bool {
     key.split_once('/').is_some_and(|(domain, _)| {
         domain == keys::GROUP || domain.strip_suffix(keys::GROUP).is_some_and(|rest| rest.ends_with('.'))
     })
-}
-
-/// Whether a text can be the key of a label or annotation.
-fn is_key(text: &str) -> bool {
-    match text.split_once('/') {
-        None => is_qualified_name(text),
-        Some((domain, name)) => {
-            domain.len() <= 253 && domain.split('.').all(is_dns_label) && is_qualified_name(name)
-        }
-    }
-}
-
-/// Whether a text can stand behind the slash of an annotation's key.
-/// <https://kubernetes.io/docs/concepts/overview/working-with-objects/annotations/#syntax-and-character-set>
-fn is_qualified_name(text: &str) -> bool {
-    let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
-    text.len() <= 63
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-        && edge(text.chars().next())
-        && edge(text.chars().last())
 }
 
 fn os(spec: &Fields<String, Value>, path: &str, findings: &mut Findings) -> String {

@@ -107,6 +107,14 @@ impl TemplateValue {
         }
     }
 
+    /// Returns the JSON of a value that has no expression in it.
+    pub(crate) fn literal_json(&self) -> Option<&Json<'static>> {
+        match &self.node {
+            Node::Literal(value) => Some(value),
+            _ => None,
+        }
+    }
+
     /// The value for one pod. A part that gives null is left out.
     ///
     /// # Errors

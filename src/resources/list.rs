@@ -59,7 +59,7 @@ impl ResourceList {
     }
 
     /// Sets the quantity of a resource that is not there yet.
-    pub(super) fn set_if_absent(&mut self, resource: &str, quantity: Quantity) {
+    pub(crate) fn set_if_absent(&mut self, resource: &str, quantity: Quantity) {
         self.merge(resource, quantity, |there, _| there);
     }
 

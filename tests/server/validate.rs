@@ -23,7 +23,7 @@ async fn a_profile_is_judged_with_all_its_findings_at_once() {
                 { "name": "a", "image": "x:1", "readinessProbe": {} },
                 { "name": "b", "image": "x:1", "ports": "80" },
             ],
-            "volumes": [{ "name": "logs", "emptyDir": {} }, { "name": "nothing" }],
+            "volumes": [{ "name": "logs", "emptyDir": {} }, { "name": "two", "emptyDir": {}, "hostPath": { "path": "/" } }],
         } },
         "appContainers": [{ "env": [{ "name": "A", "value": "$[[ params.a ]]" }] }],
         "order": { "after": ["x", "me"] },

@@ -1,0 +1,97 @@
+//! The API server and the engine, asked about the same partial pod.
+
+use std::sync::OnceLock;
+
+use e2e::Cluster;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::{ApiResource, DynamicObject, PostParams};
+use outrigger::api::{ProfileSpec, Scope};
+use outrigger::engine::{Namespace, Outcome, Settings, inject};
+use outrigger::json::Json;
+use outrigger::profiles::{Entry, ProfileSet, Severity};
+use outrigger::texts::Texts;
+use serde_json::{Map, Value, json};
+
+/// What the kubelet would refuse, and the API server admits.
+const OF_THE_KUBELET: &str = "the kubelet would never start it";
+
+/// The API server, asked by dry runs.
+pub(super) struct Server {
+    pods: Api<DynamicObject>,
+}
+
+impl Server {
+    pub(super) fn new(cluster: &Cluster, namespace: &str) -> Self {
+        let resource = ApiResource::erase::<Pod>(&());
+        Self { pods: Api::namespaced_with(cluster.client.clone(), namespace, &resource) }
+    }
+
+    /// Whether the API server takes the pod with the partial pod in it.
+    ///
+    /// # Errors
+    /// Its message.
+    pub(super) async fn judges(&self, partial: &Value) -> Result<(), String> {
+        let pod = whole(partial);
+        let object: DynamicObject = serde_json::from_value(pod).map_err(|error| error.to_string())?;
+        let parameters = PostParams { dry_run: true, ..PostParams::default() };
+        match self.pods.create(&parameters, &object).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) => Err(status.message.clone()),
+            Err(other) => panic!("the API server does not answer: {other}"),
+        }
+    }
+}
+
+fn pod() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": { "name": "sample", "labels": { "app": "sample" } },
+        "spec": { "terminationGracePeriodSeconds": 60, "containers": [{ "name": "app", "image": "app:1" }] },
+    })
+}
+
+/// The pod with the lists of the partial one appended and its other fields set.
+fn whole(partial: &Value) -> Value {
+    fn merge(below: &mut Map<String, Value>, above: &Map<String, Value>) {
+        for (name, value) in above {
+            match (below.get_mut(name), value) {
+                (Some(Value::Object(below)), Value::Object(above)) => merge(below, above),
+                (Some(Value::Array(below)), Value::Array(above)) => below.extend(above.iter().cloned()),
+                _ => _ = below.insert(name.clone(), value.clone()),
+            }
+        }
+    }
+    let mut pod = pod();
+    merge(pod.as_object_mut().unwrap(), partial.as_object().unwrap());
+    pod
+}
+
+/// Whether the engine takes a profile with the partial pod, and injects it.
+///
+/// # Errors
+/// Its message.
+pub(super) fn engine(partial: &Value) -> Result<(), String> {
+    static POD: OnceLock<Value> = OnceLock::new();
+    let spec = json!({ "match": {}, "template": partial });
+    let spec: ProfileSpec = serde_json::from_value(spec).map_err(|error| error.to_string())?;
+    let (entry, findings) = Entry::new("sample", Scope::Cluster, &spec);
+    if let Some(error) = findings.iter().find(|finding| finding.severity == Severity::Error) {
+        return Err(error.to_string());
+    }
+    let mut set = ProfileSet::default();
+    set.insert(None, "sample", entry);
+    let namespace = Namespace {
+        name: "shop".to_owned(),
+        labels: [("outrigger.dev/inject".to_owned(), "enabled".to_owned())].into_iter().collect(),
+        annotations: Texts::default(),
+    };
+    let settings = Settings { excluded_namespaces: [].into(), cluster: json!({}) };
+    let pod = POD.get_or_init(pod);
+    let decision = inject(&Json::from(pod), &namespace, &set, &settings);
+    match decision.outcome {
+        Outcome::Denied if decision.reason.to_string().contains(OF_THE_KUBELET) => Ok(()),
+        Outcome::Denied => Err(decision.reason.to_string()),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,76 @@
+//! The API server's own schema of what a profile may give.
+
+use std::collections::BTreeSet;
+
+use e2e::Cluster;
+use outrigger::profiles::TEMPLATE_FIELDS;
+use serde_json::Value;
+
+const PREFIX: &str = "#/components/schemas/";
+const POD_SPEC: &str = "io.k8s.api.core.v1.PodSpec";
+
+/// Types whose fields are not tried.
+const LEFT_OUT: [&str; 5] = [
+    // Behind feature gates that are off by default: the API server drops them.
+    "io.k8s.api.core.v1.ClusterTrustBundleProjection",
+    "io.k8s.api.core.v1.PodCertificateProjection",
+    // Of the claim of an ephemeral volume, only labels and annotations can be set.
+    "io.k8s.apimachinery.pkg.apis.meta.v1.ManagedFieldsEntry",
+    "io.k8s.apimachinery.pkg.apis.meta.v1.OwnerReference",
+    "io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1",
+];
+
+/// The schemas of the core API.
+pub(super) struct Schema(Value);
+
+/// A field: its type's name and its own.
+pub(super) struct Typed<'s> {
+    pub(super) name: String,
+    pub(super) schema: &'s Value,
+}
+
+impl Schema {
+    pub(super) fn read(cluster: &Cluster) -> Self {
+        let said = cluster.kubectl(&["get", "--raw", "/openapi/v3/api/v1"]);
+        Self(serde_json::from_str(&said.text).unwrap_or_else(|error| panic!("{error}: {}", said.text)))
+    }
+
+    pub(super) fn spec(&self) -> &Value {
+        &self.0["components"]["schemas"][POD_SPEC]
+    }
+
+    /// Returns the schema that is meant, with the name of its type.
+    pub(super) fn resolve<'s>(&'s self, schema: &'s Value) -> Typed<'s> {
+        let reference = schema["$ref"].as_str().or_else(|| schema["allOf"][0]["$ref"].as_str());
+        match reference.and_then(|reference| reference.strip_prefix(PREFIX)) {
+            Some(name) => Typed { name: name.to_owned(), schema: &self.0["components"]["schemas"][name] },
+            None => Typed { name: String::new(), schema },
+        }
+    }
+
+    /// Returns every field that a profile may give, as type and name.
+    pub(super) fn fields(&self) -> BTreeSet<String> {
+        let mut fields = BTreeSet::new();
+        for name in TEMPLATE_FIELDS.into_iter().filter(|name| *name != "os") {
+            self.collect(&self.spec()["properties"][name], &mut fields);
+        }
+        fields
+    }
+
+    fn collect(&self, schema: &Value, fields: &mut BTreeSet<String>) {
+        let Typed { name, schema } = self.resolve(schema);
+        if LEFT_OUT.contains(&name.as_str()) {
+            return;
+        }
+        for (field, inner) in schema["properties"].as_object().into_iter().flatten() {
+            if fields.insert(format!("{name}.{field}")) {
+                self.collect(inner, fields);
+            }
+        }
+        for inner in ["items", "additionalProperties"] {
+            if schema[inner].is_object() {
+                self.collect(&schema[inner], fields);
+            }
+        }
+    }
+}
