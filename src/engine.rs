@@ -234,6 +234,9 @@ fn decide(
         Some(author) => stripped.clone().with_author(author),
         None => stripped.clone(),
     };
+    if purpose != Purpose::Verify {
+        parameters::warn_of_unknown_keys(&pod, namespace, profiles, trace);
+    }
     // A skipped pod goes on as its author wrote it, without what an earlier injection added.
     let leaving = |reason: Reason| {
         let leaves = reason.level() != Level::Denial && !previous.is_empty();
@@ -275,9 +278,6 @@ fn decide(
             (reason, _) => leaving(reason),
         })?
     };
-    if purpose != Purpose::Verify {
-        parameters::warn_of_unknown_keys(&pod, namespace, profiles, trace);
-    }
     let resolved = parameters::resolve(&pod, namespace, &mut selection, &mut budget, trace)?;
     let chosen = selection.profiles.values().cloned().collect();
     let ordered = order::order(chosen, |profile| selection.is_protected(profile), trace)?;

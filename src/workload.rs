@@ -11,12 +11,14 @@ mod controllers;
 mod facts;
 mod json;
 mod limits;
+mod misplaced;
 mod resources;
 mod submitted;
 mod tolerations;
 
 pub(crate) use carry::carry;
 pub(crate) use facts::Facts;
+pub(crate) use misplaced::{MisplacedKey, misplaced};
 pub(crate) use submitted::{Submitted, another, submitted};
 
 /// Returns the JSON pointer of the pod template in an object of a kind; `None` where the kind has none.

@@ -67,7 +67,17 @@ impl Inject {
                 return Ok(());
             }
             let after = with_template(manifest.object.clone(), &decided.pointer, decided.injected);
-            match (self.diff, after == manifest.object) {
+            let Decision { outcome, reason, .. } = &decided.decision;
+            let is_unchanged = after == manifest.object;
+            match (outcome, is_unchanged) {
+                (Outcome::Skipped, false) => super::say(format_args!(
+                    "removed: {name}: what an earlier injection added, since nothing is injected now: {reason} [{}]",
+                    reason.code()
+                )),
+                (_, true) => super::say(format_args!("unchanged: {name}: {reason} [{}]", reason.code())),
+                (_, false) => {}
+            }
+            match (self.diff, is_unchanged) {
                 (true, true) => Ok(()),
                 (true, false) => writer.text(&diff(&name, &manifest.object, &after)?),
                 (false, true) => writer.unchanged(manifest),

@@ -16,7 +16,7 @@ use crate::api::keys;
 use crate::engine::{Decision, Namespace, Settings, inject};
 use crate::json::Json;
 use crate::texts::Texts;
-use crate::workload::{Submitted, another, carry, submitted};
+use crate::workload::{MisplacedKey, Submitted, another, carry, misplaced, submitted};
 
 /// The profiles and namespaces that hold for manifests, and how the manifests are read.
 #[derive(Debug, Args)]
@@ -69,6 +69,8 @@ pub(super) struct Decided {
     pub(super) decision: Decision,
     /// What the engine cannot know, since it sees nothing but the pod.
     pub(super) autoscaling: Vec<HpaWithoutRequest>,
+    /// Keys of ours on the workload itself.
+    pub(super) misplaced: Vec<MisplacedKey>,
 }
 
 /// The objects of a cluster that the command line names.
@@ -90,10 +92,12 @@ impl LiveObjects {
 }
 
 impl Decided {
-    /// What the person should hear, each with its code.
+    /// Warnings for the person who wrote the object, each with its code.
     pub(super) fn warnings(&self) -> impl Iterator<Item = (&'static str, String)> {
         let decision = self.decision.warnings().map(|reason| (reason.code(), reason.to_string()));
-        decision.chain(self.autoscaling.iter().map(|found| (HpaWithoutRequest::CODE, found.to_string())))
+        let misplaced = self.misplaced.iter().map(|found| (MisplacedKey::CODE, found.to_string()));
+        let autoscaling = self.autoscaling.iter().map(|found| (HpaWithoutRequest::CODE, found.to_string()));
+        decision.chain(misplaced).chain(autoscaling)
     }
 }
 
@@ -207,8 +211,18 @@ impl Inputs {
             .flat_map(|autoscaler| autoscaling::check(autoscaler, &manifest, &decision.profiles, &after))
             .collect();
         let namespace = namespace.name;
-        let decided =
-            Decided { namespace, pointer, submitted, after, injected, another, decision, autoscaling };
+        let misplaced = misplaced(object, &pointer);
+        let decided = Decided {
+            namespace,
+            pointer,
+            submitted,
+            after,
+            injected,
+            another,
+            decision,
+            autoscaling,
+            misplaced,
+        };
         Ok(Subject { manifest, decided: Some(decided) })
     }
 

@@ -11,7 +11,7 @@ use super::router::State;
 use crate::engine::{Decision, Outcome, Reason};
 use crate::json::Json;
 use crate::telemetry::{Verdict, trace_request};
-use crate::workload::{Facts, pod_pointer, submitted};
+use crate::workload::{Facts, MisplacedKey, misplaced, pod_pointer, submitted};
 
 type Review<'a> = Request<'a, Value>;
 
@@ -80,6 +80,7 @@ async fn answer<'r>(known: &mut Known<'_>, request: &'r Review<'_>) -> (Answer<'
     let verdict = Verdict::new("advise", "allowed", decision.reason.code());
     let advised = allowed
         .with_warnings(warnings(&request.kind.kind, &decision))
+        .with_warnings(misplaced_keys(request))
         .with_audit("reason", decision.reason.code())
         .with_audit("uid", &request.uid);
     (advised, verdict)
@@ -108,6 +109,13 @@ fn pod_in(request: &Review<'_>) -> Result<Option<Value>, String> {
     // The servers have no right to read what admission plugins do, such as service accounts.
     let submitted = submitted(object, pointer, &request.namespace, &Facts::default());
     Ok(submitted.map(|submitted| submitted.pod))
+}
+
+/// Warnings of keys of ours on the workload itself.
+fn misplaced_keys(request: &Review<'_>) -> Vec<String> {
+    let found = request.object.as_ref().zip(pod_pointer(&request.kind.kind));
+    let found = found.map(|(object, pointer)| misplaced(object, pointer)).unwrap_or_default();
+    found.iter().map(|key| format!("{key} [{}]", MisplacedKey::CODE)).collect()
 }
 
 fn warnings(kind: &str, decision: &Decision) -> Vec<String> {

@@ -11,6 +11,7 @@ use super::review::{self, Answer, Request};
 use super::router::State;
 use super::status::refusal;
 use crate::api::{Scope, keys};
+use crate::engine::Namespace;
 use crate::expression::OverBudget;
 use crate::profiles::{Entry, Finding, ProfileSet, Relations, Severity, is_oversized};
 use crate::telemetry::{Verdict, trace_request};
@@ -116,9 +117,10 @@ fn check(state: &State, request: &Review<'_>) -> Result<Vec<Finding>, String> {
             ));
         }
     };
-    let Some(object) = request.object.filter(|_| request.operation != "DELETE") else {
-        return Ok(Vec::new());
-    };
+    if request.operation == "DELETE" {
+        return Ok(still_named(state, request, scope));
+    }
+    let Some(object) = request.object else { return Ok(Vec::new()) };
     let unreadable = |error: serde_json::Error| format!("the profile in the review cannot be read: {error}");
     let object: Object<'_> = serde_json::from_str(object.get()).map_err(unreadable)?;
     // Finalizers must come off an object that is going away, whatever its spec.
@@ -135,8 +137,84 @@ fn check(state: &State, request: &Review<'_>) -> Result<Vec<Finding>, String> {
         if object.metadata.name.is_empty() { generated(&object.metadata) } else { object.metadata.name };
     let (entry, mut findings) = Entry::read(&name, scope, &spec);
     let namespace = (scope == Scope::Namespace).then_some(request.namespace.as_ref());
-    findings.extend(relations(&state.snapshot.load().profiles, namespace, &name, entry));
+    let snapshot = state.snapshot.load();
+    findings.extend(relations(&snapshot.profiles, namespace, &name, entry));
+    if let Some(namespace) = namespace.filter(|_| request.operation == "CREATE")
+        && snapshot.profiles.find_in(Scope::Cluster, namespace, &name).is_some()
+    {
+        findings.push(Finding {
+            severity: Severity::Warning,
+            path: "metadata.name".to_owned(),
+            message: format!(
+                "it takes the place of ClusterSidecarProfile {name:?} for new pods in namespace {namespace:?}, unless that one is Mandatory"
+            ),
+        });
+    }
     Ok(findings)
+}
+
+/// Warns of a deleted profile that namespaces or other profiles still name. What pods name is not known to the server.
+fn still_named(state: &State, request: &Review<'_>, scope: Scope) -> Vec<Finding> {
+    let snapshot = state.snapshot.load();
+    let name: &str = &request.name;
+    let in_reach = |namespace: &str| scope == Scope::Cluster || namespace == request.namespace;
+    // Where the other kind has a profile of the name, that one is taken.
+    let is_lost = |namespace: &str| match scope {
+        Scope::Cluster => snapshot.profiles.find_in(Scope::Namespace, namespace, name).is_none(),
+        Scope::Namespace => snapshot.profiles.find_in(Scope::Cluster, namespace, name).is_none(),
+    };
+    let names_it = |namespace: &Namespace| {
+        let choice = namespace.annotations.get(keys::PROFILES).unwrap_or_default();
+        choice.split(',').any(|part| part.trim().trim_start_matches(['+', '-']) == name)
+    };
+    let all =
+        snapshot.namespaces.values().filter(|namespace| in_reach(&namespace.name) && names_it(namespace));
+    let mut namespaces: Vec<&str> =
+        all.map(|namespace| namespace.name.as_str()).filter(|namespace| is_lost(namespace)).collect();
+    namespaces.sort_unstable();
+    let requiring = snapshot.profiles.all().filter_map(|(owner, other, entry)| match entry {
+        Entry::Ready(profile)
+            if owner.is_none_or(in_reach) && profile.requires.iter().any(|required| required == name) =>
+        {
+            Some(other)
+        }
+        _ => None,
+    });
+    let requiring: Vec<&str> = requiring.collect();
+    let mut findings = Vec::new();
+    let mut warn = |message: String| {
+        findings.push(Finding { severity: Severity::Warning, path: "metadata.name".to_owned(), message });
+    };
+    if !namespaces.is_empty() {
+        warn(format!(
+            "{} still name profile {name:?} in the annotation {}, and their new pods will be denied [ProfileNotFound]: {}",
+            counted(namespaces.len(), "namespace"),
+            keys::PROFILES,
+            listed(&namespaces)
+        ));
+    }
+    if !requiring.is_empty() {
+        warn(format!(
+            "{} still require profile {name:?}: {}",
+            counted(requiring.len(), "profile"),
+            listed(&requiring)
+        ));
+    }
+    findings
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// The first names, and how many more there are.
+fn listed(names: &[&str]) -> String {
+    const MOST: usize = 5;
+    let first = names.iter().take(MOST).copied().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(MOST) {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
 }
 
 /// What is wrong between the profile and those that are there. The next object that is applied may put it

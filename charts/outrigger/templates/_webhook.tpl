@@ -85,6 +85,15 @@ matchConditions:
     expression: >-
       request.operation == 'CREATE' || (request.kind.kind == 'CronJob'
       ? object.spec.jobTemplate.spec.template != oldObject.spec.jobTemplate.spec.template
-      : object.spec.template != oldObject.spec.template)
+      : object.spec.template != oldObject.spec.template) ||
+      {{- include "outrigger.misplacedKeys" . | nindent 6 }}
 {{- end }}
+{{- end }}
+
+{{/*
+Whether a workload has labels or annotations of ours itself, where they have no effect: the answer says so.
+*/}}
+{{- define "outrigger.misplacedKeys" -}}
+(has(object.metadata.labels) && object.metadata.labels.exists(key, key.contains('outrigger.dev/'))) ||
+(has(object.metadata.annotations) && object.metadata.annotations.exists(key, key.contains('outrigger.dev/')))
 {{- end }}

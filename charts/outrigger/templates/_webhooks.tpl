@@ -93,6 +93,28 @@ the live configurations with.
         request.operation != 'CREATE' || request.resource.resource != 'clustersidecarprofiles' ||
         !has(object.metadata.labels) ||
         !('outrigger.dev/catalogue' in object.metadata.labels)
+# A profile that is deleted while namespaces or other profiles name it: a warning. A deletion never waits for a server.
+- name: deleted.profiles.outrigger.dev
+  admissionReviewVersions: [v1]
+  clientConfig:
+    service:
+      name: {{ include "outrigger.fullname" . }}
+      namespace: {{ .Release.Namespace }}
+      path: /validate
+      port: 443
+    {{- with include "outrigger.caBundle" . }}
+    {{- . | nindent 4 }}
+    {{- end }}
+  rules:
+    - apiGroups: [outrigger.dev]
+      apiVersions: [v1alpha1]
+      resources: [clustersidecarprofiles, sidecarprofiles]
+      operations: [DELETE]
+      scope: "*"
+  failurePolicy: Ignore
+  matchPolicy: Equivalent
+  sideEffects: None
+  timeoutSeconds: 2
 {{- if .Values.webhook.advise.enabled }}
 # Workloads whose pods the entries for pods would be called for: whoever writes one hears what its pods would be told.
 - name: workloads.outrigger.dev
@@ -107,12 +129,13 @@ the live configurations with.
     # A selector would look at the workload's own labels.
     - name: label-in-the-template
       expression: >-
-        request.kind.kind == 'CronJob'
+        {{- include "outrigger.misplacedKeys" . | nindent 8 }} ||
+        (request.kind.kind == 'CronJob'
         ? has(object.spec.jobTemplate.spec.template.metadata) &&
         has(object.spec.jobTemplate.spec.template.metadata.labels) &&
         'outrigger.dev/inject' in object.spec.jobTemplate.spec.template.metadata.labels
         : has(object.spec.template.metadata) && has(object.spec.template.metadata.labels) &&
-        'outrigger.dev/inject' in object.spec.template.metadata.labels
+        'outrigger.dev/inject' in object.spec.template.metadata.labels)
   namespaceSelector:
     matchExpressions:
       - key: outrigger.dev/inject
