@@ -12,6 +12,8 @@ use crate::texts::Texts;
 /// The name of the containers that stand for the pod's own. Each of a profile's `appContainers` has one.
 const SAMPLE: &str = "outrigger-sample";
 
+const SAMPLE_IMAGE: &str = "sample:1";
+
 /// A grace period in seconds in which every hook of a sample has room.
 const GRACE_PERIOD: i64 = 365 * 24 * 3600;
 
@@ -98,17 +100,19 @@ impl Sample<'_> {
     fn app_containers(&mut self, profile: &Profile) -> Vec<Value> {
         let mut containers = vec![container(SAMPLE)];
         for (index, app) in profile.app_containers.iter().enumerate() {
-            let mut sample = container(&format!("{SAMPLE}-{index}"));
+            let mut sample = Fields::new();
+            sample.insert("name".to_owned(), json!(format!("{SAMPLE}-{index}")));
+            sample.insert("image".to_owned(), json!(SAMPLE_IMAGE));
             for (field, values) in &app.lists {
                 let items = values.iter().filter_map(|value| self.value(value)).collect();
-                sample[field.name()] = Value::Array(items);
+                sample.insert(field.name().to_owned(), Value::Array(items));
             }
-            containers.push(sample);
+            containers.push(Value::Object(sample));
         }
         containers
     }
 }
 
 fn container(name: &str) -> Value {
-    json!({ "name": name, "image": "sample:1" })
+    json!({ "name": name, "image": SAMPLE_IMAGE })
 }
