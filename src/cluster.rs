@@ -10,6 +10,7 @@ mod lease;
 mod limited;
 mod live;
 mod observed;
+mod pod_templates;
 mod watch;
 
 use std::collections::HashMap;

@@ -13,6 +13,7 @@ mod decide;
 mod fixed;
 mod gate;
 mod idle;
+mod judge;
 mod limits;
 mod listener;
 mod mutate;
@@ -25,8 +26,9 @@ mod validate;
 mod verify;
 
 pub use client::Clients;
-pub use decide::{Entry, Looking, Lookup, LookupError};
+pub use decide::{Entry, Judgment, Looking, Lookup, LookupError};
 pub use gate::Gate;
+pub(crate) use judge::ask_cluster;
 pub use limits::Limits;
 pub use listener::Listener;
 pub use mutate::{Reply, answer};

@@ -6,16 +6,24 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use self::checks::Checked;
 use super::lines::Lines;
+use super::live::Live;
 use super::manifests::Manifests;
+use crate::cluster::LiveLookup;
 use crate::profiles::{Finding, Severity};
+use crate::webhook::ask_cluster;
+
+/// Longest wait for the API server's judgment of one profile.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Arguments of `outrigger lint`.
 #[derive(Debug, Args)]
@@ -26,6 +34,15 @@ pub(super) struct Lint {
     /// Form of the findings.
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
+    /// Also have the API server of a kubeconfig's context validate the profiles, by dry runs in the context's namespace.
+    #[arg(long)]
+    cluster: bool,
+    /// Context of the kubeconfig; the current one by default.
+    #[arg(long, value_name = "NAME", requires = "cluster")]
+    context: Option<String>,
+    /// Kubeconfig; $KUBECONFIG or ~/.kube/config by default.
+    #[arg(long, value_name = "FILE", requires = "cluster")]
+    kubeconfig: Option<PathBuf>,
 }
 
 /// The form of findings.
@@ -57,7 +74,12 @@ struct Found {
 impl Lint {
     /// Writes what is wrong with the profiles, and between them.
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let checked = checks::check(&Manifests::open(&self.paths)?)?;
+        let mut checked = checks::check(&Manifests::open(&self.paths)?)?;
+        if self.cluster {
+            let live = Live::connect(self.context.as_deref(), self.kubeconfig.as_deref())
+                .context("cannot use the kubeconfig; leave --cluster out to lint without a cluster")?;
+            ask(&live, &mut checked);
+        }
         if checked.is_empty() {
             super::say("there is no profile in the given manifests (ClusterSidecarProfile, SidecarProfile)");
         }
@@ -72,13 +94,25 @@ impl Lint {
     }
 }
 
+/// Has the API server validate the profiles without an error.
+fn ask(live: &Live, checked: &mut [Checked]) {
+    let lookup = LiveLookup::new(live.client(), live.default_namespace());
+    for Checked { findings, sample, .. } in checked {
+        let has_errors = findings.iter().any(|finding| finding.severity == Severity::Error);
+        if let Some(template) = sample.as_ref().filter(|_| !has_errors) {
+            let asked = async { ask_cluster(&lookup, template, Instant::now() + PATIENCE).await };
+            findings.extend(live.block_on(asked));
+        }
+    }
+}
+
 impl Report {
     fn new(checked: Vec<Checked>) -> Self {
         let profiles = checked.len();
         let mut findings = Vec::new();
         // The profiles of one List follow each other, so its document is read once.
         let mut read: Option<(Arc<str>, usize, Lines)> = None;
-        for Checked { manifest, findings: found } in checked {
+        for Checked { manifest, findings: found, .. } in checked {
             let text = &manifest.origin.text;
             let (document, items) = manifest.origin.way.split_first().unwrap_or((&0, &[]));
             let is_read = |(known, index, _): &(_, usize, _)| Arc::ptr_eq(known, text) && index == document;

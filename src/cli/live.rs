@@ -107,6 +107,11 @@ impl Live {
         &self.context
     }
 
+    /// The namespace of the kubeconfig's context.
+    pub(super) fn default_namespace(&self) -> &str {
+        &self.default_namespace
+    }
+
     /// Waits for an answer of it.
     pub(super) fn block_on<F: Future>(&self, answer: F) -> F::Output {
         self.runtime.block_on(answer)

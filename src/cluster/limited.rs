@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures::FutureExt as _;
+use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -15,13 +16,16 @@ use crate::api::Scope;
 use crate::engine::Namespace;
 use crate::profiles::{Entry, ProfileSet};
 use crate::telemetry::Metrics;
-use crate::webhook::{Looking, Lookup, LookupError};
+use crate::webhook::{Judgment, Looking, Lookup, LookupError};
 
 /// API calls of one kind that a server makes at once, and per second after that.
 const BURST: u32 = 100;
 const RATE: f64 = 20.0;
 /// API calls of one lookup of a profile: in the cluster and in the namespace.
 const CALLS_FOR_PROFILE: u32 = 2;
+/// Profiles that a server has the API server judge at once, and per second after that.
+const JUDGMENTS: u32 = 20;
+const JUDGMENT_RATE: f64 = 2.0;
 /// Time for which a namespace that does not exist is not asked for again.
 const ABSENT: Duration = Duration::from_secs(2);
 /// Absent namespaces remembered.
@@ -41,6 +45,7 @@ pub struct LimitedLookup {
     metrics: Arc<Metrics>,
     namespaces: Mutex<TokenBucket>,
     profiles: Mutex<TokenBucket>,
+    judgments: Mutex<TokenBucket>,
     absent: Mutex<HashMap<String, Instant>>,
     waiting: Semaphore,
 }
@@ -49,6 +54,7 @@ impl LimitedLookup {
     /// Wraps a lookup with a rate limit; results of the watches are preferred.
     pub fn new(lookup: Arc<dyn Lookup>, snapshot: Arc<ArcSwap<Snapshot>>, metrics: Arc<Metrics>) -> Self {
         let bucket = || Mutex::new(TokenBucket::new(BURST, RATE, Instant::now()));
+        let judgments = Mutex::new(TokenBucket::new(JUDGMENTS, JUDGMENT_RATE, Instant::now()));
         let waiting = Semaphore::new(MOST_WAITING);
         Self {
             lookup,
@@ -56,6 +62,7 @@ impl LimitedLookup {
             metrics,
             namespaces: bucket(),
             profiles: bucket(),
+            judgments,
             absent: Mutex::default(),
             waiting,
         }
@@ -136,6 +143,16 @@ impl LimitedLookup {
         .await
     }
 
+    async fn find_judgment(&self, template: &Value) -> Result<Option<Judgment>, LookupError> {
+        if !take(&self.judgments, 1) {
+            self.metrics.count_lookup("podtemplates", "limited");
+            return Err(LookupError("too many profiles are being applied".to_owned()));
+        }
+        let judgment = self.lookup.judge(template).await;
+        self.count("podtemplates", &judgment.as_ref().map(Option::is_some));
+        judgment
+    }
+
     fn count<E>(&self, resource: &'static str, found: &Result<bool, E>) {
         let outcome = match found {
             Ok(true) => "found",
@@ -169,6 +186,10 @@ impl Lookup for LimitedLookup {
         name: &'a str,
     ) -> Looking<'a, Vec<(Option<String>, Entry)>> {
         self.find_profiles(namespace, name).boxed()
+    }
+
+    fn judge<'a>(&'a self, template: &'a Value) -> Looking<'a, Option<Judgment>> {
+        self.find_judgment(template).boxed()
     }
 }
 

@@ -2,28 +2,33 @@ use futures::{FutureExt as _, TryFutureExt as _};
 use k8s_openapi::api::core::v1::Namespace as KubeNamespace;
 use kube::core::DynamicObject;
 use kube::{Api, Client};
+use serde_json::Value;
 
 use super::watch::namespace_of;
-use super::{entry_of, profile_resources};
+use super::{entry_of, pod_templates, profile_resources};
 use crate::api::Scope;
 use crate::engine::Namespace;
 use crate::profiles;
-use crate::webhook::{Looking, Lookup, LookupError};
+use crate::webhook::{Judgment, Looking, Lookup, LookupError};
 
 /// Looks at the cluster itself.
-pub struct LiveLookup(Client);
+pub struct LiveLookup {
+    client: Client,
+    /// The server's own namespace.
+    namespace: String,
+}
 
 impl LiveLookup {
-    /// Looks through this client.
-    pub fn new(client: Client) -> Self {
-        Self(client)
+    /// Looks through this client; pod templates are validated in this namespace.
+    pub fn new(client: Client, namespace: impl Into<String>) -> Self {
+        Self { client, namespace: namespace.into() }
     }
 }
 
 impl Lookup for LiveLookup {
     fn namespace<'a>(&'a self, name: &'a str) -> Looking<'a, Option<Namespace>> {
         async move {
-            let api: Api<KubeNamespace> = Api::all(self.0.clone());
+            let api: Api<KubeNamespace> = Api::all(self.client.clone());
             let found = api.get_metadata_opt(name).await.map_err(failed)?;
             Ok(found.map(|found| namespace_of(&found.metadata)))
         }
@@ -37,10 +42,11 @@ impl Lookup for LiveLookup {
     ) -> Looking<'a, Vec<(Option<String>, profiles::Entry)>> {
         let look = move |(scope, resource)| async move {
             let (api, owner): (Api<DynamicObject>, _) = match scope {
-                Scope::Cluster => (Api::all_with(self.0.clone(), &resource), None),
-                Scope::Namespace => {
-                    (Api::namespaced_with(self.0.clone(), namespace, &resource), Some(namespace.to_owned()))
-                }
+                Scope::Cluster => (Api::all_with(self.client.clone(), &resource), None),
+                Scope::Namespace => (
+                    Api::namespaced_with(self.client.clone(), namespace, &resource),
+                    Some(namespace.to_owned()),
+                ),
             };
             let found = api.get_opt(name).await.map_err(failed)?;
             Ok(found.map(|object| (owner, entry_of(&object, scope).0)))
@@ -48,6 +54,10 @@ impl Lookup for LiveLookup {
         futures::future::try_join_all(profile_resources().into_iter().map(look))
             .map_ok(|found| found.into_iter().flatten().collect())
             .boxed()
+    }
+
+    fn judge<'a>(&'a self, template: &'a Value) -> Looking<'a, Option<Judgment>> {
+        pod_templates::judge(&self.client, &self.namespace, template).map_ok(Some).boxed()
     }
 }
 
@@ -67,7 +77,7 @@ mod tests {
         // Bound and closed again: nobody listens there.
         let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let config = kube::Config::new(format!("http://{address}").parse().unwrap());
-        let lookup = LiveLookup::new(Client::try_from(config).unwrap());
+        let lookup = LiveLookup::new(Client::try_from(config).unwrap(), "outrigger-system");
         let both = async { (lookup.namespace("shop").await, lookup.profiles("shop", "proxy").await) };
         // As long as a review waits for all its looks.
         let (namespace, profiles) =

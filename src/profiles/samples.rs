@@ -77,7 +77,7 @@ pub(super) fn check(
 }
 
 /// All parameters at their default; then each in turn at each of its other samples. One combination exists at a time.
-fn samples(parameters: &[Parameter]) -> impl Iterator<Item = Parameters> {
+pub(super) fn samples(parameters: &[Parameter]) -> impl Iterator<Item = Parameters> {
     let first =
         |parameter: &Parameter| Some((parameter.name.clone(), parameter.samples().into_iter().next()?));
     let base: Parameters = parameters.iter().filter_map(first).collect();
@@ -327,7 +327,8 @@ fn is_within(path: &str, outer: &str) -> bool {
     path.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
-fn is_all_known(value: &TemplateValue) -> bool {
+/// Whether nothing of a value depends on a pod.
+pub(super) fn is_all_known(value: &TemplateValue) -> bool {
     value.leaves().all(|(_, reads)| is_known(reads))
 }
 

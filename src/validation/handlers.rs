@@ -5,7 +5,7 @@ use super::names::{self, is_header_name, is_port_name};
 use super::node::{Node, Report, quoted};
 use crate::json::Json;
 
-/// Fields of a probe that are not a way to probe.
+/// Fields of a probe that are not its action.
 const PROBE_SETTINGS: [&str; 6] = [
     "initialDelaySeconds",
     "timeoutSeconds",
@@ -56,16 +56,13 @@ fn probe(probe: Node<'_, '_>, is_readiness: bool, report: &mut Report) {
     }
 }
 
-/// A probe or hook, which has exactly one way to act. A way that this build does not know counts.
+/// Checks a probe or hook, which has exactly one action. An unknown field counts as one.
 fn handler(handler: Node<'_, '_>, settings: &[&str], ways: &str, report: &mut Report) {
     match handler.sources(settings).as_slice() {
-        [] => report.invalid(handler, format_args!("says nothing to do; set {ways}")),
+        [] => report.invalid(handler, format_args!("has no action; set {ways}")),
         [_] => {}
         several => {
-            report.invalid(
-                handler,
-                format_args!("has several ways to act, {}; keep one", several.join(" and ")),
-            );
+            report.invalid(handler, format_args!("has several actions, {}; keep one", several.join(" and ")));
         }
     }
     handler.with("exec", |exec| {

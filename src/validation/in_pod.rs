@@ -15,21 +15,21 @@ pub(crate) enum VolumeOf<'v> {
     Known(&'v Json<'v>),
 }
 
-/// What a pod has beside a container; `None` where it is not known.
+/// Facts about the pod of a container; `None` where one is not known.
 pub(crate) trait Facts {
     /// Returns the volume of a name.
     fn volume(&self, name: &str) -> VolumeOf<'_>;
-    /// Whether the pod has the resource claim.
+    /// Returns whether the pod has the resource claim.
     fn has_claim(&self, name: &str) -> bool;
     /// Returns the pod's grace period in seconds.
     fn grace_period(&self) -> Option<i64>;
     /// Returns the pod's `spec.os.name`; empty where it has none.
     fn os(&self) -> Option<&str>;
-    /// Whether the pod has user namespaces of its own (`hostUsers: false`).
+    /// Returns whether the pod has user namespaces of its own (`hostUsers: false`).
     fn has_own_users(&self) -> Option<bool>;
-    /// Whether the kubelet restarts no container of the pod.
+    /// Returns whether the kubelet restarts no container of the pod.
     fn is_never_restarted(&self) -> Option<bool>;
-    /// Whether the pod is on the node's network.
+    /// Returns whether the pod is on the node's network.
     fn host_network(&self) -> Option<bool>;
 }
 
@@ -102,7 +102,7 @@ fn file_of_variable(variable: Node<'_, '_>, pod: &dyn Facts, report: &mut Report
     });
 }
 
-/// Whether a volume is an `emptyDir`, which it also is without any source.
+/// Returns whether a volume is an `emptyDir`, which it also is without any source.
 fn is_empty_dir(volume: &Json<'_>) -> bool {
     let fields = volume.as_object().into_iter().flat_map(ObjectAsVec::iter);
     fields.filter(|(_, value)| !value.is_null()).all(|(name, _)| matches!(name, "name" | "emptyDir"))

@@ -24,7 +24,7 @@ pub(super) fn check(container: Node<'_, '_>, report: &mut Report) {
     devices(container, report);
 }
 
-/// Whether a container is privileged, as a mount with `mountPropagation: Bidirectional` needs.
+/// Returns whether a container is privileged, as a mount with `mountPropagation: Bidirectional` needs.
 pub(crate) fn is_privileged(container: &Json<'_>) -> bool {
     let security = field(container, "securityContext");
     security.and_then(|security| field(security, "privileged")).and_then(Json::as_bool) == Some(true)

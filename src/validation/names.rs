@@ -10,8 +10,7 @@ pub(super) const SUBDOMAIN: &str = "is not a DNS subdomain; use at most 253 lowe
 pub(super) const QUALIFIED: &str = "is not a qualified name; use at most 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends, after an optional domain and '/'";
 pub(super) const LABEL_VALUE: &str = "is not a label value; use at most 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends";
 pub(super) const PORT_NAME: &str = "is not a port name; use at most 15 lowercase letters, digits and single '-', with at least one letter and no '-' at the ends";
-pub(super) const VARIABLE: &str =
-    "is not a name of a variable; use printable ASCII characters other than '='";
+pub(super) const VARIABLE: &str = "is not a variable name; use printable ASCII characters other than '='";
 pub(super) const CONFIG_KEY: &str = "is not a key of a ConfigMap or Secret; use at most 253 letters, digits, '-', '_' and '.', and not '..' at the start";
 pub(super) const RELATIVE_PATH: &str = "is not a path inside the volume; write a relative path without '..'";
 pub(super) const IP: &str = "is not an IP address; write one such as 10.9.8.7 or 2001:db8::1";
@@ -20,7 +19,7 @@ pub(super) fn is_subdomain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_subdomain_part)
 }
 
-/// Whether a text is a part of a DNS subdomain, whose length alone is not bounded.
+/// Returns whether a text is a part of a DNS subdomain, whose length alone is not bounded.
 fn is_subdomain_part(part: &str) -> bool {
     let is_edge = |c: Option<&u8>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     let bytes = part.as_bytes();
@@ -29,7 +28,7 @@ fn is_subdomain_part(part: &str) -> bool {
         && is_edge(bytes.last())
 }
 
-/// Whether a text can be a search domain: a subdomain whose parts may start with an underscore and hold more.
+/// Returns whether a text can be a search domain: a subdomain whose parts may start with an underscore and hold more.
 pub(super) fn is_search_domain(text: &str) -> bool {
     let is_inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'-' | b'_');
     let domain = text.strip_suffix('.').unwrap_or(text);
@@ -42,7 +41,7 @@ pub(super) fn is_search_domain(text: &str) -> bool {
             }))
 }
 
-/// Whether a text is a name of at most 63 characters, after an optional subdomain and a slash.
+/// Returns whether a text is a name of at most 63 characters, after an optional subdomain and a slash.
 pub(crate) fn is_qualified_name(text: &str) -> bool {
     match text.split_once('/') {
         None => is_simple_name(text),
@@ -54,7 +53,7 @@ fn is_simple_name(text: &str) -> bool {
     !text.is_empty() && is_label_value(text)
 }
 
-/// Whether a text can be the value of a label.
+/// Returns whether a text can be the value of a label.
 /// <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set>
 pub(crate) fn is_label_value(text: &str) -> bool {
     let is_edge = |c: Option<char>| c.is_none_or(|c| c.is_ascii_alphanumeric());
@@ -64,7 +63,7 @@ pub(crate) fn is_label_value(text: &str) -> bool {
         && is_edge(text.chars().last())
 }
 
-/// Whether a text is an IANA service name, as ports have it (RFC 6335).
+/// Returns whether a text is an IANA service name, as ports have it (RFC 6335).
 pub(super) fn is_port_name(text: &str) -> bool {
     text.len() <= 15
         && is_dns_label(text)
@@ -88,7 +87,7 @@ pub(super) fn is_header_name(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
 }
 
-/// Whether a text is an IP address. The API server takes leading zeros in a part of an IPv4 address.
+/// Returns whether a text is an IP address. The API server takes leading zeros in a part of an IPv4 address.
 pub(super) fn is_ip(text: &str) -> bool {
     let parts: Vec<&str> = text.split('.').collect();
     let is_part = |part: &&str| {
@@ -114,12 +113,12 @@ pub(super) fn has_backstep(path: &str) -> bool {
     path.split('/').any(|part| part == "..")
 }
 
-/// Whether a path is relative and stays inside its directory.
+/// Returns whether a path is relative and stays inside its directory.
 pub(super) fn is_descending(path: &str) -> bool {
     !path.starts_with('/') && !has_backstep(path)
 }
 
-/// Whether a path is a file's in a volume of files, where names that begin with two dots are the kubelet's.
+/// Returns whether a path can be a file's in a volume of files. The kubelet keeps names that begin with two dots.
 pub(super) fn is_file_path(path: &str) -> bool {
     is_descending(path) && !path.starts_with("..")
 }

@@ -92,7 +92,7 @@ fn is_resource(name: &str) -> bool {
         }
 }
 
-/// Whether the resource is a device of a vendor.
+/// Returns whether the resource is a device of a vendor.
 fn is_extended(name: &str) -> bool {
     name.contains('/')
         && !name.contains(NATIVE)

@@ -10,7 +10,7 @@ use super::node::{Node, Report, quoted};
 const HOST_PATH_TYPES: [&str; 7] =
     ["DirectoryOrCreate", "Directory", "FileOrCreate", "File", "Socket", "CharDevice", "BlockDevice"];
 
-/// A volume. One without a source is an `emptyDir` to the API server; a source that this build does not know counts.
+/// Checks a volume. The API server makes one without a source an `emptyDir`. An unknown field counts as a source.
 pub(super) fn check(volume: Node<'_, '_>, report: &mut Report) {
     let sources = volume.sources(&["name"]);
     if sources.len() > 1 {

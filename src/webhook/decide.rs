@@ -1,7 +1,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use serde_json::Value;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -65,6 +67,19 @@ pub trait Lookup: Send + Sync {
         namespace: &'a str,
         name: &'a str,
     ) -> Looking<'a, Vec<(Option<String>, profiles::Entry)>>;
+    /// The API server's judgment of a pod template; `None` where there is no API server.
+    fn judge<'a>(&'a self, _template: &'a Value) -> Looking<'a, Option<Judgment>> {
+        futures::future::ready(Ok(None)).boxed()
+    }
+}
+
+/// The API server's judgment of a pod template.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Judgment {
+    /// The fields that it rejects, each with its message.
+    pub rejected: Vec<(String, String)>,
+    /// Its message about fields that it does not know and drops.
+    pub dropped: Option<String>,
 }
 
 /// What a live look will bring.

@@ -100,8 +100,8 @@ pub fn router_behind(gate: Gate, state: State) -> Router {
             "/validate",
             post(|shared: Extract<Arc<Shared>>, request| {
                 let gate = Arc::clone(&shared.gate);
-                answered(shared, "validate", request, async move |state, body, _| {
-                    validate_apart(state, &gate, body).await
+                answered(shared, "validate", request, async move |state, body, deadline| {
+                    validate_apart(state, &gate, body, deadline).await
                 })
             }),
         )

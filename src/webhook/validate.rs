@@ -1,19 +1,23 @@
+mod named;
+
 use axum::body::Bytes;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::gate::Gate;
+use super::judge::ask_cluster;
 use super::mutate::Reply;
-use super::review::{self, Answer, Request};
+use super::review::{self, Answer, BadReview, Request};
 use super::router::State;
 use super::status::refusal;
 use crate::api::{Scope, keys};
-use crate::engine::Namespace;
 use crate::expression::OverBudget;
-use crate::profiles::{Entry, Finding, ProfileSet, Relations, Severity, is_oversized};
+use crate::profiles::{Entry, Finding, ProfileSet, Relations, Severity, is_oversized, sample_template};
 use crate::telemetry::{Verdict, trace_request};
 
 type Review<'a> = Request<'a, &'a RawValue>;
@@ -36,7 +40,7 @@ struct Metadata {
 
 /// Answers `POST /validate` on a thread of its own: compiling a profile takes longer than deciding about a hundred pods, and no
 /// pod waits for it.
-pub(super) async fn validate_apart(state: &State, gate: &Gate, body: Bytes) -> Response {
+pub(super) async fn validate_apart(state: &State, gate: &Gate, body: Bytes, deadline: Instant) -> Response {
     let started = std::time::Instant::now();
     let Some(turn) = gate.validation().await else {
         let message = "too many profiles are being checked; retry after 1s";
@@ -44,43 +48,62 @@ pub(super) async fn validate_apart(state: &State, gate: &Gate, body: Bytes) -> R
         state.metrics.observe(&Verdict::errored("validate", "Shed"), started.elapsed());
         return refusal(StatusCode::TOO_MANY_REQUESTS, message);
     };
-    let (state, span) = (state.clone(), tracing::Span::current());
+    let (known, span) = (state.clone(), tracing::Span::current());
     let checked = tokio::task::spawn_blocking(move || {
         // The caller may have timed out; the next request still waits for this one.
         let _turn = turn;
-        span.in_scope(|| validate(&state, &body))
+        span.in_scope(|| read_and_check(&known, &body))
     });
-    match checked.await {
-        Ok(response) => response,
+    let checked = match checked.await {
+        Ok(checked) => checked,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => refusal(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping; retry after 1s"),
-    }
-}
-
-fn validate(state: &State, body: &Bytes) -> Response {
-    let started = std::time::Instant::now();
-    let request: Review<'_> = match review::read(body) {
-        Ok(request) => request,
+        Err(_) => return refusal(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping; retry after 1s"),
+    };
+    let Checked { uid, namespace, name, findings } = match checked {
+        Ok(checked) => checked,
         Err(bad) => {
             warn!(error = %bad, "refused a body");
             state.metrics.observe(&Verdict::errored("validate", "BadReview"), started.elapsed());
             return refusal(StatusCode::BAD_REQUEST, &bad.to_string());
         }
     };
-    trace_request(&request.uid, &request.namespace, request.dry_run.unwrap_or_default());
-    let (answer, verdict) = match check(state, &request) {
-        Ok(findings) => judge(&request, &findings),
+    let (answer, verdict) = match findings {
+        Ok((mut findings, sample)) => {
+            if let Some(template) = sample {
+                findings.extend(ask_cluster(state.lookup.as_ref(), &template, deadline).await);
+            }
+            judge(&uid, &findings)
+        }
         Err(message) => (
-            Answer::denied(&request.uid, StatusCode::BAD_REQUEST, message),
+            Answer::denied(&uid, StatusCode::BAD_REQUEST, message),
             Verdict::errored("validate", "BadReview"),
         ),
     };
-    info!(uid = %request.uid, namespace = %request.namespace, profile = %request.name, outcome = verdict.outcome, "validated");
+    info!(uid, namespace, profile = name, outcome = verdict.outcome, "validated");
     state.metrics.observe(&verdict, started.elapsed());
     Reply::json(&answer).into_response()
 }
 
-fn judge<'r>(request: &'r Review<'_>, findings: &[Finding]) -> (Answer<'r>, Verdict) {
+/// A review's profile, checked.
+struct Checked {
+    uid: String,
+    namespace: String,
+    name: String,
+    findings: Result<(Vec<Finding>, Option<Value>), String>,
+}
+
+fn read_and_check(state: &State, body: &Bytes) -> Result<Checked, BadReview> {
+    let request: Review<'_> = review::read(body)?;
+    trace_request(&request.uid, &request.namespace, request.dry_run.unwrap_or_default());
+    Ok(Checked {
+        findings: check(state, &request),
+        uid: request.uid.to_string(),
+        namespace: request.namespace.to_string(),
+        name: request.name.to_string(),
+    })
+}
+
+fn judge<'r>(uid: &'r str, findings: &[Finding]) -> (Answer<'r>, Verdict) {
     let of = |severity| {
         findings.iter().filter(move |finding| finding.severity == severity).map(ToString::to_string)
     };
@@ -88,7 +111,7 @@ fn judge<'r>(request: &'r Review<'_>, findings: &[Finding]) -> (Answer<'r>, Verd
     let answer = match errors.as_slice() {
         [] => {
             return (
-                Answer::allowed(&request.uid).with_warnings(of(Severity::Warning)),
+                Answer::allowed(uid).with_warnings(of(Severity::Warning)),
                 Verdict::new("validate", "allowed", "Accepted"),
             );
         }
@@ -100,13 +123,13 @@ fn judge<'r>(request: &'r Review<'_>, findings: &[Finding]) -> (Answer<'r>, Verd
         }
     };
     (
-        Answer::denied(&request.uid, StatusCode::UNPROCESSABLE_ENTITY, answer)
-            .with_warnings(of(Severity::Warning)),
+        Answer::denied(uid, StatusCode::UNPROCESSABLE_ENTITY, answer).with_warnings(of(Severity::Warning)),
         Verdict::new("validate", "denied", "Invalid"),
     )
 }
 
-fn check(state: &State, request: &Review<'_>) -> Result<Vec<Finding>, String> {
+/// The findings, and the pod template that the API server is to judge.
+fn check(state: &State, request: &Review<'_>) -> Result<(Vec<Finding>, Option<Value>), String> {
     let kind = &request.kind;
     let scope = match (kind.group.as_ref(), kind.kind.as_ref()) {
         (keys::GROUP, "ClusterSidecarProfile") => Scope::Cluster,
@@ -118,103 +141,35 @@ fn check(state: &State, request: &Review<'_>) -> Result<Vec<Finding>, String> {
         }
     };
     if request.operation == "DELETE" {
-        return Ok(still_named(state, request, scope));
+        return Ok((named::still_named(&state.snapshot.load(), request, scope), None));
     }
-    let Some(object) = request.object else { return Ok(Vec::new()) };
+    let Some(object) = request.object else { return Ok((Vec::new(), None)) };
     let unreadable = |error: serde_json::Error| format!("the profile in the review cannot be read: {error}");
     let object: Object<'_> = serde_json::from_str(object.get()).map_err(unreadable)?;
     // Finalizers must come off an object that is going away, whatever its spec.
     if object.metadata.deletion_timestamp.is_some() {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), None));
     }
     let spec = object.spec.map_or("null", RawValue::get);
     if is_oversized(spec) {
         let (path, message) = ("spec".to_owned(), OverBudget::Memory.to_string());
-        return Ok(vec![Finding { severity: Severity::Error, path, message }]);
+        return Ok((vec![Finding { severity: Severity::Error, path, message }], None));
     }
-    let spec: serde_json::Value = serde_json::from_str(spec).map_err(unreadable)?;
+    let spec: Value = serde_json::from_str(spec).map_err(unreadable)?;
     let name =
         if object.metadata.name.is_empty() { generated(&object.metadata) } else { object.metadata.name };
     let (entry, mut findings) = Entry::read(&name, scope, &spec);
     let namespace = (scope == Scope::Namespace).then_some(request.namespace.as_ref());
+    let sample = match &entry {
+        Entry::Ready(profile) => Some(sample_template(profile)),
+        Entry::Invalid(_) => None,
+    };
     let snapshot = state.snapshot.load();
     findings.extend(relations(&snapshot.profiles, namespace, &name, entry));
-    if let Some(namespace) = namespace.filter(|_| request.operation == "CREATE")
-        && snapshot.profiles.find_in(Scope::Cluster, namespace, &name).is_some()
-    {
-        findings.push(Finding {
-            severity: Severity::Warning,
-            path: "metadata.name".to_owned(),
-            message: format!(
-                "it takes the place of ClusterSidecarProfile {name:?} for new pods in namespace {namespace:?}, unless that one is Mandatory"
-            ),
-        });
+    if request.operation == "CREATE" {
+        findings.extend(named::shadowing(&snapshot.profiles, namespace, &name));
     }
-    Ok(findings)
-}
-
-/// Warns of a deleted profile that namespaces or other profiles still name. What pods name is not known to the server.
-fn still_named(state: &State, request: &Review<'_>, scope: Scope) -> Vec<Finding> {
-    let snapshot = state.snapshot.load();
-    let name: &str = &request.name;
-    let in_reach = |namespace: &str| scope == Scope::Cluster || namespace == request.namespace;
-    // Where the other kind has a profile of the name, that one is taken.
-    let is_lost = |namespace: &str| match scope {
-        Scope::Cluster => snapshot.profiles.find_in(Scope::Namespace, namespace, name).is_none(),
-        Scope::Namespace => snapshot.profiles.find_in(Scope::Cluster, namespace, name).is_none(),
-    };
-    let names_it = |namespace: &Namespace| {
-        let choice = namespace.annotations.get(keys::PROFILES).unwrap_or_default();
-        choice.split(',').any(|part| part.trim().trim_start_matches(['+', '-']) == name)
-    };
-    let all =
-        snapshot.namespaces.values().filter(|namespace| in_reach(&namespace.name) && names_it(namespace));
-    let mut namespaces: Vec<&str> =
-        all.map(|namespace| namespace.name.as_str()).filter(|namespace| is_lost(namespace)).collect();
-    namespaces.sort_unstable();
-    let requiring = snapshot.profiles.all().filter_map(|(owner, other, entry)| match entry {
-        Entry::Ready(profile)
-            if owner.is_none_or(in_reach) && profile.requires.iter().any(|required| required == name) =>
-        {
-            Some(other)
-        }
-        _ => None,
-    });
-    let requiring: Vec<&str> = requiring.collect();
-    let mut findings = Vec::new();
-    let mut warn = |message: String| {
-        findings.push(Finding { severity: Severity::Warning, path: "metadata.name".to_owned(), message });
-    };
-    if !namespaces.is_empty() {
-        warn(format!(
-            "{} still name profile {name:?} in the annotation {}, and their new pods will be denied [ProfileNotFound]: {}",
-            counted(namespaces.len(), "namespace"),
-            keys::PROFILES,
-            listed(&namespaces)
-        ));
-    }
-    if !requiring.is_empty() {
-        warn(format!(
-            "{} still require profile {name:?}: {}",
-            counted(requiring.len(), "profile"),
-            listed(&requiring)
-        ));
-    }
-    findings
-}
-
-fn counted(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
-}
-
-/// The first names, and how many more there are.
-fn listed(names: &[&str]) -> String {
-    const MOST: usize = 5;
-    let first = names.iter().take(MOST).copied().collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(MOST) {
-        0 => first,
-        more => format!("{first} and {more} more"),
-    }
+    Ok((findings, sample))
 }
 
 /// What is wrong between the profile and those that are there. The next object that is applied may put it

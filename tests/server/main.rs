@@ -15,6 +15,7 @@ mod drain;
 mod handshakes;
 mod health;
 mod hostile;
+mod judge;
 mod mutate;
 mod observed;
 mod running;

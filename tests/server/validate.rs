@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::support::{answer, pod, review, state};
 
-fn profile_review(kind: &str, metadata: &Value, spec: &Value) -> Value {
+pub(crate) fn profile_review(kind: &str, metadata: &Value, spec: &Value) -> Value {
     json!({ "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
         "uid": "5c", "kind": { "group": "outrigger.dev", "version": "v1alpha1", "kind": kind },
         "operation": "CREATE", "object": { "metadata": metadata, "spec": spec },

@@ -13,7 +13,7 @@ use outrigger::profiles::{Entry, ProfileSet, Severity};
 use outrigger::texts::Texts;
 use serde_json::{Map, Value, json};
 
-/// What the kubelet would refuse, and the API server admits.
+/// Part of the message for containers that the API server admits and the kubelet refuses.
 const OF_THE_KUBELET: &str = "the kubelet would never start it";
 
 /// The API server, asked by dry runs.
@@ -27,7 +27,7 @@ impl Server {
         Self { pods: Api::namespaced_with(cluster.client.clone(), namespace, &resource) }
     }
 
-    /// Whether the API server takes the pod with the partial pod in it.
+    /// Asks the API server to create a pod with the partial pod in it, by a dry run.
     ///
     /// # Errors
     /// Its message.
@@ -67,7 +67,7 @@ fn whole(partial: &Value) -> Value {
     pod
 }
 
-/// Whether the engine takes a profile with the partial pod, and injects it.
+/// Compiles a profile with the partial pod, and has the engine inject it.
 ///
 /// # Errors
 /// Its message.

@@ -17,6 +17,7 @@
 
 mod bases;
 mod judges;
+mod judgment;
 mod mistakes;
 mod schema;
 

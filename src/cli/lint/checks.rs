@@ -10,12 +10,14 @@ use serde_json::Value;
 use crate::api::{ProfileSpec, Scope, keys, nearest};
 use crate::cli::manifests::{Manifest, Manifests};
 use crate::cluster::entry_of;
-use crate::profiles::{Entry, Finding, ProfileSet, Relations, Severity, unknown_fields};
+use crate::profiles::{Entry, Finding, ProfileSet, Relations, Severity, sample_template, unknown_fields};
 
 /// A profile, and what is wrong with it.
 pub(super) struct Checked {
     pub(super) manifest: Manifest,
     pub(super) findings: Vec<Finding>,
+    /// The pod template for the API server to validate, where the profile is valid.
+    pub(super) sample: Option<Value>,
 }
 
 /// Checks each profile for itself, and then all of them together.
@@ -40,13 +42,17 @@ pub(super) fn check(manifests: &Manifests) -> anyhow::Result<Vec<Checked>> {
                 format!("the same profile is also in {other}; only one of them can be applied"),
             ));
         }
+        let sample = match &compiled {
+            Some(Entry::Ready(profile)) => Some(sample_template(profile)),
+            _ => None,
+        };
         if let Some(entry) = compiled {
             set.insert(namespace.as_deref(), &name, entry);
         }
-        checked.push((scope, Checked { manifest, findings }));
+        checked.push((scope, Checked { manifest, findings, sample }));
     }
     let mut relations: BTreeMap<Option<String>, Relations<'_>> = BTreeMap::new();
-    for (scope, Checked { manifest, findings }) in &mut checked {
+    for (scope, Checked { manifest, findings, .. }) in &mut checked {
         let (namespace, name) = identity(manifest, *scope);
         if !relations.contains_key(&namespace) {
             let owner = set.all().map(|(owner, ..)| owner).find(|owner| *owner == namespace.as_deref());

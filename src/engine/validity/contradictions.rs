@@ -82,7 +82,7 @@ fn containers(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {
     })
 }
 
-/// Whether the profile added a key to one of the pod's maps.
+/// Returns whether the profile added a key to one of the pod's maps.
 fn adds(injected: &InjectedProfile, map: Map, key: &str) -> bool {
     injected.added.get(&*Place::Map(map).text()).is_some_and(|keys| keys.iter().any(|known| known == key))
 }

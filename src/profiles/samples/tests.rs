@@ -6,7 +6,7 @@ use crate::json::Json;
 use crate::profiles::{Entry, Severity, problem_in};
 
 /// The errors and the warnings of a profile with this container among its init containers.
-fn findings(list: &str, container: Value) -> (Vec<String>, Vec<String>) {
+fn findings(list: &str, container: &Value) -> (Vec<String>, Vec<String>) {
     let mut spec = serde_json::Map::new();
     spec.insert(list.to_owned(), json!([container]));
     let spec = json!({ "match": {}, "template": { "spec": spec } });
@@ -27,7 +27,7 @@ const NONE: [&str; 0] = [];
 #[test]
 fn a_field_that_kubernetes_does_not_have_yet_is_a_warning() {
     let container = json!({ "name": "a", "image": "a:1", "brandNewThing": { "x": 1 }, "securityContext": { "otherThing": true } });
-    let (errors, warnings) = findings("initContainers", container.clone());
+    let (errors, warnings) = findings("initContainers", &container);
     assert_eq!(errors, NONE);
     assert_eq!(warnings, ["brandNewThing", "securityContext.otherThing"]);
     assert_eq!(problem_in(&Place::INIT_CONTAINERS, "a", &Json::from(&container)), None);
@@ -36,19 +36,19 @@ fn a_field_that_kubernetes_does_not_have_yet_is_a_warning() {
 #[test]
 fn a_misspelled_field_is_an_error_and_the_field_that_is_meant_is_not_missed() {
     let container = json!({ "name": "a", "image": "a:1", "ports": [{ "containerport": 80 }] });
-    let (errors, warnings) = findings("containers", container);
+    let (errors, warnings) = findings("containers", &container);
     assert_eq!((errors.len(), warnings.len()), (1, 0), "{errors:?} {warnings:?}");
 }
 
 #[test]
 fn a_newer_source_of_a_volume_variable_or_probe_counts_as_one() {
-    let (errors, warnings) = findings("volumes", json!({ "name": "a", "quantumStorage": {} }));
+    let (errors, warnings) = findings("volumes", &json!({ "name": "a", "quantumStorage": {} }));
     assert_eq!((errors, warnings.len()), (Vec::new(), 1));
     let container = json!({
         "name": "a", "image": "a:1", "restartPolicy": "Always", "livenessProbe": { "quantumProbe": {} },
         "env": [{ "name": "A", "valueFrom": { "quantumRef": {} } }],
     });
-    let (errors, warnings) = findings("initContainers", container);
+    let (errors, warnings) = findings("initContainers", &container);
     assert_eq!(errors, NONE);
     assert_eq!(warnings.len(), 2);
 }
@@ -60,7 +60,7 @@ fn a_restart_policy_of_an_ordinary_container_is_a_warning() {
         "restartPolicyRules": [{ "action": "Restart", "exitCodes": { "operator": "In", "values": [1] } }],
     });
     for list in ["containers", "initContainers"] {
-        let (errors, warnings) = findings(list, container.clone());
+        let (errors, warnings) = findings(list, &container);
         assert_eq!(errors, NONE, "{list}");
         assert_eq!(warnings, ["restartPolicy"], "{list}");
     }
@@ -77,7 +77,7 @@ fn what_depends_on_an_expression_over_the_pod_is_not_judged_at_load() {
         "startupProbe": { "exec": { "command": [unknown] } },
         "securityContext": { "seccompProfile": { "type": unknown, "localhostProfile": "a" } },
     });
-    assert_eq!(findings("initContainers", container).0, NONE);
+    assert_eq!(findings("initContainers", &container).0, NONE);
 }
 
 #[test]
@@ -87,5 +87,5 @@ fn what_is_wrong_by_itself_is_found_beside_an_expression_over_the_pod() {
         "name": "a", "restartPolicy": "Always", "args": [unknown],
         "ports": [{ "name": unknown, "containerPort": 0, "protocol": "tcp" }],
     });
-    assert_eq!(findings("initContainers", container).0, ["image", "containerPort", "protocol"]);
+    assert_eq!(findings("initContainers", &container).0, ["image", "containerPort", "protocol"]);
 }

@@ -147,7 +147,7 @@ fn target(volume: Node<'_, '_>, iscsi: Node<'_, '_>, report: &mut Report) {
     }
 }
 
-/// Whether a text is the name of an iSCSI node (RFC 7143, section 4.2.7).
+/// Returns whether a text is the name of an iSCSI node (RFC 7143, section 4.2.7).
 fn is_iscsi_name(name: &str) -> bool {
     let is_word =
         |text: &str, length| text.len() == length && text.chars().all(|c| c.is_ascii_alphanumeric());

@@ -1,0 +1,80 @@
+//! Names that a profile takes or leaves behind.
+
+use super::Review;
+use crate::api::{Scope, keys};
+use crate::cluster::Snapshot;
+use crate::engine::Namespace;
+use crate::profiles::{Entry, Finding, ProfileSet, Severity};
+
+/// Warns of a profile of a namespace that takes the place of a cluster profile.
+pub(super) fn shadowing(profiles: &ProfileSet, namespace: Option<&str>, name: &str) -> Option<Finding> {
+    let namespace = namespace?;
+    profiles.find_in(Scope::Cluster, namespace, name)?;
+    Some(warning(format!(
+        "it takes the place of ClusterSidecarProfile {name:?} for new pods in namespace {namespace:?}, unless that one is Mandatory"
+    )))
+}
+
+/// Warns of a deleted profile that namespaces or other profiles still name. What pods name is not known to the server.
+pub(super) fn still_named(snapshot: &Snapshot, request: &Review<'_>, scope: Scope) -> Vec<Finding> {
+    let name: &str = &request.name;
+    let in_reach = |namespace: &str| scope == Scope::Cluster || namespace == request.namespace;
+    // Where the other kind has a profile of the name, that one is taken.
+    let is_lost = |namespace: &str| match scope {
+        Scope::Cluster => snapshot.profiles.find_in(Scope::Namespace, namespace, name).is_none(),
+        Scope::Namespace => snapshot.profiles.find_in(Scope::Cluster, namespace, name).is_none(),
+    };
+    let names_it = |namespace: &Namespace| {
+        let choice = namespace.annotations.get(keys::PROFILES).unwrap_or_default();
+        choice.split(',').any(|part| part.trim().trim_start_matches(['+', '-']) == name)
+    };
+    let all =
+        snapshot.namespaces.values().filter(|namespace| in_reach(&namespace.name) && names_it(namespace));
+    let mut namespaces: Vec<&str> =
+        all.map(|namespace| namespace.name.as_str()).filter(|namespace| is_lost(namespace)).collect();
+    namespaces.sort_unstable();
+    let requiring = snapshot.profiles.all().filter_map(|(owner, other, entry)| match entry {
+        Entry::Ready(profile)
+            if owner.is_none_or(in_reach) && profile.requires.iter().any(|required| required == name) =>
+        {
+            Some(other)
+        }
+        _ => None,
+    });
+    let requiring: Vec<&str> = requiring.collect();
+    let mut findings = Vec::new();
+    if !namespaces.is_empty() {
+        findings.push(warning(format!(
+            "{} still name profile {name:?} in the annotation {}, and their new pods will be denied [ProfileNotFound]: {}",
+            counted(namespaces.len(), "namespace"),
+            keys::PROFILES,
+            listed(&namespaces)
+        )));
+    }
+    if !requiring.is_empty() {
+        findings.push(warning(format!(
+            "{} still require profile {name:?}: {}",
+            counted(requiring.len(), "profile"),
+            listed(&requiring)
+        )));
+    }
+    findings
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// The first names, and how many more there are.
+fn listed(names: &[&str]) -> String {
+    const MOST: usize = 5;
+    let first = names.iter().take(MOST).copied().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(MOST) {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
+}
+
+fn warning(message: String) -> Finding {
+    Finding { severity: Severity::Warning, path: "metadata.name".to_owned(), message }
+}
