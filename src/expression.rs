@@ -20,6 +20,7 @@
 //!   Either is its text where it is added to a string;
 //! - `math.abs`, `bitAnd`, `bitNot`, `bitOr`, `bitShiftLeft`, `bitShiftRight`, `bitXor`, `ceil`, `floor`,
 //!   `greatest`, `isFinite`, `isInf`, `isNaN`, `least`, `round`, `sign`, `sqrt`, `trunc`;
+//! - `fail("words")`, which ends the decision about the profile with these words;
 //! - for what may be absent: `has(a.b)`, `a.?b`, `a[?0]`, `[?x]`, `{?"key": x}`, `optional.of`, `optional.none`,
 //!   `optional.ofNonZeroValue`, `hasValue`, `value`, `or`, `orValue`, `optMap`, `optFlatMap`.
 //!
@@ -110,6 +111,16 @@ pub struct EvaluationError {
     pub message: String,
     /// The budget of the request is used up, so whatever is evaluated next fails too.
     pub is_exhausted: bool,
+    /// Whether the message is that of a call of `fail`, in the words of the profile's author.
+    pub is_stated: bool,
+}
+
+fn shortened(mut message: String) -> String {
+    if let Some((end, _)) = message.char_indices().nth(LONGEST_MESSAGE) {
+        message.truncate(end);
+        message.push('…');
+    }
+    message
 }
 
 impl Expression {
@@ -166,17 +177,17 @@ impl Expression {
             take(budget, &value).map_err(|problem| Failure { column: self.0.root.column, problem })
         });
         taken.map_err(|Failure { column, problem }| match problem {
-            Problem::Operands(mut message) => {
-                if let Some((end, _)) = message.char_indices().nth(LONGEST_MESSAGE) {
-                    message.truncate(end);
-                    message.push('…');
-                }
-                EvaluationError { column, message, is_exhausted: false }
+            Problem::Operands(message) => {
+                EvaluationError { column, message: shortened(message), is_exhausted: false, is_stated: false }
+            }
+            Problem::Stated(message) => {
+                EvaluationError { column, message: shortened(message), is_exhausted: false, is_stated: true }
             }
             Problem::Exhausted(why) => EvaluationError {
                 column,
                 message: format!("the expression is stopped here: {why}"),
                 is_exhausted: true,
+                is_stated: false,
             },
         })
     }

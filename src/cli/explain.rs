@@ -27,6 +27,9 @@ pub(super) struct Explain {
     filename: Vec<PathBuf>,
     #[command(flatten)]
     inputs: Inputs,
+    /// Show parameters at their defaults too
+    #[arg(long)]
+    all: bool,
     /// Print every line of the decision's trace too, in order, with its code.
     #[arg(long)]
     trace: bool,
@@ -49,7 +52,8 @@ impl Explain {
     /// Writes for each pod what would be done and why.
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let size = terminal_size::terminal_size_of(std::io::stdout());
-        let screen = text::Screen { trace: self.trace, width: size.map(|(width, _)| width.0.into()) };
+        let screen =
+            text::Screen { trace: self.trace, all: self.all, width: size.map(|(width, _)| width.0.into()) };
         let mut out = BufWriter::new(anstream::stdout().lock());
         let (mut count, mut is_denied) = (0_usize, false);
         self.inputs.decide(&self.filename, &self.objects, &mut |subject| {

@@ -84,6 +84,8 @@ impl Default for Budget {
 pub(super) enum Problem {
     /// Its operands do not fit.
     Operands(String),
+    /// The expression says so itself, by `fail`.
+    Stated(String),
     /// The budget is used up.
     Exhausted(&'static str),
 }

@@ -62,9 +62,13 @@ pub(super) fn no_fields(of: &Node, name: &str, value: &Value<'_>) -> Problem {
 }
 
 /// A field that is not there.
-pub(super) fn missing_field(of: &Node, name: &str) -> Problem {
+pub(super) fn missing_field(of: &Node, name: &str, profile: &str) -> Problem {
     let path = named(of);
     match of.path() {
+        Some(path) if path == "params" => format!(
+            "the parameter {name} is not set and has no default; set the annotation {profile}.{}/{name}, or test it in the profile with has(params.{name})",
+            crate::api::keys::GROUP
+        ),
         Some(path) => format!(
             "{path} has no {name}; test it with has({path}.{name}), or give a default with {path}.?{name}.orValue(…)"
         ),

@@ -142,7 +142,9 @@ impl<'v, 'b> Machine<'v, 'b> {
 
     /// A failure that something else may win over: unless the budget is used up. Its message had its price.
     fn absorbed(&mut self, failure: Failure) -> Evaluated<Failure> {
-        let Problem::Operands(message) = &failure.problem else { return Err(failure) };
+        let (Problem::Operands(message) | Problem::Stated(message)) = &failure.problem else {
+            return Err(failure);
+        };
         match self.budget.step(message.len() / 8) {
             Ok(()) => Ok(failure),
             Err(problem) => Err(Failure { column: failure.column, problem }),
@@ -160,7 +162,7 @@ impl<'v, 'b> Machine<'v, 'b> {
         match found {
             found if optional || chained => Ok(Value::Optional(found.map(Rc::new))),
             Some(value) => Ok(value),
-            None => Err(missing_field(of, name)).at(node),
+            None => Err(missing_field(of, name, self.variables.profile)).at(node),
         }
     }
 

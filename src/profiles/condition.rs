@@ -56,6 +56,7 @@ impl Condition {
             path: self.path.clone(),
             column: error.column,
             message: error.message,
+            is_stated: error.is_stated,
         })
     }
 

@@ -24,6 +24,8 @@ pub struct Parameter {
     kind: ParameterType,
     values: Vec<String>,
     pattern: Option<Pattern>,
+    /// The pattern's rule in words.
+    message: Option<String>,
     /// The directories that a path must be in, in their one form.
     allowed_prefixes: Vec<String>,
     minimum: Option<ParameterValue>,
@@ -111,6 +113,7 @@ impl Parameter {
             kind: given.kind,
             values: given.values.clone(),
             pattern: pattern(given.pattern.as_deref(), path, findings),
+            message: given.message.clone(),
             allowed_prefixes: prefixes(&given.allowed_prefixes, path, findings),
             minimum: None,
             maximum: None,
@@ -151,6 +154,10 @@ impl Parameter {
         }
         let has_pattern =
             matches!(self.kind, ParameterType::String | ParameterType::Path | ParameterType::StringList);
+        if given.message.is_some() && given.pattern.is_none() {
+            findings
+                .error(format!("{path}.message"), "it says what the pattern wants, and there is no pattern");
+        }
         if given.pattern.is_some() && !has_pattern {
             findings.error(
                 format!("{path}.pattern"),
@@ -242,7 +249,8 @@ impl Parameter {
         match self.pattern.as_ref().map(|pattern| (pattern, pattern.matches(text, budget))) {
             None | Some((_, Some(true))) => Ok(()),
             Some((pattern, Some(false))) => {
-                refused(format!("{} does not match the pattern {:?}", quoted(text), pattern.as_str()))
+                let rule = self.message.as_ref().map_or_else(String::new, |rule| format!(": {rule}"));
+                refused(format!("{} does not match the pattern {:?}{rule}", quoted(text), pattern.as_str()))
             }
             Some((_, None)) => refused(format!(
                 "{} is too long to be compared with the pattern within the limits of a request; write a shorter value",
@@ -410,6 +418,13 @@ mod tests {
         let path = parameter(json!({ "name": "d", "type": "string", "pattern": "^/" }));
         read(&path, "/srv").unwrap();
         assert_eq!(refusal(&path, "srv"), "\"srv\" does not match the pattern \"^/\"");
+        let worded = parameter(
+            json!({ "name": "d", "type": "string", "pattern": "^/", "message": "must be an absolute path" }),
+        );
+        assert_eq!(
+            refusal(&worded, "srv"),
+            "\"srv\" does not match the pattern \"^/\": must be an absolute path"
+        );
         assert!(refusal(&path, "/$(HOME)").contains("the kubelet would expand"));
         let free = parameter(json!({ "name": "d", "type": "string", "allowExpansion": true }));
         read(&free, "$(HOME)").unwrap();

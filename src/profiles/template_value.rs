@@ -43,6 +43,7 @@ impl Leaf {
             path: path(),
             column: error.column,
             message: error.message,
+            is_stated: error.is_stated,
         })?;
         let foreign = if self.is_expanded { self.text.foreign_reference(&rendered, variables) } else { None };
         let Some(mut name) = foreign else { return Ok(rendered) };
@@ -53,7 +54,7 @@ impl Leaf {
         let message = format!(
             "this gives $({name}), where the kubelet would put the value of that variable; write the reference in the profile, or set allowExpansion for the parameter that brings it"
         );
-        Err(Failed { path: path(), column: 1, message })
+        Err(Failed { path: path(), column: 1, message, is_stated: false })
     }
 }
 
@@ -72,10 +73,15 @@ pub struct Failed {
     pub column: usize,
     /// What is wrong.
     pub message: String,
+    /// Whether the message is in the words of the profile's author, by `fail`.
+    pub is_stated: bool,
 }
 
 impl std::fmt::Display for Failed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.is_stated {
+            return f.write_str(&self.message);
+        }
         write!(f, "{}, column {}: {}", self.path, self.column, self.message)
     }
 }
@@ -316,7 +322,7 @@ fn render<'n>(
     Ok(match node {
         Node::Literal(value) => Some(lent(value)),
         Node::Broken => {
-            tolerate(Failed { path: String::new(), column: 1, message: String::new() })?;
+            tolerate(Failed { path: String::new(), column: 1, message: String::new(), is_stated: false })?;
             None
         }
         Node::Text(leaf) => match leaf.render(variables, budget) {

@@ -38,15 +38,20 @@ impl Row {
 pub(super) struct Screen {
     /// Whether every line of the trace is shown as well.
     pub(super) trace: bool,
+    /// Whether parameters at their defaults are shown as well.
+    pub(super) all: bool,
     /// The terminal's columns; without one, nothing is broken into lines.
     pub(super) width: Option<usize>,
 }
 
 /// Explains one pod.
-pub(super) fn of(name: &str, decided: &Decided, Screen { trace, width }: Screen) -> String {
+pub(super) fn of(name: &str, decided: &Decided, Screen { trace, all, width }: Screen) -> String {
     let decision = &decided.decision;
     let lines = decision.trace.lines();
-    let mut rows: Vec<Row> = lines.iter().filter_map(|line| row(&line.reason)).collect();
+    let is_shown =
+        |reason: &Reason| all || !matches!(reason, Reason::ParameterSet { place: SetBy::Default, .. });
+    let reasons = lines.iter().map(|line| &line.reason).filter(|reason| is_shown(reason));
+    let mut rows: Vec<Row> = reasons.filter_map(row).collect();
     if decision.outcome == Outcome::Injected {
         // What was left out after all stands there, and not here.
         let stays = |row: &Row| {

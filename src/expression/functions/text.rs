@@ -14,6 +14,10 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::method("endsWith", 2, 2, |budget, arguments| {
         test(budget, "endsWith", arguments, |text, part| text.ends_with(part))
     }),
+    Function::global("fail", 1, 1, |_, arguments| match arguments {
+        [Value::Text(text)] => Err(Problem::Stated(text.to_string())),
+        _ => misfit("fail", arguments),
+    }),
     Function::method("format", 2, 2, super::format::format),
     Function::method("indexOf", 2, 3, index_of),
     Function::method("join", 1, 2, join),
