@@ -51,14 +51,7 @@ fn explain_gives_the_answer_first_then_why() {
   left out   log-shipper          namespace default, replaced by the pod's own choice
              prometheus-exporter  container prometheus-exporter-postgresql: its condition (when) is false
              prometheus-exporter  container prometheus-exporter-nginx: its condition (when) is false
-  set        prometheus-exporter.server           = Redis                                 annotation on the pod
-             prometheus-exporter.database         = postgres                              default
-             prometheus-exporter.statusPath       = /stub_status                          default
-             prometheus-exporter.port             = 9121                                  default
-             prometheus-exporter.memory           = 64Mi                                  default
-             prometheus-exporter.redisImage       = outrigger.dev/redis-exporter:1.45     default
-             prometheus-exporter.postgresqlImage  = outrigger.dev/postgres-exporter:0.11  default
-             prometheus-exporter.nginxImage       = outrigger.dev/nginx-exporter:0.11     default
+  set        prometheus-exporter.server  = Redis  annotation on the pod
   order      prometheus-exporter-redis* → (the pod's own) redis       * native sidecar
   adds       1 native sidecar, 1 volume, 3 annotations
              prometheus-exporter  native sidecar prometheus-exporter-redis; volume no-service-account-token; annotations prometheus.io/path, prometheus.io/port, prometheus.io/scrape
@@ -89,8 +82,6 @@ fn every_row_of_an_explanation() {
              log-shipper  container log-debugger: its condition (when) is false
   set        log-shipper.directory  = /srv/log          annotation on the pod
              log-shipper.endpoint   = logs.example:514  annotation on namespace \"shop\"
-             log-shipper.memory     = 64Mi              default
-             log-shipper.debug      = false             default
   order      mesh-init → mesh-proxy* → log-shipper* → (the pod's own) migrate → (injected) vault → (the pod's own) app       * native sidecar
   adds       2 native sidecars, 1 init container, 1 volume, 1 label, 1 annotation; app: +1 env, +1 mount
              mesh-proxy   native sidecar mesh-proxy; init container mesh-init
