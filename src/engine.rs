@@ -132,7 +132,7 @@ impl Decision {
     /// The names that pod, namespace or a chosen profile ask for and that mean no profile here.
     pub fn unknown_profiles(&self) -> Vec<&str> {
         let lines = self.trace.lines().iter().map(|line| &line.reason);
-        let mut names: Vec<&str> = lines.filter_map(Reason::unknown_profile).collect();
+        let mut names: Vec<&str> = lines.flat_map(Reason::unknown_profiles).collect();
         names.dedup();
         names
     }

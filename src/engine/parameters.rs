@@ -22,7 +22,7 @@ pub(super) struct Parameters {
 /// Finds every parameter's value. A profile without one that it needs is left out.
 ///
 /// # Errors
-/// A value that is wrong where pod or namespace set it, or a missing one where `onError` is Fail.
+/// All values that are wrong where pod or namespace set them, and the missing ones where `onError` is Fail.
 pub(super) fn resolve(
     pod: &Pod<'_>,
     namespace: &Namespace,
@@ -30,14 +30,15 @@ pub(super) fn resolve(
     budget: &mut Budget,
     trace: &mut Trace,
 ) -> Result<BTreeMap<ProfileName, Parameters>, Reason> {
-    let mut resolved = BTreeMap::new();
+    let (mut resolved, mut problems) = (BTreeMap::new(), Vec::new());
     let profiles: Vec<_> = selection.profiles.values().cloned().collect();
     for profile in profiles {
         let mut parameters = Parameters::default();
         let mut missing = None;
         for parameter in &profile.parameters {
-            match value(pod, namespace, &profile, parameter, budget)? {
-                Some((value, place)) => {
+            match value(pod, namespace, &profile, parameter, budget) {
+                Err(problem) => problems.push(problem),
+                Ok(Some((value, place))) => {
                     if place != SetBy::Default {
                         parameters.set.insert(parameter.name.clone(), shown(&value));
                     }
@@ -49,8 +50,8 @@ pub(super) fn resolve(
                     });
                     parameters.values.insert(parameter.name.clone(), value);
                 }
-                None if parameter.required => missing = missing.or(Some(parameter)),
-                None => {}
+                Ok(None) if parameter.required => missing = missing.or(Some(parameter)),
+                Ok(None) => {}
             }
         }
         match missing {
@@ -61,14 +62,14 @@ pub(super) fn resolve(
                     key: key(&profile, parameter),
                     by: parameter.settable_by(),
                 };
-                selection.leave_out(&profile, cause, trace)?;
+                problems.extend(selection.leave_out(&profile, cause, trace).err());
             }
             None => {
                 resolved.insert(profile.name.clone(), parameters);
             }
         }
     }
-    Ok(resolved)
+    Reason::all_of(problems).map(|()| resolved)
 }
 
 fn key(profile: &Profile, parameter: &Parameter) -> String {

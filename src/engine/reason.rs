@@ -47,6 +47,14 @@ pub enum Reason {
     },
 
     // What a pod, a namespace or a profile did wrongly.
+    /// Several problems at once. The code is that of the first.
+    #[error("{first}; {}", others.iter().map(|other| format!("{other} [{}]", other.code())).collect::<Vec<_>>().join("; "))]
+    Several {
+        /// The first one.
+        first: Box<Reason>,
+        /// The others.
+        others: Vec<Reason>,
+    },
     /// The pod is not shaped like a pod.
     #[error("the pod's {field} is malformed: {problem}")]
     MalformedPod {
@@ -846,14 +854,31 @@ impl Reason {
         self.facts().1
     }
 
-    /// The name that means no profile, where that is the reason.
-    pub fn unknown_profile(&self) -> Option<&str> {
+    /// The names that mean no profile, where that is the reason.
+    pub fn unknown_profiles(&self) -> Vec<&str> {
         match self {
-            Self::ProfileNotFound { name, .. } => Some(name),
-            Self::RequiredNotFound { required, .. } => Some(required),
-            Self::ProfileLeftOut { cause, .. } => cause.unknown_profile(),
-            _ => None,
+            Self::ProfileNotFound { name, .. } => vec![name],
+            Self::RequiredNotFound { required, .. } => vec![required],
+            Self::ProfileLeftOut { cause, .. } => cause.unknown_profiles(),
+            Self::Several { first, others } => {
+                others.iter().fold(first.unknown_profiles(), |mut names, other| {
+                    names.extend(other.unknown_profiles());
+                    names
+                })
+            }
+            _ => Vec::new(),
         }
+    }
+
+    /// Returns the denial for several problems; none is no denial.
+    pub(super) fn all_of(problems: Vec<Self>) -> Result<(), Self> {
+        let mut problems = problems.into_iter();
+        let Some(first) = problems.next() else { return Ok(()) };
+        let others: Vec<Self> = problems.collect();
+        if others.is_empty() {
+            return Err(first);
+        }
+        Err(Self::Several { first: Box::new(first), others })
     }
 
     /// The Mandatory profile that is not whole in a finished pod, where that is the reason.

@@ -190,15 +190,7 @@ pub(super) fn choose(
         }
         choosing.take_mandatory(profile, &mut selection, trace)?;
     }
-    for (name, place) in &choice.names {
-        if !selection.profiles.contains_key(name)
-            && let Some(profile) = choosing.find_ready(name, place, trace)?
-            && choosing.suits(&profile, trace)?
-        {
-            trace.explain(|| Reason::Chosen { profile: name.to_string(), place: place.clone() });
-            selection.profiles.insert(name.clone(), profile);
-        }
-    }
+    choosing.take_chosen(&choice.names, &mut selection, trace)?;
     for entry in matching.selected.clone().into_values() {
         let is = |known: &ProfileName| known.as_str() == entry.name();
         let is_named = choice.names.iter().any(|(known, _)| is(known));
@@ -324,6 +316,37 @@ impl Choosing<'_> {
                 Err(Reason::InvalidChoice { place: place(), problem })
             }
         }
+    }
+
+    /// Takes in the profiles that are named.
+    ///
+    /// # Errors
+    /// All that is wrong with the names.
+    fn take_chosen(
+        &self,
+        names: &[(ProfileName, ChoicePlace)],
+        selection: &mut Selection,
+        trace: &mut Trace,
+    ) -> Result<(), Reason> {
+        let mut problems = Vec::new();
+        for (name, place) in names {
+            if selection.profiles.contains_key(name) {
+                continue;
+            }
+            let found = self.find_ready(name, place, trace).and_then(|found| match found {
+                Some(profile) => Ok(self.suits(&profile, trace)?.then_some(profile)),
+                None => Ok(None),
+            });
+            match found {
+                Ok(None) => {}
+                Ok(Some(profile)) => {
+                    trace.explain(|| Reason::Chosen { profile: name.to_string(), place: place.clone() });
+                    selection.profiles.insert(name.clone(), profile);
+                }
+                Err(problem) => problems.push(problem),
+            }
+        }
+        Reason::all_of(problems)
     }
 
     fn take_mandatory(

@@ -203,9 +203,9 @@ impl<'s> Known<'s> {
         }
         // A denial whose cause is certain stays one, whatever else is unknown.
         let is_certain = |name: &&str| self.is_absent(name);
-        let denied_for = decision.reason.unknown_profile();
+        let is_denial_certain = decision.reason.unknown_profiles().iter().all(is_certain);
         match unknown.iter().find(|name| !is_certain(name)) {
-            Some(_) if decision.outcome == Outcome::Denied && denied_for.as_ref().is_none_or(is_certain) => {}
+            Some(_) if decision.outcome == Outcome::Denied && is_denial_certain => {}
             Some(name) => return Err(Undecided::UnknownProfile((*name).to_owned())),
             None => {}
         }

@@ -88,15 +88,18 @@ async fn a_profile_whose_lookup_fails_is_an_error_and_not_an_absent_one() {
         ("shop", chosen("strict")),
         ("shop", chosen("lenient")),
         ("asks", pod(&json!({}))),
+        ("shop", chosen("absent,silent")),
     ] {
         let (status, message) = post(&router, "/mutate/namespace", review(namespace, &pod).to_string()).await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{pod}: {message}");
         assert!(message.contains("profile \"silent\" is not known yet"), "{pod}: {message}");
     }
-    // What is certain is answered, whatever else is unknown.
-    let response = answer(&router, "/mutate/namespace", &review("shop", &chosen("absent,silent"))).await;
+    // What is certain is answered.
+    let response = answer(&router, "/mutate/namespace", &review("shop", &chosen("absent,gone"))).await;
     let message = response["status"]["message"].as_str().unwrap();
-    assert!(message.contains("profile \"absent\"") && message.ends_with("[ProfileNotFound]"), "{message}");
+    for part in ["profile \"absent\"", "profile \"gone\"", "[ProfileNotFound]"] {
+        assert!(message.contains(part), "{message}");
+    }
 }
 
 /// With the failure policy Fail no pod may slip in because nobody could say whether its namespace is enabled.

@@ -8,6 +8,7 @@ impl Reason {
     #[expect(clippy::too_many_lines, reason = "a table with a line for each reason")]
     pub(super) fn facts(&self) -> (&'static str, Level, Step) {
         match self {
+            Self::Several { first, .. } => first.facts(),
             Self::NamespaceExcluded { .. } => ("NamespaceExcluded", Skip, Exclude),
             Self::MirrorPod => ("MirrorPod", Skip, Exclude),
             Self::DisabledByPod => ("DisabledByPod", Skip, Enable),
