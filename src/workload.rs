@@ -17,7 +17,7 @@ mod tolerations;
 
 pub(crate) use carry::carry;
 pub(crate) use facts::Facts;
-pub(crate) use submitted::{Submitted, another, submitted};
+pub(crate) use submitted::{Submitted, another, settled, submitted};
 
 /// Returns the JSON pointer of the pod template in an object of a kind; `None` where the kind has none.
 pub(crate) fn pod_pointer(kind: &str) -> Option<&'static str> {

@@ -2,6 +2,8 @@
 
 mod additions;
 mod machine;
+mod running;
+mod server;
 mod text;
 
 use std::path::PathBuf;
@@ -31,9 +33,19 @@ pub(super) struct Explain {
     /// Print every line of the decision's trace too, in order, with its code.
     #[arg(long)]
     trace: bool,
+    /// Ask the API server as well, by a dry run that creates the pod with your own rights, and compare.
+    #[arg(long, value_enum, value_name = "WHERE", conflicts_with = "offline")]
+    dry_run: Option<DryRun>,
     /// Form of the explanation.
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
+}
+
+/// Where a dry run takes place.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum DryRun {
+    /// In the API server.
+    Server,
 }
 
 /// The form of an explanation.
@@ -49,7 +61,7 @@ enum Output {
 impl Explain {
     /// Writes for each pod what would be done and why.
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let subjects = self.inputs.decide(&self.filename, &self.objects)?;
+        let subjects = self.inputs.decide(&self.filename, &self.objects, self.dry_run.is_some())?;
         let decided: Vec<(Manifest, Decided)> =
             subjects.into_iter().filter_map(|subject| Some((subject.manifest, subject.decided?))).collect();
         if decided.is_empty() {
@@ -59,7 +71,7 @@ impl Explain {
             Output::Text => {
                 let size = terminal_size::terminal_size_of(std::io::stdout());
                 let screen = text::Screen { trace: self.trace, width: size.map(|(width, _)| width.0.into()) };
-                let texts = decided.iter().map(|(object, decided)| text::of(object.name(), decided, screen));
+                let texts = decided.iter().map(|(object, decided)| text::of(object, decided, screen));
                 texts.collect::<Vec<String>>().join("\n")
             }
             Output::Json => {
@@ -70,7 +82,9 @@ impl Explain {
         };
         std::io::Write::write_all(&mut anstream::stdout(), text.as_bytes())
             .context("cannot write to stdout")?;
-        let denied = decided.iter().any(|(_, decided)| decided.decision.outcome == Outcome::Denied);
+        let is_denied =
+            |decided: &Decided| decided.decision.outcome == Outcome::Denied || server::is_refused(decided);
+        let denied = decided.iter().any(|(_, decided)| is_denied(decided));
         Ok(if denied { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 }

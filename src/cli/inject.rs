@@ -46,7 +46,7 @@ impl Inject {
         let mut denied = false;
         let mut written = Vec::new();
         let mut diffs = String::new();
-        for Subject { manifest, decided } in self.inputs.decide(&self.filename, &[])? {
+        for Subject { manifest, decided } in self.inputs.decide(&self.filename, &[], false)? {
             let Some(decided) = decided else {
                 written.push(manifest.object);
                 continue;

@@ -8,15 +8,16 @@ use clap::Args;
 use serde_json::Value;
 
 use super::autoscaling::{self, HpaWithoutRequest};
+use super::in_force::InForce;
 use super::live::{Live, ObjectName};
 use super::manifests::{self, Manifest};
 use super::workload::{TemplatePath, pod_pointer};
 use super::world::World;
-use crate::api::keys;
+use crate::api::{Scope, keys};
 use crate::engine::{Decision, Namespace, Settings, inject};
 use crate::json::Json;
 use crate::texts::Texts;
-use crate::workload::{Facts, Submitted, another, carry, submitted};
+use crate::workload::{Submitted, another, carry, settled, submitted};
 
 /// The profiles and namespaces that hold for manifests, and how the manifests are read.
 #[derive(Debug, Args)]
@@ -39,9 +40,12 @@ pub(super) struct Inputs {
     /// Kubeconfig to look at, instead of KUBECONFIG or ~/.kube/config.
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
-    /// What profiles read as `cluster` in expressions: an object, in JSON or YAML.
-    #[arg(long, value_name = "OBJECT", default_value = "{}", value_parser = super::cluster_values)]
-    cluster_values: Value,
+    /// Name of the release's webhook configurations in the cluster.
+    #[arg(long, value_name = "NAME", default_value = "outrigger")]
+    configuration: String,
+    /// What profiles read as `cluster` in expressions, instead of the release's values: an object, in JSON or YAML.
+    #[arg(long, value_name = "OBJECT", value_parser = super::cluster_values)]
+    cluster_values: Option<Value>,
     /// Where the pod template of a kind of your own stands, as Rollout=/spec/template; may be repeated.
     #[arg(long = "template", value_name = "KIND=POINTER")]
     templates: Vec<TemplatePath>,
@@ -69,12 +73,32 @@ pub(super) struct Decided {
     pub(super) decision: Decision,
     /// What the engine cannot know, since it sees nothing but the pod.
     pub(super) autoscaling: Vec<HpaWithoutRequest>,
+    /// Times from which on the decision holds, each with its cause.
+    pub(super) since: Vec<(String, String)>,
+    /// The settings of the cluster's webhooks; `None` without a cluster.
+    pub(super) in_force: Option<InForce>,
+    /// The answer to a dry run; `None` where the API server was not asked.
+    pub(super) asked: Option<Asked>,
+}
+
+/// Answer of an API server to a dry run.
+pub(super) enum Asked {
+    Admitted {
+        /// The pod that it would store.
+        pod: Value,
+        /// The pod that it would store by the decision.
+        foreseen: Value,
+    },
+    /// Its message.
+    Refused(String),
 }
 
 impl Decided {
     /// What the person should hear, each with its code.
     pub(super) fn warnings(&self) -> impl Iterator<Item = (&'static str, String)> {
         let decision = self.decision.warnings().map(|reason| (reason.code(), reason.to_string()));
+        let off = self.in_force.as_ref().and_then(|found| Some((found.warning?, found.state.clone())));
+        let decision = off.into_iter().chain(decision);
         decision.chain(self.autoscaling.iter().map(|found| (HpaWithoutRequest::CODE, found.to_string())))
     }
 }
@@ -88,36 +112,22 @@ impl Inputs {
         &self,
         filename: &[PathBuf],
         objects: &[ObjectName],
+        dry_run: bool,
     ) -> anyhow::Result<Vec<Subject>> {
         let mut manifests = manifests::read(filename)?;
         let given = manifests::read(&self.profiles)?;
         let mut world = World::default();
         let mut autoscalers = Vec::new();
-        if !self.offline && (self.profiles.is_empty() || !objects.is_empty()) {
+        let mut cluster = None;
+        if !self.offline && (self.profiles.is_empty() || !objects.is_empty() || dry_run) {
             let live = Live::connect(self.context.as_deref(), self.kubeconfig.as_deref());
             let live = live.context(if objects.is_empty() {
                 "cannot find a cluster; give profiles and namespaces with --profiles PATH, or do without by --offline"
             } else {
                 "cannot find the cluster of these objects; manifests from files go with -f"
             })?;
-            world = live.world(self.profiles.is_empty())?;
-            let mut facts = Facts::default();
-            let namespace = self.namespace.as_deref().unwrap_or(&world.default_namespace);
-            for object in objects {
-                manifests.push(live.get(object, namespace)?);
-            }
-            if !objects.is_empty() {
-                autoscalers = live.autoscalers(namespace);
-            }
-            let namespaces: BTreeSet<&str> = manifests
-                .iter()
-                .filter(|manifest| pod_pointer(manifest, &self.templates).is_some())
-                .map(|manifest| manifest.namespace().unwrap_or(namespace))
-                .collect();
-            for namespace in namespaces {
-                live.add_facts(&mut facts, namespace);
-            }
-            world.facts = facts;
+            autoscalers = self.look(&live, &mut world, &mut manifests, &given, objects)?;
+            cluster = Some(live).filter(|_| dry_run);
         }
         for manifest in given.iter().chain(&manifests) {
             world
@@ -125,7 +135,69 @@ impl Inputs {
                 .with_context(|| manifest.source.clone())?;
         }
         autoscalers.extend(manifests.iter().filter(|manifest| autoscaling::is_autoscaler(manifest)).cloned());
-        manifests.into_iter().map(|manifest| self.subject(manifest, &world, &autoscalers)).collect()
+        let mut subjects = Vec::new();
+        for manifest in manifests {
+            let mut subject = self.subject(manifest, &world, &autoscalers)?;
+            if let (Some(live), Some(decided)) = (&cluster, &mut subject.decided) {
+                decided.asked = Some(match live.dry_run(&decided.namespace, &decided.submitted.created) {
+                    Ok(pod) => {
+                        let foreseen = settled(&decided.after, &decided.namespace, &world.facts);
+                        Asked::Admitted { pod, foreseen }
+                    }
+                    Err(error) => Asked::Refused(format!("{error:#}")),
+                });
+            }
+            subjects.push(subject);
+        }
+        Ok(subjects)
+    }
+
+    /// Reads the live objects, and everything that decides about their pods and those of the manifests. Returns the
+    /// autoscalers beside live objects.
+    fn look(
+        &self,
+        live: &Live,
+        world: &mut World,
+        manifests: &mut Vec<Manifest>,
+        given: &[Manifest],
+        objects: &[ObjectName],
+    ) -> anyhow::Result<Vec<Manifest>> {
+        live.default_namespace().clone_into(&mut world.default_namespace);
+        let default = self.namespace.clone().unwrap_or_else(|| world.default_namespace.clone());
+        if self.profiles.is_empty() {
+            // It tells best whether this is the right cluster.
+            live.add_profiles(world, std::iter::empty())?;
+        }
+        for object in objects {
+            manifests.push(live.get(object, &default)?);
+        }
+        let with_pods = manifests.iter().filter(|manifest| pod_pointer(manifest, &self.templates).is_some());
+        let names = with_pods.map(|manifest| manifest.namespace().unwrap_or(&default).to_owned());
+        let namespaces: BTreeSet<String> = names.collect();
+        let is_given = |name: &&str| {
+            let mut all = given.iter().chain(manifests.iter());
+            all.any(|manifest| manifest.kind() == "Namespace" && manifest.name() == *name)
+        };
+        let names = || namespaces.iter().map(String::as_str);
+        live.add_namespaces(world, names().filter(|name| !is_given(name)))?;
+        if self.profiles.is_empty() && !namespaces.is_empty() {
+            live.add_profiles(world, names())?;
+        }
+        for namespace in &namespaces {
+            live.add_facts(&mut world.facts, namespace);
+        }
+        world.in_force = Some(live.in_force(&self.configuration));
+        let what = if self.profiles.is_empty() { "profiles and namespaces" } else { "namespaces" };
+        super::say(format_args!("using the {what} of context {:?}", live.context()));
+        Ok(if objects.is_empty() { Vec::new() } else { live.autoscalers(&default) })
+    }
+
+    fn settings(&self, world: &World) -> Settings {
+        let in_force = world.in_force.as_ref();
+        let cluster = self.cluster_values.clone().or_else(|| in_force?.cluster_values.clone());
+        let excluded_namespaces = in_force.map(|found| found.excluded_namespaces.clone()).unwrap_or_default();
+        let defaults = Settings::default();
+        Settings { excluded_namespaces, cluster: cluster.unwrap_or(defaults.cluster) }
     }
 
     fn subject(
@@ -143,7 +215,7 @@ impl Inputs {
         };
         let name = in_namespace(&manifest);
         let namespace = world.namespaces.get(&name).cloned().unwrap_or_else(|| self.unknown(&name));
-        let settings = Settings { cluster: self.cluster_values.clone(), ..Settings::default() };
+        let settings = self.settings(world);
         let object = &manifest.object;
         let Some(submitted) = submitted(object, &pointer, &name, &world.facts) else {
             return Ok(Subject { manifest, decided: None });
@@ -167,9 +239,22 @@ impl Inputs {
             .filter(|autoscaler| in_namespace(autoscaler) == name)
             .flat_map(|autoscaler| autoscaling::check(autoscaler, &manifest, &decision.profiles, &after))
             .collect();
+        let since = since(world, &namespace.name, &decision);
         let namespace = namespace.name;
-        let decided =
-            Decided { namespace, pointer, submitted, after, injected, another, decision, autoscaling };
+        let in_force = world.in_force.clone();
+        let decided = Decided {
+            namespace,
+            pointer,
+            submitted,
+            after,
+            injected,
+            another,
+            decision,
+            autoscaling,
+            since,
+            in_force,
+            asked: None,
+        };
         Ok(Subject { manifest, decided: Some(decided) })
     }
 
@@ -180,4 +265,16 @@ impl Inputs {
         }
         namespace
     }
+}
+
+/// Returns when the namespace was enabled and when the profiles of the decision were created, as far as it is known.
+fn since(world: &World, namespace: &str, decision: &Decision) -> Vec<(String, String)> {
+    let enabled = world.enabled_since.get(namespace);
+    let enabled = enabled.map(|since| (format!("namespace {namespace:?} was enabled"), since.clone()));
+    let profiles = decision.profiles.iter().filter_map(|profile| {
+        let owner = (profile.scope == Scope::Namespace).then(|| namespace.to_owned());
+        let since = world.profiles_since.get(&(owner, profile.name.clone()))?;
+        Some((format!("profile {:?} was created", profile.name), since.clone()))
+    });
+    enabled.into_iter().chain(profiles).collect()
 }
