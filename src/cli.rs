@@ -9,6 +9,7 @@ mod containers;
 mod crds;
 mod disarm;
 mod explain;
+mod foreseen;
 mod in_force;
 mod inject;
 mod lines;

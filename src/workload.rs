@@ -5,12 +5,14 @@
 //! command line and the advice webhook both use it.
 
 mod admission;
+pub(crate) mod bounds;
 mod canonical;
 mod carry;
 mod controllers;
 mod facts;
 mod json;
 mod limits;
+pub(crate) mod pod_security;
 mod resources;
 mod submitted;
 mod tolerations;

@@ -817,3 +817,72 @@ imagePullSecrets: [{name: account}]
         json!([{ "name": "account" }, { "name": "profile" }])
     );
 }
+
+#[test]
+fn rules_of_the_namespace_that_refuse_an_injected_container_are_warnings() {
+    let shop = "
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: shop
+  labels: {outrigger.dev/inject: enabled, pod-security.kubernetes.io/enforce: restricted}
+---
+apiVersion: v1
+kind: LimitRange
+metadata: {name: usual, namespace: shop}
+spec: {limits: [{type: Container, max: {memory: 1Gi}, default: {memory: 2Gi}}]}
+---
+apiVersion: v1
+kind: ResourceQuota
+metadata: {name: team, namespace: shop}
+spec: {hard: {limits.cpu: \"1\"}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {generateName: web-, namespace: shop}
+spec: {containers: [{name: app, image: \"registry.example/web:1\", resources: {limits: {cpu: 10m, memory: 1Gi}}}]}
+";
+    let files = folder("refused", &[("profile.yaml", PULL), ("shop.yaml", shop)]);
+    let said = outrigger(&["explain", "-f", files.to_str().unwrap(), "--offline", "-o", "json"], "");
+    let all: Value = serde_json::from_str(&said.out).unwrap();
+    let warnings: Vec<(&str, &str)> = all[0]["warnings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|warning| (warning["code"].as_str().unwrap(), warning["message"].as_str().unwrap()))
+        .collect();
+    let has = |code: &str, part: &str| {
+        warnings.iter().any(|(found, message)| *found == code && message.contains(part))
+    };
+    assert!(
+        has("PodSecurity", "container \"pull\" of profile \"pull\" violates the level restricted"),
+        "{warnings:?}"
+    );
+    assert!(has("PodSecurity", "securityContext.runAsNonRoot must be true"), "{warnings:?}");
+    assert!(
+        has(
+            "LimitRange",
+            "container \"pull\" of profile \"pull\": the limit of memory 2Gi is above the maximum 1Gi"
+        ),
+        "{warnings:?}"
+    );
+    assert!(
+        has("ResourceQuota", "container \"pull\" of profile \"pull\": there is no limit of cpu"),
+        "{warnings:?}"
+    );
+    // The pod's own container violates the level as well, which no profile causes.
+    assert!(!warnings.iter().any(|(_, message)| message.contains("\"app\" of")), "{warnings:?}");
+}
+
+#[test]
+fn lint_checks_a_level_of_pod_security() {
+    let files = folder("restricted", &[("profile.yaml", PULL)]);
+    let files = files.to_str().unwrap();
+    let said = outrigger(&["lint", files], "");
+    assert_eq!(said.code, 0, "{}", said.out);
+    let said = outrigger(&["lint", "--pod-security", "restricted", files], "");
+    assert_eq!(said.code, 1);
+    let part = "container \"pull\" violates the Pod Security level restricted: securityContext.capabilities.drop: must have ALL";
+    assert!(said.out.contains(part) && said.out.contains("1 profile: 4 errors"), "{}", said.out);
+    assert_eq!(outrigger(&["lint", "--pod-security", "baseline", files], "").code, 0);
+}

@@ -16,6 +16,7 @@ use self::checks::Checked;
 use super::lines::Lines;
 use super::manifests;
 use crate::profiles::{Finding, Severity};
+use crate::workload::pod_security::Level;
 
 /// Arguments of `outrigger lint`.
 #[derive(Debug, Args)]
@@ -23,6 +24,9 @@ pub(super) struct Lint {
     /// Profiles: files, folders, or - for standard input. Other kinds in them are passed over.
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
+    /// Also check what the profiles inject against a level of the Pod Security Standards: baseline or restricted.
+    #[arg(long, value_name = "LEVEL")]
+    pod_security: Option<Level>,
     /// Form of the findings.
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
@@ -57,7 +61,10 @@ struct Found {
 impl Lint {
     /// Writes what is wrong with the profiles, and between them.
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let checked = checks::check(manifests::read(&self.paths)?);
+        let mut checked = checks::check(manifests::read(&self.paths)?);
+        if let Some(level) = self.pod_security {
+            checked.iter_mut().for_each(|checked| checks::pod_security(level, checked));
+        }
         if checked.is_empty() {
             super::say("there is no profile in the given manifests (ClusterSidecarProfile, SidecarProfile)");
         }

@@ -33,9 +33,10 @@ const KINDS: [(&str, &str, &str, &str, &str); 9] = [
 ];
 
 /// Kinds that admission plugins read: group, version, kind and plural. Those of the core group are namespaced.
-const FACTS: [(&str, &str, &str, &str); 4] = [
+const FACTS: [(&str, &str, &str, &str); 5] = [
     ("", "v1", "ServiceAccount", "serviceaccounts"),
     ("", "v1", "LimitRange", "limitranges"),
+    ("", "v1", "ResourceQuota", "resourcequotas"),
     ("node.k8s.io", "v1", "RuntimeClass", "runtimeclasses"),
     ("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses"),
 ];

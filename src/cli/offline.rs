@@ -8,6 +8,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::autoscaling::{self, HpaWithoutRequest};
+use super::foreseen;
 use super::in_force::InForce;
 use super::live::{Live, ObjectName};
 use super::manifests::{self, Manifest};
@@ -77,6 +78,8 @@ pub(super) struct Decided {
     pub(super) since: Vec<(String, String)>,
     /// The settings of the cluster's webhooks; `None` without a cluster.
     pub(super) in_force: Option<InForce>,
+    /// Refusals by the rules of the namespace, each with its code.
+    pub(super) refusals: Vec<(&'static str, String)>,
     /// The answer to a dry run; `None` where the API server was not asked.
     pub(super) asked: Option<Asked>,
 }
@@ -98,7 +101,7 @@ impl Decided {
     pub(super) fn warnings(&self) -> impl Iterator<Item = (&'static str, String)> {
         let decision = self.decision.warnings().map(|reason| (reason.code(), reason.to_string()));
         let off = self.in_force.as_ref().and_then(|found| Some((found.warning?, found.state.clone())));
-        let decision = off.into_iter().chain(decision);
+        let decision = off.into_iter().chain(decision).chain(self.refusals.iter().cloned());
         decision.chain(self.autoscaling.iter().map(|found| (HpaWithoutRequest::CODE, found.to_string())))
     }
 }
@@ -239,6 +242,7 @@ impl Inputs {
             .filter(|autoscaler| in_namespace(autoscaler) == name)
             .flat_map(|autoscaler| autoscaling::check(autoscaler, &manifest, &decision.profiles, &after))
             .collect();
+        let refusals = foreseen::of(&after, &decision.profiles, &namespace, &world.facts);
         let since = since(world, &namespace.name, &decision);
         let namespace = namespace.name;
         let in_force = world.in_force.clone();
@@ -253,6 +257,7 @@ impl Inputs {
             autoscaling,
             since,
             in_force,
+            refusals,
             asked: None,
         };
         Ok(Subject { manifest, decided: Some(decided) })
