@@ -63,7 +63,9 @@ impl Lint {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let mut checked = checks::check(manifests::read(&self.paths)?);
         if let Some(level) = self.pod_security {
-            checked.iter_mut().for_each(|checked| checks::pod_security(level, checked));
+            for profile in &mut checked {
+                checks::pod_security(level, profile);
+            }
         }
         if checked.is_empty() {
             super::say("there is no profile in the given manifests (ClusterSidecarProfile, SidecarProfile)");

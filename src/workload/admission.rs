@@ -118,7 +118,7 @@ fn priority(spec: &mut Fields, facts: &Facts, missing: &mut BTreeSet<Missing>) {
     let name = text(spec, "priorityClassName").map(str::to_owned);
     let found = match name {
         Some(name) => named_class(&name, facts),
-        None => default_class(spec, facts, missing),
+        None => Ok(default_class(spec, facts, missing)),
     };
     let class = match found {
         Ok(class) => class,
@@ -142,11 +142,7 @@ fn named_class(name: &str, facts: &Facts) -> Result<Option<Value>, Missing> {
 }
 
 /// Returns the default class, of several the one with the lowest number, and names it in the pod.
-fn default_class(
-    spec: &mut Fields,
-    facts: &Facts,
-    missing: &mut BTreeSet<Missing>,
-) -> Result<Option<Value>, Missing> {
+fn default_class(spec: &mut Fields, facts: &Facts, missing: &mut BTreeSet<Missing>) -> Option<Value> {
     let is_default = |class: &&Value| class.get("globalDefault").and_then(Value::as_bool) == Some(true);
     let value = |class: &&Value| class.get("value").and_then(Value::as_i64);
     let class = facts.of("PriorityClass", "").filter(is_default).min_by_key(value);
@@ -156,7 +152,7 @@ fn default_class(
     if let Some(name) = class.and_then(|class| text_at(class, "/metadata/name")) {
         spec.insert("priorityClassName".to_owned(), name.into());
     }
-    Ok(class.cloned())
+    class.cloned()
 }
 
 /// Classes that every cluster has (`pkg/apis/scheduling/v1/helpers.go`).

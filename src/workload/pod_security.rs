@@ -119,7 +119,7 @@ pub(crate) fn violations(level: Level, spec: &Value) -> Vec<Violation> {
         let has = |source: &&str| volume.get(*source).is_some();
         let is_allowed = match level {
             Level::Baseline => !has(&"hostPath"),
-            Level::Restricted => !PRIVILEGED_VOLUMES.iter().any(|source| has(source)),
+            Level::Restricted => !PRIVILEGED_VOLUMES.iter().any(has),
         };
         if !is_allowed {
             let name = text_at(volume, "/name").unwrap_or_default().to_owned();

@@ -61,7 +61,7 @@ pub(super) fn pod_security(level: Level, checked: &mut Checked) {
         let what = if list == "volumes" { "volume" } else { "container" };
         let dot = if field.is_empty() { "" } else { ": " };
         error(
-            &format!("spec.template.spec.{list}[{index}]"),
+            format!("spec.template.spec.{list}[{index}]"),
             format!("{what} {name:?} violates the Pod Security level {}: {field}{dot}{rule}", level.as_str()),
         )
     });
