@@ -4,10 +4,13 @@
 //! a profile with errors or a failure of the server, 2 wrong usage or input that cannot be read.
 
 mod autoscaling;
+mod changes;
 mod containers;
 mod crds;
 mod disarm;
 mod explain;
+mod foreseen;
+mod in_force;
 mod inject;
 mod kubeconfig;
 mod lines;

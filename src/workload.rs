@@ -5,6 +5,7 @@
 //! command line and the advice webhook both use it.
 
 mod admission;
+pub(crate) mod bounds;
 mod canonical;
 mod carry;
 mod controllers;
@@ -12,6 +13,7 @@ mod facts;
 mod json;
 mod limits;
 mod misplaced;
+pub(crate) mod pod_security;
 mod resources;
 mod submitted;
 mod tolerations;
@@ -19,7 +21,7 @@ mod tolerations;
 pub(crate) use carry::carry;
 pub(crate) use facts::Facts;
 pub(crate) use misplaced::{MisplacedKey, misplaced};
-pub(crate) use submitted::{Submitted, another, submitted};
+pub(crate) use submitted::{Submitted, another, settled, submitted};
 
 /// Returns the JSON pointer of the pod template in an object of a kind; `None` where the kind has none.
 pub(crate) fn pod_pointer(kind: &str) -> Option<&'static str> {

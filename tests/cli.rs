@@ -574,9 +574,13 @@ fn live_objects_are_explained_with_what_holds_in_their_cluster() {
     let server = FixedServer::start(
         "explain",
         &[
-            ("/api/v1/namespaces", list("PartialObjectMetadata", &namespaces)),
+            ("/api/v1/namespaces/shop", namespaces[0].clone()),
+            (
+                "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/outrigger",
+                json!({ "metadata": { "name": "outrigger" }, "webhooks": [{ "failurePolicy": "Fail" }] }),
+            ),
             (&format!("{profiles}/clustersidecarprofiles"), list("P", &of("ClusterSidecarProfile"))),
-            (&format!("{profiles}/sidecarprofiles"), list("P", &of("SidecarProfile"))),
+            (&format!("{profiles}/namespaces/shop/sidecarprofiles"), list("P", &of("SidecarProfile"))),
             ("/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers", list("H", &autoscalers)),
             ("/apis/apps/v1/namespaces/shop/deployments/checkout", deployment),
             ("/api/v1/namespaces/shop/pods/checkout-1", pod),
@@ -589,7 +593,8 @@ fn live_objects_are_explained_with_what_holds_in_their_cluster() {
     );
     let offline = outrigger(&[&["explain"], &CHECKOUT[..]].concat(), "");
     let (first, second) = said.out.split_at(said.out.find("\nshop/checkout-1: ").unwrap());
-    assert_eq!(first, offline.out, "a live object is explained as its manifest is");
+    let webhook = "  webhook    in force; failurePolicy Fail: pods are refused while no server answers\n";
+    assert_eq!(first.replace(webhook, ""), offline.out, "a live object is explained as its manifest is");
     let head = "\nshop/checkout-1: 3 profiles injected already; nothing would change\n\n  before     injected with mesh-proxy";
     assert!(second.starts_with(head), "{second}");
 
@@ -601,6 +606,102 @@ fn live_objects_are_explained_with_what_holds_in_their_cluster() {
     assert_eq!(said.code, 2);
     let part = "cannot read StatefulSet shop/checkout from context \"test\": ";
     assert!(said.err.contains(part), "{}", said.err);
+}
+
+/// Answers of a cluster with one profile, which is the default of namespace `shop`, and the pods that are given.
+fn cluster_with(pods: &[(&str, Value)]) -> Vec<(String, Value)> {
+    let profile = json!({ "metadata": { "name": "side", "creationTimestamp": "2026-01-02T00:00:00Z" }, "spec": { "template": {
+        "spec": { "initContainers": [{ "name": "side", "image": "registry.example/side:2", "restartPolicy": "Always" }] } } } });
+    let namespace = json!({ "metadata": {
+        "name": "shop", "labels": { "outrigger.dev/inject": "enabled" }, "annotations": { "outrigger.dev/profiles": "side" },
+        "managedFields": [{ "manager": "kubectl", "operation": "Update", "apiVersion": "v1", "time": "2026-01-03T00:00:00Z",
+            "fieldsType": "FieldsV1", "fieldsV1": { "f:metadata": { "f:labels": { "f:outrigger.dev/inject": {} } } } }],
+    } });
+    let group = "/apis/outrigger.dev/v1alpha1";
+    let mut answers = vec![
+        ("/api/v1/namespaces/shop".to_owned(), namespace),
+        (format!("{group}/clustersidecarprofiles"), list("P", &[&profile])),
+        (format!("{group}/namespaces/shop/sidecarprofiles"), list("P", &[])),
+    ];
+    answers
+        .extend(pods.iter().map(|(name, pod)| (format!("/api/v1/namespaces/shop/pods/{name}"), pod.clone())));
+    answers
+}
+
+fn serve(name: &str, answers: &[(String, Value)]) -> FixedServer {
+    let answers: Vec<(&str, Value)> =
+        answers.iter().map(|(path, answer)| (path.as_str(), answer.clone())).collect();
+    FixedServer::start(name, &answers)
+}
+
+#[test]
+fn a_pod_that_exists_is_compared_with_a_new_one() {
+    let pod = |name: &str, created: &str| {
+        json!({ "metadata": { "name": name, "namespace": "shop", "creationTimestamp": created,
+            "labels": { "pod-template-hash": "abc" },
+            "ownerReferences": [{ "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-abc", "uid": "1", "controller": true }] },
+            "spec": { "containers": [{ "name": "app", "image": "registry.example/web:1" }] } })
+    };
+    let mut older = pod("older", "2026-01-05T00:00:00Z");
+    older["metadata"]["labels"]["outrigger.dev/injected"] = "true".into();
+    let status = json!({ "profiles": [{ "name": "side", "scope": "Cluster", "revision": "before", "added": { "initContainers": ["side"] } }] });
+    older["metadata"]["annotations"] = json!({ "outrigger.dev/status": status.to_string() });
+    older["spec"]["initContainers"] =
+        json!([{ "name": "side", "image": "registry.example/side:1", "restartPolicy": "Always" }]);
+    let pods = [
+        ("early", pod("early", "2026-01-01T00:00:00Z")),
+        ("late", pod("late", "2026-01-04T00:00:00Z")),
+        ("older", older),
+    ];
+    let server = serve("running", &cluster_with(&pods));
+    let said = server.explain(&["pod/early", "pod/late", "pod/older"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    for part in [
+        "shop/early: not injected: created 2026-01-01T00:00:00Z, before namespace \"shop\" was enabled (2026-01-03T00:00:00Z); a new pod would get side (revision ",
+        "  remedy     kubectl rollout restart deployment/web\n",
+        "shop/late: not injected: created 2026-01-04T00:00:00Z, while no webhook was called, or before its",
+        "shop/older: injected with side (revision before); a new pod would get side (revision ",
+        "  differs    spec.initContainers[side].image: \"registry.example/side:1\" becomes \"registry.example/side:2\"\n",
+        "MutatingWebhookConfiguration \"outrigger\" does not exist, so no pod is injected now; install the chart, or name the configuration with --configuration [WebhookMissing]",
+    ] {
+        assert!(said.out.contains(part), "{part}\nis missing in\n{}", said.out);
+    }
+}
+
+#[test]
+fn the_webhook_configuration_says_what_is_in_force() {
+    let pod = json!({ "metadata": { "name": "web", "namespace": "shop" }, "spec": { "containers": [{ "name": "app", "image": "web:1" }] } });
+    let mut answers = cluster_with(&[("web", pod)]);
+    let configuration = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/ours".to_owned();
+    let excluding = json!({ "failurePolicy": "Ignore", "namespaceSelector": { "matchExpressions": [
+        { "key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["shop"] } ] } });
+    answers.push((configuration.clone(), json!({ "metadata": { "name": "ours" }, "webhooks": [excluding] })));
+    let said = serve("excluded", &answers).explain(&["pod/web", "--configuration", "ours"]);
+    assert!(said.out.contains("[NamespaceExcluded]"), "{}", said.out);
+    assert!(
+        said.out.contains("  webhook    in force; failurePolicy Ignore: pods are created without"),
+        "{}",
+        said.out
+    );
+    answers.pop();
+    let disabled =
+        json!({ "matchConditions": [{ "name": "outrigger.dev/disarmed", "expression": "false" }] });
+    answers.push((configuration, json!({ "metadata": { "name": "ours" }, "webhooks": [disabled] })));
+    let said = serve("disabled", &answers).explain(&["pod/web", "--configuration", "ours"]);
+    assert!(said.out.contains("run `outrigger rearm` [WebhookDisabled]"), "{}", said.out);
+}
+
+#[test]
+fn a_cluster_without_outrigger_is_named_as_such() {
+    let said = serve("nothing", &[]).explain(&["pod/web"]);
+    assert_eq!(said.code, 2);
+    assert_eq!(
+        said.err,
+        "error: Outrigger is not installed in this cluster: context \"test\" has no resource clustersidecarprofiles.outrigger.dev; give profiles with --profiles PATH\n"
+    );
+    let said = serve("missing", &cluster_with(&[])).explain(&["pod/web"]);
+    let message = "error: cannot read Pod shop/web from context \"test\": Error from server (NotFound): /api/v1/namespaces/shop/pods/web is not here\n";
+    assert_eq!(said.err, message);
 }
 
 /// With `OUTRIGGER_BLESS=1` in the environment the test writes what the commands say.
@@ -704,7 +805,7 @@ imagePullSecrets: [{name: account}]
     let files = files.to_str().unwrap();
     let said = outrigger(&["inject", "-f", files, "--offline", "--enable"], "");
     assert!(
-        said.err.contains("spec.initContainers[0].args[0] is computed from a value that is generated"),
+        said.err.contains("spec.initContainers[pull].args is computed from a value that is generated"),
         "{}",
         said.err
     );
@@ -721,4 +822,73 @@ imagePullSecrets: [{name: account}]
         web["spec"]["template"]["spec"]["imagePullSecrets"],
         json!([{ "name": "account" }, { "name": "profile" }])
     );
+}
+
+#[test]
+fn rules_of_the_namespace_that_refuse_an_injected_container_are_warnings() {
+    let shop = "
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: shop
+  labels: {outrigger.dev/inject: enabled, pod-security.kubernetes.io/enforce: restricted}
+---
+apiVersion: v1
+kind: LimitRange
+metadata: {name: usual, namespace: shop}
+spec: {limits: [{type: Container, max: {memory: 1Gi}, default: {memory: 2Gi}}]}
+---
+apiVersion: v1
+kind: ResourceQuota
+metadata: {name: team, namespace: shop}
+spec: {hard: {limits.cpu: \"1\"}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {generateName: web-, namespace: shop}
+spec: {containers: [{name: app, image: \"registry.example/web:1\", resources: {limits: {cpu: 10m, memory: 1Gi}}}]}
+";
+    let files = folder("refused", &[("profile.yaml", PULL), ("shop.yaml", shop)]);
+    let said = outrigger(&["explain", "-f", files.to_str().unwrap(), "--offline", "-o", "json"], "");
+    let all: Value = serde_json::from_str(&said.out).unwrap();
+    let warnings: Vec<(&str, &str)> = all[0]["warnings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|warning| (warning["code"].as_str().unwrap(), warning["message"].as_str().unwrap()))
+        .collect();
+    let has = |code: &str, part: &str| {
+        warnings.iter().any(|(found, message)| *found == code && message.contains(part))
+    };
+    assert!(
+        has("PodSecurity", "container \"pull\" of profile \"pull\" violates the level restricted"),
+        "{warnings:?}"
+    );
+    assert!(has("PodSecurity", "securityContext.runAsNonRoot must be true"), "{warnings:?}");
+    assert!(
+        has(
+            "LimitRange",
+            "container \"pull\" of profile \"pull\": the limit of memory 2Gi is above the maximum 1Gi"
+        ),
+        "{warnings:?}"
+    );
+    assert!(
+        has("ResourceQuota", "container \"pull\" of profile \"pull\": there is no limit of cpu"),
+        "{warnings:?}"
+    );
+    // The pod's own container violates the level as well, which no profile causes.
+    assert!(!warnings.iter().any(|(_, message)| message.contains("\"app\" of")), "{warnings:?}");
+}
+
+#[test]
+fn lint_checks_a_level_of_pod_security() {
+    let files = folder("restricted", &[("profile.yaml", PULL)]);
+    let files = files.to_str().unwrap();
+    let said = outrigger(&["lint", files], "");
+    assert_eq!(said.code, 0, "{}", said.out);
+    let said = outrigger(&["lint", "--pod-security", "restricted", files], "");
+    assert_eq!(said.code, 1);
+    let part = "container \"pull\" violates the Pod Security level restricted: securityContext.capabilities.drop: must have ALL";
+    assert!(said.out.contains(part) && said.out.contains("1 profile: 4 errors"), "{}", said.out);
+    assert_eq!(outrigger(&["lint", "--pod-security", "baseline", files], "").code, 0);
 }

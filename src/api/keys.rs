@@ -45,6 +45,9 @@ pub const NODE_OS: [&str; 2] = ["kubernetes.io/os", "beta.kubernetes.io/os"];
 /// <https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#matching-requests-matchconditions>
 pub const DISARMED: &str = "outrigger.dev/disarmed";
 
+/// Annotation on the `MutatingWebhookConfiguration`: the values that profiles read as `cluster`, as JSON, for the command line.
+pub const CLUSTER_VALUES: &str = "outrigger.dev/cluster-values";
+
 /// Namespaces that are never injected, whatever the configuration says.
 pub const ALWAYS_EXCLUDED_NAMESPACES: [&str; 2] = ["kube-system", "kube-node-lease"];
 

@@ -12,6 +12,7 @@ use kube::api::{ListParams, PostParams};
 use kube::core::{ApiResource, DynamicObject};
 use serde_json::{Value, json};
 
+use super::in_force::is_disabled;
 use super::live::Live;
 use crate::api::keys::DISARMED as CONDITION;
 use crate::controller::{TAKEN_UP, mandatory_name};
@@ -182,7 +183,7 @@ fn others(live: &Live, kinds: &[Vec<Named>; 2]) -> Vec<String> {
                 let own =
                     turned.iter().find_map(|(_, configuration)| webhooks(configuration).find_map(service));
                 let calls =
-                    |webhook: &Value| !is_disarmed(webhook) && own.is_some() && service(webhook) == own;
+                    |webhook: &Value| !is_disabled(webhook) && own.is_some() && service(webhook) == own;
                 let found = others.iter().filter(|(_, configuration)| webhooks(configuration).any(calls));
                 problems.extend(found.map(|(name, _)| format!("{kind} {name:?} calls the same Service")));
             }
@@ -215,7 +216,7 @@ fn problem(configuration: Option<&Value>, turn: Turn, is_own: bool) -> Option<St
     };
     let name = |webhook: &Value| webhook.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
     let wrong: Vec<String> =
-        webhooks.iter().filter(|webhook| is_disarmed(webhook) != (turn == Turn::Off)).map(name).collect();
+        webhooks.iter().filter(|webhook| is_disabled(webhook) != (turn == Turn::Off)).map(name).collect();
     if !wrong.is_empty() {
         let state = if turn == Turn::Off { "armed" } else { "disarmed" };
         return Some(format!("has webhooks that are {state}: {}", wrong.join(", ")));
@@ -235,14 +236,6 @@ fn problem(configuration: Option<&Value>, turn: Turn, is_own: bool) -> Option<St
         "has no caBundle in webhook {:?}, so calls of it fail until a server has written one; see that servers run",
         name(untrusted)
     ))
-}
-
-fn is_disarmed(webhook: &Value) -> bool {
-    let conditions = webhook.get("matchConditions").and_then(Value::as_array);
-    conditions
-        .into_iter()
-        .flatten()
-        .any(|condition| condition.get("name").and_then(Value::as_str) == Some(CONDITION))
 }
 
 fn said(turn: Turn, changed: usize) -> String {

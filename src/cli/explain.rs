@@ -2,6 +2,8 @@
 
 mod additions;
 mod machine;
+mod running;
+mod server;
 mod text;
 
 use std::io::{BufWriter, Write as _};
@@ -33,9 +35,19 @@ pub(super) struct Explain {
     /// Print every line of the decision's trace too, in order, with its code.
     #[arg(long)]
     trace: bool,
+    /// Ask the API server as well, by a dry run that creates the pod with your own rights, and compare.
+    #[arg(long, value_enum, value_name = "WHERE", conflicts_with = "offline")]
+    dry_run: Option<DryRun>,
     /// Form of the explanation.
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
+}
+
+/// Where a dry run takes place.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum DryRun {
+    /// In the API server.
+    Server,
 }
 
 /// The form of an explanation.
@@ -56,13 +68,13 @@ impl Explain {
             text::Screen { trace: self.trace, all: self.all, width: size.map(|(width, _)| width.0.into()) };
         let mut out = BufWriter::new(anstream::stdout().lock());
         let (mut count, mut is_denied) = (0_usize, false);
-        self.inputs.decide(&self.filename, &self.objects, &mut |subject| {
+        self.inputs.decide(&self.filename, &self.objects, self.dry_run.is_some(), &mut |subject| {
             let Some(decided) = subject.decided else { return Ok(()) };
             let manifest = subject.manifest;
-            is_denied |= decided.decision.outcome == Outcome::Denied;
+            is_denied |= decided.decision.outcome == Outcome::Denied || server::is_refused(&decided);
             let (separator, text) = match self.output {
-                Output::Text if count == 0 => ("", text::of(manifest.name(), &decided, screen)),
-                Output::Text => ("\n", text::of(manifest.name(), &decided, screen)),
+                Output::Text if count == 0 => ("", text::of(&manifest, &decided, screen)),
+                Output::Text => ("\n", text::of(&manifest, &decided, screen)),
                 Output::Json => {
                     let object = serde_json::to_string_pretty(&machine::of(&manifest, &decided))?;
                     (if count == 0 { "[\n  " } else { ",\n  " }, object.replace('\n', "\n  "))

@@ -21,6 +21,7 @@ use super::manifests::Manifests;
 use crate::cluster::LiveLookup;
 use crate::profiles::{Finding, Severity};
 use crate::webhook::ask_cluster;
+use crate::workload::pod_security::Level;
 
 /// Longest wait for the API server's judgment of one profile.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -31,6 +32,9 @@ pub(super) struct Lint {
     /// Profiles: files, folders, or - for standard input. Other kinds in them are passed over.
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
+    /// Also check what the profiles inject against a level of the Pod Security Standards: baseline or restricted.
+    #[arg(long, value_name = "LEVEL")]
+    pod_security: Option<Level>,
     /// Form of the findings.
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
@@ -79,6 +83,11 @@ impl Lint {
             let live = Live::connect(self.context.as_deref(), self.kubeconfig.as_deref())
                 .context("cannot use the kubeconfig; leave --cluster out to lint without a cluster")?;
             ask(&live, &mut checked);
+        }
+        if let Some(level) = self.pod_security {
+            for profile in &mut checked {
+                checks::pod_security(level, profile);
+            }
         }
         if checked.is_empty() {
             super::say("there is no profile in the given manifests (ClusterSidecarProfile, SidecarProfile)");

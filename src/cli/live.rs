@@ -3,16 +3,19 @@
 use std::path::Path;
 use std::str::FromStr;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::ListParams;
+use kube::api::{ListParams, PostParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Api, Client};
+use serde_json::Value;
 use tokio::runtime::Runtime;
 
+use super::in_force::InForce;
 use super::kubeconfig;
 use super::manifests::{Manifest, Origin};
 use super::world::World;
+use crate::api::Scope;
 use crate::cluster::profile_resources;
 use crate::workload::Facts;
 
@@ -30,9 +33,10 @@ const KINDS: [(&str, &str, &str, &str, &str); 9] = [
 ];
 
 /// Kinds that admission plugins read: group, version, kind and plural. Those of the core group are namespaced.
-const FACTS: [(&str, &str, &str, &str); 4] = [
+const FACTS: [(&str, &str, &str, &str); 5] = [
     ("", "v1", "ServiceAccount", "serviceaccounts"),
     ("", "v1", "LimitRange", "limitranges"),
+    ("", "v1", "ResourceQuota", "resourcequotas"),
     ("node.k8s.io", "v1", "RuntimeClass", "runtimeclasses"),
     ("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses"),
 ];
@@ -117,34 +121,88 @@ impl Live {
         self.runtime.block_on(answer)
     }
 
-    /// The cluster's namespaces, and its profiles where they are wanted. It says so on stderr.
+    /// Adds the namespaces of these names. One that does not exist is left out.
     ///
     /// # Errors
-    /// The API server does not give them.
-    pub(super) fn world(&self, with_profiles: bool) -> anyhow::Result<World> {
-        let mut world = World { default_namespace: self.default_namespace.clone(), ..World::default() };
-        let read = self.runtime.block_on(async {
-            let namespaces: Api<Namespace> = Api::all(self.client.clone());
-            for found in namespaces.list_metadata(&ListParams::default()).await?.items {
-                world.add_namespace(&found.metadata);
-            }
-            for (scope, resource) in profile_resources().into_iter().filter(|_| with_profiles) {
-                let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
-                for object in api.list(&ListParams::default()).await?.items {
-                    world.add_profile(&object, scope, None);
+    /// The API server does not give one.
+    pub(super) fn add_namespaces<'a>(
+        &self,
+        world: &mut World,
+        names: impl Iterator<Item = &'a str>,
+    ) -> anyhow::Result<()> {
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        for name in names {
+            match self.runtime.block_on(api.get(name)) {
+                Ok(found) => world.add_namespace(&found.metadata),
+                Err(kube::Error::Api(answer)) if answer.code == 404 => {}
+                Err(error) => {
+                    return Err(refused(error)).with_context(|| {
+                        format!(
+                            "cannot read Namespace {name:?} from context {:?}; give it with -f or --profiles, or do without by --offline",
+                            self.context
+                        )
+                    });
                 }
             }
-            Ok::<_, kube::Error>(())
-        });
-        read.with_context(|| {
-            format!(
-                "cannot read profiles and namespaces from context {:?}; give them with --profiles PATH, or do without by --offline",
-                self.context
-            )
-        })?;
-        let what = if with_profiles { "profiles and namespaces" } else { "namespaces" };
-        super::say(format_args!("using the {what} of context {:?}", self.context));
-        Ok(world)
+        }
+        Ok(())
+    }
+
+    /// Adds the profiles of these namespaces; of the whole cluster, where there is none.
+    ///
+    /// # Errors
+    /// The API server does not give them, or Outrigger is not installed.
+    pub(super) fn add_profiles<'a>(
+        &self,
+        world: &mut World,
+        namespaces: impl Iterator<Item = &'a str>,
+    ) -> anyhow::Result<()> {
+        let namespaces: Vec<&str> = namespaces.collect();
+        for (scope, resource) in profile_resources() {
+            let apis: Vec<Api<DynamicObject>> = match scope {
+                Scope::Cluster if namespaces.is_empty() => {
+                    vec![Api::all_with(self.client.clone(), &resource)]
+                }
+                Scope::Cluster => Vec::new(),
+                Scope::Namespace => namespaces
+                    .iter()
+                    .map(|namespace| Api::namespaced_with(self.client.clone(), namespace, &resource))
+                    .collect(),
+            };
+            for api in apis {
+                match self.runtime.block_on(api.list(&ListParams::default())) {
+                    Ok(list) => list.items.iter().for_each(|object| world.add_profile(object, scope, None)),
+                    Err(kube::Error::Api(answer)) if answer.code == 404 => bail!(
+                        "Outrigger is not installed in this cluster: context {:?} has no resource {}.{}; give profiles with --profiles PATH",
+                        self.context,
+                        resource.plural,
+                        resource.group
+                    ),
+                    Err(error) => {
+                        return Err(refused(error)).with_context(|| {
+                            format!(
+                                "cannot read profiles from context {:?}; give them with --profiles PATH",
+                                self.context
+                            )
+                        });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the settings of the webhooks from the configuration of this name.
+    pub(super) fn in_force(&self, name: &str) -> InForce {
+        let kind =
+            GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", "MutatingWebhookConfiguration");
+        let resource = ApiResource::from_gvk(&kind);
+        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
+        match self.runtime.block_on(api.get(name)) {
+            Ok(found) => InForce::read(name, serde_json::to_value(&found).ok().as_ref()),
+            Err(kube::Error::Api(answer)) if answer.code == 404 => InForce::read(name, None),
+            Err(error) => InForce::unknown(&refused(error).to_string()),
+        }
     }
 
     /// Adds the objects that admission plugins read in a namespace. Those that may not be read stay unknown.
@@ -165,6 +223,25 @@ impl Live {
         }
     }
 
+    /// Creates a pod in a dry run of the API server, under a generated name, and returns the pod that it would store.
+    ///
+    /// # Errors
+    /// The API server's refusal, in one line.
+    pub(super) fn dry_run(&self, namespace: &str, pod: &Value) -> anyhow::Result<Value> {
+        let mut pod = pod.clone();
+        if let Some(metadata) = pod.get_mut("metadata").and_then(Value::as_object_mut) {
+            // A pod of its name may exist.
+            metadata.remove("name");
+            metadata.insert("generateName".to_owned(), "outrigger-explain-".into());
+        }
+        let pod: DynamicObject = serde_json::from_value(pod)?;
+        let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", "Pod"), "pods");
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
+        let params = PostParams { dry_run: true, ..PostParams::default() };
+        let created = self.runtime.block_on(api.create(&params, &pod)).map_err(refused)?;
+        Ok(serde_json::to_value(created)?)
+    }
+
     /// A live object.
     ///
     /// # Errors
@@ -172,7 +249,7 @@ impl Live {
     pub(super) fn get(&self, object: &ObjectName, namespace: &str) -> anyhow::Result<Manifest> {
         let ObjectName { resource, name } = object;
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, resource);
-        let found = self.runtime.block_on(api.get(name)).with_context(|| {
+        let found = self.runtime.block_on(api.get(name)).map_err(refused).with_context(|| {
             format!("cannot read {} {namespace}/{name} from context {:?}", resource.kind, self.context)
         })?;
         manifest(&found, resource)
@@ -187,6 +264,17 @@ impl Live {
         let listed = self.runtime.block_on(api.list(&ListParams::default()));
         let items = listed.map(|list| list.items).unwrap_or_default();
         items.iter().filter_map(|found| manifest(found, &resource).ok()).collect()
+    }
+}
+
+/// Returns an error of the API server as kubectl writes it, on one line. A refusal names the missing right.
+pub(super) fn refused(error: kube::Error) -> anyhow::Error {
+    match error {
+        kube::Error::Api(answer) => {
+            let message = answer.message.split_whitespace().collect::<Vec<_>>().join(" ");
+            anyhow::anyhow!("Error from server ({}): {message}", answer.reason)
+        }
+        other => other.into(),
     }
 }
 

@@ -8,15 +8,17 @@ use clap::Args;
 use serde_json::Value;
 
 use super::autoscaling::{self, HpaWithoutRequest};
+use super::foreseen;
+use super::in_force::InForce;
 use super::live::{Live, ObjectName};
 use super::manifests::{Manifest, Manifests};
 use super::workload::{TemplatePath, pod_pointer};
 use super::world::World;
-use crate::api::keys;
+use crate::api::{Scope, keys};
 use crate::engine::{Decision, Namespace, Settings, inject};
 use crate::json::Json;
 use crate::texts::Texts;
-use crate::workload::{MisplacedKey, Submitted, another, carry, misplaced, submitted};
+use crate::workload::{MisplacedKey, Submitted, another, carry, misplaced, settled, submitted};
 
 /// The profiles and namespaces that hold for manifests, and how the manifests are read.
 #[derive(Debug, Args)]
@@ -39,9 +41,12 @@ pub(super) struct Inputs {
     /// Kubeconfig to look at, instead of KUBECONFIG or ~/.kube/config.
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
-    /// What profiles read as `cluster` in expressions: an object, in JSON or YAML.
-    #[arg(long, value_name = "OBJECT", default_value = "{}", value_parser = super::cluster_values)]
-    cluster_values: Value,
+    /// Name of the release's webhook configurations in the cluster.
+    #[arg(long, value_name = "NAME", default_value = "outrigger")]
+    configuration: String,
+    /// What profiles read as `cluster` in expressions, instead of the release's values: an object, in JSON or YAML.
+    #[arg(long, value_name = "OBJECT", value_parser = super::cluster_values)]
+    cluster_values: Option<Value>,
     /// Where the pod template of a kind of your own stands, as Rollout=/spec/template; may be repeated.
     #[arg(long = "template", value_name = "KIND=POINTER")]
     templates: Vec<TemplatePath>,
@@ -71,23 +76,68 @@ pub(super) struct Decided {
     pub(super) autoscaling: Vec<HpaWithoutRequest>,
     /// Keys of ours on the workload itself.
     pub(super) misplaced: Vec<MisplacedKey>,
+    /// Times from which on the decision holds, each with its cause.
+    pub(super) since: Vec<(String, String)>,
+    /// The settings of the cluster's webhooks; `None` without a cluster.
+    pub(super) in_force: Option<InForce>,
+    /// Refusals by the rules of the namespace, each with its code.
+    pub(super) refusals: Vec<(&'static str, String)>,
+    /// The answer to a dry run; `None` where the API server was not asked.
+    pub(super) asked: Option<Asked>,
 }
 
-/// The objects of a cluster that the command line names.
+/// Answer of an API server to a dry run.
+pub(super) enum Asked {
+    Admitted {
+        /// The pod that it would store.
+        pod: Value,
+        /// The pod that it would store by the decision.
+        foreseen: Value,
+    },
+    /// Its message.
+    Refused(String),
+}
+
+/// The first reading of manifests: what decides about the pods in them.
 #[derive(Default)]
-struct LiveObjects {
-    objects: Vec<Manifest>,
-    /// The autoscalers of their namespace.
+struct Read {
+    /// The namespaces of pods; `None` for that of objects that name none.
+    namespaces: BTreeSet<Option<String>>,
+    /// Profiles, namespaces, and the objects that admission plugins read.
+    relevant: Vec<Manifest>,
     autoscalers: Vec<Manifest>,
 }
 
-impl LiveObjects {
-    /// # Errors
-    /// The API server does not give one of the objects.
-    fn get(live: &Live, objects: &[ObjectName], namespace: &str) -> anyhow::Result<Self> {
-        let found = objects.iter().map(|object| live.get(object, namespace)).collect::<Result<_, _>>()?;
-        let autoscalers = if objects.is_empty() { Vec::new() } else { live.autoscalers(namespace) };
-        Ok(Self { objects: found, autoscalers })
+impl Read {
+    fn of(manifests: &Manifests, templates: &[TemplatePath]) -> anyhow::Result<Self> {
+        let mut read = Self::default();
+        for manifest in manifests.objects() {
+            let manifest = manifest?;
+            read.add(std::slice::from_ref(&manifest), templates);
+            if World::reads(&manifest.object) {
+                read.relevant.push(manifest);
+            } else if autoscaling::is_autoscaler(&manifest) {
+                read.autoscalers.push(manifest);
+            }
+        }
+        Ok(read)
+    }
+
+    /// Notes the namespaces of objects with pods.
+    fn add(&mut self, manifests: &[Manifest], templates: &[TemplatePath]) {
+        let with_pods = manifests.iter().filter(|manifest| pod_pointer(manifest, templates).is_some());
+        self.namespaces.extend(with_pods.map(|manifest| manifest.namespace().map(str::to_owned)));
+    }
+}
+
+/// Asks the API server about a pod, by a dry run.
+fn asked(live: &Live, decided: &Decided, world: &World) -> Asked {
+    match live.dry_run(&decided.namespace, &decided.submitted.created) {
+        Ok(pod) => {
+            let foreseen = settled(&decided.after, &decided.namespace, &world.facts);
+            Asked::Admitted { pod, foreseen }
+        }
+        Err(error) => Asked::Refused(format!("{error:#}")),
     }
 }
 
@@ -95,8 +145,10 @@ impl Decided {
     /// Warnings for the person who wrote the object, each with its code.
     pub(super) fn warnings(&self) -> impl Iterator<Item = (&'static str, String)> {
         let decision = self.decision.warnings().map(|reason| (reason.code(), reason.to_string()));
+        let off = self.in_force.as_ref().and_then(|found| Some((found.warning?, found.state.clone())));
         let misplaced = self.misplaced.iter().map(|found| (MisplacedKey::CODE, found.to_string()));
         let autoscaling = self.autoscaling.iter().map(|found| (HpaWithoutRequest::CODE, found.to_string()));
+        let decision = off.into_iter().chain(decision).chain(self.refusals.iter().cloned());
         decision.chain(misplaced).chain(autoscaling)
     }
 }
@@ -112,50 +164,36 @@ impl Inputs {
         &self,
         filename: &[PathBuf],
         objects: &[ObjectName],
+        dry_run: bool,
         each: &mut dyn FnMut(Subject) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let manifests = Manifests::open(filename)?;
-        let live = self.connect(objects)?;
-        let mut world = match &live {
-            Some(live) => live.world(self.profiles.is_empty())?,
-            None => World::default(),
-        };
-        let mut named = LiveObjects::default();
+        let given: Vec<Manifest> = Manifests::open(&self.profiles)?.objects().collect::<Result<_, _>>()?;
+        let mut read = Read::of(&manifests, &self.templates)?;
+        let live = self.connect(objects, dry_run)?;
+        let mut world = World::default();
+        let mut named = Vec::new();
         if let Some(live) = &live {
-            let namespace = self.namespace.as_deref().unwrap_or(&world.default_namespace);
-            named = LiveObjects::get(live, objects, namespace)?;
+            named = self.look(live, &mut world, &mut read, &given, objects)?;
         }
-        let mut autoscalers = named.autoscalers;
-        let mut namespaces = BTreeSet::new();
-        let mut note = |manifest: &Manifest, world: &World| {
-            if pod_pointer(manifest, &self.templates).is_some() {
-                namespaces.insert(self.namespace_of(manifest, world));
+        for manifest in given.iter().chain(&read.relevant) {
+            world
+                .take(&manifest.object, self.namespace.as_deref())
+                .with_context(|| manifest.source.to_string())?;
+        }
+        for manifest in manifests.objects().chain(named.into_iter().map(Ok)) {
+            let mut subject = self.subject(manifest?, &world, &read.autoscalers)?;
+            if let (Some(live), Some(decided), true) = (&live, &mut subject.decided, dry_run) {
+                decided.asked = Some(asked(live, decided, &world));
             }
-        };
-        named.objects.iter().for_each(|manifest| note(manifest, &world));
-        for manifest in Manifests::open(&self.profiles)?.objects() {
-            self.take(&mut world, &manifest?)?;
-        }
-        for manifest in manifests.objects() {
-            let manifest = manifest?;
-            self.take(&mut world, &manifest)?;
-            note(&manifest, &world);
-            if autoscaling::is_autoscaler(&manifest) {
-                autoscalers.push(manifest);
-            }
-        }
-        if let Some(live) = &live {
-            namespaces.iter().for_each(|namespace| live.add_facts(&mut world.facts, namespace));
-        }
-        for manifest in manifests.objects().chain(named.objects.into_iter().map(Ok)) {
-            each(self.subject(manifest?, &world, &autoscalers)?)?;
+            each(subject)?;
         }
         Ok(())
     }
 
     /// Connects to the cluster, where one is needed.
-    fn connect(&self, objects: &[ObjectName]) -> anyhow::Result<Option<Live>> {
-        if self.offline || !self.profiles.is_empty() && objects.is_empty() {
+    fn connect(&self, objects: &[ObjectName], dry_run: bool) -> anyhow::Result<Option<Live>> {
+        if self.offline || !(self.profiles.is_empty() || !objects.is_empty() || dry_run) {
             return Ok(None);
         }
         let live = Live::connect(self.context.as_deref(), self.kubeconfig.as_deref());
@@ -166,13 +204,59 @@ impl Inputs {
         })
     }
 
+    /// Reads the live objects, and everything that decides about their pods and those of the manifests. Returns the live
+    /// objects.
+    fn look(
+        &self,
+        live: &Live,
+        world: &mut World,
+        read: &mut Read,
+        given: &[Manifest],
+        objects: &[ObjectName],
+    ) -> anyhow::Result<Vec<Manifest>> {
+        live.default_namespace().clone_into(&mut world.default_namespace);
+        let default = self.namespace.clone().unwrap_or_else(|| world.default_namespace.clone());
+        if self.profiles.is_empty() {
+            // It tells best whether this is the right cluster.
+            live.add_profiles(world, std::iter::empty())?;
+        }
+        let named: Vec<Manifest> =
+            objects.iter().map(|object| live.get(object, &default)).collect::<Result<_, _>>()?;
+        read.add(&named, &self.templates);
+        let names = read.namespaces.iter().map(|name| name.as_ref().unwrap_or(&default).clone());
+        let namespaces: BTreeSet<String> = names.collect();
+        let is_given = |name: &&str| {
+            let mut all = given.iter().chain(&read.relevant);
+            all.any(|manifest| manifest.kind() == "Namespace" && manifest.name() == *name)
+        };
+        let names = || namespaces.iter().map(String::as_str);
+        live.add_namespaces(world, names().filter(|name| !is_given(name)))?;
+        if self.profiles.is_empty() && !namespaces.is_empty() {
+            live.add_profiles(world, names())?;
+        }
+        for namespace in &namespaces {
+            live.add_facts(&mut world.facts, namespace);
+        }
+        world.in_force = Some(live.in_force(&self.configuration));
+        let what = if self.profiles.is_empty() { "profiles and namespaces" } else { "namespaces" };
+        super::say(format_args!("using the {what} of context {:?}", live.context()));
+        if !objects.is_empty() {
+            read.autoscalers.extend(live.autoscalers(&default));
+        }
+        Ok(named)
+    }
+
     fn namespace_of(&self, manifest: &Manifest, world: &World) -> String {
         let name = manifest.namespace().or(self.namespace.as_deref());
         name.unwrap_or(&world.default_namespace).to_owned()
     }
 
-    fn take(&self, world: &mut World, manifest: &Manifest) -> anyhow::Result<()> {
-        world.take(&manifest.object, self.namespace.as_deref()).with_context(|| manifest.source.to_string())
+    fn settings(&self, world: &World) -> Settings {
+        let in_force = world.in_force.as_ref();
+        let cluster = self.cluster_values.clone().or_else(|| in_force?.cluster_values.clone());
+        let excluded_namespaces = in_force.map(|found| found.excluded_namespaces.clone()).unwrap_or_default();
+        let defaults = Settings::default();
+        Settings { excluded_namespaces, cluster: cluster.unwrap_or(defaults.cluster) }
     }
 
     fn subject(
@@ -186,7 +270,7 @@ impl Inputs {
         };
         let name = self.namespace_of(&manifest, world);
         let namespace = world.namespaces.get(&name).cloned().unwrap_or_else(|| self.unknown(&name));
-        let settings = Settings { cluster: self.cluster_values.clone(), ..Settings::default() };
+        let settings = self.settings(world);
         let object = &manifest.object;
         let Some(submitted) = submitted(object, &pointer, &name, &world.facts) else {
             return Ok(Subject { manifest, decided: None });
@@ -210,8 +294,11 @@ impl Inputs {
             .filter(|autoscaler| self.namespace_of(autoscaler, world) == name)
             .flat_map(|autoscaler| autoscaling::check(autoscaler, &manifest, &decision.profiles, &after))
             .collect();
+        let refusals = foreseen::of(&after, &decision.profiles, &namespace, &world.facts);
+        let since = since(world, &namespace.name, &decision);
         let namespace = namespace.name;
         let misplaced = misplaced(object, &pointer);
+        let in_force = world.in_force.clone();
         let decided = Decided {
             namespace,
             pointer,
@@ -222,6 +309,10 @@ impl Inputs {
             decision,
             autoscaling,
             misplaced,
+            since,
+            in_force,
+            refusals,
+            asked: None,
         };
         Ok(Subject { manifest, decided: Some(decided) })
     }
@@ -233,4 +324,16 @@ impl Inputs {
         }
         namespace
     }
+}
+
+/// Returns when the namespace was enabled and when the profiles of the decision were created, as far as it is known.
+fn since(world: &World, namespace: &str, decision: &Decision) -> Vec<(String, String)> {
+    let enabled = world.enabled_since.get(namespace);
+    let enabled = enabled.map(|since| (format!("namespace {namespace:?} was enabled"), since.clone()));
+    let profiles = decision.profiles.iter().filter_map(|profile| {
+        let owner = (profile.scope == Scope::Namespace).then(|| namespace.to_owned());
+        let since = world.profiles_since.get(&(owner, profile.name.clone()))?;
+        Some((format!("profile {:?} was created", profile.name), since.clone()))
+    });
+    enabled.into_iter().chain(profiles).collect()
 }

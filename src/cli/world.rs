@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 
 use anyhow::Context as _;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::{DynamicObject, ObjectMeta};
 use serde_json::Value;
 
+use super::in_force::InForce;
 use crate::api::{Scope, keys};
 use crate::cluster::{entry_of, namespace_of};
 use crate::engine::Namespace;
@@ -19,17 +21,39 @@ pub(super) struct World {
     pub(super) default_namespace: String,
     /// What admission plugins read.
     pub(super) facts: Facts,
+    /// When profiles were created, by namespace (none for those of the cluster) and name, in RFC 3339.
+    pub(super) profiles_since: HashMap<(Option<String>, String), String>,
+    /// When namespaces got the label that enables them, in RFC 3339.
+    pub(super) enabled_since: HashMap<String, String>,
+    /// The settings of the cluster's webhooks; `None` without a cluster.
+    pub(super) in_force: Option<InForce>,
 }
 
 impl Default for World {
     fn default() -> Self {
         let default_namespace = "default".to_owned();
-        let (profiles, facts) = (ProfileSet::default(), Facts::default());
-        Self { profiles, namespaces: HashMap::new(), default_namespace, facts }
+        Self {
+            profiles: ProfileSet::default(),
+            namespaces: HashMap::new(),
+            default_namespace,
+            facts: Facts::default(),
+            profiles_since: HashMap::new(),
+            enabled_since: HashMap::new(),
+            in_force: None,
+        }
     }
 }
 
 impl World {
+    /// Whether [`Self::take`] adds an object.
+    pub(super) fn reads(object: &Value) -> bool {
+        let text = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default();
+        let (group, kind) = (text("apiVersion").split('/').next(), text("kind"));
+        (text("apiVersion") == "v1" && kind == "Namespace")
+            || group == Some(keys::GROUP)
+            || Facts::reads(kind)
+    }
+
     /// Adds the object if it is a profile, a namespace, or an object that admission plugins read.
     pub(super) fn take(&mut self, object: &Value, namespace: Option<&str>) -> anyhow::Result<()> {
         let group = object.get("apiVersion").and_then(Value::as_str).unwrap_or_default().split('/').next();
@@ -56,6 +80,15 @@ impl World {
 
     pub(super) fn add_namespace(&mut self, metadata: &ObjectMeta) {
         let namespace = namespace_of(metadata);
+        let label = format!("f:{}", keys::INJECT);
+        let entries = metadata.managed_fields.iter().flatten();
+        let labelled = entries.filter(|entry| {
+            let fields = entry.fields_v1.as_ref().and_then(|fields| fields.0.pointer("/f:metadata/f:labels"));
+            fields.is_some_and(|labels| labels.get(&label).is_some())
+        });
+        if let Some(since) = labelled.filter_map(|entry| entry.time.as_ref()).map(written).max() {
+            self.enabled_since.insert(namespace.name.clone(), since);
+        }
         self.namespaces.insert(namespace.name.clone(), namespace);
     }
 
@@ -68,7 +101,15 @@ impl World {
             super::say(format_args!("profile {name:?}: {finding}"));
         }
         self.profiles.insert(owner.as_deref(), &name, entry);
+        if let Some(since) = object.metadata.creation_timestamp.as_ref().map(written) {
+            self.profiles_since.insert((owner, name), since);
+        }
     }
+}
+
+/// Writes a time in RFC 3339 as the API server does.
+fn written(time: &Time) -> String {
+    serde_json::to_value(time).ok().and_then(|time| time.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 fn read(object: &Value) -> anyhow::Result<DynamicObject> {

@@ -115,36 +115,44 @@ fn token_volume(name: &str) -> Value {
 
 /// `Priority`: the number and the preemption policy of the pod's class, or of the default class.
 fn priority(spec: &mut Fields, facts: &Facts, missing: &mut BTreeSet<Missing>) {
-    let class = match text(spec, "priorityClassName") {
-        Some(name) => match system_priority(name) {
-            Some(value) => Some(json!({ "value": value })),
-            None => match facts.find("PriorityClass", "", name) {
-                Ok(class) => class.cloned(),
-                Err(unknown) => {
-                    // Its number has no default that would be right more often than wrong.
-                    missing.insert(unknown);
-                    return;
-                }
-            },
-        },
-        None => {
-            let is_default =
-                |class: &&Value| class.get("globalDefault").and_then(Value::as_bool) == Some(true);
-            let of = |class: &&Value| class.get("value").and_then(Value::as_i64);
-            let class = facts.of("PriorityClass", "").filter(is_default).min_by_key(of);
-            if class.is_none() && !facts.has_all("PriorityClass", "") {
-                missing.insert(Missing { kind: "PriorityClass", name: None });
-            }
-            if let Some(name) = class.and_then(|class| text_at(class, "/metadata/name")) {
-                spec.insert("priorityClassName".to_owned(), name.into());
-            }
-            class.cloned()
+    let name = text(spec, "priorityClassName").map(str::to_owned);
+    let found = match name {
+        Some(name) => named_class(&name, facts),
+        None => Ok(default_class(spec, facts, missing)),
+    };
+    let class = match found {
+        Ok(class) => class,
+        Err(unknown) => {
+            // Its number has no default that would be right more often than wrong.
+            missing.insert(unknown);
+            return;
         }
     };
     let value = class.as_ref().and_then(|class| class.get("value")).and_then(Value::as_i64).unwrap_or(0);
     let policy = class.as_ref().and_then(|class| text_at(class, "/preemptionPolicy"));
     spec.insert("priority".to_owned(), value.into());
     spec.insert("preemptionPolicy".to_owned(), policy.unwrap_or("PreemptLowerPriority").into());
+}
+
+fn named_class(name: &str, facts: &Facts) -> Result<Option<Value>, Missing> {
+    match system_priority(name) {
+        Some(value) => Ok(Some(json!({ "value": value }))),
+        None => facts.find("PriorityClass", "", name).map(Option::<&Value>::cloned),
+    }
+}
+
+/// Returns the default class, of several the one with the lowest number, and names it in the pod.
+fn default_class(spec: &mut Fields, facts: &Facts, missing: &mut BTreeSet<Missing>) -> Option<Value> {
+    let is_default = |class: &&Value| class.get("globalDefault").and_then(Value::as_bool) == Some(true);
+    let value = |class: &&Value| class.get("value").and_then(Value::as_i64);
+    let class = facts.of("PriorityClass", "").filter(is_default).min_by_key(value);
+    if class.is_none() && !facts.has_all("PriorityClass", "") {
+        missing.insert(Missing { kind: "PriorityClass", name: None });
+    }
+    if let Some(name) = class.and_then(|class| text_at(class, "/metadata/name")) {
+        spec.insert("priorityClassName".to_owned(), name.into());
+    }
+    class.cloned()
 }
 
 /// Classes that every cluster has (`pkg/apis/scheduling/v1/helpers.go`).

@@ -139,9 +139,10 @@ fn clean(fields: &mut Fields, of: &str) {
 
 fn is_left_out(of: &str, name: &str, value: &Value) -> bool {
     match (of, name, value) {
-        // A pointer in this type alone.
-        ("csi", "readOnly", Value::Bool(_)) | (_, "resources", Value::Object(_)) => false,
-        ("pod", "metadata" | "spec", _) => false,
+        // `readOnly` is a pointer in this type alone.
+        ("csi", "readOnly", Value::Bool(_))
+        | (_, "resources", Value::Object(_))
+        | ("pod", "metadata" | "spec", _) => false,
         (_, "hostNetwork" | "hostPID" | "hostIPC", Value::Bool(false)) => true,
         (_, "overhead", Value::Object(map)) => map.is_empty(),
         _ => defaults::is_left_out(name, &Json::from(value)),

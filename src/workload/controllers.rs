@@ -71,7 +71,7 @@ impl Owner {
         let uid = text_at(object, "/metadata/uid");
         let has_uid = uid.is_some();
         let uid = uid.unwrap_or(generated.uid).to_owned();
-        Self { api_version, kind, name, uid, is_generated, has_uid }
+        Self { api_version, kind, name, uid, has_uid, is_generated }
     }
 
     /// Object that the controller of `self` creates, and that creates the pods.
@@ -250,7 +250,7 @@ fn stateful(created: &mut Created, set: &Value, owner: &Owner, generated: &Gener
     volumes.splice(0..0, of_claims.collect::<Vec<_>>());
 }
 
-/// `syncNodes` and `CreatePodTemplate` of the DaemonSet controller.
+/// `syncNodes` and `CreatePodTemplate` of the `DaemonSet` controller.
 fn daemon(created: &mut Created, set: &Value, owner: &Owner, generated: &Generated) {
     const GENERATION: &str = "/metadata/annotations/deprecated.daemonset.template.generation";
     created.own(owner);

@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use super::json::text_at;
 
-/// Kinds of objects that change a pod at admission.
-pub(crate) const KINDS: [&str; 4] = ["ServiceAccount", "LimitRange", "RuntimeClass", "PriorityClass"];
+/// Kinds of objects that change or refuse a pod at admission.
+pub(crate) const KINDS: [&str; 5] =
+    ["ServiceAccount", "LimitRange", "ResourceQuota", "RuntimeClass", "PriorityClass"];
 
 /// Objects that are known, and the lists of which all elements are known.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +38,11 @@ impl fmt::Display for Missing {
 }
 
 impl Facts {
+    /// Whether admission plugins read objects of the kind.
+    pub(crate) fn reads(kind: &str) -> bool {
+        KINDS.contains(&kind)
+    }
+
     /// Adds an object if its kind is one that admission plugins read. `namespace` is that of the object.
     pub(crate) fn add(&mut self, object: &Value, namespace: &str) {
         let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default();
@@ -75,7 +81,7 @@ impl Facts {
     }
 
     /// Returns the known objects of the kind in the namespace.
-    pub(super) fn of<'a>(&'a self, kind: &'a str, namespace: &str) -> impl Iterator<Item = &'a Value> {
+    pub(crate) fn of<'a>(&'a self, kind: &'a str, namespace: &str) -> impl Iterator<Item = &'a Value> {
         let space = space_of(kind, namespace).to_owned();
         let is_kind = move |object: &Value| object.get("kind").and_then(Value::as_str) == Some(kind);
         self.objects

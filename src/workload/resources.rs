@@ -69,6 +69,10 @@ pub(super) fn fill_pod_level(spec: &mut Fields) {
 }
 
 /// Returns the containers of a spec in their start order.
+pub(super) fn containers_of(spec: &Value) -> Vec<Container> {
+    spec.as_object().map(containers).unwrap_or_default()
+}
+
 fn containers(spec: &Fields) -> Vec<Container> {
     let mut all = Vec::new();
     for name in ["initContainers", "containers"] {

@@ -14,6 +14,8 @@ use super::facts::{Facts, Missing};
 pub(crate) struct Submitted {
     /// The pod without its status.
     pub(crate) pod: Value,
+    /// The pod as its controller, or its author, sends it to the API server.
+    pub(crate) created: Value,
     /// Objects that would change the pod if they existed, and are not known.
     pub(crate) missing: BTreeSet<Missing>,
     /// JSON pointers of values that a controller or the API server generates; placeholders stand in their place.
@@ -36,6 +38,11 @@ pub(crate) fn another(object: &Value, pointer: &str, namespace: &str, facts: &Fa
     with(object, pointer, namespace, facts, &ANOTHER)
 }
 
+/// Returns a pod after the API server has handled it once more: with its defaults, and as admission plugins leave it.
+pub(crate) fn settled(pod: &Value, namespace: &str, facts: &Facts) -> Value {
+    with(pod, "", namespace, facts, &FIRST).map_or_else(|| pod.clone(), |submitted| submitted.pod)
+}
+
 fn with(
     object: &Value,
     pointer: &str,
@@ -44,11 +51,12 @@ fn with(
     generated: &Generated,
 ) -> Option<Submitted> {
     let Created { mut pod, placeholders } = create(object, pointer, namespace, generated)?;
+    let created = Value::Object(pod.clone());
     canonical::decode(&mut pod);
     let mut admission = Admission { namespace, facts, generated, missing: BTreeSet::new(), placeholders };
     admission::admit(&mut pod, &mut admission);
     let Admission { missing, placeholders, .. } = admission;
-    Some(Submitted { pod: Value::Object(pod), missing, placeholders })
+    Some(Submitted { pod: Value::Object(pod), created, missing, placeholders })
 }
 
 #[cfg(test)]

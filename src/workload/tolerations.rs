@@ -15,7 +15,7 @@ const EVERYWHERE: [(&str, &str); 6] = [
     ("node.kubernetes.io/unschedulable", "NoSchedule"),
 ];
 
-/// Adds the tolerations of a DaemonSet's pod (`AddOrUpdateDaemonPodTolerations`).
+/// Adds the tolerations of a pod of a `DaemonSet` (`AddOrUpdateDaemonPodTolerations`).
 pub(super) fn add_for_daemons(spec: &mut Fields) {
     let is_on_host = spec.get("hostNetwork").and_then(Value::as_bool) == Some(true);
     let of_host = is_on_host.then_some(("node.kubernetes.io/network-unavailable", "NoSchedule"));

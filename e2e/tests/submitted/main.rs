@@ -9,6 +9,7 @@
 )]
 
 mod comparison;
+mod explain;
 mod recorder;
 mod workloads;
 

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::{running, server};
 use crate::cli::containers::containers;
 use crate::cli::manifests::Manifest;
 use crate::cli::offline::Decided;
@@ -27,6 +28,9 @@ pub(super) fn of(object: &Manifest, decided: &Decided) -> Value {
         "warnings": warnings.collect::<Vec<_>>(),
         "trace": lines.iter().map(line).collect::<Vec<_>>(),
         "patch": decision.patch,
+        "webhook": decided.in_force.as_ref().map(|found| &found.state),
+        "running": running::of(object, decided).map(|running| running.headline),
+        "server": decided.asked.as_ref().map(|_| server::of(decided)),
         "submitted": decided.submitted.pod,
         "placeholders": decided.submitted.placeholders,
         "unknown": decided.submitted.missing.iter().map(|missing| json!({ "kind": missing.kind, "name": missing.name })).collect::<Vec<_>>(),

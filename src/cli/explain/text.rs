@@ -5,16 +5,17 @@ use std::fmt::Write as _;
 use anstyle::{AnsiColor, Style};
 use serde_json::Value;
 
-use super::additions;
+use super::{additions, running, server};
 use crate::cli::containers::{Role, containers};
+use crate::cli::manifests::Manifest;
 use crate::cli::offline::Decided;
 use crate::engine::{ChoicePlace, Level, Outcome, Reason, SetBy};
 use crate::workload::Submitted;
 
 /// The labels, in the order in which they are shown.
-const LABELS: [&str; 15] = [
-    "before", "enabled", "chosen", "left out", "set", "order", "adds", "changes", "keeps", "shares", "costs",
-    "notes", "unknown", "warns", "trace",
+const LABELS: [&str; 19] = [
+    "server", "before", "differs", "remedy", "webhook", "enabled", "chosen", "left out", "set", "order",
+    "adds", "changes", "keeps", "shares", "costs", "notes", "unknown", "warns", "trace",
 ];
 
 const BOLD: Style = Style::new().bold();
@@ -45,7 +46,9 @@ pub(super) struct Screen {
 }
 
 /// Explains one pod.
-pub(super) fn of(name: &str, decided: &Decided, Screen { trace, all, width }: Screen) -> String {
+pub(super) fn of(object: &Manifest, decided: &Decided, Screen { trace, all, width }: Screen) -> String {
+    let name = object.name();
+    let running = running::of(object, decided);
     let decision = &decided.decision;
     let lines = decision.trace.lines();
     let is_shown =
@@ -85,9 +88,18 @@ pub(super) fn of(name: &str, decided: &Decided, Screen { trace, all, width }: Sc
             Row::new("trace", [&step, line.reason.code(), level, &message])
         }));
     }
-    rows.sort_by_key(|row| LABELS.iter().position(|label| *label == row.label));
     let style = if decision.outcome == Outcome::Denied { DENIED } else { BOLD };
-    let mut text = format!("{style}{}/{name}: {}{style:#}\n", decided.namespace, headline(decided));
+    if let Some(in_force) = decided.in_force.as_ref().filter(|found| found.warning.is_none()) {
+        rows.push(Row::new("webhook", [&in_force.state]));
+    }
+    rows.extend(server::of(decided).iter().map(|line| Row::new("server", [line])));
+    if let Some(running) = &running {
+        rows.extend(running.differences.iter().map(|difference| Row::new("differs", [difference])));
+        rows.extend(running.remedy.iter().map(|remedy| Row::new("remedy", [remedy])));
+    }
+    rows.sort_by_key(|row| LABELS.iter().position(|label| *label == row.label));
+    let headline = running.map_or_else(|| headline(decided), |running| running.headline);
+    let mut text = format!("{style}{}/{name}: {headline}{style:#}\n", decided.namespace);
     if !rows.is_empty() {
         text.push('\n');
     }

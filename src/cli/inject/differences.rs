@@ -5,16 +5,17 @@
 
 use serde_json::Value;
 
+use crate::cli::changes::changes;
 use crate::cli::manifests::Manifest;
 use crate::cli::offline::Decided;
 
 /// Returns the differences, each with its code.
 pub(super) fn of(manifest: &Manifest, decided: &Decided) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
-    if let Some(pointer) = decided.another.as_ref().and_then(|another| first(&decided.injected, another, ""))
-    {
+    let varying = decided.another.iter().flat_map(|another| changes(&decided.injected, another)).next();
+    if let Some(path) = varying.map(|change| change.path) {
         found.push(("GeneratedValue", format!(
-            "{pointer} is computed from a value that is generated for each pod, and the manifest has a placeholder there; use a fieldRef in the profile, or leave this workload to the webhook"
+            "{path} is computed from a value that is generated for each pod, and the manifest has a placeholder there; use a fieldRef in the profile, or leave this workload to the webhook"
         )));
     }
     if adds_pull_secrets(decided)
@@ -44,39 +45,4 @@ fn adds_pull_secrets(decided: &Decided) -> bool {
 fn adds_containers(decided: &Decided) -> bool {
     let lists = ["initContainers", "containers"];
     decided.decision.profiles.iter().any(|profile| lists.iter().any(|list| profile.added.contains_key(*list)))
-}
-
-/// Returns the path of the first difference between two values.
-fn first(one: &Value, other: &Value, path: &str) -> Option<String> {
-    match (one, other) {
-        (Value::Object(one), Value::Object(other)) if one.keys().eq(other.keys()) => one
-            .iter()
-            .zip(other.values())
-            .find_map(|((name, one), other)| first(one, other, &join(path, name))),
-        (Value::Array(one), Value::Array(other)) if one.len() == other.len() => one
-            .iter()
-            .zip(other)
-            .enumerate()
-            .find_map(|(index, (one, other))| first(one, other, &format!("{path}[{index}]"))),
-        (one, other) => (one != other).then(|| path.to_owned()),
-    }
-}
-
-fn join(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn the_first_difference_has_a_path() {
-        let (one, other) =
-            (json!({ "spec": { "a": [1, { "b": 2 }] } }), json!({ "spec": { "a": [1, { "b": 3 }] } }));
-        assert_eq!(first(&one, &other, "").as_deref(), Some("spec.a[1].b"));
-        assert_eq!(first(&one, &one, ""), None);
-    }
 }

@@ -11,6 +11,7 @@ use crate::api::{ProfileSpec, Scope, keys, nearest};
 use crate::cli::manifests::{Manifest, Manifests};
 use crate::cluster::entry_of;
 use crate::profiles::{Entry, Finding, ProfileSet, Relations, Severity, sample_template, unknown_fields};
+use crate::workload::pod_security::{Level, Violation, violations};
 
 /// A profile, and what is wrong with it.
 pub(super) struct Checked {
@@ -61,6 +62,21 @@ pub(super) fn check(manifests: &Manifests) -> anyhow::Result<Vec<Checked>> {
         findings.extend(relations.get(&namespace).map(|relations| relations.of(&name)).unwrap_or_default());
     }
     Ok(checked.into_iter().map(|(_, checked)| checked).collect())
+}
+
+/// Adds the fields that a level of the Pod Security Standards refuses. A value that is computed for each pod counts as not set.
+pub(super) fn pod_security(level: Level, checked: &mut Checked) {
+    let Some(spec) = checked.manifest.object.pointer("/spec/template/spec") else { return };
+    let found = violations(level, spec).into_iter().map(|violation| {
+        let Violation { list, index, name, field, rule } = violation;
+        let what = if list == "volumes" { "volume" } else { "container" };
+        let dot = if field.is_empty() { "" } else { ": " };
+        error(
+            format!("spec.template.spec.{list}[{index}]"),
+            format!("{what} {name:?} violates the Pod Security level {}: {field}{dot}{rule}", level.as_str()),
+        )
+    });
+    checked.findings.extend(found.collect::<Vec<_>>());
 }
 
 fn scope(manifest: &Manifest) -> Option<Scope> {

@@ -17,7 +17,9 @@ fn workload(kind: &str, more: Value) -> Value {
         "spec": { "containers": [{ "name": "app", "image": "web:1" }] },
     });
     let mut object = json!({ "kind": kind, "metadata": { "name": "web" }, "spec": { "template": template } });
-    object["spec"].as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    if let Value::Object(more) = more {
+        object["spec"].as_object_mut().unwrap().extend(more);
+    }
     object
 }
 
@@ -26,7 +28,9 @@ fn pod(spec: Value) -> Value {
     let mut pod = json!({ "kind": "Pod", "metadata": { "name": "web" }, "spec": {
         "automountServiceAccountToken": false, "containers": [{ "name": "app", "image": "web:1" }],
     } });
-    pod["spec"].as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+    if let Value::Object(spec) = spec {
+        pod["spec"].as_object_mut().unwrap().extend(spec);
+    }
     pod
 }
 
