@@ -153,7 +153,7 @@ mod tests {
             (format!("users:\n- name: a\n  user:\n    token: [{TOKEN}]\n"), ":4:"),
             (format!("apiVersion: v1\n\t{TOKEN}: a\n"), ":"),
             (format!("a: *{TOKEN}\n"), ":1:"),
-            (format!("{TOKEN}"), ":1:"),
+            (TOKEN.to_owned(), ":1:"),
         ] {
             let message = message(&text);
             assert!(message.contains(place) && message.contains("not a kubeconfig"), "{message}");

@@ -220,19 +220,19 @@ impl Inputs {
             // It tells best whether this is the right cluster.
             live.add_profiles(world, std::iter::empty())?;
         }
-        let named: Vec<Manifest> =
+        let found: Vec<Manifest> =
             objects.iter().map(|object| live.get(object, &default)).collect::<Result<_, _>>()?;
-        read.add(&named, &self.templates);
-        let names = read.namespaces.iter().map(|name| name.as_ref().unwrap_or(&default).clone());
-        let namespaces: BTreeSet<String> = names.collect();
+        read.add(&found, &self.templates);
+        let of_pods = read.namespaces.iter().map(|name| name.as_ref().unwrap_or(&default).clone());
+        let namespaces: BTreeSet<String> = of_pods.collect();
         let is_given = |name: &&str| {
             let mut all = given.iter().chain(&read.relevant);
             all.any(|manifest| manifest.kind() == "Namespace" && manifest.name() == *name)
         };
-        let names = || namespaces.iter().map(String::as_str);
-        live.add_namespaces(world, names().filter(|name| !is_given(name)))?;
+        let each = || namespaces.iter().map(String::as_str);
+        live.add_namespaces(world, each().filter(|name| !is_given(name)))?;
         if self.profiles.is_empty() && !namespaces.is_empty() {
-            live.add_profiles(world, names())?;
+            live.add_profiles(world, each())?;
         }
         for namespace in &namespaces {
             live.add_facts(&mut world.facts, namespace);
@@ -243,7 +243,7 @@ impl Inputs {
         if !objects.is_empty() {
             read.autoscalers.extend(live.autoscalers(&default));
         }
-        Ok(named)
+        Ok(found)
     }
 
     fn namespace_of(&self, manifest: &Manifest, world: &World) -> String {

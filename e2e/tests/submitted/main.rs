@@ -4,6 +4,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     clippy::indexing_slicing,
     reason = "a test fails by panicking"
 )]
@@ -65,7 +66,7 @@ async fn compare(has_limits: bool) {
     let cluster = Cluster::installed().await;
     let space = TestNamespace::plain(&cluster).await;
     prepare(&cluster, &space, has_limits);
-    let recorder = Recorder::start(&cluster, &space).await;
+    let webhook = Recorder::start(&cluster, &space).await;
     let all = workloads();
     let explain = |words: &[&str], input: &str| {
         let words = [&["explain", "--output", "json", "--namespace", &space.name], words].concat();
@@ -74,7 +75,7 @@ async fn compare(has_limits: bool) {
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": all }).to_string();
     let from_files = explain(&["--filename", "-"], &list);
     apply(&cluster, &space, &all);
-    let recorded = recorder.pods_of(&all).await;
+    let recorded = webhook.pods_of(&all).await;
     let names: Vec<String> = all
         .iter()
         .map(|object| {
@@ -92,8 +93,8 @@ async fn compare(has_limits: bool) {
                 continue;
             }
             let name = format!("{way} {}/{}", object["kind"], object["metadata"]["name"]);
-            let recorded = &recorded[object["metadata"]["name"].as_str().unwrap()];
-            let (own, theirs) = normalized(found, recorded);
+            let review = &recorded[object["metadata"]["name"].as_str().unwrap()];
+            let (own, theirs) = normalized(found, review);
             wrong.extend(
                 differences(&own, &theirs).into_iter().map(|difference| format!("{name}: {difference}")),
             );

@@ -12,10 +12,10 @@ pub(crate) fn owner_of(pod: &Value) -> &str {
 /// Returns a workload of each kind with a plain and with an odd pod, and pods.
 pub(crate) fn workloads() -> Vec<Value> {
     let mut all = vec![
-        pod("plainpod", plain()),
-        pod("oddpod", odd()),
-        pod("hostpod", on_host()),
-        pod("levelpod", pod_level()),
+        pod("plainpod", &plain()),
+        pod("oddpod", &odd()),
+        pod("hostpod", &on_host()),
+        pod("levelpod", &pod_level()),
     ];
     for (word, spec) in [("plain", plain()), ("odd", odd())] {
         for (kind, version) in [
@@ -34,7 +34,7 @@ pub(crate) fn workloads() -> Vec<Value> {
     all
 }
 
-fn pod(name: &str, spec: Value) -> Value {
+fn pod(name: &str, spec: &Value) -> Value {
     json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name, "labels": { "app": name } }, "spec": spec })
 }
 

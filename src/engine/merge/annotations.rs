@@ -66,6 +66,7 @@ impl<'a> Groups<'a> {
 
 /// Marks the profile's `emptyDir` volumes as safe to evict, unless the profile lists such volumes itself. Without it, the
 /// autoscaler does not remove a node with the pod.
+#[expect(clippy::unnecessary_wraps, reason = "it is one of the merge rules")]
 pub(super) fn plan_eviction<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Result<(), Reason> {
     if context.profile.template.sets(Map::Annotations, keys::SAFE_TO_EVICT_VOLUMES) {
         return Ok(());
