@@ -101,7 +101,7 @@ async fn compare(has_limits: bool) {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    recorder.stop(&cluster);
+    webhook.stop(&cluster);
 }
 
 #[tokio::test(flavor = "multi_thread")]
