@@ -48,12 +48,15 @@ const SERVERS: [Server; 3] = [
     },
 ];
 
-/// What a pod's annotations lead a scraper to, fetched from another pod.
+/// What a pod's annotations lead a scraper to, fetched from another pod. A pod with annotations of its own is asked at the
+/// profile's default.
 fn scrape(cluster: &Cluster, space: &TestNamespace, pod: &Value) -> String {
-    let annotation =
-        |key: &str| pod["metadata"]["annotations"][format!("prometheus.io/{key}")].as_str().unwrap();
+    let annotations = &pod["metadata"]["annotations"];
+    let annotation = |key: &str, default| {
+        annotations[format!("prometheus.io/{key}")].as_str().unwrap_or(default).to_owned()
+    };
     let address = pod["status"]["podIP"].as_str().unwrap();
-    let url = format!("http://{address}:{}{}", annotation("port"), annotation("path"));
+    let url = format!("http://{address}:{}{}", annotation("port", "9121"), annotation("path", "/metrics"));
     cluster.exec(&space.name, "scraper", "curl", &["curl", "--silent", "--show-error", &url]).text
 }
 
@@ -98,7 +101,7 @@ async fn servers_without_metrics_are_scraped() {
         .await;
     }
 
-    // What a pod says itself about scraping stays.
+    // What a pod says itself about scraping stays, and nothing is added to it.
     let redis = cluster.ready_pod(&space.name, "redis").await;
     let nginx = cluster.ready_pod(&space.name, "nginx").await;
     for (pod, key, wanted) in
@@ -106,6 +109,7 @@ async fn servers_without_metrics_are_scraped() {
     {
         assert_eq!(pod["metadata"]["annotations"][format!("prometheus.io/{key}")], wanted);
     }
+    assert!(redis["metadata"]["annotations"].get("prometheus.io/port").is_none(), "{redis}");
     // A server that lets the exporter in no more is shown as one that is not up; the exporter goes on.
     let run = |command: &[&str]| cluster.exec(&space.name, "redis", "redis", command).expect();
     run(&["redis-cli", "config", "set", "requirepass", "another"]);
