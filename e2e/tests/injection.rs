@@ -350,10 +350,10 @@ async fn a_wrong_profile_is_refused_with_everything_that_is_wrong() {
     wrong["spec"]["template"]["spec"]["affinity"] = json!({});
     let said = cluster.apply("default", &wrong.to_string()).expect_failure();
     for part in [
-        "admission webhook \"profiles.outrigger.dev\" denied the request",
-        "initContainers[0].imagePulPolicy: Kubernetes has no such field here",
+        "The ClusterSidecarProfile \"e2e-wrong\" is invalid",
+        "* spec.template.spec.initContainers[0].imagePulPolicy: Kubernetes has no such field here",
         "did you mean \"scratch\"?",
-        "spec.template.spec.affinity: this field cannot be injected",
+        "* spec.template.spec.affinity: this field cannot be injected",
     ] {
         assert!(said.contains(part), "{part}\nis missing in\n{said}");
     }

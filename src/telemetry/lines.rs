@@ -2,6 +2,8 @@ use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use tracing::warn;
+
 /// How many bytes of lines may wait to be written.
 const MOST_WAITING: usize = 1 << 20;
 /// How long lines are gathered before they are written at once.
@@ -9,8 +11,8 @@ const GATHER: Duration = Duration::from_millis(10);
 
 /// Lines on their way to standard error, which a thread of their own writes.
 ///
-/// A request leaves its line here and goes on: it makes no system call, and does not stand still when whoever
-/// reads the log does. Lines beyond a bound are dropped then, and counted in a line that says so.
+/// A request leaves its line here and goes on: it makes no system call, and is not blocked by a slow reader of the log.
+/// Lines beyond a bound are dropped then, and counted in a log line.
 #[derive(Clone, Default)]
 pub(super) struct Lines(Arc<Shared>);
 
@@ -67,7 +69,8 @@ impl Lines {
         // There is nobody to tell when standard error is gone.
         drop(to.write_all(&text));
         if dropped > 0 {
-            drop(writeln!(to, "{dropped} log lines were dropped: whoever reads them is too slow"));
+            // An event like all others, in the format of the log; it is written next.
+            warn!(count = dropped, "dropped log lines, because the reader of the log is too slow");
         }
         self.waiting().is_writing = false;
         self.0.changed.notify_all();
@@ -104,6 +107,8 @@ impl Write for Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::format::LineFormat;
+    use crate::telemetry::logs::LogFormat;
 
     #[test]
     fn lines_come_in_order_and_what_does_not_fit_is_counted() {
@@ -112,14 +117,20 @@ mod tests {
         for _ in 0..2000 {
             lines.clone().write_all(&line).unwrap();
         }
+        let writer = lines.clone();
+        let log = tracing_subscriber::fmt()
+            .event_format(LineFormat(LogFormat::Json))
+            .with_writer(move || writer.clone())
+            .finish();
         let mut written = Vec::new();
-        lines.write_some(&mut written);
+        tracing::subscriber::with_default(log, || lines.write_some(&mut written));
         let text = String::from_utf8(written).unwrap();
         assert_eq!(text.lines().filter(|line| line.starts_with('a')).count(), MOST_WAITING / 1000);
-        let dropped = 2000 - MOST_WAITING / 1000;
-        assert!(
-            text.ends_with(&format!("{dropped} log lines were dropped: whoever reads them is too slow\n"))
-        );
+        let mut written = Vec::new();
+        lines.write_some(&mut written);
+        let event: serde_json::Value = serde_json::from_slice(&written).unwrap();
+        assert_eq!(event["count"], 2000 - MOST_WAITING / 1000);
+        assert!(event["message"].as_str().unwrap().starts_with("dropped log lines"), "{event}");
 
         lines.clone().write_all(b"first\n").unwrap();
         lines.clone().write_all(b"second\n").unwrap();

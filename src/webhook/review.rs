@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::api::keys;
 use crate::engine::Patch;
 
 const API_VERSION: &str = "admission.k8s.io/v1";
@@ -127,6 +128,28 @@ struct Status {
     code: u16,
     reason: &'static str,
     message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<Details>,
+}
+
+/// What kubectl prints instead of the message, a line for each cause.
+#[derive(Debug, Serialize)]
+struct Details {
+    group: String,
+    kind: String,
+    name: String,
+    causes: Vec<Cause>,
+}
+
+/// One reason for which an object is invalid.
+#[derive(Debug, Serialize)]
+pub(super) struct Cause {
+    /// The kind of problem, in the API server's words.
+    pub(super) reason: &'static str,
+    /// The sentence.
+    pub(super) message: String,
+    /// The field's path.
+    pub(super) field: String,
 }
 
 impl<'a> Answer<'a> {
@@ -141,8 +164,17 @@ impl<'a> Answer<'a> {
         let reason = if code == StatusCode::UNPROCESSABLE_ENTITY { "Invalid" } else { "Forbidden" };
         let mut answer = Self::allowed(uid);
         answer.response.allowed = false;
-        answer.response.status = Some(Status { code: code.as_u16(), reason, message });
+        answer.response.status = Some(Status { code: code.as_u16(), reason, message, details: None });
         answer
+    }
+
+    /// Adds the causes for which a profile is refused.
+    pub(super) fn with_causes(mut self, (kind, name): (&str, &str), causes: Vec<Cause>) -> Self {
+        if let Some(status) = &mut self.response.status {
+            let (group, kind, name) = (keys::GROUP.to_owned(), kind.to_owned(), name.to_owned());
+            status.details = Some(Details { group, kind, name, causes });
+        }
+        self
     }
 
     /// Adds a patch, unless it is empty: patch and patch type come both or not at all.

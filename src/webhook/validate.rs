@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use super::gate::Gate;
 use super::judge::ask_cluster;
 use super::mutate::Reply;
-use super::review::{self, Answer, BadReview, Request};
+use super::review::{self, Answer, BadReview, Cause, Request};
 use super::router::State;
 use super::status::refusal;
 use crate::api::{Scope, keys};
@@ -59,7 +59,7 @@ pub(super) async fn validate_apart(state: &State, gate: &Gate, body: Bytes, dead
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(_) => return refusal(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping; retry after 1s"),
     };
-    let Checked { uid, namespace, name, findings } = match checked {
+    let Checked { uid, namespace, kind, name, findings } = match checked {
         Ok(checked) => checked,
         Err(bad) => {
             warn!(error = %bad, "refused a body");
@@ -72,7 +72,7 @@ pub(super) async fn validate_apart(state: &State, gate: &Gate, body: Bytes, dead
             if let Some(template) = sample {
                 findings.extend(ask_cluster(state.lookup.as_ref(), &template, deadline).await);
             }
-            judge(&uid, &findings)
+            judge(&uid, (&kind, &name), &findings)
         }
         Err(message) => (
             Answer::denied(&uid, StatusCode::BAD_REQUEST, message),
@@ -88,6 +88,7 @@ pub(super) async fn validate_apart(state: &State, gate: &Gate, body: Bytes, dead
 struct Checked {
     uid: String,
     namespace: String,
+    kind: String,
     name: String,
     findings: Result<(Vec<Finding>, Option<Value>), String>,
 }
@@ -99,11 +100,23 @@ fn read_and_check(state: &State, body: &Bytes) -> Result<Checked, BadReview> {
         findings: check(state, &request),
         uid: request.uid.to_string(),
         namespace: request.namespace.to_string(),
+        kind: request.kind.kind.to_string(),
         name: request.name.to_string(),
     })
 }
 
-fn judge<'r>(uid: &'r str, findings: &[Finding]) -> (Answer<'r>, Verdict) {
+/// The errors, as the API server reports those of its own validation.
+fn causes(findings: &[Finding]) -> Vec<Cause> {
+    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error);
+    let cause = |finding: &Finding| Cause {
+        reason: "FieldValueInvalid",
+        message: finding.message.clone(),
+        field: finding.path.clone(),
+    };
+    errors.map(cause).collect()
+}
+
+fn judge<'r>(uid: &'r str, object: (&str, &str), findings: &[Finding]) -> (Answer<'r>, Verdict) {
     let of = |severity| {
         findings.iter().filter(move |finding| finding.severity == severity).map(ToString::to_string)
     };
@@ -123,7 +136,9 @@ fn judge<'r>(uid: &'r str, findings: &[Finding]) -> (Answer<'r>, Verdict) {
         }
     };
     (
-        Answer::denied(uid, StatusCode::UNPROCESSABLE_ENTITY, answer).with_warnings(of(Severity::Warning)),
+        Answer::denied(uid, StatusCode::UNPROCESSABLE_ENTITY, answer)
+            .with_causes(object, causes(findings))
+            .with_warnings(of(Severity::Warning)),
         Verdict::new("validate", "denied", "Invalid"),
     )
 }

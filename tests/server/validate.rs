@@ -57,6 +57,16 @@ async fn a_profile_is_judged_with_all_its_findings_at_once() {
     ] {
         assert!(message.contains(part), "{part}\nis missing in\n{message}");
     }
+    // kubectl prints the causes, each on a line of its own.
+    let details = &response["status"]["details"];
+    assert_eq!(
+        (&details["kind"], &details["group"]),
+        (&json!("ClusterSidecarProfile"), &json!("outrigger.dev"))
+    );
+    let causes = details["causes"].as_array().unwrap();
+    assert_eq!(message.split_once(' ').unwrap().0, causes.len().to_string());
+    let affinity = causes.iter().find(|cause| cause["field"] == "spec.template.spec.affinity").unwrap();
+    assert!(affinity["message"].as_str().unwrap().starts_with("this field cannot be injected"), "{affinity}");
 }
 
 #[tokio::test]
