@@ -111,7 +111,7 @@ pub struct EvaluationError {
     pub message: String,
     /// The budget of the request is used up, so whatever is evaluated next fails too.
     pub is_exhausted: bool,
-    /// Whether the message is that of a call of `fail`, in the words of the profile's author.
+    /// True if the message is that of a call of `fail`, in the words of the profile's author.
     pub is_stated: bool,
 }
 

@@ -62,7 +62,7 @@ pub struct Profile {
     pub template: Template,
     /// What the pod's own containers get.
     pub app_containers: Vec<AppContainers>,
-    /// How its annotations meet those that a pod has already.
+    /// Rules for its annotations that a pod has already.
     pub annotations: AnnotationRules,
     /// Where its init containers stand.
     pub order: Order,

@@ -1,4 +1,4 @@
-//! What kubectl does with injected pods: it applies their manifest again, shows the difference, and copies them for debugging.
+//! Injected pods and kubectl: their manifest applied again, the difference shown, and copies for debugging.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 

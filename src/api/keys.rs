@@ -51,7 +51,7 @@ pub const CLUSTER_VALUES: &str = "outrigger.dev/cluster-values";
 /// Namespaces that are never injected, whatever the configuration says.
 pub const ALWAYS_EXCLUDED_NAMESPACES: [&str; 2] = ["kube-system", "kube-node-lease"];
 
-/// Whether a label's or annotation's key is in the domain of Outrigger, known or not.
+/// Returns whether a label's or annotation's key is in the domain of Outrigger, known or not.
 pub fn is_ours(key: &str) -> bool {
     key.split_once('/')
         .and_then(|(domain, _)| domain.strip_suffix(GROUP))

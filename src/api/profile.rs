@@ -106,7 +106,7 @@ pub struct ProfileSpec {
     #[schemars(schema_with = "open_objects")]
     pub app_containers: Vec<Map<String, Value>>,
 
-    /// How annotations of the template meet those that the pod has already. Default: each for itself, and the pod's stays;
+    /// Rules for annotations of the template that the pod has already. Default: each for itself, and the pod's stays;
     /// `prometheus.io/*` is a Group, and `cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes` a List.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
@@ -194,7 +194,7 @@ pub struct NamedExpression {
     pub expression: String,
 }
 
-/// How some annotations meet those that the pod has already.
+/// Rule for some annotations that the pod may have already.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[schemars(inline)]
 pub struct MergeAnnotations {
@@ -205,7 +205,7 @@ pub struct MergeAnnotations {
     pub merge: AnnotationMerge,
 }
 
-/// How annotations of a profile meet those that the pod has already.
+/// Ways in which annotations of a profile meet those that the pod has already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[schemars(inline)]
 pub enum AnnotationMerge {

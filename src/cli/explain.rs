@@ -43,7 +43,7 @@ pub(super) struct Explain {
     output: Output,
 }
 
-/// Where a dry run takes place.
+/// Place of a dry run.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum DryRun {
     /// In the API server.

@@ -1,6 +1,6 @@
 //! The configuration of an installed release that decides about pods besides profiles and namespaces.
 //!
-//! It is read from the `MutatingWebhookConfiguration`: its entries name the excluded namespaces and the failure policy, an
+//! The `MutatingWebhookConfiguration` tells it: its entries name the excluded namespaces and the failure policy, an
 //! annotation has the cluster values.
 
 use std::collections::BTreeSet;

@@ -44,7 +44,7 @@ pub(super) struct Inputs {
     /// Name of the release's webhook configurations in the cluster.
     #[arg(long, value_name = "NAME", default_value = "outrigger")]
     configuration: String,
-    /// What profiles read as `cluster` in expressions, instead of the release's values: an object, in JSON or YAML.
+    /// Value of `cluster` in expressions, instead of the release's values: an object, in JSON or YAML.
     #[arg(long, value_name = "OBJECT", value_parser = super::cluster_values)]
     cluster_values: Option<Value>,
     /// Where the pod template of a kind of your own stands, as Rollout=/spec/template; may be repeated.
@@ -65,11 +65,11 @@ pub(super) struct Decided {
     pub(super) pointer: String,
     /// The pod as the API server would send it to the webhook.
     pub(super) submitted: Submitted,
-    /// The same with the decision's patch.
+    /// Submitted pod with the decision's patch.
     pub(super) after: Value,
     /// The pod, or pod template, of the manifest with the injection.
     pub(super) injected: Value,
-    /// The same for a pod with other generated values; `None` for a pod without any.
+    /// Injected template for a pod with other generated values; `None` for a pod without any.
     pub(super) another: Option<Value>,
     pub(super) decision: Decision,
     /// What the engine cannot know, since it sees nothing but the pod.

@@ -19,11 +19,11 @@ pub(super) struct World {
     pub(super) profiles: ProfileSet,
     pub(super) namespaces: HashMap<String, Namespace>,
     pub(super) default_namespace: String,
-    /// What admission plugins read.
+    /// Objects that admission plugins read.
     pub(super) facts: Facts,
-    /// When profiles were created, by namespace (none for those of the cluster) and name, in RFC 3339.
+    /// Creation times of profiles, by namespace (none for those of the cluster) and name, in RFC 3339.
     pub(super) profiles_since: HashMap<(Option<String>, String), String>,
-    /// When namespaces got the label that enables them, in RFC 3339.
+    /// Times at which namespaces got the label that enables them, in RFC 3339.
     pub(super) enabled_since: HashMap<String, String>,
     /// The settings of the cluster's webhooks; `None` without a cluster.
     pub(super) in_force: Option<InForce>,
@@ -45,7 +45,7 @@ impl Default for World {
 }
 
 impl World {
-    /// Whether [`Self::take`] adds an object.
+    /// Returns whether [`Self::take`] adds an object.
     pub(super) fn reads(object: &Value) -> bool {
         let text = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default();
         let (group, kind) = (text("apiVersion").split('/').next(), text("kind"));

@@ -473,7 +473,7 @@ impl<'a> Plan<'a, '_> {
         }
     }
 
-    /// Whether a container that is in the pod already is planned as the profile's own.
+    /// Returns whether a container that is in the pod already is planned as the profile's own.
     fn adopts(&self, in_place: &Place, name: &str) -> bool {
         self.changes.iter().any(
             |change| matches!(change, Change::Adopt { place, key, .. } if place == in_place && key == name),

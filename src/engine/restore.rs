@@ -70,7 +70,7 @@ fn restore_list<'a>(before: &Pod<'a>, pod: &mut Pod<'a>, place: &Place, ours: &B
     if is_gone || has_twins(&live_keys) || has_twins(&updated_keys) {
         return;
     }
-    // A container that is missing is somebody's wish, which the API server rejects with its own message.
+    // A removed container is a change by a user, which the API server rejects with its own message.
     let is_container = matches!(place, Place::Spec(SpecList::InitContainers | SpecList::Containers));
     let is_original = !is_container && !updated_keys.iter().any(|key| ours.contains(&**key));
     let mut slots: Vec<Slot<'a>> = Vec::with_capacity(live.len());

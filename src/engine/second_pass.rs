@@ -163,7 +163,7 @@ fn containers_of(profile: &Profile) -> impl Iterator<Item = &Element> {
     [&Place::INIT_CONTAINERS, &Place::CONTAINERS].into_iter().flat_map(|place| profile.template.list(place))
 }
 
-/// Whether a container that an earlier revision of the profile is said to have added is one: the profile still has a container
+/// Returns whether a container that an earlier revision of the profile is said to have added is one: the profile still has a container
 /// of that image, under another name.
 fn was_renamed(profile: &Profile, place: &Place, live: Option<Seen<'_>>) -> bool {
     if !matches!(place, Place::Spec(SpecList::InitContainers | SpecList::Containers)) {

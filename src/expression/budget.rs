@@ -84,7 +84,7 @@ impl Default for Budget {
 pub(super) enum Problem {
     /// Its operands do not fit.
     Operands(String),
-    /// The expression says so itself, by `fail`.
+    /// The expression called `fail`.
     Stated(String),
     /// The budget is used up.
     Exhausted(&'static str),

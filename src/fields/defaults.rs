@@ -96,6 +96,7 @@ pub(crate) fn is_default(object: &str, field: &str, value: &Json<'_>) -> bool {
 }
 
 /// Returns the fields of an object that the API server fills in, with their values.
+#[cfg(feature = "server")]
 pub(crate) fn of(object: &str) -> impl Iterator<Item = (&'static str, serde_json::Value)> {
     DEFAULTS.iter().filter(move |(of, ..)| *of == object).map(|(_, name, default)| {
         let value = match default {

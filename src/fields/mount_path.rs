@@ -53,7 +53,7 @@ pub(crate) fn is_same(one: &str, other: &str) -> bool {
     clean(one) == clean(other)
 }
 
-/// Whether the first path is a folder below the second.
+/// Returns whether the first path is a folder below the second.
 pub(crate) fn is_inside(path: &str, around: &str) -> bool {
     let (path, around) = (clean(path), clean(around));
     path.strip_prefix(around.trim_end_matches('/'))

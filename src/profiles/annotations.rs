@@ -5,7 +5,7 @@ use wildmatch::WildMatch;
 use super::finding::Findings;
 use crate::api::{AnnotationMerge, MergeAnnotations, keys};
 
-/// How the annotations of a profile meet those that a pod has already.
+/// Rules for the annotations of a profile that a pod has already.
 #[derive(Clone, Debug)]
 pub struct AnnotationRules(Vec<(WildMatch, String, AnnotationMerge)>);
 
@@ -34,7 +34,7 @@ impl AnnotationRules {
         rule.map(|(_, keys, merge)| (*merge, keys.as_str()))
     }
 
-    /// Whether an annotation is one of the group of this pattern.
+    /// Returns whether an annotation is one of the group of this pattern.
     pub(crate) fn is_in_group(&self, group: &str, key: &str) -> bool {
         self.of(key) == Some((AnnotationMerge::Group, group))
     }

@@ -25,7 +25,7 @@ pub struct AppContainers {
     pub(crate) lists: Vec<(ContainerField, Vec<TemplateValue>)>,
 }
 
-/// How exactly an item selects a container: the more exact item wins.
+/// Exactness with which an item selects a container: the more exact item wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Selected {
     /// By `*`.
@@ -49,7 +49,7 @@ impl Selected {
 const FIELDS: [&str; 6] = ["containers", "initContainers", "when", "env", "envFrom", "volumeMounts"];
 
 impl AppContainers {
-    /// How exactly a container is selected, if it is.
+    /// Returns the exactness with which a container is selected, if it is.
     pub(crate) fn selects(&self, kind: ContainerKind, container: &str) -> Option<Selected> {
         if kind == ContainerKind::Init && !self.init_containers {
             return None;

@@ -22,10 +22,10 @@ use crate::validation;
 /// What is said of a field that Kubernetes does not have.
 pub(super) const NO_SUCH_FIELD: &str = "Kubernetes has no such field here";
 
-/// What is said of it where no known field is meant.
+/// Rest of the message where no known field is meant.
 const NEWER: &str = "in the version that this build knows, 1.37; it is injected as written, and an API server without the field drops it";
 
-/// Whether an error is about a misspelled field, for which the field at `path` is probably meant.
+/// Returns whether an error is about a misspelled field, for which the field at `path` is probably meant.
 pub(super) fn means(error: &Finding, path: &str) -> bool {
     let (parent, name) = path.rsplit_once('.').unwrap_or(("", path));
     let is_beside = error.path.rsplit_once('.').is_some_and(|(other, _)| other == parent);

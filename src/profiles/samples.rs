@@ -323,12 +323,12 @@ fn report(root: &str, source: &TemplateValue, problems: Vec<Problem>, findings: 
     }
 }
 
-/// Whether a path is another one, or leads into it.
+/// Returns whether a path is another one, or leads into it.
 fn is_within(path: &str, outer: &str) -> bool {
     path.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
-/// Whether nothing of a value depends on a pod.
+/// Returns whether nothing of a value depends on a pod.
 pub(super) fn is_all_known(value: &TemplateValue) -> bool {
     value.leaves().all(|(_, reads)| is_known(reads))
 }

@@ -73,7 +73,7 @@ pub struct Failed {
     pub column: usize,
     /// What is wrong.
     pub message: String,
-    /// Whether the message is in the words of the profile's author, by `fail`.
+    /// True if the message is in the words of the profile's author, by `fail`.
     pub is_stated: bool,
 }
 

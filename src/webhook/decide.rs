@@ -129,7 +129,7 @@ pub(super) enum Undecided {
     /// It is an error and not a skipped pod: the webhook's failure policy says what becomes of the pod, and
     /// with Fail none slips in without its sidecars.
     UnknownNamespace,
-    /// The same of a profile: the look at it failed, or one review asks for too many.
+    /// Nothing certain is known of a profile: its lookup failed, or one review asks for too many.
     UnknownProfile(String),
     /// A resource is not synced, so profiles may be missing that the pod must have.
     NotSynced(&'static str),
@@ -332,7 +332,7 @@ impl<'s> Known<'s> {
         })
     }
 
-    /// Whether the API server said that there is no profile of this name.
+    /// Returns whether the API server said that there is no profile of this name.
     fn is_absent(&self, profile: &str) -> bool {
         self.looked_up.iter().any(|name| name == profile) && !self.missed.iter().any(|name| name == profile)
     }

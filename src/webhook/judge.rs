@@ -18,7 +18,7 @@ const OF_THE_POD: [&str; 3] = ["hostUsers", "hostNetwork", "hostProcess"];
 
 /// Asks the API server to validate what a profile gives.
 ///
-/// Where it does not answer, Outrigger's own checks stand alone, with a warning.
+/// Without its answer, Outrigger's own checks stand alone, with a warning.
 pub(crate) async fn ask_cluster(lookup: &dyn Lookup, template: &Value, deadline: Instant) -> Vec<Finding> {
     let end = (Instant::now() + PATIENCE).min(deadline.checked_sub(ANSWER).unwrap_or(deadline));
     let late = |_| LookupError("it did not answer in time".to_owned());

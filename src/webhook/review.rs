@@ -132,7 +132,7 @@ struct Status {
     details: Option<Details>,
 }
 
-/// What kubectl prints instead of the message, a line for each cause.
+/// Details that kubectl prints instead of the message, a line for each cause.
 #[derive(Debug, Serialize)]
 struct Details {
     group: String,

@@ -55,7 +55,7 @@ struct Owner {
     /// Placeholder where it is not known.
     uid: String,
     has_uid: bool,
-    /// Whether its name is a placeholder, too.
+    /// True if its name is a placeholder, too.
     is_generated: bool,
 }
 

@@ -38,7 +38,7 @@ impl fmt::Display for Missing {
 }
 
 impl Facts {
-    /// Whether admission plugins read objects of the kind.
+    /// Returns whether admission plugins read objects of the kind.
     pub(crate) fn reads(kind: &str) -> bool {
         KINDS.contains(&kind)
     }

@@ -91,7 +91,7 @@ matchConditions:
 {{- end }}
 
 {{/*
-Whether a workload has labels or annotations of ours itself, where they have no effect: the answer says so.
+Condition that a workload itself has labels or annotations of Outrigger, which have no effect there and give a warning.
 */}}
 {{- define "outrigger.misplacedKeys" -}}
 (has(object.metadata.labels) && object.metadata.labels.exists(key, key.contains('outrigger.dev/'))) ||

@@ -39,7 +39,7 @@ impl Row {
 pub(super) struct Screen {
     /// Whether every line of the trace is shown as well.
     pub(super) trace: bool,
-    /// Whether parameters at their defaults are shown as well.
+    /// True if parameters at their defaults are shown as well.
     pub(super) all: bool,
     /// The terminal's columns; without one, nothing is broken into lines.
     pub(super) width: Option<usize>,

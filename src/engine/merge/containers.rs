@@ -102,7 +102,7 @@ fn plan_container<'a>(
     Ok(())
 }
 
-/// Whether the pod came with the container that the profile renders, without a status that says so: `kubectl debug --copy-to`
+/// Returns whether the pod came with the container that the profile renders, without a status that says so: `kubectl debug --copy-to`
 /// copies the spec, and drops annotations, labels and the probes of ordinary containers.
 fn is_own(context: &Context<'_, '_>, place: &Place, name: &str, rendered: &Json<'_>) -> bool {
     let Some(live) = context.pod().get(place, name) else { return false };
