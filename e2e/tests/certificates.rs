@@ -37,8 +37,8 @@ fn bundles(cluster: &Cluster) -> Vec<String> {
     said.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
-/// Those of the release: two for pods, one for profiles, two for workloads.
-const WEBHOOKS: usize = 5;
+/// Those of the release: three for pods, two for profiles, two for workloads.
+const WEBHOOKS: usize = 7;
 
 /// The `caBundle` of every entry, as PEM.
 fn believed(cluster: &Cluster) -> Vec<String> {
