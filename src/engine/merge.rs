@@ -156,11 +156,17 @@ pub(super) fn merge<'a>(
         let Plan { changes, notes, .. } = plan;
         let tolerant = profile.on_error == Failure::Ignore || selection.along.contains(&profile.name);
         let before = tolerant.then(|| merged.clone());
-        let injected = merged.apply(profile, &parameters.set, changes, (inputs.previous, protected));
+        let mut undone = Vec::new();
+        let injected =
+            merged.apply(profile, &parameters.set, changes, (inputs.previous, protected), &mut undone);
         match validity::problem(&merged.pod, &injected) {
             None => {
                 for note in notes {
                     trace.add(note);
+                }
+                if !undone.is_empty() {
+                    let profile = injected.name.clone();
+                    trace.add(Reason::RenderedAnew { profile, elements: undone });
                 }
                 trace_additions(&injected, trace);
                 merged.profiles.push(injected);
@@ -194,6 +200,7 @@ impl<'a> Merged<'a> {
         set: &BTreeMap<String, String>,
         changes: Vec<Change<'a>>,
         (previous, protected): (&Previous, bool),
+        undone: &mut Vec<String>,
     ) -> InjectedProfile {
         let mut injected = InjectedProfile {
             name: profile.name.to_string(),
@@ -211,6 +218,9 @@ impl<'a> Merged<'a> {
                 Change::Add { place, at, key, value } => {
                     let index = self.index(&place, &at);
                     let slot = previous.slot(&self.pod, &place, &key, value, trust);
+                    if previous.undoes_a_change(&place, &key, &slot, trust) {
+                        undone.push(format!("{place}[{key}]"));
+                    }
                     match at {
                         At::BeforeOwn => self.pod.insert_at(&place, index, slot),
                         At::Start | At::End | At::Before(_) => self.pod.insert(&place, index, slot),

@@ -231,6 +231,17 @@ pub enum Reason {
         owner: Owner,
     },
 
+    /// Injected elements were changed since, and are rendered anew.
+    #[error(
+        "{} of profile {profile:?} was changed after its injection, and is rendered anew; have the webhook that changes it run after Outrigger, or write the change into the profile",
+        elements.join(", ")
+    )]
+    RenderedAnew {
+        /// The profile.
+        profile: String,
+        /// The elements, each with its list.
+        elements: Vec<String>,
+    },
     /// An earlier injection added elements that its profile does not add now.
     #[error(
         "{} stayed in the pod from an earlier injection: profile {profile:?} does not add it now; create the pod from its original manifest, or remove it there",

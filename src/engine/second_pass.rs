@@ -303,6 +303,14 @@ impl Previous {
         }
     }
 
+    /// Returns whether a slot takes the place of an element that the same revision put there, and that was changed since: by
+    /// another webhook before a reinvocation, or in an exported pod.
+    pub(super) fn undoes_a_change(&self, place: &Place, key: &str, slot: &Slot<'_>, trust: Trust) -> bool {
+        matches!(slot, Slot::Added(_))
+            && trust != Trust::Never
+            && matches!(self.elements.get(&(place.clone(), key.to_owned())), Some(Some(_)))
+    }
+
     fn additions<'p>(&self, pod: &Pod<'p>) -> Additions<'p> {
         match self.purpose {
             Purpose::InjectSubmitted => Additions::of(pod).without_plugins(),

@@ -30,6 +30,7 @@ impl Reason {
             Self::VariableKept { .. } => ("VariableKept", Warning, Merge),
             Self::VariableOrder { .. } => ("VariableOrder", Warning, Merge),
             Self::EnvFromOverridden { .. } => ("EnvFromOverridden", Warning, Merge),
+            Self::RenderedAnew { .. } => ("RenderedAnew", Warning, Merge),
             Self::Leftover { .. } => ("Leftover", Warning, Read),
             Self::GroupKept { .. } => ("GroupKept", Warning, Merge),
             Self::Joined { .. } => ("Joined", Info, Merge),
