@@ -236,6 +236,27 @@ fn inject_writes_every_object_and_injects_those_with_pods() {
 }
 
 #[test]
+fn keys_on_a_workload_itself_are_reported() {
+    let deployment = "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\n  namespace: shop\n  annotations:\n    outrigger.dev/profiles: log-shipper\nspec:\n  template:\n    spec:\n      containers: [{name: app, image: web}]\n";
+    let place = "the annotation outrigger.dev/profiles on the Deployment itself has no effect on its pods; move it to spec.template.metadata.annotations";
+    let said = outrigger(&["lint", "-"], deployment);
+    let expected = format!(
+        "warning: standard input:7: Deployment/web: metadata.annotations[outrigger.dev/profiles]: {place}\n0 profiles: 0 errors, 1 warning\n"
+    );
+    assert_eq!((said.code, said.out), (0, expected));
+    let elsewhere = ["--profiles", "profiles", "-n", "elsewhere", "-f", "-"];
+    let said = outrigger(&[&["explain"], &elsewhere[..]].concat(), deployment);
+    assert!(said.out.contains(&format!("{place} [MisplacedKey]")), "{}", said.out);
+    let said = outrigger(&[&["inject"], &elsewhere[..]].concat(), deployment);
+    assert!(
+        said.err.contains(&format!("warning: Deployment shop/web: {place} [MisplacedKey]\n")),
+        "{}",
+        said.err
+    );
+    assert!(said.err.contains("unchanged: Deployment shop/web: "), "{}", said.err);
+}
+
+#[test]
 fn inject_changes_nothing_but_pods() {
     let service = "# The port of the app.\napiVersion: v1\nkind: Service\nmetadata: {name: web} # short\n";
     let deployment = "apiVersion: apps/v1\nkind: Deployment\nmetadata:\nspec:\n  template:\n    metadata:\n    spec:\n      volumes:\n      containers: [{name: app, image: web}]\n";

@@ -14,7 +14,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use self::checks::Checked;
+use self::checks::{Checked, Results};
 use super::lines::Lines;
 use super::live::Live;
 use super::manifests::Manifests;
@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Arguments of `outrigger lint`.
 #[derive(Debug, Args)]
 pub(super) struct Lint {
-    /// Profiles: files, folders, or - for standard input. Other kinds in them are passed over.
+    /// Profiles and workloads: files, folders, or - for standard input. Other kinds in them are skipped.
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
     /// Also check what the profiles inject against a level of the Pod Security Standards: baseline or restricted.
@@ -78,7 +78,7 @@ struct Found {
 impl Lint {
     /// Writes what is wrong with the profiles, and between them.
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let mut checked = checks::check(&Manifests::open(&self.paths)?)?;
+        let Results { profiles: mut checked, workloads } = checks::check(&Manifests::open(&self.paths)?)?;
         if self.cluster {
             let live = Live::connect(self.context.as_deref(), self.kubeconfig.as_deref())
                 .context("cannot use the kubeconfig; leave --cluster out to lint without a cluster")?;
@@ -89,10 +89,10 @@ impl Lint {
                 checks::pod_security(level, profile);
             }
         }
-        if checked.is_empty() {
+        if checked.is_empty() && workloads.is_empty() {
             super::say("there is no profile in the given manifests (ClusterSidecarProfile, SidecarProfile)");
         }
-        let report = Report::new(checked);
+        let report = Report::new(checked, workloads);
         let text = match self.output {
             Output::Text => report.text(),
             Output::Json => serde_json::to_string_pretty(&report.json())? + "\n",
@@ -116,12 +116,12 @@ fn ask(live: &Live, checked: &mut [Checked]) {
 }
 
 impl Report {
-    fn new(checked: Vec<Checked>) -> Self {
+    fn new(checked: Vec<Checked>, workloads: Vec<Checked>) -> Self {
         let profiles = checked.len();
         let mut findings = Vec::new();
         // The profiles of one List follow each other, so its document is read once.
         let mut read: Option<(Arc<str>, usize, Lines)> = None;
-        for Checked { manifest, findings: found, .. } in checked {
+        for Checked { manifest, findings: found, .. } in checked.into_iter().chain(workloads) {
             let text = &manifest.origin.text;
             let (document, items) = manifest.origin.way.split_first().unwrap_or((&0, &[]));
             let is_read = |(known, index, _): &(_, usize, _)| Arc::ptr_eq(known, text) && index == document;

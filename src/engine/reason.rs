@@ -666,6 +666,16 @@ pub enum Reason {
         /// The profile.
         profile: String,
     },
+    /// A profile of the namespace takes the place of a cluster profile.
+    #[error(
+        "profile {profile:?} is the SidecarProfile of namespace {namespace:?}, in place of the ClusterSidecarProfile of that name"
+    )]
+    Shadows {
+        /// The profile.
+        profile: String,
+        /// The namespace.
+        namespace: String,
+    },
     /// The pod's own choice replaced the namespace's default.
     #[error("profile {profile:?} is the namespace's default, replaced by the pod's own choice")]
     ReplacedByPod {

@@ -228,6 +228,14 @@ pub(super) fn choose(
         }
     }
     choosing.bring_required(&mut selection, &choice.removed, trace)?;
+    for profile in selection.profiles.values().filter(|profile| profile.scope == Scope::Namespace) {
+        if profiles.find_in(Scope::Cluster, &namespace.name, profile.name.as_str()).is_some() {
+            trace.explain(|| Reason::Shadows {
+                profile: profile.name.to_string(),
+                namespace: namespace.name.clone(),
+            });
+        }
+    }
     match (any, selection.profiles.is_empty()) {
         (false, _) => Err(Reason::NoProfileChosen { namespace: namespace.name.clone() }),
         (true, true) => Err(Reason::NothingLeft),

@@ -21,6 +21,11 @@ pub(crate) struct MisplacedKey {
 impl MisplacedKey {
     /// The stable code of the warning.
     pub(crate) const CODE: &str = "MisplacedKey";
+
+    /// Returns the path of the key in the workload.
+    pub(crate) fn path(&self) -> String {
+        format!("metadata.{}s[{}]", self.what, self.key)
+    }
 }
 
 impl fmt::Display for MisplacedKey {

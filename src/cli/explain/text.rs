@@ -234,7 +234,7 @@ fn row(reason: &Reason) -> Option<Row> {
             Row::new("shares", [profile, &format!("{element}, which is there already")])
         }
         Reason::Costs { cost } => Row::new("costs", [&cost.to_string()]),
-        Reason::GracePeriodShort { .. } => Row::new("notes", [&text]),
+        Reason::GracePeriodShort { .. } | Reason::Shadows { .. } => Row::new("notes", [&text]),
         _ => {
             let (profile, why) = left_out(reason)?;
             Row::new("left out", [profile, &why])

@@ -12,8 +12,18 @@ use crate::cli::manifests::{Manifest, Manifests};
 use crate::cluster::entry_of;
 use crate::profiles::{Entry, Finding, ProfileSet, Relations, Severity, sample_template, unknown_fields};
 use crate::workload::pod_security::{Level, Violation, violations};
+use crate::workload::{MisplacedKey, misplaced, pod_pointer};
 
-/// A profile, and what is wrong with it.
+/// The objects that were checked.
+#[derive(Default)]
+pub(super) struct Results {
+    /// All profiles.
+    pub(super) profiles: Vec<Checked>,
+    /// The workloads with findings.
+    pub(super) workloads: Vec<Checked>,
+}
+
+/// An object, and what is wrong with it.
 pub(super) struct Checked {
     pub(super) manifest: Manifest,
     pub(super) findings: Vec<Finding>,
@@ -25,13 +35,16 @@ pub(super) struct Checked {
 ///
 /// # Errors
 /// A text that is no YAML of objects.
-pub(super) fn check(manifests: &Manifests) -> anyhow::Result<Vec<Checked>> {
+pub(super) fn check(manifests: &Manifests) -> anyhow::Result<Results> {
     let mut set = ProfileSet::default();
-    let mut checked = Vec::new();
+    let (mut checked, mut workloads) = (Vec::new(), Vec::new());
     let mut known: BTreeMap<(Option<String>, String), Arc<str>> = BTreeMap::new();
     for manifest in manifests.objects() {
         let manifest = manifest?;
-        let Some(scope) = scope(&manifest) else { continue };
+        let Some(scope) = scope(&manifest) else {
+            workloads.extend(workload(manifest));
+            continue;
+        };
         let (namespace, name) = identity(&manifest, scope);
         let mut findings = Vec::new();
         outside_spec(&manifest.object, &mut findings);
@@ -61,7 +74,19 @@ pub(super) fn check(manifests: &Manifests) -> anyhow::Result<Vec<Checked>> {
         }
         findings.extend(relations.get(&namespace).map(|relations| relations.of(&name)).unwrap_or_default());
     }
-    Ok(checked.into_iter().map(|(_, checked)| checked).collect())
+    Ok(Results { profiles: checked.into_iter().map(|(_, checked)| checked).collect(), workloads })
+}
+
+/// Checks a workload for labels and annotations of Outrigger that have no effect.
+fn workload(manifest: Manifest) -> Option<Checked> {
+    let pointer = pod_pointer(manifest.kind())?;
+    let finding = |key: &MisplacedKey| Finding {
+        severity: Severity::Warning,
+        path: key.path(),
+        message: key.to_string(),
+    };
+    let findings: Vec<Finding> = misplaced(&manifest.object, pointer).iter().map(finding).collect();
+    (!findings.is_empty()).then_some(Checked { manifest, findings, sample: None })
 }
 
 /// Adds the fields that a level of the Pod Security Standards refuses. A value that is computed for each pod counts as not set.

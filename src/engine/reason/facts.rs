@@ -77,6 +77,7 @@ impl Reason {
             Self::Costs { .. } => ("Costs", Info, Merge),
             Self::EnabledByPod => ("EnabledByPod", Info, Enable),
             Self::EnabledByNamespace { .. } => ("EnabledByNamespace", Info, Enable),
+            Self::Shadows { .. } => ("Shadows", Info, Choose),
             Self::Matched { .. } => ("Matched", Info, Choose),
             Self::ConditionFalse { .. } => ("ConditionFalse", Info, Choose),
             Self::Chosen { .. } => ("Chosen", Info, Choose),
