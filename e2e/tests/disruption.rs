@@ -179,9 +179,9 @@ fn a_stuck_cluster_is_freed_by_disarm_and_injects_again_after_rearm() {
         // Neither the server nor its image is there: only the API server answers.
         let said = cluster.outrigger(&["disarm"], "").expect();
         for line in [
-            "MutatingWebhookConfiguration outrigger: 2 webhooks disarmed",
+            "MutatingWebhookConfiguration outrigger: 3 webhooks disarmed",
             "MutatingWebhookConfiguration outrigger-mandatory: ",
-            "ValidatingWebhookConfiguration outrigger: 3 webhooks disarmed",
+            "ValidatingWebhookConfiguration outrigger: 4 webhooks disarmed",
             "ValidatingWebhookConfiguration outrigger-mandatory: ",
         ] {
             assert!(said.contains(line), "{said}");
