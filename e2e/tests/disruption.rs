@@ -204,7 +204,7 @@ fn a_stuck_cluster_is_freed_by_disarm_and_injects_again_after_rearm() {
         let change = ["label", "pod", "kept", "outrigger.dev/injected-", "--dry-run=server", "--namespace"];
         let change = [&change[..], &[&guarded.name]].concat();
         cluster.kubectl(&change).expect();
-        assert!(cluster.outrigger(&["rearm"], "").expect().contains("2 webhooks armed"));
+        assert!(cluster.outrigger(&["rearm"], "").expect().contains("3 webhooks armed"));
         injects(&cluster, &space, "e2e-disarmed").await;
         injects(&cluster, &guarded, "e2e-disarmed-guard").await;
         is_enforced(&cluster, "e2e-disarmed-guard", "True WebhooksInForce").await;
