@@ -237,7 +237,7 @@ fn decide(
     if purpose != Purpose::Verify {
         parameters::warn_of_unknown_keys(&pod, namespace, profiles, trace);
     }
-    // A skipped pod goes on as its author wrote it, without what an earlier injection added.
+    // A skipped pod becomes the original pod: without the elements of an earlier injection.
     let leaving = |reason: Reason| {
         let leaves = reason.level() != Level::Denial && !previous.is_empty();
         let patch = if leaves { patch::of(&stripped) } else { Patch::default() };

@@ -1,5 +1,5 @@
-//! Pods of workloads: their place in each kind, the pod as the API server sends it to the webhook, and the way back of an
-//! injection into the template.
+//! Pods of workloads: their place in each kind, the pod as the API server sends it to the webhook, and the
+//! injection carried into the pod template.
 //!
 //! Nothing here does I/O. [`submitted`] is the one function that turns an object into the pod that the webhook gets; the
 //! command line and the advice webhook both use it.

@@ -138,7 +138,7 @@ fn what_was_injected_before_is_explained_from_what_its_author_wrote() {
     let said = outrigger(&["explain", "-f", "-", "--offline"], &once.out);
     let head = "shop/checkout: 3 profiles injected already; nothing would change
 
-  before     injected with mesh-proxy, vault, log-shipper; explained from what its author wrote
+  before     injected with mesh-proxy, vault, log-shipper; explained from the original pod
   enabled ";
     assert!(said.out.starts_with(head), "{}", said.out);
     assert!(

@@ -1,4 +1,4 @@
-//! What a pod's author wrote, as a whole: for expressions, when an earlier injection was taken away.
+//! The original pod as a whole, for expressions, after an earlier injection was removed.
 
 use super::pod::{Pod, Seen};
 use crate::fields::{ContainerKind, DnsList, Map, Place, SpecList};

@@ -371,7 +371,7 @@ impl<'a> Context<'a, '_> {
         Reason::ExpressionFailed { profile: self.name(), failed }
     }
 
-    /// A container of the pod as its author wrote it.
+    /// Returns a container of the original pod.
     fn author_container(&self, kind: ContainerKind, name: &str) -> Option<&'a Json<'a>> {
         let spec = field(self.pod().author(), "spec")?;
         let containers = items(field(spec, kind.list().name()));

@@ -23,7 +23,7 @@ pub(super) use crate::validation::quantity;
 #[derive(Clone, Debug)]
 pub(super) struct Pod<'a> {
     came: &'a Json<'a>,
-    /// What its author wrote: without what an earlier injection added.
+    /// The original pod: without the elements of an earlier injection.
     author: &'a Json<'a>,
     lists: BTreeMap<Place, Vec<Slot<'a>>>,
     maps: BTreeMap<Map, BTreeMap<Cow<'a, str>, Option<Rendered<'a>>>>,
@@ -57,7 +57,7 @@ impl<'a> Pod<'a> {
         Self { came, author: came, lists: BTreeMap::new(), maps: BTreeMap::new() }
     }
 
-    /// The pod, with `author` for what its author wrote.
+    /// Returns the pod with its original pod.
     pub(super) fn with_author(self, author: &'a Json<'a>) -> Self {
         Self { author, ..self }
     }

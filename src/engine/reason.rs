@@ -704,8 +704,8 @@ pub enum Reason {
         /// The profiles.
         profiles: Vec<String>,
     },
-    /// What an earlier injection added was taken away before the decision.
-    #[error("the pod was injected before, with {profiles}; the decision starts from what its author wrote", profiles = profiles.join(", "))]
+    /// The elements of an earlier injection were removed before the decision.
+    #[error("the pod was already injected with {profiles}; the decision starts from the original pod", profiles = profiles.join(", "))]
     InjectedBefore {
         /// The profiles.
         profiles: Vec<String>,
@@ -757,7 +757,7 @@ pub enum Reason {
         owner: Owner,
     },
     /// A container that came with the pod is the profile's own.
-    #[error("{profile}: container {container} is there already and is what the profile adds")]
+    #[error("{profile}: container {container} is already in the pod, equal to the rendered one")]
     Adopted {
         /// The profile.
         profile: String,

@@ -1,4 +1,4 @@
-//! A pod that comes again: what an earlier injection added is taken away before anything is decided.
+//! An already injected pod: the elements of the earlier injection are removed before anything is decided.
 //!
 //! A pod can come again by reinvocation, or because someone exported it. The annotation
 //! `outrigger.dev/status` says what was added; it is believed only as far as the profiles that it names

@@ -51,7 +51,7 @@ pub struct NamespaceView<'a> {
 /// The values of the variables. Nothing is converted before an expression asks for it.
 #[derive(Clone, Copy, Debug)]
 pub struct Variables<'a> {
-    /// `pod`: the pod as its author wrote it.
+    /// `pod`: the original pod.
     pub pod: &'a Json<'a>,
     /// `container`: the container of the pod that the profile changes, where there is one.
     pub container: Option<&'a Json<'a>>,

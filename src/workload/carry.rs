@@ -1,4 +1,4 @@
-//! An injection carried from the submitted pod into the template that its author wrote.
+//! An injection carried from the submitted pod into the pod template of the manifest.
 //!
 //! The patch of a decision is one of the submitted pod, which has defaults, claims and tokens that the template must not
 //! have. So only the difference that the patch makes goes into the template.

@@ -190,7 +190,7 @@ fn row(reason: &Reason) -> Option<Row> {
     let text = reason.to_string();
     Some(match reason {
         Reason::InjectedBefore { profiles } => {
-            let what = format!("injected with {}; explained from what its author wrote", profiles.join(", "));
+            let what = format!("injected with {}; explained from the original pod", profiles.join(", "));
             Row::new("before", [&what])
         }
         Reason::EnabledByPod | Reason::EnabledByNamespace { .. } => {
