@@ -52,11 +52,10 @@ pub(super) async fn client(
 
 /// The error of a client, without the output of a credential plugin and without tokens.
 pub(super) fn without_credentials(error: kube::Error) -> anyhow::Error {
-    let auth = match &error {
-        kube::Error::Auth(auth) => auth,
-        kube::Error::InferKubeconfig(error) => return anyhow!("{}", problem(error, Path::new("kubeconfig"))),
-        _ => return error.into(),
-    };
+    if let Some(found) = cause_of::<KubeconfigError>(&error) {
+        return anyhow!("{}", problem(found, Path::new("kubeconfig")));
+    }
+    let Some(auth) = cause_of::<AuthError>(&error) else { return error.into() };
     match auth {
         AuthError::AuthExecRun { out, .. } => anyhow!(
             "the credential plugin (exec) of the kubeconfig failed ({}); run it by hand to see why",
@@ -76,6 +75,12 @@ pub(super) fn without_credentials(error: kube::Error) -> anyhow::Error {
         }
         _ => anyhow!("cannot log in with the credentials of the kubeconfig"),
     }
+}
+
+/// Finds the cause of this type. A token that is renewed during a request fails below the layers of the client.
+fn cause_of<E: std::error::Error + 'static>(error: &kube::Error) -> Option<&E> {
+    let first: &(dyn std::error::Error + 'static) = error;
+    std::iter::successors(Some(first), |error| error.source()).find_map(|error| error.downcast_ref())
 }
 
 fn problem(error: &KubeconfigError, file: &Path) -> String {
@@ -157,6 +162,21 @@ mod tests {
         ] {
             let message = message(&text);
             assert!(message.contains(place) && message.contains("not a kubeconfig"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_plugin_that_fails_during_a_request_is_not_quoted() {
+        use std::os::unix::process::ExitStatusExt as _;
+        let out = std::process::Output {
+            status: std::process::ExitStatus::from_raw(256),
+            stdout: TOKEN.into(),
+            stderr: TOKEN.into(),
+        };
+        let failed = || AuthError::AuthExecRun { cmd: TOKEN.to_owned(), out: Box::new(out.clone()) };
+        for error in [kube::Error::Auth(failed()), kube::Error::Service(Box::new(failed()))] {
+            let message = format!("{:?}", without_credentials(error));
+            assert!(message.contains("the credential plugin") && !message.contains(TOKEN), "{message}");
         }
     }
 

@@ -274,7 +274,7 @@ pub(super) fn refused(error: kube::Error) -> anyhow::Error {
             let message = answer.message.split_whitespace().collect::<Vec<_>>().join(" ");
             anyhow::anyhow!("Error from server ({}): {message}", answer.reason)
         }
-        other => other.into(),
+        other => kubeconfig::without_credentials(other),
     }
 }
 

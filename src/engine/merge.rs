@@ -27,7 +27,7 @@ use serde_json::Value;
 use super::exact::Additions;
 use super::holds::holds;
 use super::parameters::Parameters;
-use super::pod::{Pod, Seen};
+use super::pod::{Pod, Seen, Slot};
 use super::reason::Owner;
 use super::second_pass::Previous;
 use super::select::Selection;
@@ -35,7 +35,7 @@ use super::{Reason, Trace, validity};
 use crate::api::{Failure, InjectedProfile, OnConflict, Position, ProfileName, Replaced};
 use crate::expression::{Budget, Variables};
 use crate::fields::lists::key_of;
-use crate::fields::{ContainerKind, Map, Place};
+use crate::fields::{ContainerField, ContainerKind, Map, Place};
 use crate::json::{Json, field, items, owned, same, text};
 use crate::profiles::{Condition, Failed, Profile, Rendered, TemplateValue, problem_in};
 
@@ -221,10 +221,7 @@ impl<'a> Merged<'a> {
                     if previous.undoes_a_change(&place, &key, &slot, trust) {
                         undone.push(format!("{place}[{key}]"));
                     }
-                    match at {
-                        At::BeforeOwn => self.pod.insert_at(&place, index, slot),
-                        At::Start | At::End | At::Before(_) => self.pod.insert(&place, index, slot),
-                    }
+                    self.put(&place, &at, index, slot);
                     note(&mut injected.added, &place, key.clone());
                     (place, key)
                 }
@@ -247,10 +244,7 @@ impl<'a> Merged<'a> {
                     let came = self.pod.take(&place, &key);
                     let index = self.index(&place, &at);
                     let slot = previous.adopted_slot(&self.pod, &place, came, value, protected);
-                    match at {
-                        At::BeforeOwn => self.pod.insert_at(&place, index, slot),
-                        At::Start | At::End | At::Before(_) => self.pod.insert(&place, index, slot),
-                    }
+                    self.put(&place, &at, index, slot);
                     note(&mut injected.added, &place, key.clone());
                     (place, key)
                 }
@@ -264,6 +258,13 @@ impl<'a> Merged<'a> {
             self.owners.push(Owned { place, key, profile: profile.name.as_str() });
         }
         injected
+    }
+
+    fn put(&mut self, place: &Place, at: &At, index: usize, slot: Slot<'a>) {
+        match at {
+            At::BeforeOwn => self.pod.insert_at(place, index, slot),
+            At::Start | At::End | At::Before(_) => self.pod.insert(place, index, slot),
+        }
     }
 
     fn index(&mut self, place: &Place, at: &At) -> usize {
@@ -438,15 +439,16 @@ impl<'a> Context<'a, '_> {
             return Ok(());
         }
         let (profile, what, owner) = (self.name(), key.to_owned(), self.merged.owner(&place, key));
-        let place = place.to_string();
-        match owner {
-            Owner::Pod if !self.protected => {
-                plan.notes.push(Reason::Kept { profile, what, place, owner });
-            }
-            Owner::Pod | Owner::Profile(_) => {
-                return self.conflict(plan, Reason::ValueConflict { profile, what, place, owner });
-            }
+        if owner != Owner::Pod || self.protected {
+            let place = place.to_string();
+            return self.conflict(plan, Reason::ValueConflict { profile, what, place, owner });
         }
+        plan.notes.push(match place {
+            Place::Container { name: container, field: ContainerField::Env, .. } => {
+                Reason::VariableKept { profile, container, variable: what }
+            }
+            place => Reason::Kept { profile, what, place: place.to_string(), owner },
+        });
         Ok(())
     }
 

@@ -140,11 +140,16 @@ mod tests {
                 "initContainers": ["side"], "tolerations": ["{\"key\":\"ours\",\"operator\":\"Exists\"}"],
                 "containers[app].env": ["OURS"], "dnsConfig.searches": ["ours"],
             },
-            "replaced": { "spec.terminationGracePeriodSeconds": { "before": 5, "after": 60 } },
+            "replaced": {
+                "spec.terminationGracePeriodSeconds": { "before": 5, "after": 60 },
+                "metadata.annotations.example.com/list": { "before": "own", "after": "own,ours" },
+            },
             "overlays": { "containers": [{ "name": "proxy", "image": "auto" }] },
         }] });
         json!({
-            "metadata": { "annotations": { "outrigger.dev/status": status.to_string() } },
+            "metadata": {
+                "annotations": { "outrigger.dev/status": status.to_string(), "example.com/list": "own,ours" },
+            },
             "spec": {
                 "terminationGracePeriodSeconds": 60,
                 "initContainers": [{ "name": "side", "image": "s:1" }, { "name": "init", "image": "i:1" }],
@@ -163,6 +168,7 @@ mod tests {
         let live = live();
         let mut updated = live.clone();
         updated["spec"]["terminationGracePeriodSeconds"] = json!(5);
+        updated["metadata"]["annotations"]["example.com/list"] = json!("own");
         updated["spec"]["initContainers"].as_array_mut().unwrap().reverse();
         updated["spec"]["containers"][0]["env"].as_array_mut().unwrap().reverse();
         updated["spec"]["containers"][1]["image"] = json!("auto");

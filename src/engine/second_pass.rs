@@ -81,6 +81,8 @@ pub(super) fn take_away(
             for (path, replaced) in &injected.replaced {
                 put_back(pod, profile, path, replaced);
             }
+        } else {
+            leave(pod, injected, trace);
         }
     }
     trace.add(Reason::InjectedBefore { profiles: super::names(&status.profiles) });
@@ -100,6 +102,19 @@ fn profile_of<'p>(
     };
     let find = |scope| profiles.find_in(scope, namespace, &injected.name);
     find(injected.scope).or_else(|| find(other))
+}
+
+/// Warns of the elements of a profile that does not exist any more, or has errors: they cannot be told from the pod's own.
+fn leave(pod: &Pod<'_>, injected: &InjectedProfile, trace: &mut Trace) {
+    let places = injected.added.iter().filter_map(|(place, keys)| Some((place.parse::<Place>().ok()?, keys)));
+    let elements: Vec<String> = places
+        .flat_map(|(place, keys)| keys.iter().map(move |key| (place.clone(), key)))
+        .filter(|(place, key)| pod.get(place, key).is_some())
+        .map(|(place, key)| format!("{place}[{key}]"))
+        .collect();
+    if !elements.is_empty() {
+        trace.add(Reason::Leftover { profile: injected.name.clone(), elements });
+    }
 }
 
 /// The map and the key of a value that a profile replaced.

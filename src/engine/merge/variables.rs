@@ -9,6 +9,7 @@ use super::super::pod::Seen;
 use super::super::reason::Owner;
 use super::{At, Context, Plan};
 use crate::expression::references;
+use crate::fields::lists::key_of;
 use crate::fields::{ContainerField, Place};
 use crate::json::{Json, text};
 use crate::profiles::Rendered;
@@ -52,7 +53,7 @@ pub(super) fn plan<'a>(
     let mut added = Vec::new();
     for (key, value) in variables {
         if context.pod().get(place, &key).is_some() {
-            keep(context, plan, place, (name, &key), value)?;
+            context.add_unless_set(plan, place.clone(), At::End, &key, value)?;
             continue;
         }
         let at = if any_refers { position(context, plan, &mut order, name, &key, &value) } else { At::End };
@@ -60,26 +61,6 @@ pub(super) fn plan<'a>(
         plan.add(place.clone(), at, &key, value);
     }
     beats_sources(context, plan, place, name, &added);
-    Ok(())
-}
-
-/// Applies the rule that the pod's own variable beats an injected one, and warns where that changes a value.
-fn keep<'a>(
-    context: &Context<'a, '_>,
-    plan: &mut Plan<'a, '_>,
-    place: &Place,
-    (container, variable): (&str, &str),
-    value: Rendered<'a>,
-) -> Result<(), Reason> {
-    let before = plan.notes.len();
-    context.add_unless_set(plan, place.clone(), At::End, variable, value)?;
-    for note in plan.notes.iter_mut().skip(before) {
-        if let Reason::Kept { profile, .. } = note {
-            let profile = std::mem::take(profile);
-            let (container, variable) = (container.to_owned(), variable.to_owned());
-            *note = Reason::VariableKept { profile, container, variable };
-        }
-    }
     Ok(())
 }
 
@@ -136,18 +117,20 @@ fn beats_sources(
     let mut sources: Vec<String> = Vec::new();
     let mut beaten: Vec<String> = Vec::new();
     for source in context.pod().elements(&place) {
-        let key = crate::fields::lists::key_of("envFrom", source.json());
+        let key = key_of("envFrom", source.json());
         if context.merged.owner(&place, &key) != Owner::Pod {
             continue;
         }
         let prefix = source.text("prefix").unwrap_or_default();
-        let fitting = variables.iter().filter(|variable| variable.starts_with(prefix));
-        let new: Vec<&String> = fitting.filter(|variable| !beaten.contains(variable)).collect();
-        if new.is_empty() && beaten.is_empty() {
-            continue;
+        let fitting: Vec<&String> = variables.iter().filter(|name| name.starts_with(prefix)).collect();
+        if !fitting.is_empty() {
+            sources.extend(source_name(source));
         }
-        beaten.extend(new.into_iter().cloned().collect::<Vec<_>>());
-        sources.extend(source_name(source));
+        for variable in fitting {
+            if !beaten.contains(variable) {
+                beaten.push(variable.clone());
+            }
+        }
     }
     if !beaten.is_empty() {
         let (profile, container) = (context.name(), container.to_owned());
