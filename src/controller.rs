@@ -5,6 +5,7 @@ mod drift;
 mod entries;
 mod mandatory;
 mod status;
+mod validated;
 
 pub use drift::Drift;
 pub use mandatory::{Mandatory, TAKEN_UP, mandatory_name};

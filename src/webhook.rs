@@ -13,7 +13,6 @@ mod decide;
 mod fixed;
 mod gate;
 mod idle;
-mod judge;
 mod limits;
 mod listener;
 mod mutate;
@@ -26,9 +25,8 @@ mod validate;
 mod verify;
 
 pub use client::Clients;
-pub use decide::{Entry, Judgment, Looking, Lookup, LookupError};
+pub use decide::Entry;
 pub use gate::Gate;
-pub(crate) use judge::ask_cluster;
 pub use limits::Limits;
 pub use listener::Listener;
 pub use mutate::{Reply, answer};

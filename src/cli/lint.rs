@@ -18,9 +18,8 @@ use self::checks::{Checked, Results};
 use super::lines::Lines;
 use super::live::Live;
 use super::manifests::Manifests;
-use crate::cluster::LiveLookup;
+use crate::cluster::{LiveLookup, ask_cluster};
 use crate::profiles::{Finding, Severity};
-use crate::webhook::ask_cluster;
 use crate::workload::pod_security::Level;
 
 /// Longest wait for the API server's judgment of one profile.

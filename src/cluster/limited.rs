@@ -10,13 +10,12 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::Snapshot;
 use super::bucket::TokenBucket;
+use super::{Judgment, Looking, Lookup, LookupError, Snapshot};
 use crate::api::Scope;
 use crate::engine::Namespace;
 use crate::profiles::{Entry, ProfileSet};
 use crate::telemetry::Metrics;
-use crate::webhook::{Judgment, Looking, Lookup, LookupError};
 
 /// API calls of one kind that a server makes at once, and per second after that.
 const BURST: u32 = 100;

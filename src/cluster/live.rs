@@ -5,11 +5,10 @@ use kube::{Api, Client};
 use serde_json::Value;
 
 use super::watch::namespace_of;
-use super::{entry_of, pod_templates, profile_resources};
+use super::{Judgment, Looking, Lookup, LookupError, entry_of, pod_templates, profile_resources};
 use crate::api::Scope;
 use crate::engine::Namespace;
 use crate::profiles;
-use crate::webhook::{Judgment, Looking, Lookup, LookupError};
 
 /// Looks at the cluster itself.
 pub struct LiveLookup {

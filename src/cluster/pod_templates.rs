@@ -9,7 +9,7 @@ use kube::core::{Request, Status};
 use kube::{Client, Resource as _};
 use serde_json::{Value, json};
 
-use crate::webhook::{Judgment, LookupError};
+use super::{Judgment, LookupError};
 
 /// The name of the object, which is never stored.
 const NAME: &str = "outrigger-profile";

@@ -1,5 +1,9 @@
+//! The status of profiles.
+//!
 //! Every replica writes the same status for the same profile, and only where it differs, so none of them
 //! has to lead.
+
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -10,8 +14,9 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::validated::{self, Unvalidated};
 use crate::api::{ProfileStatus, Scope};
-use crate::cluster::{Observations, Observed, ProfileKey, profile_resources};
+use crate::cluster::{Lookup, Observations, Observed, ProfileKey, profile_resources};
 use crate::profiles::{Entry, Severity};
 
 const ACCEPTED: &str = "Accepted";
@@ -25,23 +30,38 @@ pub(super) const ENFORCED: &str = "Enforced";
 pub async fn write_status(
     client: Client,
     observations: Observations,
+    lookup: Arc<dyn Lookup>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    loop {
-        let seen = tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            seen = observations.take() => seen,
-        };
-        for (key, seen) in seen {
-            let wanted = status_of(&seen);
-            if wanted == seen.status {
-                continue;
-            }
+    let mut unvalidated = Unvalidated::new(lookup);
+    let writing = async {
+        loop {
             tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                () = write(&client, &key, seen.resource_version, &wanted) => {}
+                biased;
+                seen = observations.take() => {
+                    for (key, seen) in seen {
+                        let wanted = status_of(&seen);
+                        if wanted == seen.status {
+                            unvalidated.see(key, seen);
+                        } else {
+                            unvalidated.forget(&key);
+                            write(&client, &key, seen.resource_version, &wanted).await;
+                        }
+                    }
+                }
+                judged = unvalidated.judge_one() => {
+                    if let Some((key, seen, condition)) = judged {
+                        let mut wanted = status_of(&seen);
+                        wanted.conditions.push(condition);
+                        write(&client, &key, seen.resource_version, &wanted).await;
+                    }
+                }
             }
         }
+    };
+    tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        () = writing => Ok(()),
     }
 }
 
@@ -100,10 +120,9 @@ fn status_of(seen: &Observed) -> ProfileStatus {
         last_transition_time,
     };
     // Whether a Mandatory profile is enforced is for the replica to say that writes its webhook entries.
-    let others = current
-        .conditions
-        .iter()
-        .filter(|condition| condition.type_ == ENFORCED && seen.entry.is_mandatory());
+    let others = current.conditions.iter().filter(|condition| {
+        (condition.type_ == ENFORCED && seen.entry.is_mandatory()) || validated::holds(condition, seen)
+    });
     let conditions = [accepted].into_iter().chain(others.cloned()).collect();
     ProfileStatus { observed_generation: generation, revision, adds, conditions }
 }

@@ -1,15 +1,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt as _;
-use futures::future::BoxFuture;
-use serde_json::Value;
 use tokio::time::Instant;
 use tracing::warn;
 
 use super::State;
 use crate::api::{Scope, keys};
-use crate::cluster::Snapshot;
+use crate::cluster::{Looking, LookupError, Snapshot};
 use crate::engine::{
     Decision, Namespace, Outcome, Reason, admit, admit_submitted, verify, verify_binding, verify_change,
     verify_entry,
@@ -56,39 +53,6 @@ impl Entry {
         }
     }
 }
-
-/// A live look at the cluster, for what the snapshot does not hold yet.
-pub trait Lookup: Send + Sync {
-    /// The namespace; `None` where it does not exist.
-    fn namespace<'a>(&'a self, name: &'a str) -> Looking<'a, Option<Namespace>>;
-    /// The profiles of a name, in the cluster and in the namespace.
-    fn profiles<'a>(
-        &'a self,
-        namespace: &'a str,
-        name: &'a str,
-    ) -> Looking<'a, Vec<(Option<String>, profiles::Entry)>>;
-    /// The API server's judgment of a pod template; `None` where there is no API server.
-    fn judge<'a>(&'a self, _template: &'a Value) -> Looking<'a, Option<Judgment>> {
-        futures::future::ready(Ok(None)).boxed()
-    }
-}
-
-/// The API server's judgment of a pod template.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Judgment {
-    /// The fields that it rejects, each with its message.
-    pub rejected: Vec<(String, String)>,
-    /// Its message about fields that it does not know and drops.
-    pub dropped: Option<String>,
-}
-
-/// What a live look will bring.
-pub type Looking<'a, T> = BoxFuture<'a, Result<T, LookupError>>;
-
-/// The API server did not say what it was asked.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct LookupError(pub String);
 
 /// How long live looks may take for one review, well below the webhook's own timeout of 5 s.
 const LOOKUP_LIMIT: Duration = Duration::from_millis(1500);

@@ -3,9 +3,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use futures::FutureExt as _;
 
-use super::decide::{Looking, Lookup};
 use super::router::State;
-use crate::cluster::{Announcer, Snapshot};
+use crate::cluster::{Announcer, Looking, Lookup, Snapshot};
 use crate::engine::{Namespace, Settings};
 use crate::profiles::Entry;
 use crate::supervise::Health;

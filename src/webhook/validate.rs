@@ -10,12 +10,12 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::gate::Gate;
-use super::judge::ask_cluster;
 use super::mutate::Reply;
 use super::review::{self, Answer, BadReview, Cause, Request};
 use super::router::State;
 use super::status::refusal;
 use crate::api::{Scope, keys};
+use crate::cluster::ask_cluster;
 use crate::expression::OverBudget;
 use crate::profiles::{Entry, Finding, ProfileSet, Relations, Severity, is_oversized, sample_template};
 use crate::telemetry::{Verdict, trace_request};

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use futures::FutureExt as _;
-use outrigger::cluster::Snapshot;
+use outrigger::cluster::{Judgment, Looking, Lookup, Snapshot};
 use outrigger::engine::Namespace;
 use outrigger::profiles::Entry;
-use outrigger::webhook::{Judgment, Looking, Lookup, State, router};
+use outrigger::webhook::{State, router};
 use serde_json::{Value, json};
 
 use crate::support::answer;

@@ -11,10 +11,10 @@ use base64::Engine as _;
 use futures::FutureExt as _;
 use http_body_util::BodyExt as _;
 use outrigger::api::Scope;
-use outrigger::cluster::Snapshot;
+use outrigger::cluster::{Looking, Lookup, LookupError, Snapshot};
 use outrigger::engine::Namespace;
 use outrigger::profiles::{Entry, ProfileSet};
-use outrigger::webhook::{Looking, Lookup, LookupError, State};
+use outrigger::webhook::State;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 

@@ -5,9 +5,8 @@ use std::path::Path;
 
 use e2e::{Cluster, TestNamespace};
 use outrigger::api::{ClusterSidecarProfile, ProfileSpec, Scope};
-use outrigger::cluster::LiveLookup;
+use outrigger::cluster::{Judgment, LiveLookup, Lookup as _};
 use outrigger::profiles::{Profile, compile, sample_template};
-use outrigger::webhook::{Judgment, Lookup as _};
 use serde_json::{Value, json};
 
 fn profile(spec: &ProfileSpec, name: &str) -> Profile {
@@ -79,4 +78,30 @@ async fn a_profile_that_only_the_api_server_can_judge_is_refused_when_it_is_appl
     assert!(!said.success, "{}", said.text);
     let expected = "spec.template.spec.tolerations[0].operator: the API server rejects it in every pod";
     assert!(said.text.contains(expected), "{}", said.text);
+}
+
+#[tokio::test]
+async fn a_profiles_status_tells_what_the_api_server_makes_of_it() {
+    let cluster = Cluster::installed().await;
+    let space = TestNamespace::plain(&cluster).await;
+    let profile = |image: &str| {
+        json!({
+            "apiVersion": "outrigger.dev/v1alpha1", "kind": "SidecarProfile", "metadata": { "name": "judged" },
+            "spec": { "template": { "spec": { "initContainers": [
+                { "name": "judged", "image": image, "restartPolicy": "Always" },
+            ] } } },
+        })
+        .to_string()
+    };
+    for (generation, image) in [("1", "judged:1"), ("2", "judged:2")] {
+        cluster.apply(&space.name, &profile(image)).expect();
+        let condition = format!(
+            r#"--for=jsonpath={{.status.conditions[?(@.type=="Validated")].observedGeneration}}={generation}"#
+        );
+        let wait = ["wait", "sidecarprofile/judged", &condition, "--timeout=60s", "--namespace", &space.name];
+        cluster.kubectl(&wait).expect();
+        let path = r"jsonpath={.status.conditions[*].type} {.status.conditions[*].status}";
+        let get = ["get", "sidecarprofile/judged", "--output", path, "--namespace", &space.name];
+        assert_eq!(cluster.kubectl(&get).expect(), "Accepted Validated True True");
+    }
 }

@@ -7,11 +7,10 @@ use kube::Client;
 
 use super::{Serve, Shared, certificates};
 use crate::cluster::{
-    Announcer, EventLimits, LimitedLookup, LiveLookup, Observations, publish_events, watch,
+    Announcer, EventLimits, LimitedLookup, LiveLookup, Lookup, Observations, publish_events, watch,
 };
 use crate::controller::{Drift, Mandatory, write_status};
 use crate::supervise::Tasks;
-use crate::webhook::Lookup;
 
 impl Serve {
     /// Follows the cluster, and writes there what is this server's to write.
@@ -39,7 +38,9 @@ impl Serve {
         let live = self.certificates.spawn(&context, maker, tasks)?;
 
         let observations = Observations::default();
-        let written = write_status(client.clone(), observations.clone(), tasks.stop());
+        // Apart from the lookups of reviews, whose rate is limited together.
+        let judge = Arc::new(LiveLookup::new(client.clone(), self.own_namespace()));
+        let written = write_status(client.clone(), observations.clone(), judge, tasks.stop());
         tasks.spawn("profile status", written);
         let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "outrigger".to_owned());
         if let Some(config_map) = self.installed_webhooks.clone() {

@@ -12,12 +12,11 @@ use super::Shared;
 use crate::again::follow_files;
 use crate::cli::manifests::{self, Manifests};
 use crate::cli::world::World;
-use crate::cluster::{Announcer, Snapshot};
+use crate::cluster::{Announcer, Looking, Lookup, Snapshot};
 use crate::engine::Namespace;
 use crate::profiles::Entry;
 use crate::supervise::Tasks;
 use crate::telemetry::Metrics;
-use crate::webhook::{Looking, Lookup};
 
 /// Serves what the files hold, and follows their changes.
 ///

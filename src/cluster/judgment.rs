@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
-use super::decide::{Judgment, Lookup, LookupError};
+use super::{Lookup, LookupError};
 use crate::profiles::{Finding, Severity, field_of_profile};
 
 /// Longest wait for the API server.
@@ -16,15 +16,22 @@ const ANSWER: Duration = Duration::from_millis(200);
 /// Parts of messages about fields that a profile cannot set, and that its pods may have.
 const OF_THE_POD: [&str; 3] = ["hostUsers", "hostNetwork", "hostProcess"];
 
+/// The API server's judgment of a pod template.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Judgment {
+    /// The fields that it rejects, each with its message.
+    pub rejected: Vec<(String, String)>,
+    /// Its message about fields that it does not know and drops.
+    pub dropped: Option<String>,
+}
+
 /// Asks the API server to validate what a profile gives.
 ///
 /// Without its answer, Outrigger's own checks stand alone, with a warning.
 pub(crate) async fn ask_cluster(lookup: &dyn Lookup, template: &Value, deadline: Instant) -> Vec<Finding> {
     let end = (Instant::now() + PATIENCE).min(deadline.checked_sub(ANSWER).unwrap_or(deadline));
-    let late = |_| LookupError("it did not answer in time".to_owned());
-    match timeout_at(end, lookup.judge(template)).await.map_err(late).and_then(|judgment| judgment) {
-        Ok(None) => Vec::new(),
-        Ok(Some(judgment)) => findings(judgment),
+    match judge(lookup, template, end).await {
+        Ok(findings) => findings,
         Err(error) => vec![Finding {
             severity: Severity::Warning,
             path: "spec.template".to_owned(),
@@ -33,6 +40,20 @@ pub(crate) async fn ask_cluster(lookup: &dyn Lookup, template: &Value, deadline:
             ),
         }],
     }
+}
+
+/// Returns what the API server finds in a profile's pod template.
+///
+/// # Errors
+/// The API server does not answer before the deadline.
+pub(crate) async fn judge(
+    lookup: &dyn Lookup,
+    template: &Value,
+    deadline: Instant,
+) -> Result<Vec<Finding>, LookupError> {
+    let late = |_| LookupError("it did not answer in time".to_owned());
+    let judgment = timeout_at(deadline, lookup.judge(template)).await.map_err(late)??;
+    Ok(judgment.map(findings).unwrap_or_default())
 }
 
 fn findings(judgment: Judgment) -> Vec<Finding> {

@@ -1,0 +1,178 @@
+//! The condition `Validated`: the API server's own judgment of what a profile gives its pods.
+//!
+//! It is asked once for each generation of a profile, by the replica that is first to ask. The others keep the condition as
+//! they find it, so that all replicas still write the same status.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use tokio::time::{Instant, sleep_until};
+use tracing::warn;
+
+use super::status::now;
+use crate::cluster::{Lookup, Observed, ProfileKey, judge};
+use crate::profiles::{Entry, Finding, Severity, sample_template};
+
+pub(super) const VALIDATED: &str = "Validated";
+
+/// Longest wait for one judgment.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Time between two judgments: a thousand profiles that are installed at once take some minutes, and no API server feels it.
+const PAUSE: Duration = Duration::from_millis(200);
+/// Time after a judgment that did not come.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// Accepted profiles whose present generation has not been judged.
+pub(super) struct Unvalidated {
+    lookup: Arc<dyn Lookup>,
+    profiles: BTreeMap<ProfileKey, Observed>,
+    next: Instant,
+}
+
+impl Unvalidated {
+    pub(super) fn new(lookup: Arc<dyn Lookup>) -> Self {
+        Self { lookup, profiles: BTreeMap::new(), next: Instant::now() }
+    }
+
+    /// Takes a profile as it was last seen.
+    pub(super) fn see(&mut self, key: ProfileKey, seen: Observed) {
+        if matches!(seen.entry, Entry::Ready(_)) && !seen.status.conditions.iter().any(|it| holds(it, &seen))
+        {
+            self.profiles.insert(key, seen);
+        } else {
+            self.profiles.remove(&key);
+        }
+    }
+
+    /// Forgets a profile, which is seen again once its status is written.
+    pub(super) fn forget(&mut self, key: &ProfileKey) {
+        self.profiles.remove(key);
+    }
+
+    /// Waits for its turn and has one profile judged. Returns it with the condition; `None` where no judgment came.
+    ///
+    /// Waits without end while there is no profile. May be dropped at any time: the profile is then judged later.
+    pub(super) async fn judge_one(&mut self) -> Option<(ProfileKey, Observed, Condition)> {
+        let Some((key, seen)) = self.profiles.first_key_value() else { return std::future::pending().await };
+        sleep_until(self.next).await;
+        let Entry::Ready(profile) = &seen.entry else { return None };
+        let template = sample_template(profile);
+        match judge(self.lookup.as_ref(), &template, Instant::now() + PATIENCE).await {
+            Ok(findings) => {
+                let condition = condition(seen, &findings);
+                self.next = Instant::now() + PAUSE;
+                let key = key.clone();
+                let seen = self.profiles.remove(&key)?;
+                Some((key, seen, condition))
+            }
+            Err(error) => {
+                warn!(profile = key.name, %error, "the API server has not validated a profile; asking again later");
+                self.next = Instant::now() + RETRY;
+                None
+            }
+        }
+    }
+}
+
+/// Whether a condition is the judgment of the profile's present generation.
+pub(super) fn holds(condition: &Condition, seen: &Observed) -> bool {
+    condition.type_ == VALIDATED
+        && condition.observed_generation == seen.generation
+        && matches!(seen.entry, Entry::Ready(_))
+}
+
+fn condition(seen: &Observed, findings: &[Finding]) -> Condition {
+    let is_rejected = findings.iter().any(|finding| finding.severity == Severity::Error);
+    let (status, reason) = match findings {
+        [] => ("True", "Validated"),
+        _ if is_rejected => ("False", "Rejected"),
+        _ => ("True", "FieldsDropped"),
+    };
+    let message = match findings {
+        [] => "the API server accepts what the profile gives its pods".to_owned(),
+        _ => findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+    };
+    let before = seen.status.conditions.iter().find(|condition| condition.type_ == VALIDATED);
+    let last_transition_time = before
+        .filter(|condition| condition.status == status)
+        .map_or_else(|| Time(now()), |condition| condition.last_transition_time.clone());
+    Condition {
+        type_: VALIDATED.to_owned(),
+        status: status.to_owned(),
+        reason: reason.to_owned(),
+        message,
+        observed_generation: seen.generation,
+        last_transition_time,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::api::{ProfileStatus, Scope};
+    use crate::cluster::{Judgment, Looking, LookupError};
+    use crate::engine::Namespace;
+
+    /// An API server that does not answer at first.
+    struct Late(std::sync::Mutex<Vec<Result<Option<Judgment>, LookupError>>>);
+
+    impl Lookup for Late {
+        fn namespace<'a>(&'a self, _: &'a str) -> Looking<'a, Option<Namespace>> {
+            std::future::ready(Ok(None)).boxed()
+        }
+
+        fn profiles<'a>(&'a self, _: &'a str, _: &'a str) -> Looking<'a, Vec<(Option<String>, Entry)>> {
+            std::future::ready(Ok(Vec::new())).boxed()
+        }
+
+        fn judge<'a>(&'a self, _: &'a Value) -> Looking<'a, Option<Judgment>> {
+            std::future::ready(self.0.lock().unwrap().pop().expect("it is asked too often")).boxed()
+        }
+    }
+
+    fn key() -> ProfileKey {
+        ProfileKey { scope: Scope::Cluster, namespace: String::new(), name: "a".to_owned() }
+    }
+
+    fn seen(generation: i64, conditions: Vec<Condition>) -> Observed {
+        let spec = json!({ "match": {}, "template": { "spec": { "initContainers": [
+            { "name": "a", "image": "a:1", "restartPolicy": "Always" },
+        ] } } });
+        let (entry, findings) = Entry::read("a", Scope::Cluster, &spec);
+        let status = ProfileStatus { conditions, ..ProfileStatus::default() };
+        let (resource_version, generation) = (None, Some(generation));
+        Observed { resource_version, generation, status, entry, findings, is_parked: false }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_generation_is_judged_once_as_soon_as_the_api_server_answers() {
+        let rejected = vec![("template.spec.x".to_owned(), "Invalid value".to_owned())];
+        let answers = vec![
+            Ok(Some(Judgment::default())),
+            Ok(Some(Judgment { rejected, dropped: None })),
+            Err(LookupError("away".to_owned())),
+        ];
+        let mut unvalidated = Unvalidated::new(Arc::new(Late(std::sync::Mutex::new(answers))));
+        unvalidated.see(key(), seen(1, Vec::new()));
+        let started = Instant::now();
+        assert!(unvalidated.judge_one().await.is_none());
+        let (_, _, condition) = unvalidated.judge_one().await.unwrap();
+        assert_eq!(started.elapsed().as_secs(), RETRY.as_secs());
+        assert_eq!((condition.status.as_str(), condition.reason.as_str()), ("False", "Rejected"));
+        assert!(
+            condition.message.contains("spec.template.spec.x: the API server rejects it"),
+            "{condition:?}"
+        );
+        unvalidated.see(key(), seen(1, vec![condition.clone()]));
+        assert!(unvalidated.profiles.is_empty(), "this generation is judged");
+        unvalidated.see(key(), seen(2, vec![condition]));
+        let (_, _, condition) = unvalidated.judge_one().await.unwrap();
+        assert_eq!((condition.status.as_str(), condition.observed_generation), ("True", Some(2)));
+        assert!(unvalidated.judge_one().now_or_never().is_none(), "it waits for the next profile");
+    }
+}
