@@ -5,11 +5,9 @@
 
 mod autoscaling;
 mod changes;
-mod containers;
 mod crds;
 mod disarm;
 mod explain;
-mod foreseen;
 mod in_force;
 mod inject;
 mod kubeconfig;

@@ -5,11 +5,13 @@
 //! command line and the advice webhook both use it.
 
 mod admission;
-pub(crate) mod bounds;
+mod bounds;
 mod canonical;
 mod carry;
+mod containers;
 mod controllers;
 mod facts;
+mod foreseen;
 mod json;
 mod limits;
 mod misplaced;
@@ -19,7 +21,9 @@ mod submitted;
 mod tolerations;
 
 pub(crate) use carry::carry;
+pub(crate) use containers::{Container, Role, containers};
 pub(crate) use facts::Facts;
+pub(crate) use foreseen::foreseen;
 pub(crate) use misplaced::{MisplacedKey, misplaced};
 pub(crate) use submitted::{Submitted, another, settled, submitted};
 

@@ -47,6 +47,41 @@ async fn a_request_in_the_api_servers_audit_log_leads_to_our_log() {
 }
 
 #[tokio::test]
+async fn who_applies_a_workload_is_told_that_its_namespace_refuses_the_sidecar() {
+    let cluster = Cluster::installed().await;
+    let space = TestNamespace::enabled(&cluster, "").await;
+    cluster.apply("default", &companion("e2e-bounded").to_string()).expect();
+    let quota = json!({
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": { "name": "team" },
+        "spec": { "hard": { "limits.cpu": "1" }, "scopes": ["NotTerminating"] },
+    });
+    cluster.apply(&space.name, &quota.to_string()).expect();
+    let mut web = deployment("web", 1);
+    web["spec"]["template"]["metadata"]["annotations"] = json!({ "outrigger.dev/profiles": "e2e-bounded" });
+    let limits = json!({ "limits": { "cpu": "100m" } });
+    web["spec"]["template"]["spec"]["containers"][0]["resources"] = limits;
+    let warning = "of profile \"e2e-bounded\": there is no limit of cpu, which ResourceQuota \"team\" demands [ResourceQuota]";
+    eventually("the warning", || async {
+        let said = cluster.apply(&space.name, &web.to_string()).expect();
+        if said.contains(warning) {
+            return Ok(());
+        }
+        cluster.kubectl(&["delete", "deployment", "web", "--namespace", &space.name]).expect();
+        Err(said)
+    })
+    .await;
+    // The API server refuses the pods with the same reason.
+    eventually("the refusal", || async {
+        let path = "jsonpath={.status.conditions[?(@.type==\"ReplicaFailure\")].message}";
+        let get = ["get", "deployment", "web", "--output", path, "--namespace", &space.name];
+        let said = cluster.kubectl(&get).expect();
+        if said.contains("must specify limits.cpu for: e2e-bounded") { Ok(()) } else { Err(said) }
+    })
+    .await;
+    cluster.kubectl(&["delete", "clustersidecarprofile", "e2e-bounded"]).expect();
+}
+
+#[tokio::test]
 async fn who_applies_a_workload_is_told_what_will_become_of_its_pods() {
     let cluster = Cluster::installed().await;
     cluster.apply("default", &companion("e2e-advised").to_string()).expect();

@@ -122,6 +122,11 @@ async fn live(cluster: &Cluster, space: &TestNamespace) {
     web["spec"]["template"]["metadata"]["annotations"] =
         json!({ "outrigger.dev/profiles": "e2e-rights-needy" });
     cluster.apply(&space.name, &web.to_string()).expect();
+    // One is injected, so the bounds of its namespace are read.
+    let mut bounded = deployment("bounded", 0);
+    bounded["spec"]["template"]["metadata"]["annotations"] =
+        json!({ "outrigger.dev/profiles": "e2e-rights-own" });
+    cluster.apply(&space.name, &bounded.to_string()).expect();
     // What they keep is taken away and comes back.
     let system = ["--namespace", Cluster::SYSTEM];
     let secret = "outrigger-certificates";

@@ -5,9 +5,9 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::containers::{Role, containers};
 use super::manifests::Manifest;
 use crate::api::InjectedProfile;
+use crate::workload::{Role, containers};
 
 /// A horizontal pod autoscaler whose metric fails with an injected container.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use anyhow::Context as _;
 use clap::{ArgGroup, Args, ValueEnum};
 
 use super::live::ObjectName;
-use super::offline::Inputs;
+use super::offline::{Inputs, Mode};
 use crate::engine::Outcome;
 
 /// Arguments of `outrigger explain`.
@@ -68,7 +68,8 @@ impl Explain {
             text::Screen { trace: self.trace, all: self.all, width: size.map(|(width, _)| width.0.into()) };
         let mut out = BufWriter::new(anstream::stdout().lock());
         let (mut count, mut is_denied) = (0_usize, false);
-        self.inputs.decide(&self.filename, &self.objects, self.dry_run.is_some(), &mut |subject| {
+        let mode = Mode::Explain { dry_run: self.dry_run.is_some() };
+        self.inputs.decide(&self.filename, &self.objects, mode, &mut |subject| {
             let Some(decided) = subject.decided else { return Ok(()) };
             let manifest = subject.manifest;
             is_denied |= decided.decision.outcome == Outcome::Denied || server::is_refused(&decided);

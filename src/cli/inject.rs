@@ -10,7 +10,7 @@ use serde_json::Value;
 use similar::TextDiff;
 
 use self::write::Writer;
-use super::offline::{Inputs, Subject};
+use super::offline::{Inputs, Mode, Subject};
 use super::workload::with_template;
 use crate::engine::{Decision, Outcome};
 use crate::yaml;
@@ -46,7 +46,7 @@ impl Inject {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let mut is_denied = false;
         let mut writer = Writer::new(BufWriter::new(std::io::stdout().lock()), self.output);
-        self.inputs.decide(&self.filename, &[], false, &mut |subject| {
+        self.inputs.decide(&self.filename, &[], Mode::Inject, &mut |subject| {
             let Subject { manifest, decided } = subject;
             let Some(decided) = decided else {
                 return if self.diff { Ok(()) } else { writer.unchanged(manifest) };

@@ -1,5 +1,7 @@
 //! What `inject` and `explain` share: their inputs, and the engine run over each of the pods in them.
 
+mod subject;
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -7,18 +9,16 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::Value;
 
-use super::autoscaling::{self, HpaWithoutRequest};
-use super::foreseen;
-use super::in_force::InForce;
+pub(super) use self::subject::{Asked, Decided, Mode, Subject};
+use self::subject::{Question, asked};
+use super::autoscaling;
 use super::live::{Live, ObjectName};
 use super::manifests::{Manifest, Manifests};
 use super::workload::{TemplatePath, pod_pointer};
 use super::world::World;
-use crate::api::{Scope, keys};
-use crate::engine::{Decision, Namespace, Settings, inject};
-use crate::json::Json;
+use crate::api::keys;
+use crate::engine::{Namespace, Settings};
 use crate::texts::Texts;
-use crate::workload::{MisplacedKey, Submitted, another, carry, misplaced, settled, submitted};
 
 /// The profiles and namespaces that hold for manifests, and how the manifests are read.
 #[derive(Debug, Args)]
@@ -50,52 +50,6 @@ pub(super) struct Inputs {
     /// Where the pod template of a kind of your own stands, as Rollout=/spec/template; may be repeated.
     #[arg(long = "template", value_name = "KIND=POINTER")]
     templates: Vec<TemplatePath>,
-}
-
-/// One object, and what the engine decided about the pod in it.
-pub(super) struct Subject {
-    pub(super) manifest: Manifest,
-    /// `None` for an object without a pod.
-    pub(super) decided: Option<Decided>,
-}
-
-pub(super) struct Decided {
-    pub(super) namespace: String,
-    /// Where in the object the pod stands.
-    pub(super) pointer: String,
-    /// The pod as the API server would send it to the webhook.
-    pub(super) submitted: Submitted,
-    /// Submitted pod with the decision's patch.
-    pub(super) after: Value,
-    /// The pod, or pod template, of the manifest with the injection.
-    pub(super) injected: Value,
-    /// Injected template for a pod with other generated values; `None` for a pod without any.
-    pub(super) another: Option<Value>,
-    pub(super) decision: Decision,
-    /// What the engine cannot know, since it sees nothing but the pod.
-    pub(super) autoscaling: Vec<HpaWithoutRequest>,
-    /// Keys of ours on the workload itself.
-    pub(super) misplaced: Vec<MisplacedKey>,
-    /// Times from which on the decision holds, each with its cause.
-    pub(super) since: Vec<(String, String)>,
-    /// The settings of the cluster's webhooks; `None` without a cluster.
-    pub(super) in_force: Option<InForce>,
-    /// Refusals by the rules of the namespace, each with its code.
-    pub(super) refusals: Vec<(&'static str, String)>,
-    /// The answer to a dry run; `None` where the API server was not asked.
-    pub(super) asked: Option<Asked>,
-}
-
-/// Answer of an API server to a dry run.
-pub(super) enum Asked {
-    Admitted {
-        /// The pod that it would store.
-        pod: Value,
-        /// The pod that it would store by the decision.
-        foreseen: Value,
-    },
-    /// Its message.
-    Refused(String),
 }
 
 /// The first reading of manifests: what decides about the pods in them.
@@ -130,29 +84,6 @@ impl Read {
     }
 }
 
-/// Asks the API server about a pod, by a dry run.
-fn asked(live: &Live, decided: &Decided, world: &World) -> Asked {
-    match live.dry_run(&decided.namespace, &decided.submitted.created) {
-        Ok(pod) => {
-            let foreseen = settled(&decided.after, &decided.namespace, &world.facts);
-            Asked::Admitted { pod, foreseen }
-        }
-        Err(error) => Asked::Refused(format!("{error:#}")),
-    }
-}
-
-impl Decided {
-    /// Warnings for the person who wrote the object, each with its code.
-    pub(super) fn warnings(&self) -> impl Iterator<Item = (&'static str, String)> {
-        let decision = self.decision.warnings().map(|reason| (reason.code(), reason.to_string()));
-        let off = self.in_force.as_ref().and_then(|found| Some((found.warning?, found.state.clone())));
-        let misplaced = self.misplaced.iter().map(|found| (MisplacedKey::CODE, found.to_string()));
-        let autoscaling = self.autoscaling.iter().map(|found| (HpaWithoutRequest::CODE, found.to_string()));
-        let decision = off.into_iter().chain(decision).chain(self.refusals.iter().cloned());
-        decision.chain(misplaced).chain(autoscaling)
-    }
-}
-
 impl Inputs {
     /// Decides about each pod, the manifests in their order, then the live objects, and hands over one object at a time.
     ///
@@ -164,13 +95,13 @@ impl Inputs {
         &self,
         filename: &[PathBuf],
         objects: &[ObjectName],
-        dry_run: bool,
+        mode: Mode,
         each: &mut dyn FnMut(Subject) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let manifests = Manifests::open(filename)?;
         let given: Vec<Manifest> = Manifests::open(&self.profiles)?.objects().collect::<Result<_, _>>()?;
         let mut read = Read::of(&manifests, &self.templates)?;
-        let live = self.connect(objects, dry_run)?;
+        let live = self.connect(objects, mode.asks_server())?;
         let mut world = World::default();
         let mut named = Vec::new();
         if let Some(live) = &live {
@@ -182,8 +113,8 @@ impl Inputs {
                 .with_context(|| manifest.source.to_string())?;
         }
         for manifest in manifests.objects().chain(named.into_iter().map(Ok)) {
-            let mut subject = self.subject(manifest?, &world, &read.autoscalers)?;
-            if let (Some(live), Some(decided), true) = (&live, &mut subject.decided, dry_run) {
+            let mut subject = self.subject(manifest?, &world, &read.autoscalers, mode)?;
+            if let (Some(live), Some(decided), true) = (&live, &mut subject.decided, mode.asks_server()) {
                 decided.asked = Some(asked(live, decided, &world));
             }
             each(subject)?;
@@ -192,8 +123,8 @@ impl Inputs {
     }
 
     /// Connects to the cluster, where one is needed.
-    fn connect(&self, objects: &[ObjectName], dry_run: bool) -> anyhow::Result<Option<Live>> {
-        if self.offline || !(self.profiles.is_empty() || !objects.is_empty() || dry_run) {
+    fn connect(&self, objects: &[ObjectName], asks_server: bool) -> anyhow::Result<Option<Live>> {
+        if self.offline || !(self.profiles.is_empty() || !objects.is_empty() || asks_server) {
             return Ok(None);
         }
         let live = Live::connect(self.context.as_deref(), self.kubeconfig.as_deref());
@@ -264,6 +195,7 @@ impl Inputs {
         manifest: Manifest,
         world: &World,
         autoscalers: &[Manifest],
+        mode: Mode,
     ) -> anyhow::Result<Subject> {
         let Some(pointer) = pod_pointer(&manifest, &self.templates).map(str::to_owned) else {
             return Ok(Subject { manifest, decided: None });
@@ -271,50 +203,11 @@ impl Inputs {
         let name = self.namespace_of(&manifest, world);
         let namespace = world.namespaces.get(&name).cloned().unwrap_or_else(|| self.unknown(&name));
         let settings = self.settings(world);
-        let object = &manifest.object;
-        let Some(submitted) = submitted(object, &pointer, &name, &world.facts) else {
-            return Ok(Subject { manifest, decided: None });
-        };
-        let written = object.pointer(&pointer).unwrap_or(&Value::Null);
-        let decide = |pod: &Value| {
-            let mut after = pod.clone();
-            let decision = inject(&Json::from(pod), &namespace, &world.profiles, &settings);
-            json_patch::patch(&mut after, &decision.patch.operations())
-                .context("the patch does not apply")?;
-            let injected = carry(written, pod, &after);
-            anyhow::Ok((after, injected, decision))
-        };
-        let (after, injected, decision) = decide(&submitted.pod)?;
-        let another = match another(object, &pointer, &name, &world.facts) {
-            Some(another) if !submitted.placeholders.is_empty() => Some(decide(&another.pod)?.1),
-            _ => None,
-        };
-        let autoscaling = autoscalers
-            .iter()
-            .filter(|autoscaler| self.namespace_of(autoscaler, world) == name)
-            .flat_map(|autoscaler| autoscaling::check(autoscaler, &manifest, &decision.profiles, &after))
-            .collect();
-        let refusals = foreseen::of(&after, &decision.profiles, &namespace, &world.facts);
-        let since = since(world, &namespace.name, &decision);
-        let namespace = namespace.name;
-        let misplaced = misplaced(object, &pointer);
-        let in_force = world.in_force.clone();
-        let decided = Decided {
-            namespace,
-            pointer,
-            submitted,
-            after,
-            injected,
-            another,
-            decision,
-            autoscaling,
-            misplaced,
-            since,
-            in_force,
-            refusals,
-            asked: None,
-        };
-        Ok(Subject { manifest, decided: Some(decided) })
+        let of_namespace =
+            autoscalers.iter().filter(|autoscaler| self.namespace_of(autoscaler, world) == name);
+        let question = Question { manifest: &manifest, pointer, namespace, settings, world, mode };
+        let decided = question.decide(of_namespace)?;
+        Ok(Subject { manifest, decided })
     }
 
     fn unknown(&self, name: &str) -> Namespace {
@@ -324,16 +217,4 @@ impl Inputs {
         }
         namespace
     }
-}
-
-/// Returns when the namespace was enabled and when the profiles of the decision were created, as far as it is known.
-fn since(world: &World, namespace: &str, decision: &Decision) -> Vec<(String, String)> {
-    let enabled = world.enabled_since.get(namespace);
-    let enabled = enabled.map(|since| (format!("namespace {namespace:?} was enabled"), since.clone()));
-    let profiles = decision.profiles.iter().filter_map(|profile| {
-        let owner = (profile.scope == Scope::Namespace).then(|| namespace.to_owned());
-        let since = world.profiles_since.get(&(owner, profile.name.clone()))?;
-        Some((format!("profile {:?} was created", profile.name), since.clone()))
-    });
-    enabled.into_iter().chain(profiles).collect()
 }

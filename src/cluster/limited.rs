@@ -22,6 +22,8 @@ const BURST: u32 = 100;
 const RATE: f64 = 20.0;
 /// API calls of one lookup of a profile: in the cluster and in the namespace.
 const CALLS_FOR_PROFILE: u32 = 2;
+/// API calls of one lookup of a namespace's bounds: its `LimitRange`s and its `ResourceQuota`s.
+const CALLS_FOR_BOUNDS: u32 = 2;
 /// Profiles that a server has the API server judge at once, and per second after that.
 const JUDGMENTS: u32 = 20;
 const JUDGMENT_RATE: f64 = 2.0;
@@ -44,6 +46,7 @@ pub struct LimitedLookup {
     metrics: Arc<Metrics>,
     namespaces: Mutex<TokenBucket>,
     profiles: Mutex<TokenBucket>,
+    bounds: Mutex<TokenBucket>,
     judgments: Mutex<TokenBucket>,
     absent: Mutex<HashMap<String, Instant>>,
     waiting: Semaphore,
@@ -61,6 +64,7 @@ impl LimitedLookup {
             metrics,
             namespaces: bucket(),
             profiles: bucket(),
+            bounds: bucket(),
             judgments,
             absent: Mutex::default(),
             waiting,
@@ -142,6 +146,16 @@ impl LimitedLookup {
         .await
     }
 
+    async fn find_bounds(&self, namespace: &str) -> Result<Vec<Value>, LookupError> {
+        if !take(&self.bounds, CALLS_FOR_BOUNDS) {
+            self.metrics.count_lookup("bounds", "limited");
+            return Err(LookupError("too many workloads are being applied".to_owned()));
+        }
+        let found = self.lookup.bounds(namespace).await;
+        self.count("bounds", &found.as_ref().map(|found| !found.is_empty()));
+        found
+    }
+
     async fn find_judgment(&self, template: &Value) -> Result<Option<Judgment>, LookupError> {
         if !take(&self.judgments, 1) {
             self.metrics.count_lookup("podtemplates", "limited");
@@ -185,6 +199,10 @@ impl Lookup for LimitedLookup {
         name: &'a str,
     ) -> Looking<'a, Vec<(Option<String>, Entry)>> {
         self.find_profiles(namespace, name).boxed()
+    }
+
+    fn bounds<'a>(&'a self, namespace: &'a str) -> Looking<'a, Vec<Value>> {
+        self.find_bounds(namespace).boxed()
     }
 
     fn judge<'a>(&'a self, template: &'a Value) -> Looking<'a, Option<Judgment>> {

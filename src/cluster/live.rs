@@ -1,6 +1,7 @@
 use futures::{FutureExt as _, TryFutureExt as _};
 use k8s_openapi::api::core::v1::Namespace as KubeNamespace;
-use kube::core::DynamicObject;
+use kube::api::ListParams;
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Api, Client};
 use serde_json::Value;
 
@@ -52,6 +53,26 @@ impl Lookup for LiveLookup {
         };
         futures::future::try_join_all(profile_resources().into_iter().map(look))
             .map_ok(|found| found.into_iter().flatten().collect())
+            .boxed()
+    }
+
+    fn bounds<'a>(&'a self, namespace: &'a str) -> Looking<'a, Vec<Value>> {
+        let list = move |kind: &'static str| async move {
+            let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", kind));
+            let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
+            let list = api.list(&ListParams::default()).await.map_err(failed)?;
+            // The elements of a list have no kind.
+            let objects = list.items.into_iter().map(|object| {
+                let mut object = serde_json::to_value(object).unwrap_or_default();
+                if let Some(object) = object.as_object_mut() {
+                    object.insert("kind".to_owned(), kind.into());
+                }
+                object
+            });
+            Ok(objects.collect::<Vec<_>>())
+        };
+        futures::future::try_join(list("LimitRange"), list("ResourceQuota"))
+            .map_ok(|(ranges, quotas)| [ranges, quotas].concat())
             .boxed()
     }
 

@@ -18,6 +18,10 @@ pub trait Lookup: Send + Sync {
         namespace: &'a str,
         name: &'a str,
     ) -> Looking<'a, Vec<(Option<String>, profiles::Entry)>>;
+    /// The `LimitRange`s and `ResourceQuota`s of a namespace.
+    fn bounds<'a>(&'a self, _namespace: &'a str) -> Looking<'a, Vec<Value>> {
+        futures::future::ready(Ok(Vec::new())).boxed()
+    }
     /// The API server's judgment of a pod template; `None` where there is no API server.
     fn judge<'a>(&'a self, _template: &'a Value) -> Looking<'a, Option<Judgment>> {
         futures::future::ready(Ok(None)).boxed()

@@ -8,7 +8,7 @@ use super::decide::{Entry, Known, Undecided};
 use super::mutate::Reply;
 use super::review::{self, Answer, Request};
 use super::router::State;
-use crate::engine::{Decision, Outcome, Reason};
+use crate::engine::{Decision, Outcome};
 use crate::json::Json;
 use crate::telemetry::{Verdict, trace_request};
 use crate::workload::{Facts, MisplacedKey, misplaced, pod_pointer, submitted};
@@ -55,9 +55,8 @@ async fn answer<'r>(known: &mut Known<'_>, request: &'r Review<'_>) -> (Answer<'
             return (allowed.with_warnings([message]), Verdict::errored("advise", "BadReview"));
         }
     };
-    let pod = Json::from(&pod);
     let decision = loop {
-        match known.decide(&request.namespace, &pod) {
+        match known.decide(&request.namespace, &Json::from(&pod)) {
             Ok(decision) => break decision,
             Err(Undecided::Look(look)) => known.look(&request.uid, look).await,
             Err(unknown) => {
@@ -78,8 +77,9 @@ async fn answer<'r>(known: &mut Known<'_>, request: &'r Review<'_>) -> (Answer<'
         "advised"
     );
     let verdict = Verdict::new("advise", "allowed", decision.reason.code());
+    let foreseen = known.foreseen(&request.uid, &request.namespace, pod, &decision).await;
     let advised = allowed
-        .with_warnings(warnings(&request.kind.kind, &decision))
+        .with_warnings(warnings(&request.kind.kind, &decision, &foreseen))
         .with_warnings(misplaced_keys(request))
         .with_audit("reason", decision.reason.code())
         .with_audit("uid", &request.uid);
@@ -106,7 +106,7 @@ fn pod_in(request: &Review<'_>) -> Result<Option<Value>, String> {
     if object.pointer("/metadata/deletionTimestamp").and_then(Value::as_str).is_some() {
         return Ok(None);
     }
-    // The servers have no right to read what admission plugins do, such as service accounts.
+    // The servers have no right to read most of what admission plugins read, such as service accounts.
     let submitted = submitted(object, pointer, &request.namespace, &Facts::default());
     Ok(submitted.map(|submitted| submitted.pod))
 }
@@ -118,11 +118,12 @@ fn misplaced_keys(request: &Review<'_>) -> Vec<String> {
     found.iter().map(|key| format!("{key} [{}]", MisplacedKey::CODE)).collect()
 }
 
-fn warnings(kind: &str, decision: &Decision) -> Vec<String> {
-    let denial = (decision.outcome == Outcome::Denied)
-        .then(|| fit(&format!("pods of this {kind} will be refused: {}", decision.reason), &decision.reason));
-    let others = decision.warnings().map(|reason| fit(&reason.to_string(), reason));
-    let mut warnings: Vec<String> = denial.into_iter().chain(others).collect();
+fn warnings(kind: &str, decision: &Decision, foreseen: &[(&'static str, String)]) -> Vec<String> {
+    let refusal = format!("pods of this {kind} will be refused: {}", decision.reason);
+    let denial = (decision.outcome == Outcome::Denied).then(|| fit(&refusal, decision.reason.code()));
+    let others = decision.warnings().map(|reason| fit(&reason.to_string(), reason.code()));
+    let foreseen = foreseen.iter().map(|(code, message)| fit(message, code));
+    let mut warnings: Vec<String> = denial.into_iter().chain(foreseen).chain(others).collect();
     if warnings.len() > MOST_WARNINGS {
         let more = warnings.len() + 1 - MOST_WARNINGS;
         warnings.truncate(MOST_WARNINGS - 1);
@@ -131,9 +132,9 @@ fn warnings(kind: &str, decision: &Decision) -> Vec<String> {
     warnings
 }
 
-/// The text with the reason's code behind it, cut so that the code stays.
-fn fit(text: &str, reason: &Reason) -> String {
-    let code = format!(" [{}]", reason.code());
+/// The text with a code behind it, cut so that the code stays.
+fn fit(text: &str, code: &str) -> String {
+    let code = format!(" [{code}]");
     let most = WARNING_LENGTH.saturating_sub(code.len());
     if text.chars().count() <= most {
         return text.to_owned() + &code;

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -13,6 +14,7 @@ use crate::engine::{
 };
 use crate::json::Json;
 use crate::profiles::{self, ProfileSet};
+use crate::workload::{Facts, foreseen};
 
 /// Which of the webhook's entries called: each says something of the namespace's labels.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -334,6 +336,29 @@ impl<'s> Known<'s> {
                 self.looked_up.push(name);
             }
         }
+    }
+
+    /// Returns the refusals by the namespace's own rules that a decision's injection causes, each with its code.
+    ///
+    /// Where the API server does not give the rules in time, those that need it are left out: they are advice.
+    pub(super) async fn foreseen(
+        &self,
+        uid: &str,
+        namespace: &str,
+        mut pod: Value,
+        decision: &Decision,
+    ) -> Vec<(&'static str, String)> {
+        let Ok(known) = self.namespace(namespace) else { return Vec::new() };
+        let patched = json_patch::patch(&mut pod, &decision.patch.operations());
+        if decision.profiles.is_empty() || patched.is_err() {
+            return Vec::new();
+        }
+        let mut facts = Facts::default();
+        match self.in_time(self.state.lookup.bounds(namespace)).await {
+            Ok(bounds) => bounds.iter().for_each(|bound| facts.add(bound, namespace)),
+            Err(error) => warn!(uid, namespace, %error, "a live look at limit ranges and quotas failed"),
+        }
+        foreseen(&pod, &decision.profiles, known, &facts)
     }
 
     async fn in_time<T>(&self, look: Looking<'_, T>) -> Result<T, LookupError> {

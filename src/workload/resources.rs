@@ -68,6 +68,19 @@ pub(super) fn fill_pod_level(spec: &mut Fields) {
     }
 }
 
+/// Returns the pod's own resources; `None` for a pod without any.
+pub(super) fn level_of(spec: &Value) -> Option<PodLevel> {
+    let level = spec.get("resources").and_then(Value::as_object)?;
+    let (requests, limits) = (list(level, "requests"), list(level, "limits"));
+    let is_set = !requests.is_empty() || !limits.is_empty();
+    is_set.then(|| PodLevel::new(requests, limits))
+}
+
+/// Returns the quantities in a map of a spec.
+pub(super) fn list_of(spec: &Value, name: &str) -> ResourceList {
+    spec.as_object().map(|spec| list(spec, name)).unwrap_or_default()
+}
+
 /// Returns the containers of a spec in their start order.
 pub(super) fn containers_of(spec: &Value) -> Vec<Container> {
     spec.as_object().map(containers).unwrap_or_default()

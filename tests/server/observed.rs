@@ -98,6 +98,28 @@ fn deployment(annotations: &Value) -> Value {
 }
 
 #[tokio::test]
+async fn rules_of_the_namespace_that_refuse_the_sidecar_are_foreseen() {
+    let router = router(state());
+    let warnings = async |namespace: &str| {
+        let mut review = workload_review("apps", "Deployment", &deployment(&json!({})));
+        review["request"]["namespace"] = json!(namespace);
+        let answer = answer(&router, "/advise", &review).await;
+        assert_eq!(answer["allowed"], true, "{answer}");
+        serde_json::from_value::<Vec<String>>(answer["warnings"].clone()).unwrap_or_default()
+    };
+    let level =
+        "container \"log-shipper\" of profile \"log-shipper\" violates the level restricted that namespace";
+    let bounded = warnings("bounded").await;
+    assert!(bounded.iter().any(|warning| warning.starts_with(level)), "{bounded:?}");
+    let demanded = "the pod is refused: container \"log-shipper\" of profile \"log-shipper\": there is no limit of cpu, which ResourceQuota \"team\" demands [ResourceQuota]";
+    assert!(warnings("bounded").await.contains(&demanded.to_owned()), "{bounded:?}");
+    // Without the objects, what the namespace's labels tell stands.
+    let shy = warnings("shy").await;
+    assert!(shy.iter().all(|warning| warning.ends_with("[PodSecurity]")) && !shy.is_empty(), "{shy:?}");
+    assert_eq!(warnings("shop").await, [""; 0]);
+}
+
+#[tokio::test]
 async fn who_writes_a_workload_hears_what_will_become_of_its_pods() {
     let state = state();
     let router = router(state.clone());

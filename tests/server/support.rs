@@ -39,6 +39,19 @@ impl Lookup for FixedLookup {
         .boxed()
     }
 
+    /// One namespace has a quota; another one's bounds are not to be had.
+    fn bounds<'a>(&'a self, namespace: &'a str) -> Looking<'a, Vec<Value>> {
+        let quota = json!({
+            "kind": "ResourceQuota", "metadata": { "name": "team" }, "spec": { "hard": { "limits.cpu": "1" } },
+        });
+        let found = match namespace {
+            "bounded" => Ok(vec![quota]),
+            "shy" => Err(LookupError("nobody answers".to_owned())),
+            _ => Ok(Vec::new()),
+        };
+        futures::future::ready(found).boxed()
+    }
+
     fn profiles<'a>(&'a self, _: &'a str, name: &'a str) -> Looking<'a, Vec<(Option<String>, Entry)>> {
         if name == "silent" {
             return futures::future::ready(Err(LookupError("nobody answers".to_owned()))).boxed();
@@ -63,10 +76,21 @@ pub(crate) fn namespace(name: &str, inject: Option<&str>, profiles: &str) -> Nam
     }
 }
 
+/// An enabled namespace that enforces a level of the Pod Security Standards.
+fn restricted(name: &str) -> Namespace {
+    let labels = [("outrigger.dev/inject", "enabled"), ("pod-security.kubernetes.io/enforce", "restricted")];
+    Namespace { labels: labels.into(), ..namespace(name, None, "log-shipper") }
+}
+
 pub(crate) fn state() -> State {
     let mut profiles = ProfileSet::default();
     profiles.insert(None, "log-shipper", profile("log-shipper"));
-    let known = [namespace("shop", Some("enabled"), "log-shipper"), namespace("stale", None, "log-shipper")];
+    let known = [
+        namespace("shop", Some("enabled"), "log-shipper"),
+        namespace("stale", None, "log-shipper"),
+        restricted("bounded"),
+        restricted("shy"),
+    ];
     let namespaces =
         known.into_iter().map(|namespace| (namespace.name.clone(), Arc::new(namespace))).collect();
     let lookup = FixedLookup {

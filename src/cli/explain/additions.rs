@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::text::cut;
 use crate::api::InjectedProfile;
-use crate::cli::containers::{Container, containers};
 use crate::fields::{ContainerField, DnsList, Map, Place, SpecList};
+use crate::workload::{Container, containers};
 
 /// What something is called, in the order in which it is told.
 const NOUNS: [&str; 18] = [
@@ -123,7 +123,7 @@ fn noun(place: &Place, key: &str, containers: &[Container<'_>]) -> usize {
     match place {
         Place::Spec(SpecList::InitContainers) => {
             let role = containers.iter().find(|container| container.name == key).map(|found| found.role);
-            usize::from(role == Some(crate::cli::containers::Role::Init))
+            usize::from(role == Some(crate::workload::Role::Init))
         }
         Place::Spec(SpecList::Containers) => 2,
         Place::Spec(SpecList::Volumes) => 3,

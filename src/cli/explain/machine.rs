@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::{running, server};
-use crate::cli::containers::containers;
 use crate::cli::manifests::Manifest;
 use crate::cli::offline::Decided;
 use crate::engine::{Cost, Line, Reason, SetBy};
+use crate::workload::containers;
 
 pub(super) fn of(object: &Manifest, decided: &Decided) -> Value {
     let decision = &decided.decision;

@@ -6,11 +6,11 @@ use anstyle::{AnsiColor, Style};
 use serde_json::Value;
 
 use super::{additions, running, server};
-use crate::cli::containers::{Role, containers};
 use crate::cli::manifests::Manifest;
 use crate::cli::offline::Decided;
 use crate::engine::{ChoicePlace, Level, Outcome, Reason, SetBy};
 use crate::workload::Submitted;
+use crate::workload::{Role, containers};
 
 /// The labels, in the order in which they are shown.
 const LABELS: [&str; 19] = [

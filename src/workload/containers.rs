@@ -5,17 +5,17 @@ use serde_json::Value;
 use crate::api::InjectedProfile;
 
 /// A container, in its place in the start order.
-pub(super) struct Container<'a> {
-    pub(super) name: &'a str,
-    pub(super) role: Role,
+pub(crate) struct Container<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) role: Role,
     /// The profile that added it or took it up; `None` for the pod's own.
-    pub(super) profile: Option<&'a str>,
-    pub(super) object: &'a Value,
+    pub(crate) profile: Option<&'a str>,
+    pub(crate) object: &'a Value,
 }
 
 /// What a container is there for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
+pub(crate) enum Role {
     /// It ends before the next one starts.
     Init,
     /// An init container that goes on running.
@@ -26,7 +26,7 @@ pub(super) enum Role {
 
 impl Role {
     /// The word for it, for people and machines.
-    pub(super) fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Init => "init container",
             Self::NativeSidecar => "native sidecar",
@@ -36,7 +36,7 @@ impl Role {
 }
 
 /// All containers of the pod that a decision made, in the order in which they start.
-pub(super) fn containers<'a>(profiles: &'a [InjectedProfile], after: &'a Value) -> Vec<Container<'a>> {
+pub(crate) fn containers<'a>(profiles: &'a [InjectedProfile], after: &'a Value) -> Vec<Container<'a>> {
     let mut all = Vec::new();
     for list in ["initContainers", "containers"] {
         let objects = after.get("spec").and_then(|spec| spec.get(list)).and_then(Value::as_array);

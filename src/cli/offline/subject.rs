@@ -1,0 +1,197 @@
+//! The engine run over the pod of one object.
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use crate::api::Scope;
+use crate::cli::autoscaling::{self, HpaWithoutRequest};
+use crate::cli::in_force::InForce;
+use crate::cli::live::Live;
+use crate::cli::manifests::Manifest;
+use crate::cli::world::World;
+use crate::engine::{Decision, Namespace, Settings, admit, inject};
+use crate::json::Json;
+use crate::workload::{MisplacedKey, Submitted, another, carry, foreseen, misplaced, settled, submitted};
+
+/// The command for which a pod is decided about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in crate::cli) enum Mode {
+    /// `inject`: the injected object.
+    Inject,
+    /// `explain`: every step of the decision.
+    Explain {
+        /// True where the API server is asked, too.
+        dry_run: bool,
+    },
+}
+
+impl Mode {
+    pub(super) fn asks_server(self) -> bool {
+        self == Self::Explain { dry_run: true }
+    }
+}
+
+/// One object, and what the engine decided about the pod in it.
+pub(in crate::cli) struct Subject {
+    pub(in crate::cli) manifest: Manifest,
+    /// `None` for an object without a pod.
+    pub(in crate::cli) decided: Option<Decided>,
+}
+
+pub(in crate::cli) struct Decided {
+    pub(in crate::cli) namespace: String,
+    /// Where in the object the pod stands.
+    pub(in crate::cli) pointer: String,
+    /// The pod as the API server would send it to the webhook.
+    pub(in crate::cli) submitted: Submitted,
+    /// Submitted pod with the decision's patch.
+    pub(in crate::cli) after: Value,
+    /// The pod, or pod template, of the manifest with the injection.
+    pub(in crate::cli) injected: Value,
+    /// Injected template for a pod with other generated values, where it may differ; only for `inject`.
+    pub(in crate::cli) another: Option<Value>,
+    pub(in crate::cli) decision: Decision,
+    /// What the engine cannot know, since it sees nothing but the pod.
+    pub(in crate::cli) autoscaling: Vec<HpaWithoutRequest>,
+    /// Keys of ours on the workload itself.
+    pub(in crate::cli) misplaced: Vec<MisplacedKey>,
+    /// Times from which on the decision holds, each with its cause.
+    pub(in crate::cli) since: Vec<(String, String)>,
+    /// The settings of the cluster's webhooks; `None` without a cluster.
+    pub(in crate::cli) in_force: Option<InForce>,
+    /// Refusals by the rules of the namespace, each with its code.
+    pub(in crate::cli) refusals: Vec<(&'static str, String)>,
+    /// The answer to a dry run; `None` where the API server was not asked.
+    pub(in crate::cli) asked: Option<Asked>,
+}
+
+/// Answer of an API server to a dry run.
+pub(in crate::cli) enum Asked {
+    Admitted {
+        /// The pod that it would store.
+        pod: Value,
+        /// The pod that it would store by the decision.
+        foreseen: Value,
+    },
+    /// Its message.
+    Refused(String),
+}
+
+/// Asks the API server about a pod, by a dry run.
+pub(super) fn asked(live: &Live, decided: &Decided, world: &World) -> Asked {
+    match live.dry_run(&decided.namespace, &decided.submitted.created) {
+        Ok(pod) => {
+            let foreseen = settled(&decided.after, &decided.namespace, &world.facts);
+            Asked::Admitted { pod, foreseen }
+        }
+        Err(error) => Asked::Refused(format!("{error:#}")),
+    }
+}
+
+impl Decided {
+    /// Warnings for the person who wrote the object, each with its code.
+    pub(in crate::cli) fn warnings(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let decision = self.decision.warnings().map(|reason| (reason.code(), reason.to_string()));
+        let off = self.in_force.as_ref().and_then(|found| Some((found.warning?, found.state.clone())));
+        let misplaced = self.misplaced.iter().map(|found| (MisplacedKey::CODE, found.to_string()));
+        let autoscaling = self.autoscaling.iter().map(|found| (HpaWithoutRequest::CODE, found.to_string()));
+        let decision = off.into_iter().chain(decision).chain(self.refusals.iter().cloned());
+        decision.chain(misplaced).chain(autoscaling)
+    }
+}
+
+/// The pod of an object, and all that decides about it.
+pub(super) struct Question<'a> {
+    pub(super) manifest: &'a Manifest,
+    /// Place of the pod in the object.
+    pub(super) pointer: String,
+    pub(super) namespace: Namespace,
+    pub(super) settings: Settings,
+    pub(super) world: &'a World,
+    pub(super) mode: Mode,
+}
+
+impl Question<'_> {
+    /// Decides about the pod; `None` where the object has none.
+    ///
+    /// # Errors
+    /// The patch does not apply.
+    pub(super) fn decide<'a>(
+        self,
+        autoscalers: impl Iterator<Item = &'a Manifest>,
+    ) -> anyhow::Result<Option<Decided>> {
+        let Self { manifest, world, .. } = self;
+        let (object, facts) = (&manifest.object, &world.facts);
+        let Some(submitted) = submitted(object, &self.pointer, &self.namespace.name, facts) else {
+            return Ok(None);
+        };
+        let decision = self.decision(&submitted.pod);
+        let (after, injected) = self.injected(&submitted.pod, &decision)?;
+        let another = self.another(&submitted, &decision)?;
+        let autoscaling = autoscalers
+            .flat_map(|autoscaler| autoscaling::check(autoscaler, manifest, &decision.profiles, &after))
+            .collect();
+        let refusals = foreseen(&after, &decision.profiles, &self.namespace, facts);
+        let since = since(world, &self.namespace.name, &decision);
+        Ok(Some(Decided {
+            misplaced: misplaced(object, &self.pointer),
+            namespace: self.namespace.name,
+            pointer: self.pointer,
+            submitted,
+            after,
+            injected,
+            another,
+            decision,
+            autoscaling,
+            since,
+            in_force: world.in_force.clone(),
+            refusals,
+            asked: None,
+        }))
+    }
+
+    fn decision(&self, pod: &Value) -> Decision {
+        let decide = if self.mode == Mode::Inject { admit } else { inject };
+        decide(&Json::from(pod), &self.namespace, &self.world.profiles, &self.settings)
+    }
+
+    /// Returns the pod with the patch of a decision, and the object's template with the same injection.
+    fn injected(&self, pod: &Value, decision: &Decision) -> anyhow::Result<(Value, Value)> {
+        let written = self.manifest.object.pointer(&self.pointer).unwrap_or(&Value::Null);
+        if decision.patch.is_empty() {
+            return Ok((pod.clone(), written.clone()));
+        }
+        let mut after = pod.clone();
+        json_patch::patch(&mut after, &decision.patch.operations()).context("the patch does not apply")?;
+        let injected = carry(written, pod, &after);
+        Ok((after, injected))
+    }
+
+    /// Returns the injected template for another pod of the object where it may differ from that of the first one.
+    fn another(&self, first: &Submitted, decided: &Decision) -> anyhow::Result<Option<Value>> {
+        if self.mode != Mode::Inject || first.placeholders.is_empty() {
+            return Ok(None);
+        }
+        let (object, facts) = (&self.manifest.object, &self.world.facts);
+        let Some(another) = another(object, &self.pointer, &self.namespace.name, facts) else {
+            return Ok(None);
+        };
+        let decision = self.decision(&another.pod);
+        if decision.patch == decided.patch {
+            return Ok(None);
+        }
+        Ok(Some(self.injected(&another.pod, &decision)?.1))
+    }
+}
+
+/// Returns when the namespace was enabled and when the profiles of the decision were created, as far as it is known.
+fn since(world: &World, namespace: &str, decision: &Decision) -> Vec<(String, String)> {
+    let enabled = world.enabled_since.get(namespace);
+    let enabled = enabled.map(|since| (format!("namespace {namespace:?} was enabled"), since.clone()));
+    let profiles = decision.profiles.iter().filter_map(|profile| {
+        let owner = (profile.scope == Scope::Namespace).then(|| namespace.to_owned());
+        let since = world.profiles_since.get(&(owner, profile.name.clone()))?;
+        Some((format!("profile {:?} was created", profile.name), since.clone()))
+    });
+    enabled.into_iter().chain(profiles).collect()
+}
