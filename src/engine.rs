@@ -299,14 +299,24 @@ fn decide(
     }
     protect::check(&merged, &protected)?;
     afterwards::look(&merged, &ordered, trace)?;
-    Ok(finish(merged, came, &previous, !protected.is_empty()))
+    Ok(finish(merged, came, &previous, !protected.is_empty(), trace))
 }
 
 /// Writes down what was done, on the pod itself.
-fn finish<'a>(merged: Merged<'a>, came: &'a Json<'a>, previous: &Previous, any_protected: bool) -> Done {
+fn finish<'a>(
+    merged: Merged<'a>,
+    came: &'a Json<'a>,
+    previous: &Previous,
+    any_protected: bool,
+    trace: &mut Trace,
+) -> Done {
+    let names = names(&merged.profiles);
+    let holds = previous.holds(&merged.pod, &merged.profiles, any_protected);
+    if !holds {
+        previous.moved_behind(&merged, trace);
+    }
     let Merged { mut pod, profiles, .. } = merged;
-    let names = names(&profiles);
-    let reason = if previous.holds(&pod, &profiles, any_protected) {
+    let reason = if holds {
         pod = Pod::new(came);
         Reason::AlreadyInjected { profiles: names }
     } else {

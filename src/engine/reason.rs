@@ -242,6 +242,18 @@ pub enum Reason {
         /// The elements, each with its list.
         elements: Vec<String>,
     },
+    /// An init container of the pod stood before a profile's, and stands behind it now.
+    #[error(
+        "init container {container:?} stood before {own:?} of profile {profile:?}, which goes to the front, and now starts behind it; have the webhook that adds it run after Outrigger, or set order.position: Last in the profile"
+    )]
+    MovedBehind {
+        /// The profile.
+        profile: String,
+        /// The profile's container.
+        own: String,
+        /// The other container.
+        container: String,
+    },
     /// An earlier injection added elements that its profile does not add now.
     #[error(
         "{} stayed in the pod from an earlier injection: profile {profile:?} does not add it now; create the pod from its original manifest, or remove it there",

@@ -12,13 +12,14 @@ use serde_json::Value;
 
 use super::exact::Additions;
 use super::holds::holds;
-use super::merge::AUTO;
+use super::merge::{AUTO, Merged};
 use super::pod::{Pod, Seen, Slot};
+use super::reason::Owner;
 use super::{Purpose, Reason, Trace};
 use crate::api::{InjectedProfile, InjectionStatus, Replaced, Scope, keys};
 use crate::fields::lists::merge_key;
-use crate::fields::{ContainerField, Map, Place, SpecList};
-use crate::json::{Json, owned, same};
+use crate::fields::{ContainerField, ContainerKind, Map, Place, SpecList};
+use crate::json::{Json, owned, same, text};
 use crate::profiles::{Element, Entry, Profile, ProfileSet, Rendered};
 
 /// What an earlier injection left in the pod.
@@ -324,6 +325,33 @@ impl Previous {
         matches!(slot, Slot::Added(_))
             && trust != Trust::Never
             && matches!(self.elements.get(&(place.clone(), key.to_owned())), Some(Some(_)))
+    }
+
+    /// Warns of the pod's own init containers that stood before one of a profile, and stand behind it now: another webhook put
+    /// them there after the earlier injection.
+    pub(super) fn moved_behind(&self, merged: &Merged<'_>, trace: &mut Trace) {
+        let place = &Place::INIT_CONTAINERS;
+        if self.elements.is_empty() {
+            return;
+        }
+        let came = |name: &str| {
+            merged.pod.list(place).iter().position(|container| text(container, "name") == Some(name))
+        };
+        // The profiles' containers in the new order so far, with the index at which they came.
+        let mut before: Vec<(&str, usize, String)> = Vec::new();
+        for name in merged.pod.container_names(ContainerKind::Init) {
+            let Some(index) = came(name) else { continue };
+            match merged.owner(place, name) {
+                Owner::Profile(profile) => before.push((name, index, profile)),
+                Owner::Pod => {
+                    let first = before.iter().find(|(_, other, _)| index < *other);
+                    if let Some((own, _, profile)) = first {
+                        let (own, container) = ((*own).to_owned(), name.to_owned());
+                        trace.add(Reason::MovedBehind { profile: profile.clone(), own, container });
+                    }
+                }
+            }
+        }
     }
 
     fn additions<'p>(&self, pod: &Pod<'p>) -> Additions<'p> {

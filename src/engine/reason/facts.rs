@@ -31,6 +31,7 @@ impl Reason {
             Self::VariableOrder { .. } => ("VariableOrder", Warning, Merge),
             Self::EnvFromOverridden { .. } => ("EnvFromOverridden", Warning, Merge),
             Self::RenderedAnew { .. } => ("RenderedAnew", Warning, Merge),
+            Self::MovedBehind { .. } => ("MovedBehind", Warning, Merge),
             Self::Leftover { .. } => ("Leftover", Warning, Read),
             Self::GroupKept { .. } => ("GroupKept", Warning, Merge),
             Self::Joined { .. } => ("Joined", Info, Merge),
