@@ -165,7 +165,7 @@ pub fn effective_limits(
 /// A pod's quality-of-service class: who is evicted first, and whose processes are killed first.
 ///
 /// See <https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/>.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub enum Qos {
     /// Every container has limits for CPU and memory, and requests them in full.
     Guaranteed,

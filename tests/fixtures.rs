@@ -1,8 +1,9 @@
 //! Decisions as data: a folder a case under `tests/fixtures`.
 //!
 //! `pod.yaml` begins with a comment that says what the case is for. `namespace.yaml` and `profiles.yaml`
-//! default to the ones in `tests/fixtures/_common`. `expected.yaml` holds the decision; with
-//! `OUTRIGGER_BLESS=1` in the environment the test writes it.
+//! default to the ones in `tests/fixtures/_common`. `expected.yaml` holds the decision: its reasons by their codes and
+//! arguments. Their sentences stand once in `tests/sentences.txt`, with the arguments' names in braces. With
+//! `OUTRIGGER_BLESS=1` in the environment the tests write both.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,22 +16,20 @@
 use std::fs;
 use std::path::Path;
 
-use outrigger::engine::{Decision, Level, Outcome};
+use outrigger::engine::{Decision, Level, Outcome, Reason};
 use serde_json::{Value, json};
 
 #[path = "common/cases.rs"]
 mod cases;
+#[path = "common/sentences.rs"]
+mod sentences;
 
 use cases::{Case, apply, documents, folders};
+use sentences::Sentences;
 
 fn describe(pod: &Value, decision: &Decision) -> Value {
-    let trace: Vec<String> = decision
-        .trace
-        .lines()
-        .iter()
-        .map(|line| format!("{}: {}", line.reason.code(), line.reason))
-        .collect();
-    let warnings: Vec<&str> = decision.warnings().map(outrigger::engine::Reason::code).collect();
+    let trace: Vec<Value> = decision.trace.lines().iter().map(|line| coded(&line.reason)).collect();
+    let warnings: Vec<&str> = decision.warnings().map(Reason::code).collect();
     let mut described = json!({ "outcome": decision.outcome.as_str(), "warnings": warnings, "trace": trace });
     if decision.outcome != Outcome::Denied {
         described["operations"] = decision
@@ -45,6 +44,18 @@ fn describe(pod: &Value, decision: &Decision) -> Value {
         described["pod"] = apply(pod, decision);
     }
     described
+}
+
+/// A reason's code with its arguments.
+fn coded(reason: &Reason) -> Value {
+    match serde_json::to_value(reason).unwrap() {
+        Value::Object(variant) => {
+            let arguments = variant.into_iter().map(|(_, arguments)| arguments).next().unwrap();
+            json!({ reason.code(): arguments })
+        }
+        // A reason without arguments.
+        _ => json!(reason.code()),
+    }
 }
 
 fn run(folder: &Path, case: &Case) -> Result<(), String> {
@@ -103,8 +114,28 @@ fn every_reason_code_has_a_case() {
     let codes = decided.filter_map(|line| line.split_once("(\"")?.1.split('"').next());
     let read = |folder: &Path| fs::read_to_string(folder.join("expected.yaml")).unwrap_or_default();
     let expected: String = folders().iter().map(|folder| read(folder)).collect();
-    let missing: Vec<&str> = codes.filter(|code| !expected.contains(&format!("{code}: "))).collect();
+    let missing: Vec<&str> = codes.filter(|code| !expected.contains(&format!("- {code}"))).collect();
     assert!(missing.is_empty(), "no fixture shows {missing:?}");
+}
+
+#[test]
+fn every_sentence() {
+    let mut sentences = Sentences::default();
+    for folder in folders() {
+        let case = Case::read(&folder);
+        for line in case.decide(&case.pod).trace.lines() {
+            sentences.add(&line.reason);
+        }
+    }
+    let snapshot = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sentences.txt");
+    let text = sentences.text();
+    if std::env::var_os("OUTRIGGER_BLESS").is_some() {
+        fs::write(&snapshot, &text).unwrap();
+    }
+    let wanted = fs::read_to_string(&snapshot).unwrap();
+    let differing = text.lines().filter(|line| !wanted.lines().any(|known| known == *line));
+    let differing: Vec<&str> = differing.collect();
+    assert!(text == wanted, "tests/sentences.txt is not up to date; new are:\n{}", differing.join("\n"));
 }
 
 #[test]

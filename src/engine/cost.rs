@@ -11,7 +11,8 @@ use crate::quantity::Quantity;
 use crate::resources::{Container, Kind, PodLevel, Qos, ResourceList, effective_requests, qos};
 
 /// What the pod requests more than before, and its quality of service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Cost {
     /// The additional requests, by resource; only those that changed.
     pub requests: BTreeMap<String, Quantity>,

@@ -10,7 +10,8 @@ use crate::profiles::Failed;
 ///
 /// The code is the same in logs, metrics, warnings and denials. The sentence names the object, the field or
 /// annotation, what is wrong, and what to do.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, thiserror::Error)]
+#[serde(rename_all_fields = "camelCase")]
 pub enum Reason {
     // What ends a decision without an injection.
     /// The namespace is never injected.
@@ -605,7 +606,7 @@ pub enum Reason {
     },
     /// An element whose condition is false.
     #[error("{profile}: leaves {what} out, as its condition says")]
-    NotWhen {
+    WhenFalse {
         /// The profile.
         profile: String,
         /// The element.
@@ -804,7 +805,7 @@ pub enum Reason {
 }
 
 /// What made a choice.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub enum ChoicePlace {
     /// The pod's annotation.
     Pod,
@@ -825,7 +826,7 @@ impl std::fmt::Display for ChoicePlace {
 }
 
 /// Who set a parameter.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub enum SetBy {
     /// The pod's annotation.
     Pod,
@@ -846,7 +847,7 @@ impl std::fmt::Display for SetBy {
 }
 
 /// Who put an element into the pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub enum Owner {
     /// The pod's author.
     Pod,

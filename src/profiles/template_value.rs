@@ -65,7 +65,8 @@ const LONGEST_NAME: usize = 80;
 pub(super) type OnFailure<'f> = dyn FnMut(Option<(Failed, &Reads)>) + 'f;
 
 /// An expression that could not be evaluated.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Failed {
     /// The field that holds it, from the profile's root.
     pub path: String,

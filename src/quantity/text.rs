@@ -150,6 +150,13 @@ fn nanos_up(digits: &str, point: i64, factor: i128) -> Option<i128> {
 ///
 /// As in Kubernetes, a binary quantity that is not whole, or below 1Ki in magnitude, is written in
 /// decimal form; and so is one above 2^63-1, which would not be read back.
+/// As the API server writes it: as text.
+impl serde::Serialize for Quantity {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 impl fmt::Display for Quantity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let binary =

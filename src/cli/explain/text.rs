@@ -274,7 +274,7 @@ fn left_out(reason: &Reason) -> Option<(&str, String)> {
             let why = why.trim_start_matches([':', ' ']);
             (profile, format!("onError: Ignore; {why} [{}]", cause.code()))
         }
-        Reason::NotWhen { profile, what } => (profile, format!("{what}: its condition (when) is false")),
+        Reason::WhenFalse { profile, what } => (profile, format!("{what}: its condition (when) is false")),
         _ => return None,
     })
 }

@@ -78,7 +78,7 @@ fn rendered<'a>(
         let Some(selected) = app.selects(kind, name) else { continue };
         if !context.when(plan, app.when.as_ref(), Some(json))? {
             let what = format!("what is for container {name}");
-            plan.notes.push(Reason::NotWhen { profile: context.name(), what });
+            plan.notes.push(Reason::WhenFalse { profile: context.name(), what });
             continue;
         }
         for (field, values) in &app.lists {

@@ -63,7 +63,7 @@ fn plan_container<'a>(
 ) -> Result<(), Reason> {
     let name = &element.name;
     if !context.when(plan, element.when.as_deref(), None)? {
-        plan.notes.push(Reason::NotWhen { profile: context.name(), what: format!("container {name}") });
+        plan.notes.push(Reason::WhenFalse { profile: context.name(), what: format!("container {name}") });
         return Ok(());
     }
     let mut value = context.render(plan, (&place, name), &element.value, None)?;

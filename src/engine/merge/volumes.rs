@@ -8,7 +8,7 @@ pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Re
     for volume in context.profile.template.list(&Place::VOLUMES) {
         let name = &volume.name;
         if !context.when(plan, volume.when.as_deref(), None)? {
-            plan.notes.push(Reason::NotWhen { profile: context.name(), what: format!("volume {name}") });
+            plan.notes.push(Reason::WhenFalse { profile: context.name(), what: format!("volume {name}") });
             continue;
         }
         let value = context.render(plan, (&Place::VOLUMES, name), &volume.value, None)?;

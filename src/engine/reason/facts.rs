@@ -72,7 +72,7 @@ impl Reason {
             Self::ConflictSkipped { .. } => ("ConflictSkipped", Warning, Merge),
             Self::Required { .. } => ("Required", Info, Choose),
             Self::ParameterSet { .. } => ("ParameterSet", Info, Parameters),
-            Self::NotWhen { .. } => ("NotWhen", Info, Merge),
+            Self::WhenFalse { .. } => ("ConditionFalse", Info, Merge),
             Self::Overlaid { .. } => ("Overlaid", Info, Merge),
             Self::Raised { .. } => ("Raised", Info, Merge),
             Self::Costs { .. } => ("Costs", Info, Merge),
