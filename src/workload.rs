@@ -25,7 +25,7 @@ pub(crate) use containers::{Container, Role, containers};
 pub(crate) use facts::Facts;
 pub(crate) use foreseen::foreseen;
 pub(crate) use misplaced::{MisplacedKey, misplaced};
-pub(crate) use submitted::{Submitted, another, settled, submitted};
+pub(crate) use submitted::{Submitted, another, may_be_generated, settled, submitted};
 
 /// Returns the JSON pointer of the pod template in an object of a kind; `None` where the kind has none.
 pub(crate) fn pod_pointer(kind: &str) -> Option<&'static str> {

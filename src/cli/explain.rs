@@ -6,7 +6,7 @@ mod running;
 mod server;
 mod text;
 
-use std::io::{BufWriter, Write as _};
+use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -66,7 +66,12 @@ impl Explain {
         let size = terminal_size::terminal_size_of(std::io::stdout());
         let screen =
             text::Screen { trace: self.trace, all: self.all, width: size.map(|(width, _)| width.0.into()) };
-        let mut out = BufWriter::new(anstream::stdout().lock());
+        // JSON has no colors that a file should not get.
+        let stdout: Box<dyn Write> = match self.output {
+            Output::Text => Box::new(anstream::stdout().lock()),
+            Output::Json => Box::new(std::io::stdout().lock()),
+        };
+        let mut out = BufWriter::new(stdout);
         let (mut count, mut is_denied) = (0_usize, false);
         let mode = Mode::Explain { dry_run: self.dry_run.is_some() };
         self.inputs.decide(&self.filename, &self.objects, mode, &mut |subject| {

@@ -112,8 +112,9 @@ impl Inputs {
                 .take(&manifest.object, self.namespace.as_deref())
                 .with_context(|| manifest.source.to_string())?;
         }
+        let reads_pod = world.profiles.all().any(|(.., entry)| entry.reads_pod());
         for manifest in manifests.objects().chain(named.into_iter().map(Ok)) {
-            let mut subject = self.subject(manifest?, &world, &read.autoscalers, mode)?;
+            let mut subject = self.subject(manifest?, &world, &read.autoscalers, (mode, reads_pod))?;
             if let (Some(live), Some(decided), true) = (&live, &mut subject.decided, mode.asks_server()) {
                 decided.asked = Some(asked(live, decided, &world));
             }
@@ -195,7 +196,7 @@ impl Inputs {
         manifest: Manifest,
         world: &World,
         autoscalers: &[Manifest],
-        mode: Mode,
+        (mode, reads_pod): (Mode, bool),
     ) -> anyhow::Result<Subject> {
         let Some(pointer) = pod_pointer(&manifest, &self.templates).map(str::to_owned) else {
             return Ok(Subject { manifest, decided: None });
@@ -205,7 +206,7 @@ impl Inputs {
         let settings = self.settings(world);
         let of_namespace =
             autoscalers.iter().filter(|autoscaler| self.namespace_of(autoscaler, world) == name);
-        let question = Question { manifest: &manifest, pointer, namespace, settings, world, mode };
+        let question = Question { manifest: &manifest, pointer, namespace, settings, world, reads_pod, mode };
         let decided = question.decide(of_namespace)?;
         Ok(Subject { manifest, decided })
     }

@@ -4,6 +4,8 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::finding::Findings;
+#[cfg(feature = "server")]
+use super::template_value::TemplateValue;
 use super::weight::weight;
 use super::{
     AnnotationRules, AppContainers, Finding, Matching, Parameter, Profile, Severity, Template, samples,
@@ -245,6 +247,21 @@ fn warn_of_pod(profile: &Profile, findings: &mut Findings) {
 }
 
 impl Profile {
+    /// Whether anything that it selects or renders may depend on the pod itself.
+    #[cfg(feature = "server")]
+    pub(crate) fn reads_pod(&self) -> bool {
+        let Self { template, app_containers, .. } = self;
+        let elements = || template.lists.iter().flat_map(|(_, elements)| elements);
+        let keys = template.maps.iter().flat_map(|(_, keys)| keys).map(|(_, value)| value);
+        let items = app_containers.iter().flat_map(|app| &app.lists).flat_map(|(_, values)| values);
+        let values = elements().map(|element| &element.value).chain(keys).chain(items);
+        let conditions = elements().filter_map(|element| element.when.as_deref());
+        let mut conditions = conditions.chain(app_containers.iter().filter_map(|app| app.when.as_ref()));
+        self.matching.as_ref().is_some_and(Matching::reads_pod)
+            || conditions.any(|when| when.reads().is_from_pod())
+            || values.flat_map(TemplateValue::leaves).any(|(_, reads)| reads.is_from_pod())
+    }
+
     /// What the profile adds to a pod, counted, for people: `1 native sidecar, 1 volume`.
     pub fn adds(&self) -> String {
         use crate::fields::{Map, SpecList};

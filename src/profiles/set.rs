@@ -209,6 +209,15 @@ impl Entry {
         }
     }
 
+    /// Whether its selection or its elements may depend on the pod itself.
+    #[cfg(feature = "server")]
+    pub(crate) fn reads_pod(&self) -> bool {
+        match self {
+            Self::Ready(profile) => profile.reads_pod(),
+            Self::Invalid(invalid) => invalid.matching.as_ref().is_some_and(Matching::reads_pod),
+        }
+    }
+
     fn is_revision(&self, revision: &str) -> bool {
         matches!(self, Self::Ready(profile) if profile.revision == revision)
     }

@@ -20,11 +20,11 @@ pub(super) struct Generated {
     index: i64,
 }
 
-/// Placeholders of the first pod.
+/// Placeholders of the first pod. Those that are text contain the suffix.
 pub(super) const FIRST: Generated = Generated {
     uid: "00000000-0000-0000-0000-000000000000",
     hash: "0000000000",
-    node: "node",
+    node: "node-00000",
     suffix: "00000",
     index: 0,
 };

@@ -38,6 +38,11 @@ pub(crate) fn another(object: &Value, pointer: &str, namespace: &str, facts: &Fa
     with(object, pointer, namespace, facts, &ANOTHER)
 }
 
+/// Whether a text may have a generated value of the first pod: each of them contains the shortest one.
+pub(crate) fn may_be_generated(text: &str) -> bool {
+    text.contains(FIRST.suffix)
+}
+
 /// Returns a pod after the API server has handled it once more: with its defaults, and as admission plugins leave it.
 pub(crate) fn settled(pod: &Value, namespace: &str, facts: &Facts) -> Value {
     with(pod, "", namespace, facts, &FIRST).map_or_else(|| pod.clone(), |submitted| submitted.pod)

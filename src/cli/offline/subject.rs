@@ -11,7 +11,9 @@ use crate::cli::manifests::Manifest;
 use crate::cli::world::World;
 use crate::engine::{Decision, Namespace, Settings, admit, inject};
 use crate::json::Json;
-use crate::workload::{MisplacedKey, Submitted, another, carry, foreseen, misplaced, settled, submitted};
+use crate::workload::{
+    MisplacedKey, Submitted, another, carry, foreseen, may_be_generated, misplaced, settled, submitted,
+};
 
 /// The command for which a pod is decided about.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -108,6 +110,8 @@ pub(super) struct Question<'a> {
     pub(super) namespace: Namespace,
     pub(super) settings: Settings,
     pub(super) world: &'a World,
+    /// True if what some profile selects or renders may depend on the pod.
+    pub(super) reads_pod: bool,
     pub(super) mode: Mode,
 }
 
@@ -169,7 +173,9 @@ impl Question<'_> {
 
     /// Returns the injected template for another pod of the object where it may differ from that of the first one.
     fn another(&self, first: &Submitted, decided: &Decision) -> anyhow::Result<Option<Value>> {
-        if self.mode != Mode::Inject || first.placeholders.is_empty() {
+        // Without an expression that reads the pod, a generated value can only have been copied.
+        let may_differ = || self.reads_pod || may_be_generated(&decided.patch.to_string());
+        if self.mode != Mode::Inject || first.placeholders.is_empty() || !may_differ() {
             return Ok(None);
         }
         let (object, facts) = (&self.manifest.object, &self.world.facts);

@@ -1,6 +1,7 @@
 use std::fmt::{self, Write as _};
 
 use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 
 /// A change to a pod, as RFC 6902 has it.
 ///
@@ -43,7 +44,8 @@ impl fmt::Debug for Patch {
 
 impl Serialize for Patch {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.operations().serialize(serializer)
+        let text = String::from_utf8_lossy(self.json()).into_owned();
+        RawValue::from_string(text).map_err(serde::ser::Error::custom)?.serialize(serializer)
     }
 }
 
