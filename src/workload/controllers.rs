@@ -10,9 +10,9 @@ use super::tolerations;
 
 /// Values that controllers and the API server generate, as placeholders.
 pub(super) struct Generated {
-    uid: &'static str,
+    pub(super) uid: &'static str,
     /// Hash of a template, minute of a `CronJob`, or suffix of a generated name.
-    hash: &'static str,
+    pub(super) hash: &'static str,
     node: &'static str,
     /// Suffix of the token volume's name.
     pub(super) suffix: &'static str,
@@ -20,7 +20,7 @@ pub(super) struct Generated {
     index: i64,
 }
 
-/// Placeholders of the first pod. Those that are text contain the suffix.
+/// Placeholders of the first pod, which [`super::submitted::may_be_generated`] looks for.
 pub(super) const FIRST: Generated = Generated {
     uid: "00000000-0000-0000-0000-000000000000",
     hash: "0000000000",
