@@ -18,6 +18,7 @@ mod lint;
 mod live;
 mod manifests;
 mod offline;
+mod schema;
 mod serve;
 mod workload;
 mod world;
@@ -50,6 +51,8 @@ enum Command {
     Rearm(disarm::Disarm),
     /// Print the CustomResourceDefinitions of the profile kinds, as YAML.
     Crds(crds::Crds),
+    /// Print the JSON Schema of profiles, for editors.
+    Schema(schema::Schema),
 }
 
 impl Cli {
@@ -67,6 +70,7 @@ impl Cli {
             Command::Disarm(disarm) => {
                 (disarm.run(disarm::Turn::Off).map(|()| ExitCode::SUCCESS), ExitCode::from(UNREADABLE))
             }
+            Command::Schema(schema) => (schema.run().map(|()| ExitCode::SUCCESS), ExitCode::FAILURE),
             Command::Rearm(disarm) => {
                 (disarm.run(disarm::Turn::On).map(|()| ExitCode::SUCCESS), ExitCode::from(UNREADABLE))
             }
