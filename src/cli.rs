@@ -59,22 +59,18 @@ impl Cli {
     /// Runs the command and says on stderr what went wrong.
     pub fn run(self) -> ExitCode {
         let (done, failure) = match self.command {
-            Command::Serve(serve) => {
-                let done = serve.run();
-                crate::telemetry::flush_logs();
-                (done.map(|()| ExitCode::SUCCESS), ExitCode::FAILURE)
-            }
+            Command::Serve(serve) => (serve.run(), ExitCode::FAILURE),
             Command::Inject(inject) => (inject.run(), ExitCode::from(UNREADABLE)),
             Command::Explain(explain) => (explain.run(), ExitCode::from(UNREADABLE)),
             Command::Lint(lint) => (lint.run(), ExitCode::from(UNREADABLE)),
             Command::Disarm(disarm) => {
                 (disarm.run(disarm::Turn::Off).map(|()| ExitCode::SUCCESS), ExitCode::from(UNREADABLE))
             }
-            Command::Schema(schema) => (schema.run().map(|()| ExitCode::SUCCESS), ExitCode::FAILURE),
             Command::Rearm(disarm) => {
                 (disarm.run(disarm::Turn::On).map(|()| ExitCode::SUCCESS), ExitCode::from(UNREADABLE))
             }
             Command::Crds(crds) => (crds.run().map(|()| ExitCode::SUCCESS), ExitCode::FAILURE),
+            Command::Schema(schema) => (schema.run().map(|()| ExitCode::SUCCESS), ExitCode::FAILURE),
         };
         done.unwrap_or_else(|error| {
             say(format_args!("error: {error:#}"));
