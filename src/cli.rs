@@ -16,6 +16,7 @@ mod lint;
 mod live;
 mod manifests;
 mod offline;
+mod schema;
 mod serve;
 mod workload;
 mod world;
@@ -48,17 +49,15 @@ enum Command {
     Rearm(disarm::Disarm),
     /// Print the CustomResourceDefinitions of the profile kinds, as YAML.
     Crds(crds::Crds),
+    /// Print the JSON Schema of profiles, for editors.
+    Schema(schema::Schema),
 }
 
 impl Cli {
     /// Runs the command and says on stderr what went wrong.
     pub fn run(self) -> ExitCode {
         let (done, failure) = match self.command {
-            Command::Serve(serve) => {
-                let done = serve.run();
-                crate::telemetry::flush_logs();
-                (done.map(|()| ExitCode::SUCCESS), ExitCode::FAILURE)
-            }
+            Command::Serve(serve) => (serve.run(), ExitCode::FAILURE),
             Command::Inject(inject) => (inject.run(), ExitCode::from(UNREADABLE)),
             Command::Explain(explain) => (explain.run(), ExitCode::from(UNREADABLE)),
             Command::Lint(lint) => (lint.run(), ExitCode::from(UNREADABLE)),
@@ -69,6 +68,7 @@ impl Cli {
                 (disarm.run(disarm::Turn::On).map(|()| ExitCode::SUCCESS), ExitCode::from(UNREADABLE))
             }
             Command::Crds(crds) => (crds.run().map(|()| ExitCode::SUCCESS), ExitCode::FAILURE),
+            Command::Schema(schema) => (schema.run().map(|()| ExitCode::SUCCESS), ExitCode::FAILURE),
         };
         done.unwrap_or_else(|error| {
             say(format_args!("error: {error:#}"));

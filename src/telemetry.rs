@@ -12,7 +12,7 @@ mod traces;
 pub use exposition::Format;
 pub use lines::flush_logs;
 pub use load::{Load, Shed};
-pub use logs::{LogFormat, start_logs};
+pub use logs::{DEFAULT_FILTER, LogFormat, start_logs};
 pub use metrics::{Metrics, Verdict};
 pub use traces::Traces;
 pub(crate) use traces::{trace_profiles, trace_request, traced};

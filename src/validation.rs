@@ -4,6 +4,7 @@
 //! applied. Fields behind a gate that is off by default are not checked: the API server drops them. A value of the wrong type
 //! is not reported here.
 
+mod choices;
 mod container;
 mod container_security;
 mod environment;
@@ -17,6 +18,7 @@ mod pod_security;
 mod resources;
 mod volumes;
 
+pub(crate) use choices::CHOICES;
 pub(crate) use in_pod::{Facts, VolumeOf, check_container_in_pod, sysctl_of_host};
 pub(crate) use mounts::is_privileged;
 pub(crate) use names::is_qualified_name;

@@ -456,6 +456,13 @@ fn the_kinds_are_printed_as_yaml() {
     assert_eq!(names, ["clustersidecarprofiles.outrigger.dev", "sidecarprofiles.outrigger.dev"]);
 }
 
+#[test]
+fn the_schema_of_profiles_is_printed_as_json() {
+    let said = outrigger(&["schema"], "");
+    let schema: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(schema["properties"]["kind"]["enum"], json!(["ClusterSidecarProfile", "SidecarProfile"]));
+}
+
 /// An API server of a few fixed answers, by path; everything else is not there.
 struct FixedServer {
     kubeconfig: std::path::PathBuf,

@@ -3,10 +3,14 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use outrigger::api::{ClusterSidecarProfile, Scope};
+use outrigger::engine::{Namespace, Outcome, Settings};
+use outrigger::json::Json;
+use outrigger::profiles::{Entry, ProfileSet};
 use serde_json::{Value, json};
 
 /// Containers that cannot pass the `restricted` Pod Security level, by profile; the README says why.
@@ -111,9 +115,88 @@ fn every_container_is_confined_as_the_restricted_level_wants() {
                 continue;
             }
             for (key, value) in wanted.as_object().unwrap() {
-                assert_eq!(&is["securityContext"][key], value, "{}/{container}: {key}", read.name);
+                let given = &is["securityContext"][key];
+                // The `restricted` level allows a writable root file system, which a pod has to ask for here.
+                if key == "readOnlyRootFilesystem" && given == "$[[ params.scratchVolume ]]" {
+                    continue;
+                }
+                assert_eq!(given, value, "{}/{container}: {key}", read.name);
             }
         }
+    }
+}
+
+/// Parameters without which a profile injects an `emptyDir` that is only its own.
+const WITHOUT_SCRATCH: [(&str, &[(&str, &str)]); 6] = [
+    ("ambassador-breaker", &[("host", "orders")]),
+    ("ambassador-redis", &[("passwordSecret", "redis")]),
+    ("debug-tools", &[]),
+    ("health-checker", &[("script", "true")]),
+    ("mesh-proxy", &[("certificates", "Secret")]),
+    ("schema-migration", &[("configMap", "migrations"), ("secret", "database")]),
+];
+
+/// Returns the pod that a profile gives, with these parameters.
+fn injected(read: &Read, parameters: &[(&str, &str)]) -> Value {
+    let Read { name, profile, .. } = read;
+    let mut profiles = ProfileSet::default();
+    profiles.insert(None, name, Entry::new(name, Scope::Cluster, &profile.spec.profile).0);
+    let key = |parameter: &str| format!("{name}.outrigger.dev/{parameter}");
+    // Some parameters are set by namespaces only.
+    let namespace = Namespace {
+        name: "shop".to_owned(),
+        labels: [("outrigger.dev/inject".to_owned(), "enabled".to_owned())].into_iter().collect(),
+        annotations: [(key("seeds"), "redis".to_owned())]
+            .into_iter()
+            .filter(|_| name == "ambassador-redis")
+            .collect(),
+    };
+    let annotations: BTreeMap<String, &str> = [("outrigger.dev/profiles".to_owned(), name.as_str())]
+        .into_iter()
+        .chain(parameters.iter().map(|(parameter, value)| (key(parameter), *value)))
+        .collect();
+    let pod = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": { "name": "web", "namespace": "shop", "annotations": annotations },
+        "spec": { "containers": [{ "name": "app", "image": "app:1" }] },
+    });
+    let decision = outrigger::engine::inject(&Json::from(&pod), &namespace, &profiles, &Settings::default());
+    assert_eq!(decision.outcome, Outcome::Injected, "{name}: {}", decision.reason);
+    let mut patched = pod;
+    json_patch::patch(&mut patched, &decision.patch.operations()).unwrap();
+    patched
+}
+
+#[test]
+fn scratch_volumes_can_be_left_out() {
+    let has_empty_dir = |pod: &Value| {
+        pod["spec"]["volumes"].as_array().unwrap().iter().any(|volume| volume.get("emptyDir").is_some())
+    };
+    let all = Read::all();
+    for (name, parameters) in WITHOUT_SCRATCH {
+        let read = all.iter().find(|read| read.name == name).unwrap();
+        assert!(has_empty_dir(&injected(read, parameters)), "{name}");
+        let without = injected(read, &[parameters, &[("scratchVolume", "false")]].concat());
+        assert!(!has_empty_dir(&without), "{name}: {without}");
+        let containers = without["spec"]["initContainers"].as_array().unwrap();
+        let mounts = containers.iter().flat_map(|container| container["volumeMounts"].as_array().unwrap());
+        assert!(mounts.clone().all(Value::is_object), "{name}: {without}");
+    }
+    let has_parameter = |read: &&Read| {
+        read.profile.spec.profile.parameters.iter().any(|parameter| parameter.name == "scratchVolume")
+    };
+    assert_eq!(all.iter().filter(has_parameter).count(), WITHOUT_SCRATCH.len());
+}
+
+#[test]
+fn every_readme_of_a_profile_with_an_empty_dir_speaks_of_draining() {
+    for Read { name, profile, readme } in Read::all() {
+        let volumes = &profile.spec.profile.template["spec"]["volumes"];
+        let has_empty_dir =
+            volumes.as_array().into_iter().flatten().any(|volume| volume.get("emptyDir").is_some());
+        let (_, limits) = readme.split_once("\n## Limits\n").unwrap();
+        assert_eq!(limits.contains("--delete-emptydir-data"), has_empty_dir, "{name}");
     }
 }
 

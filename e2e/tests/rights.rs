@@ -74,7 +74,7 @@ fn the_servers_use_each_of_their_rights_and_ask_for_no_other() {
         let now = ["get", "namespace", &space.name, "--output", "jsonpath={.metadata.creationTimestamp}"];
         let since = cluster.kubectl(&now).expect();
         // They begin anew, and everything is asked for that they ask for at the start.
-        cluster.install(&["podAnnotations.round=rights"]);
+        cluster.install(&["podAnnotations.round=rights", "log.format=json"]);
         injects(&cluster, &space, "e2e-rights").await;
         live(&cluster, &space).await;
         eventually("every right being used", || async {

@@ -128,7 +128,9 @@ fn a_flood_of_made_up_reviews_causes_few_api_calls_and_events() {
 
         // Who wants none writes none; who needs certainty asks for a certificate.
         cluster
-            .install_with("webhook: {events: {enabled: false}}\nmonitoring: {profileNames: false}")
+            .install_with(
+                "webhook: {events: {enabled: false}}\nmonitoring: {profileNames: false}\nlog: {format: json}",
+            )
             .expect();
         injects(&cluster, &space, "e2e-flood").await;
         // Dry runs, by which the servers were waited for, are not counted.

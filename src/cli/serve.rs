@@ -9,13 +9,14 @@ mod telemetry;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use clap::Args;
-use tracing::info;
+use tracing::{error, info};
 
 use self::certificates::CertificateArgs;
 use self::drain::drain;
@@ -26,7 +27,7 @@ use crate::certificates::{CertificateFiles, Serving, serve_files};
 use crate::cluster::Snapshot;
 use crate::engine::Settings;
 use crate::supervise::{Health, Tasks};
-use crate::telemetry::{LogFormat, Metrics, start_logs};
+use crate::telemetry::{DEFAULT_FILTER, LogFormat, Metrics, flush_logs, start_logs};
 use crate::webhook::{self, Limits, Listener, State};
 
 /// Arguments of `outrigger serve`.
@@ -82,7 +83,7 @@ pub(super) struct Serve {
     #[arg(long, value_enum, default_value_t)]
     log_format: LogFormat,
     /// What is logged, in the form of `RUST_LOG`.
-    #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "info")]
+    #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = DEFAULT_FILTER)]
     log_filter: String,
     #[command(flatten)]
     limits: LimitArgs,
@@ -112,8 +113,18 @@ fn threads() -> usize {
 }
 
 impl Serve {
-    pub(super) fn run(self) -> anyhow::Result<()> {
-        start_logs(self.log_format, &self.log_filter)?;
+    /// Serves until it is told to stop. An error after the log was started is logged.
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let is_filter_read = start_logs(self.log_format, &self.log_filter)?;
+        let ended = is_filter_read.and_then(|()| self.run_logged());
+        if let Err(cause) = &ended {
+            error!(error = format!("{cause:#}"), "server failed");
+        }
+        flush_logs();
+        Ok(if ended.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    fn run_logged(self) -> anyhow::Result<()> {
         rustls::crypto::aws_lc_rs::default_provider()
             .install_default()
             .map_err(|_| anyhow::anyhow!("another cryptography provider is already installed"))?;

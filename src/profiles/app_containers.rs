@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 use wildmatch::WildMatch;
 
-use super::condition::Condition;
+use super::condition::{Condition, WHEN};
 use super::finding::Findings;
 use super::template::only_fields;
 use super::template_value::TemplateValue;
@@ -46,7 +46,9 @@ impl Selected {
     }
 }
 
-const FIELDS: [&str; 6] = ["containers", "initContainers", "when", "env", "envFrom", "volumeMounts"];
+pub(super) const CONTAINERS: &str = "containers";
+pub(super) const INIT_CONTAINERS: &str = "initContainers";
+const FIELDS: [&str; 6] = [CONTAINERS, INIT_CONTAINERS, WHEN, "env", "envFrom", "volumeMounts"];
 
 impl AppContainers {
     /// Returns the exactness with which a container is selected, if it is.
@@ -126,9 +128,9 @@ impl AppContainers {
         let path = format!("spec.appContainers[{index}]");
         only_fields(&path, item, &FIELDS, findings);
         let mut when = item
-            .get("when")
+            .get(WHEN)
             .cloned()
-            .map(|when| Value::Object([("when".to_owned(), when)].into_iter().collect()));
+            .map(|when| Value::Object([(WHEN.to_owned(), when)].into_iter().collect()));
         let when = when.as_mut().and_then(|item| Condition::take_when(item, &path, scope, findings));
         let lists = ContainerField::ALL
             .into_iter()
@@ -141,7 +143,7 @@ impl AppContainers {
                 (field, values.collect())
             })
             .collect();
-        let mut patterns: Vec<String> = list(item, "containers", &path, &mut Findings::default())
+        let mut patterns: Vec<String> = list(item, CONTAINERS, &path, &mut Findings::default())
             .iter()
             .filter_map(|name| Some(name.as_str()?.to_owned()))
             .collect();
@@ -157,12 +159,12 @@ impl AppContainers {
 }
 
 fn names(item: &Map<String, Value>, path: &str, findings: &mut Findings) -> Vec<(WildMatch, Selected)> {
-    let given = list(item, "containers", path, findings);
+    let given = list(item, CONTAINERS, path, findings);
     let texts = given.iter().filter_map(Value::as_str);
     let names: Vec<_> = texts.map(|text| (WildMatch::new(text), Selected::by(text))).collect();
     if names.is_empty() || names.len() != given.len() {
         findings.error(
-            format!("{path}.containers"),
+            format!("{path}.{CONTAINERS}"),
             "name the pod's containers that are meant, or write [\"*\"] for all of them",
         );
     }
@@ -170,11 +172,11 @@ fn names(item: &Map<String, Value>, path: &str, findings: &mut Findings) -> Vec<
 }
 
 fn init_containers(item: &Map<String, Value>, path: &str, findings: &mut Findings) -> bool {
-    match item.get("initContainers") {
+    match item.get(INIT_CONTAINERS) {
         None | Some(Value::Null) => false,
         Some(Value::Bool(include)) => *include,
         Some(_) => {
-            findings.error(format!("{path}.initContainers"), "must be true or false");
+            findings.error(format!("{path}.{INIT_CONTAINERS}"), "must be true or false");
             false
         }
     }

@@ -11,7 +11,7 @@ pub struct Condition {
     path: String,
 }
 
-const WHEN: &str = "when";
+pub(super) const WHEN: &str = "when";
 
 impl Condition {
     pub(super) fn compile(

@@ -49,7 +49,7 @@ impl Element {
 
 pub(super) const ROOT: &str = "spec.template";
 const ROOT_FIELDS: [&str; 2] = ["metadata", "spec"];
-const METADATA_FIELDS: [&str; 2] = ["labels", "annotations"];
+pub(super) const METADATA_FIELDS: [&str; 2] = ["labels", "annotations"];
 /// The fields of a pod's spec that a profile can give.
 pub const TEMPLATE_FIELDS: [&str; 13] = [
     "initContainers",
@@ -71,7 +71,9 @@ pub const TEMPLATE_FIELDS: [&str; 13] = [
 const SCALARS: [&str; 2] = ["shareProcessNamespace", "terminationGracePeriodSeconds"];
 
 /// What a container's own field of a profile is called that keeps the service-account token from it.
-const TOKEN: &str = "serviceAccountToken";
+pub(super) const TOKEN: &str = "serviceAccountToken";
+/// The only value of that field.
+pub(super) const NO_TOKEN_VALUE: &str = "None";
 /// The volume that covers the token's place in such a container.
 const NO_TOKEN: &str = "no-service-account-token";
 
@@ -247,7 +249,7 @@ impl Reader<'_, '_> {
     /// `kubectl drain` and the autoscaler would leave the pod on its node.
     fn service_account_token(&mut self, container: &mut Value, path: &str) {
         let Some(token) = container.as_object_mut().and_then(|fields| fields.remove(TOKEN)) else { return };
-        if token != "None" {
+        if token != NO_TOKEN_VALUE {
             let problem = "write None to keep the app's token from the container, or leave it out";
             return self.findings.error(format!("{path}.{TOKEN}"), problem);
         }

@@ -1,5 +1,6 @@
 //! Log lines in which no value can end the line, forge a field or move a terminal's cursor.
 
+use std::borrow::Cow;
 use std::fmt::{self, Debug, Write};
 
 use tracing::field::{Field, Visit};
@@ -14,6 +15,9 @@ use super::logs::LogFormat;
 /// Longest value of a field, in bytes before it is escaped. Reviews hold names of any length: the API server calls webhooks before it
 /// validates the object.
 const LONGEST_VALUE: usize = 4096;
+
+/// Keys that lines of JSON have besides the fields of the event.
+const FIXED: [&str; 3] = ["timestamp", "level", "target"];
 
 /// Formats events. Every value is escaped and bounded here, in one place for all events and for both formats.
 pub(super) struct LineFormat(pub(super) LogFormat);
@@ -78,12 +82,27 @@ struct Fields {
     message: String,
     others: String,
     log_target: Option<String>,
+    names: Vec<Cow<'static, str>>,
 }
 
 impl Fields {
+    /// Returns the key of a field: its name, with a number if the line has that key already. An event can have a field twice, or one with
+    /// the name of a fixed key, and readers of JSON keep only one of two values.
+    fn key(&mut self, name: &'static str) -> Cow<'static, str> {
+        let is_taken = |key: &str| FIXED.contains(&key) || self.names.iter().any(|known| *known == key);
+        let mut key = Cow::Borrowed(name);
+        let mut count = 1;
+        while is_taken(&key) {
+            count += 1;
+            key = Cow::Owned(format!("{name}_{count}"));
+        }
+        self.names.push(key.clone());
+        key
+    }
+
     /// Adds a field whose value needs no escaping.
     fn add_literal(&mut self, field: &Field, value: &dyn fmt::Display) {
-        let name = field.name();
+        let name = self.key(field.name());
         // Writing to a string does not fail.
         let _ = match self.format {
             LogFormat::Text => write!(self.others, " {name}={value}"),
@@ -100,8 +119,13 @@ impl Fields {
         if name.starts_with("log.") {
             return;
         }
-        let _ = match (self.format, name) {
-            (LogFormat::Text, "message") => write_escaped(&mut self.message, value),
+        if name == "message" && value.is_empty() {
+            return;
+        }
+        let name = self.key(name);
+        let _ = match (self.format, &*name) {
+            (LogFormat::Text, "message") if is_bare(value) => self.message.write_str(value),
+            (LogFormat::Text, "message") => write!(self.message, "{value:?}"),
             (LogFormat::Json, "message") => write_json(&mut self.message, value),
             (LogFormat::Text, _) if !always_quoted && is_plain(value) => {
                 write!(self.others, " {name}={value}")
@@ -167,6 +191,11 @@ impl Write for Bounded {
     }
 }
 
+/// Whether a message can stand in a line without quotes: it cannot be taken for fields.
+fn is_bare(message: &str) -> bool {
+    message.chars().all(|character| is_printable(character) && !"\"=\\".contains(character))
+}
+
 /// Whether a value can stand in a line without quotes.
 fn is_plain(value: &str) -> bool {
     !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"'=\\".contains(&byte))
@@ -201,6 +230,10 @@ fn write_json(to: &mut impl Write, text: &str) -> fmt::Result {
 }
 
 #[cfg(test)]
+#[path = "../../tests/common/log_lines.rs"]
+mod log_lines;
+
+#[cfg(test)]
 mod tests {
     use std::io;
     use std::sync::{Arc, Mutex};
@@ -211,6 +244,7 @@ mod tests {
     use tower::ServiceExt as _;
     use tracing::{info, warn};
 
+    use super::log_lines::problem;
     use super::*;
     use crate::cluster::Snapshot;
     use crate::webhook::{State, router};
@@ -240,7 +274,11 @@ mod tests {
             .finish();
         tracing::subscriber::with_default(subscriber, work);
         let bytes = written.0.lock().unwrap().clone();
-        String::from_utf8(bytes).unwrap()
+        let text = String::from_utf8(bytes).unwrap();
+        for line in text.lines() {
+            assert_eq!(problem(line), None, "{line}");
+        }
+        text
     }
 
     const FORGED: &str = "8b1f\n2026-01-01T00:00:00Z  INFO outrigger: decided\r\u{1b}[2K\u{9b}1A\u{2028}\u{202e} outcome=\"injected\"";
@@ -271,6 +309,45 @@ mod tests {
             (&json!(3), &json!(true), &json!("INFO"))
         );
         assert_eq!(lines[0]["message"], "refused");
+    }
+
+    #[test]
+    fn no_key_is_there_twice() {
+        let log = || {
+            info!(message = "first", "second");
+            info!(level = 1, timestamp = true, target = "a", error = "b", error = %"c", error_2 = "d", "decided");
+            info!(error = "only a field");
+        };
+        let text = logged(LogFormat::Json, log);
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!((&lines[0]["message"], &lines[0]["message_2"]), (&json!("second"), &json!("first")));
+        assert_eq!((&lines[1]["level_2"], &lines[1]["target_2"]), (&json!(1), &json!("a")));
+        assert_eq!((&lines[1]["error"], &lines[1]["error_2"]), (&json!("b"), &json!("c")));
+        let text = logged(LogFormat::Text, log);
+        assert!(text.contains(": second message_2=\"first\"\n"), "{text}");
+        assert!(text.contains(" error=\"b\" error_2=c error_2_2=\"d\"\n"), "{text}");
+    }
+
+    #[test]
+    fn a_panic_is_one_line() {
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let text = logged(format, || {
+                let before = std::panic::take_hook();
+                std::panic::set_hook(Box::new(super::super::logs::log_panic));
+                let caught = std::panic::catch_unwind(|| panic!("no\nroom"));
+                std::panic::set_hook(before);
+                assert!(caught.is_err());
+            });
+            assert_eq!(text.lines().count(), 1, "{text}");
+            assert!(text.contains("a thread panicked") && text.contains(r"no\nroom"), "{text}");
+            assert!(text.contains("src/telemetry/format.rs:"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_looks_like_fields_is_quoted() {
+        let text = logged(LogFormat::Text, || info!(uid = "a", "decided outcome=injected"));
+        assert!(text.ends_with(": \"decided outcome=injected\" uid=\"a\"\n"), "{text}");
     }
 
     #[test]

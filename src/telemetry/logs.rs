@@ -1,10 +1,16 @@
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::IsTerminal as _;
+use std::panic::PanicHookInfo;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
+use tracing::error;
 use tracing_subscriber::EnvFilter;
 
 use super::format::LineFormat;
+
+/// What is logged where nothing else is said.
+pub const DEFAULT_FILTER: &str = "info";
 
 /// The form of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -16,13 +22,18 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging to stderr; [`super::flush_logs`] belongs to the end.
+/// Starts logging to stderr, panics included; [`super::flush_logs`] belongs to the end.
+///
+/// Returns whether the filter can be read. If it cannot, the default filter is used, so that the error can be logged.
 ///
 /// # Errors
-/// The filter cannot be read.
-pub fn start_logs(format: LogFormat, filter: &str) -> anyhow::Result<()> {
-    let filter =
-        EnvFilter::try_new(filter).with_context(|| format!("--log-filter {filter:?} cannot be read"))?;
+/// The thread that writes the log cannot be started.
+pub fn start_logs(format: LogFormat, filter: &str) -> anyhow::Result<anyhow::Result<()>> {
+    let read = EnvFilter::try_new(filter).with_context(|| format!("--log-filter {filter:?} cannot be read"));
+    let (filter, is_read) = match read {
+        Ok(filter) => (filter, Ok(())),
+        Err(error) => (EnvFilter::new(DEFAULT_FILTER), Err(error)),
+    };
     let lines = super::lines::start().context("cannot start the thread that writes the log")?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -30,5 +41,24 @@ pub fn start_logs(format: LogFormat, filter: &str) -> anyhow::Result<()> {
         .with_ansi(format == LogFormat::Text && std::io::stderr().is_terminal())
         .event_format(LineFormat(format))
         .init();
-    Ok(())
+    std::panic::set_hook(Box::new(log_panic));
+    Ok(is_read)
+}
+
+/// Logs a panic, with its backtrace if `RUST_BACKTRACE` asks for one.
+pub(super) fn log_panic(panic: &PanicHookInfo<'_>) {
+    let backtrace = Backtrace::capture();
+    let thread = std::thread::current();
+    error!(
+        error = panic.payload_as_str().unwrap_or("the panic has no message"),
+        location = panic.location().map(tracing::field::display),
+        thread = thread.name(),
+        backtrace =
+            (backtrace.status() == BacktraceStatus::Captured).then(|| tracing::field::display(&backtrace)),
+        "a thread panicked"
+    );
+    // After a panic of the main thread, nothing else waits until the line is written.
+    if thread.name() == Some("main") {
+        super::flush_logs();
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::handlers;
 use super::names::{self, is_port_name};
 use super::node::{Node, Report, quoted};
-use super::{container_security, environment, mounts, resources};
+use super::{choices, container_security, environment, mounts, resources};
 use crate::json::Json;
 
 /// Fields of an init container that Kubernetes allows only with `restartPolicy: Always`.
@@ -18,8 +18,8 @@ const MOST_EXIT_CODES: usize = 255;
 pub(super) fn check(container: Node<'_, '_>, is_init: bool, report: &mut Report) {
     image(container, report);
     restart_policy(container, is_init, report);
-    report.choice(container, "terminationMessagePolicy", &["File", "FallbackToLogsOnError"]);
-    report.choice(container, "imagePullPolicy", &["Always", "IfNotPresent", "Never"]);
+    report.choice(container, "terminationMessagePolicy", &choices::TERMINATION_MESSAGES);
+    report.choice(container, "imagePullPolicy", &choices::PULL_POLICIES);
     ports(container, report);
     container.each("env", |variable| environment::variable(variable, report));
     container.each("envFrom", |source| environment::source(source, report));
@@ -86,7 +86,7 @@ fn restart_rule(rule: Node<'_, '_>, report: &mut Report) {
     if rule.text("action").is_empty() {
         report.field(rule, "action", "is required; write Restart");
     }
-    report.choice(rule, "action", &["Restart", "RestartAllContainers"]);
+    report.choice(rule, "action", &choices::RULE_ACTIONS);
     if !rule.has("exitCodes") {
         report.field(rule, "exitCodes", "is required; set operator and values");
     }
@@ -94,7 +94,7 @@ fn restart_rule(rule: Node<'_, '_>, report: &mut Report) {
         if codes.text("operator").is_empty() {
             report.field(codes, "operator", "is required; write In or NotIn");
         }
-        report.choice(codes, "operator", &["In", "NotIn"]);
+        report.choice(codes, "operator", &choices::EXIT_CODE_OPERATORS);
         let count = codes.list("values").len();
         if count > MOST_EXIT_CODES {
             let message = format_args!("has {count} exit codes, and may have {MOST_EXIT_CODES}; remove some");
@@ -123,7 +123,7 @@ fn ports(container: Node<'_, '_>, report: &mut Report) {
         if port.number("hostPort") != Some(0) {
             port_number(port, "hostPort", report);
         }
-        report.choice(port, "protocol", &["TCP", "UDP", "SCTP"]);
+        report.choice(port, "protocol", &choices::PROTOCOLS);
     });
 }
 
@@ -136,9 +136,9 @@ pub(super) fn port_number(node: Node<'_, '_>, name: &str, report: &mut Report) {
 fn resize_policy(container: Node<'_, '_>, report: &mut Report) {
     let mut known = BTreeSet::new();
     container.each("resizePolicy", |policy| {
-        for (field, allowed) in
-            [("resourceName", ["cpu", "memory"]), ("restartPolicy", ["NotRequired", "RestartContainer"])]
-        {
+        let fields =
+            [("resourceName", choices::RESIZED_RESOURCES), ("restartPolicy", choices::RESIZE_RESTARTS)];
+        for (field, allowed) in fields {
             report.require(policy, &[field]);
             report.choice(policy, field, &allowed);
         }

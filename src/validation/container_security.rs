@@ -1,5 +1,6 @@
 //! A container's security context: `ValidateSecurityContext`, and the parts that a pod's has, too.
 
+use super::choices;
 use super::names;
 use super::names::is_subdomain;
 use super::node::{Node, Report, quoted};
@@ -8,13 +9,12 @@ use crate::json::{Json, field, items};
 /// The greatest user and group ID.
 const GREATEST_ID: i64 = i32::MAX as i64;
 const LONGEST_LOCAL_PROFILE: usize = 4095;
-const PROFILE_TYPES: [&str; 3] = ["Localhost", "RuntimeDefault", "Unconfined"];
 
 pub(super) fn check(security: Node<'_, '_>, report: &mut Report) {
     for name in ["runAsUser", "runAsGroup"] {
         report.range(security, name, 0, GREATEST_ID);
     }
-    report.choice_not_empty(security, "procMount", &["Default", "Unmasked"]);
+    report.choice_not_empty(security, "procMount", &choices::PROC_MOUNTS);
     security.with("seccompProfile", |profile| seccomp(profile, report));
     security.with("appArmorProfile", |profile| app_armor(profile, report));
     security.with("windowsOptions", |windows| windows_options(windows, report));
@@ -88,7 +88,7 @@ fn profile_type<'v>(profile: Node<'_, 'v>, report: &mut Report) -> &'v str {
     if profile.text("type").is_empty() {
         report.field(profile, "type", "is required; write Localhost, RuntimeDefault or Unconfined");
     }
-    report.choice(profile, "type", &PROFILE_TYPES);
+    report.choice(profile, "type", &choices::PROFILE_TYPES);
     profile.text("type")
 }
 

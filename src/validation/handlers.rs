@@ -1,5 +1,6 @@
 //! Probes and lifecycle hooks: `validateProbe`, `validateHandler` and `validateLifecycle`.
 
+use super::choices;
 use super::container::port_number;
 use super::names::{self, is_header_name, is_port_name};
 use super::node::{Node, Report, quoted};
@@ -72,7 +73,7 @@ fn handler(handler: Node<'_, '_>, settings: &[&str], ways: &str, report: &mut Re
     });
     handler.with("httpGet", |http| {
         port(http, report);
-        report.choice(http, "scheme", &["HTTP", "HTTPS"]);
+        report.choice(http, "scheme", &choices::SCHEMES);
         http.each("httpHeaders", |header| {
             let name = header.text("name");
             if !is_header_name(name) {

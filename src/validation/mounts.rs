@@ -2,12 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use super::choices;
 use super::names::{self, has_backstep, is_descending};
 use super::node::{Node, Report, quoted};
 use crate::json::{Json, field, text};
-
-const PROPAGATIONS: [&str; 3] = ["None", "HostToContainer", "Bidirectional"];
-const RECURSIVE: [&str; 3] = ["Disabled", "IfPossible", "Enabled"];
 
 pub(super) fn check(container: Node<'_, '_>, report: &mut Report) {
     let is_privileged = is_privileged(container.value);
@@ -42,8 +40,8 @@ pub(super) fn mount(mount: Node<'_, '_>, report: &mut Report) {
     if !mount.text("subPath").is_empty() && !mount.text("subPathExpr").is_empty() {
         report.relation(mount, "subPathExpr", "cannot stand beside subPath; keep one of the two");
     }
-    report.choice_not_empty(mount, "mountPropagation", &PROPAGATIONS);
-    report.choice_not_empty(mount, "recursiveReadOnly", &RECURSIVE);
+    report.choice_not_empty(mount, "mountPropagation", &choices::PROPAGATIONS);
+    report.choice_not_empty(mount, "recursiveReadOnly", &choices::RECURSIVE_READ_ONLY);
     if matches!(mount.text("recursiveReadOnly"), "Enabled" | "IfPossible") {
         if !mount.is_true("readOnly") {
             report.relation(mount, "recursiveReadOnly", "is only for readOnly: true; set that, too");

@@ -1,5 +1,6 @@
 //! A pod's other lists, its labels and its annotations.
 
+use super::choices;
 use super::names::{self, is_ip, is_label_value, is_qualified_name, is_search_domain, is_subdomain};
 use super::node::{Node, Report, quoted};
 use crate::api::is_dns_label;
@@ -95,8 +96,8 @@ pub(super) fn toleration(toleration: Node<'_, '_>, report: &mut Report) {
         }
         _ => {}
     }
-    report.choice(toleration, "operator", &["Equal", "Exists", "Lt", "Gt"]);
-    report.choice(toleration, "effect", &["NoSchedule", "PreferNoSchedule", "NoExecute"]);
+    report.choice(toleration, "operator", &choices::TOLERATION_OPERATORS);
+    report.choice(toleration, "effect", &choices::TOLERATION_EFFECTS);
 }
 
 pub(super) fn readiness_gate(gate: Node<'_, '_>, report: &mut Report) {

@@ -4,11 +4,9 @@ mod claims;
 mod disks;
 mod files;
 
+use super::choices;
 use super::names::{self, has_backstep};
 use super::node::{Node, Report, quoted};
-
-const HOST_PATH_TYPES: [&str; 7] =
-    ["DirectoryOrCreate", "Directory", "FileOrCreate", "File", "Socket", "CharDevice", "BlockDevice"];
 
 /// Checks a volume. The API server makes one without a source an `emptyDir`. An unknown field counts as a source.
 pub(super) fn check(volume: Node<'_, '_>, report: &mut Report) {
@@ -33,11 +31,11 @@ pub(super) fn check(volume: Node<'_, '_>, report: &mut Report) {
         if has_backstep(path) {
             report.field(host, "path", format_args!("{} holds '..'; remove it", quoted(path)));
         }
-        report.choice(host, "type", &HOST_PATH_TYPES);
+        report.choice(host, "type", &choices::HOST_PATH_TYPES);
     });
     volume.with("image", |image| {
         report.require(image, &["reference"]);
-        report.choice(image, "pullPolicy", &["Always", "IfNotPresent", "Never"]);
+        report.choice(image, "pullPolicy", &choices::PULL_POLICIES);
     });
     for (source, name) in [("secret", "secretName"), ("configMap", "name")] {
         volume.with(source, |source| {

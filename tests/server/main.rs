@@ -8,6 +8,9 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "../common/log_lines.rs"]
+mod log_lines;
+
 mod bodies;
 mod clients;
 mod connections;

@@ -1,5 +1,6 @@
 //! The server as a process, without a cluster.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
@@ -7,6 +8,7 @@ use hyper_util::rt::TokioIo;
 use outrigger::certificates::Material;
 use serde_json::{Value, json};
 
+use crate::log_lines;
 use crate::running::{connect, material, request};
 use crate::support::{patched, pod};
 
@@ -14,6 +16,8 @@ use crate::support::{patched, pod};
 struct Standalone {
     child: std::process::Child,
     address: std::net::SocketAddr,
+    /// Log lines that a strict parser does not read.
+    malformed: Arc<Mutex<Vec<String>>>,
 }
 
 impl Drop for Standalone {
@@ -42,14 +46,22 @@ fn standalone(folder: &std::path::Path) -> Standalone {
         .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    let mut said = std::io::BufReader::new(child.stderr.take().unwrap()).lines();
+    let malformed = Arc::<Mutex<Vec<String>>>::default();
+    let theirs = malformed.clone();
+    let mut said = std::io::BufReader::new(child.stderr.take().unwrap())
+        .lines()
+        .map_while(Result::ok)
+        .inspect(move |line| {
+            let problem = log_lines::problem(line).map(|problem| format!("{problem}: {line}"));
+            theirs.lock().unwrap().extend(problem);
+        });
     let address = said.by_ref().find_map(|line| {
-        let line: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        let line: Value = serde_json::from_str(&line).unwrap();
         line["listen"].as_str().map(|address| address.parse().unwrap())
     });
     // A pipe that nobody reads would stop the server.
     std::thread::spawn(move || said.for_each(drop));
-    Standalone { child, address: address.expect("the server says where it listens") }
+    Standalone { child, address: address.expect("the server says where it listens"), malformed }
 }
 
 #[tokio::test]
@@ -119,4 +131,31 @@ async fn it_serves_files_without_a_cluster_and_follows_their_changes() {
     certify(&second);
     eventually(&second.authority.certificate, "proxy:2").await;
     assert!(ask(&first.authority.certificate, "shop").await.is_none(), "the old certificate is still served");
+    assert_eq!(*server.malformed.lock().unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn a_server_that_cannot_start_says_why_in_the_format_of_the_log() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    for format in ["text", "json"] {
+        for (words, part) in [
+            (["--log-filter", "outrigger=nonsense"], "cannot be read"),
+            (["--listen", &taken], "Address already in use"),
+        ] {
+            let done = std::process::Command::new(env!("CARGO_BIN_EXE_outrigger"))
+                .args(["serve", "--profiles", "profiles", "--tls-cert", "tls.crt", "--tls-key", "tls.key"])
+                .args(["--log-format", format])
+                .args(words)
+                .env_remove("KUBECONFIG")
+                .output()
+                .unwrap();
+            let log = String::from_utf8(done.stderr).unwrap();
+            assert!(log.contains(part), "{log}");
+            assert_eq!(done.status.code(), Some(1), "{log}");
+            for line in log.lines() {
+                assert_eq!(log_lines::problem(line), None, "{line}");
+            }
+        }
+    }
 }

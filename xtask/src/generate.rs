@@ -1,5 +1,5 @@
-//! The generated files: the custom resource definitions, the chart's copy of the catalogue with the catalogue's page, and
-//! the rendered manifests.
+//! The generated files: the custom resource definitions, the chart's copy of the catalogue with the catalogue's page, the
+//! rendered manifests, and the JSON Schema of profiles.
 
 mod catalogue;
 
@@ -27,7 +27,17 @@ pub(crate) fn write() -> Result<()> {
         std::fs::remove_file(file(&name))?;
         progress(format_args!("{name} is removed"));
     }
-    put(MANIFESTS, &manifests(&workspace::root().join("charts/outrigger"))?)
+    put(MANIFESTS, &manifests(&workspace::root().join("charts/outrigger"))?)?;
+    schema()
+}
+
+/// Writes the JSON Schema of profiles, by the test that also compares it.
+fn schema() -> Result<()> {
+    let mut test =
+        sh::line("cargo test --quiet --locked --package outrigger --test schema the_file_is_up_to_date");
+    sh::output(test.current_dir(workspace::root()).env("OUTRIGGER_BLESS", "1"))?;
+    progress("manifests/profile.schema.json is written");
+    Ok(())
 }
 
 /// Fails if a file is not what would be written now.

@@ -10,6 +10,9 @@
     reason = "a test fails by panicking, and says what it does"
 )]
 
+#[path = "../../../tests/common/log_lines.rs"]
+mod log_lines;
+
 mod burst;
 mod certificates;
 mod clients;

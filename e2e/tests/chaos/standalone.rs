@@ -14,6 +14,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::{Value, json};
 
+use crate::log_lines;
 use crate::reviews::REVIEW;
 
 /// `outrigger serve --profiles`, with one profile for the namespace of the review.
@@ -105,6 +106,9 @@ impl Server {
         let status = self.process.wait().unwrap();
         std::fs::remove_dir_all(&self.folder).unwrap();
         let log = self.log.join().unwrap();
+        for line in log.lines() {
+            assert_eq!(log_lines::problem(line), None, "{line}");
+        }
         assert!(status.success(), "{status}: {log}");
         log
     }

@@ -1,5 +1,6 @@
 //! The claim of an `ephemeral` volume: `ValidatePersistentVolumeClaimTemplate`.
 
+use super::super::choices;
 use super::super::names::{self, is_label_value, is_qualified_name, is_subdomain};
 use super::super::node::{Node, Report, quoted};
 use super::super::resources::quantity;
@@ -22,7 +23,7 @@ pub(super) fn ephemeral(volume: Node<'_, '_>, report: &mut Report) {
             access_modes(spec, report);
             storage(spec, report);
             spec.with("selector", |selector| label_selector(selector, report));
-            report.choice_not_empty(spec, "volumeMode", &["Block", "Filesystem"]);
+            report.choice_not_empty(spec, "volumeMode", &choices::VOLUME_MODES);
             for name in ["storageClassName", "volumeAttributesClassName"] {
                 let class = spec.text(name);
                 if !class.is_empty() && !is_subdomain(class) {

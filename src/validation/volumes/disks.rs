@@ -1,5 +1,6 @@
 //! Volumes of storage systems and clouds, most of them older than CSI.
 
+use super::super::choices;
 use super::super::names::{self, has_backstep, is_descending};
 use super::super::node::{Node, Report, quoted};
 use crate::api::is_dns_label;
@@ -80,8 +81,8 @@ fn relative(node: Node<'_, '_>, name: &str, report: &mut Report) {
 }
 
 fn azure_disk(disk: Node<'_, '_>, report: &mut Report) {
-    report.choice_not_empty(disk, "cachingMode", &["None", "ReadOnly", "ReadWrite"]);
-    report.choice_not_empty(disk, "kind", &["Shared", "Dedicated", "Managed"]);
+    report.choice_not_empty(disk, "cachingMode", &choices::CACHING_MODES);
+    report.choice_not_empty(disk, "kind", &choices::DISK_KINDS);
     let start = if disk.text("kind") == "Managed" { "/subscriptions/" } else { "https://" };
     let uri = disk.text("diskURI");
     if !uri.is_empty() && !uri.starts_with(start) {

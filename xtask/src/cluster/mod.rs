@@ -156,6 +156,11 @@ impl Cluster {
         self.state.join("bin").join(name)
     }
 
+    /// The kubelet's folder for the logs of containers.
+    pub(crate) fn pod_logs(&self) -> PathBuf {
+        self.log_folder().join("pods")
+    }
+
     fn log_folder(&self) -> PathBuf {
         self.state.join("log")
     }

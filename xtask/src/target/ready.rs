@@ -78,6 +78,14 @@ impl Ready {
         matches!(self.target, Target::Embedded(_))
     }
 
+    /// The kubelet's folder for the logs of containers, where it is in reach.
+    pub(crate) fn pod_logs(&self) -> Option<PathBuf> {
+        match &self.target {
+            Target::Embedded(cluster) => Some(cluster.pod_logs()),
+            Target::External { .. } => None,
+        }
+    }
+
     /// The product's repository and tag, as the cluster finds it.
     pub(crate) fn product(&self) -> (String, String) {
         let name = match (&self.target, &self.product) {

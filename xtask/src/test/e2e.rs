@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::faults;
 use super::run::Run;
+use super::server_logs::ServerLogs;
 use crate::args::Args;
 use crate::images::{self, Profile};
 use crate::report::{progress, say};
@@ -33,7 +34,7 @@ pub(super) fn run(run: &Run, ready: Ready) -> Result<()> {
     drop(std::fs::remove_file(times()));
     drop(std::fs::remove_file(faults::file()));
     progress("e2e: cargo test --package e2e");
-    let result = sh::interactive(&mut command);
+    let result = with_server_logs(&ready, || sh::interactive(&mut command));
     say(slowest(&std::fs::read_to_string(times()).unwrap_or_default()));
     say(faults::table(&std::fs::read_to_string(faults::file()).unwrap_or_default()));
     result
@@ -74,9 +75,25 @@ pub(crate) fn chaos(mut args: Args) -> Result<()> {
         }
     }
     drop(std::fs::remove_file(faults::file()));
-    let result = sh::interactive(&mut command);
+    let result = with_server_logs(&ready, || sh::interactive(&mut command));
     say(faults::table(&std::fs::read_to_string(faults::file()).unwrap_or_default()));
     result
+}
+
+/// Runs tests, and fails also if a line that an Outrigger container logged meanwhile is malformed.
+fn with_server_logs(ready: &Ready, tests: impl FnOnce() -> Result<()>) -> Result<()> {
+    let Some(folder) = ready.pod_logs() else {
+        progress("the logs of this cluster's containers are out of reach: their lines are not checked");
+        return tests();
+    };
+    let logs = ServerLogs::follow(&folder)?;
+    match (tests(), logs.check()) {
+        (Err(failed), Err(malformed)) => {
+            say(format_args!("{malformed:#}"));
+            Err(failed)
+        }
+        (result, checked) => result.and(checked),
+    }
 }
 
 /// Random combinations of faults.

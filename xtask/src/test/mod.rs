@@ -8,6 +8,7 @@ pub(crate) mod e2e;
 mod faults;
 mod monitoring;
 mod run;
+mod server_logs;
 
 use anyhow::{Result, bail};
 
