@@ -24,6 +24,7 @@ const READY_WITHIN: Duration = Duration::from_mins(4);
 pub(super) fn up(cluster: &Cluster, tools: &Tools, pause_image: &Path) -> Result<()> {
     let lock = cluster.lock()?;
     if cluster.is_up()? {
+        same_version(cluster, tools)?;
         if answers(cluster)? {
             progress(format_args!("the cluster is up already: {}", cluster.kubeconfig().display()));
             return Ok(());
@@ -40,6 +41,20 @@ pub(super) fn up(cluster: &Cluster, tools: &Tools, pause_image: &Path) -> Result
     Ok(())
 }
 
+/// Fails if the cluster that is up runs another version of Kubernetes than the one that is asked for.
+fn same_version(cluster: &Cluster, tools: &Tools) -> Result<()> {
+    let running = cluster.kubernetes()?;
+    let wanted = &tools.kubernetes;
+    if running == *wanted {
+        return Ok(());
+    }
+    bail!(
+        "the cluster in {} runs Kubernetes {running}, not {wanted}; remove it first: `cargo xtask cluster down --name {}`",
+        cluster.state.display(),
+        cluster.state.file_name().unwrap_or_default().display()
+    )
+}
+
 fn answers(cluster: &Cluster) -> Result<bool> {
     let (ok, _) = sh::attempt(cluster.kubectl().args(["get", "--raw", "/readyz", "--request-timeout=20s"]))?;
     Ok(ok)
@@ -53,6 +68,7 @@ fn start(cluster: &Cluster, tools: &Tools, pause_image: &Path, activity: &Activi
     }
     // The build may replace the running program's file, so the cluster runs a copy.
     std::fs::copy(std::env::current_exe()?, state.join("xtask"))?;
+    std::fs::write(cluster.kubernetes_file(), tools.kubernetes.to_string())?;
     for (name, file) in tools.programs() {
         symlink(file, cluster.program(name))?;
     }
