@@ -189,8 +189,11 @@ fn cluster_command(mut args: Args) -> Result<()> {
 
 /// Installs and builds what the embedded cluster needs, and starts it.
 fn start(cluster: &Cluster, kubernetes: Option<KubernetesVersion>) -> Result<()> {
+    let kubernetes = kubernetes.map_or_else(KubernetesVersion::newest, Ok)?;
+    // Before the builds, which take minutes.
+    cluster.expect_version(&kubernetes)?;
     tools::install_packages()?;
-    let tools = Tools::build(&kubernetes.map_or_else(KubernetesVersion::newest, Ok)?)?;
+    let tools = Tools::build(&kubernetes)?;
     let pause = images::pause(&tools)?;
     cluster.up(&tools, &pause.archive)
 }

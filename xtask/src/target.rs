@@ -106,7 +106,10 @@ impl Target {
     /// Checks what has to be there before anything is built.
     pub(crate) fn check(&self) -> Result<()> {
         match self {
-            Self::Embedded { .. } => tools::preflight::embedded(),
+            Self::Embedded { cluster, kubernetes } => {
+                cluster.expect_version(kubernetes)?;
+                tools::preflight::embedded()
+            }
             Self::External { .. } => tools::preflight::external(),
         }
     }

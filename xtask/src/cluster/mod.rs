@@ -83,6 +83,22 @@ impl Cluster {
         KubernetesVersion::parse(&text).with_context(|| format!("{} has no version", file.display()))
     }
 
+    /// Fails if the cluster is up with another version of Kubernetes.
+    pub(crate) fn expect_version(&self, wanted: &KubernetesVersion) -> Result<()> {
+        if !self.is_up()? {
+            return Ok(());
+        }
+        let running = self.kubernetes()?;
+        if running == *wanted {
+            return Ok(());
+        }
+        bail!(
+            "the cluster in {} runs Kubernetes {running}, not {wanted}; remove it first: `cargo xtask cluster down --name {}`",
+            self.state.display(),
+            self.state.file_name().unwrap_or_default().display()
+        )
+    }
+
     /// Where the API server writes down who asked for what.
     pub(crate) fn audit_log(&self) -> PathBuf {
         self.log("audit")

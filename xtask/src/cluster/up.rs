@@ -24,7 +24,7 @@ const READY_WITHIN: Duration = Duration::from_mins(4);
 pub(super) fn up(cluster: &Cluster, tools: &Tools, pause_image: &Path) -> Result<()> {
     let lock = cluster.lock()?;
     if cluster.is_up()? {
-        same_version(cluster, tools)?;
+        cluster.expect_version(&tools.kubernetes)?;
         if answers(cluster)? {
             progress(format_args!("the cluster is up already: {}", cluster.kubeconfig().display()));
             return Ok(());
@@ -39,20 +39,6 @@ pub(super) fn up(cluster: &Cluster, tools: &Tools, pause_image: &Path) -> Result
     })?;
     drop(lock);
     Ok(())
-}
-
-/// Fails if the cluster that is up runs another version of Kubernetes than the one that is asked for.
-fn same_version(cluster: &Cluster, tools: &Tools) -> Result<()> {
-    let running = cluster.kubernetes()?;
-    let wanted = &tools.kubernetes;
-    if running == *wanted {
-        return Ok(());
-    }
-    bail!(
-        "the cluster in {} runs Kubernetes {running}, not {wanted}; remove it first: `cargo xtask cluster down --name {}`",
-        cluster.state.display(),
-        cluster.state.file_name().unwrap_or_default().display()
-    )
 }
 
 fn answers(cluster: &Cluster) -> Result<bool> {
