@@ -51,6 +51,13 @@ impl Cluster {
         Self { client: Client::try_from(config).unwrap() }
     }
 
+    /// Returns the minor version of the API server: 37 for Kubernetes 1.37.
+    pub async fn minor_version(&self) -> u32 {
+        let version = self.client.apiserver_version().await.expect("the API server says its version");
+        // Some providers append a plus sign.
+        version.minor.trim_end_matches('+').parse().expect("a minor version is a number")
+    }
+
     /// Installs or changes the release by Helm and waits until it is ready.
     pub fn install(&self, values: &[&str]) {
         let words: Vec<&str> = values.iter().flat_map(|value| ["--set-string", value]).collect();

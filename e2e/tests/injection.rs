@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use e2e::{Cluster, TestNamespace, companion, deployment, eventually, pod};
+use e2e::{Cluster, TestNamespace, companion, deployment, eventually, image, pod};
 use serde_json::{Value, json};
 
 fn names(list: &Value) -> Vec<&str> {
@@ -69,6 +69,46 @@ async fn an_unchanged_deployment_gets_its_native_sidecar() {
     ]);
     assert!(!template.expect().contains("e2e-deployment"), "the Deployment itself was changed");
     gone(&cluster, "e2e-deployment");
+}
+
+/// Kubernetes mounts images as volumes by default since 1.35.
+#[tokio::test]
+async fn a_sidecar_mounts_an_image_as_a_volume() {
+    let cluster = Cluster::installed().await;
+    let mut profile = companion("e2e-image-volume");
+    let added = &mut profile["spec"]["template"]["spec"];
+    let tools = json!({ "name": "tools", "image": { "reference": image("outrigger.dev/toolbox:1.0.0") } });
+    added["volumes"].as_array_mut().unwrap().push(tools);
+    let mount = json!({ "name": "tools", "mountPath": "/tools", "readOnly": true });
+    added["initContainers"][0]["volumeMounts"].as_array_mut().unwrap().push(mount);
+    cluster.apply("default", &profile.to_string()).expect();
+    let space = TestNamespace::enabled(&cluster, "e2e-image-volume").await;
+    cluster.apply(&space.name, &pod("app").to_string()).expect();
+    let created = cluster.ready_pod(&space.name, "app").await;
+    let has_volume = names(&created["spec"]["volumes"]).contains(&"tools");
+    if cluster.minor_version().await < 35 {
+        assert!(
+            !has_volume,
+            "an API server without image volumes drops them: {}",
+            created["spec"]["volumes"]
+        );
+        gone(&cluster, "e2e-image-volume");
+        return;
+    }
+    assert!(has_volume, "{}", created["spec"]["volumes"]);
+    let listed = cluster.kubectl(&[
+        "exec",
+        "--namespace",
+        &space.name,
+        "app",
+        "--container",
+        "e2e-image-volume",
+        "--",
+        "ls",
+        "/tools/bin/busybox",
+    ]);
+    assert!(listed.expect().contains("/tools/bin/busybox"), "the image's files are not there");
+    gone(&cluster, "e2e-image-volume");
 }
 
 #[tokio::test]

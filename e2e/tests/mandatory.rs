@@ -440,6 +440,15 @@ async fn a_namespaces_own_profiles_and_labels_do_not_help_either() {
     remove(&cluster, name);
 }
 
+/// Returns resources below the sidecar's own. Kubernetes 1.33 itself refuses to lower a memory limit in place.
+async fn fewer_resources(cluster: &Cluster) -> Value {
+    if cluster.minor_version().await < 34 {
+        json!({ "requests": { "cpu": "5m" } })
+    } else {
+        json!({ "limits": { "memory": "20Mi" } })
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_live_pod_keeps_its_mandatory_sidecar() {
     let name = "e2e-guard-live";
@@ -456,7 +465,8 @@ async fn a_live_pod_keeps_its_mandatory_sidecar() {
     refused(&["annotate", "pod", "live", "outrigger.dev/status-"], "MandatoryChanged");
     refused(&["label", "pod", "live", "outrigger.dev/injected-"], "MandatoryChanged");
     refused(&["label", "--overwrite", "pod", "live", "companion=other"], "MandatoryChanged");
-    let less = json!({ "spec": { "initContainers": [{ "name": name, "resources": { "limits": { "memory": "20Mi" } } }] } });
+    let less = fewer_resources(&cluster).await;
+    let less = json!({ "spec": { "initContainers": [{ "name": name, "resources": less }] } });
     refused(
         &["patch", "pod", "live", "--subresource=resize", "--patch", &less.to_string()],
         "MandatoryChanged",

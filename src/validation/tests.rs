@@ -190,6 +190,7 @@ fn each_mistake_of_a_volume_is_found_at_its_path() {
         json!({ "iscsi": { "targetPortal": "p", "iqn": "iqn.2001-04.com.example:storage.disk", "lun": 0 } }),
         json!({ "fc": { "wwids": ["a"] } }),
         json!({ "image": { "reference": "a:1", "pullPolicy": "Never" } }),
+        json!({ "downwardAPI": { "items": [{ "path": "p", "user": 1, "fieldRef": { "fieldPath": "metadata.name" } }] } }),
         json!({ "ephemeral": { "volumeClaimTemplate": { "spec": {
             "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } } } } }),
     ];

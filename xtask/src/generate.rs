@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::report::progress;
-use crate::tools::Module;
+use crate::tools::{KubernetesVersion, Module};
 use crate::{sh, workspace};
 
 const DEFINITIONS: &str = "charts/outrigger/crds/outrigger.dev.yaml";
@@ -74,7 +74,7 @@ fn manifests(chart: &Path) -> Result<String> {
             "--include-crds",
             "--no-hooks",
             "--kube-version",
-            "1.35.4",
+            &KubernetesVersion::newest()?.to_string(),
         ]),
     )?;
     Ok(format!("{HEADER}{rendered}"))

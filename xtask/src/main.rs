@@ -26,6 +26,7 @@ use anyhow::{Context, Result};
 use args::{Args, Usage, unknown};
 use cluster::Cluster;
 use target::Target;
+use tools::{KubernetesVersion, Tools};
 
 const HELP: &str = "\
 Usage: cargo xtask <COMMAND>
@@ -34,7 +35,10 @@ Commands:
   demo                      install Outrigger in a real cluster and show what it does
   test [STEP…]              every check and every test, as CI runs them; --keep leaves the cluster up
   test e2e [NAME]           only the tests in the cluster, or those with this name; likewise unit
-  cluster up | down         start or remove the embedded Kubernetes cluster
+  test compat               the chart and the most version-dependent tests in a cluster of the oldest and then of the
+                            newest version of Kubernetes; --kubernetes VERSION: only of that one
+  cluster up | down         start or remove the embedded Kubernetes cluster; up --kubernetes VERSION: in that version, one
+                            of the folders in e2e/kubernetes/kube (default: the newest)
   cluster status            say whether it is up, and where its kubeconfig and logs are
   cluster kubectl ARGS…     kubectl for it
   cluster load TAR…         put the images of archives into it
@@ -59,7 +63,7 @@ Commands:
   sbom                      write what the image's program is made of, as a CycloneDX document
   fuzz [TARGET…]            look for inputs that break expression, profile and review, --seconds N each (60)
 
-chaos, demo and test take, to use a cluster that is already there:
+chaos, demo and test take --kubernetes VERSION as well, or, to use a cluster that is already there:
   --kubeconfig FILE         also OUTRIGGER_KUBECONFIG
   --load 'CMD {}'           how images get there: a command for each archive, as in 'kind load image-archive {}'
   --registry HOST/PATH      or: a registry to push them to, which the cluster can pull from
@@ -108,7 +112,7 @@ fn dispatch(mut args: Args) -> Result<ExitCode> {
         cluster::NODE => return cluster::node::run(Path::new(&args.next().unwrap_or_default())),
         "demo" => {
             let target = Target::from_args(&mut args)?;
-            args.end(&["--kubeconfig", "--load", "--registry"])?;
+            args.end(&["--kubeconfig", "--kubernetes", "--load", "--registry"])?;
             demo::run(&target)?;
         }
         "cluster" => cluster_command(args)?,
@@ -141,9 +145,10 @@ fn cluster_command(mut args: Args) -> Result<()> {
     let cluster = name.map_or_else(Cluster::of_workspace, |name| Cluster::named(&name));
     match word.as_str() {
         "up" => {
-            args.end(&[])?;
+            let kubernetes = KubernetesVersion::from_args(&mut args)?;
+            args.end(&["--kubernetes"])?;
             tools::preflight::embedded()?;
-            start(&cluster)
+            start(&cluster, kubernetes)
         }
         "down" => {
             args.end(&[])?;
@@ -183,9 +188,12 @@ fn cluster_command(mut args: Args) -> Result<()> {
 }
 
 /// Installs and builds what the embedded cluster needs, and starts it.
-fn start(cluster: &Cluster) -> Result<()> {
+fn start(cluster: &Cluster, kubernetes: Option<KubernetesVersion>) -> Result<()> {
+    let kubernetes = kubernetes.map_or_else(KubernetesVersion::newest, Ok)?;
+    // Before the builds, which take minutes.
+    cluster.expect_version(&kubernetes)?;
     tools::install_packages()?;
-    let tools = tools::Tools::build()?;
+    let tools = Tools::build(&kubernetes)?;
     let pause = images::pause(&tools)?;
     cluster.up(&tools, &pause.archive)
 }

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use crate::args::{Args, Usage};
 use crate::cluster::Cluster;
 use crate::images::{self, Image, Profile};
-use crate::tools::{self, Tools};
+use crate::tools::{self, KubernetesVersion, Tools};
 
 pub(crate) use ready::Ready;
 
@@ -17,7 +17,12 @@ pub(crate) use ready::Ready;
 #[derive(Clone)]
 pub(crate) enum Target {
     /// The cluster that this program makes.
-    Embedded(Cluster),
+    Embedded {
+        /// The cluster, up or down.
+        cluster: Cluster,
+        /// The version that it runs, or will run.
+        kubernetes: KubernetesVersion,
+    },
     /// A cluster that is already there.
     External {
         /// The file that says where it is.
@@ -38,58 +43,73 @@ pub(crate) enum Delivery {
 
 impl Target {
     /// Takes the options that name a target out of the command line.
-    pub(crate) fn from_args(args: &mut Args) -> Result<Self, Usage> {
+    pub(crate) fn from_args(args: &mut Args) -> Result<Self> {
         let from = |value: Option<String>, variable: &str| value.or_else(|| std::env::var(variable).ok());
         let kubeconfig = from(args.option("--kubeconfig")?, "OUTRIGGER_KUBECONFIG");
         let load = from(args.option("--load")?, "OUTRIGGER_LOAD");
         let registry = from(args.option("--registry")?, "OUTRIGGER_REGISTRY");
-        Self::choose(kubeconfig, load, registry)
+        Self::choose(kubeconfig, load, registry, KubernetesVersion::from_args(args)?)
     }
 
     fn choose(
         kubeconfig: Option<String>,
         load: Option<String>,
         registry: Option<String>,
-    ) -> Result<Self, Usage> {
+        kubernetes: Option<KubernetesVersion>,
+    ) -> Result<Self> {
+        let usage = |message: &str| Err(Usage(message.to_owned()).into());
         let Some(kubeconfig) = kubeconfig.filter(|path| !path.is_empty()) else {
-            return match (load, registry) {
-                (None, None) => Ok(Self::Embedded(Cluster::of_workspace())),
-                _ => Err(Usage(
-                    "--load and --registry are for a cluster of yours: add --kubeconfig FILE".to_owned(),
-                )),
-            };
+            if load.is_some() || registry.is_some() {
+                return usage("--load and --registry are for a cluster of yours: add --kubeconfig FILE");
+            }
+            let kubernetes = kubernetes.map_or_else(KubernetesVersion::newest, Ok)?;
+            return Ok(Self::Embedded { cluster: Cluster::of_workspace(), kubernetes });
         };
-        if is_embedded(Path::new(&kubeconfig)) {
-            return Ok(Self::Embedded(Cluster::of_workspace()));
+        if kubernetes.is_some() {
+            return usage("--kubernetes is for the embedded cluster: leave out --kubeconfig");
+        }
+        if let Some(cluster) = Cluster::of_kubeconfig(Path::new(&kubeconfig)) {
+            let kubernetes = cluster.kubernetes()?;
+            return Ok(Self::Embedded { cluster, kubernetes });
         }
         let delivery = match (load, registry) {
             (Some(command), None) if command.contains("{}") => Delivery::Load(command),
             (Some(_), None) => {
-                return Err(Usage("the command of --load needs {} where the archive's path goes".to_owned()));
+                return usage("the command of --load needs {} where the archive's path goes");
             }
             (None, Some(registry)) => Delivery::Registry(registry.trim_end_matches('/').to_owned()),
-            (Some(_), Some(_)) => return Err(Usage("--load and --registry exclude each other".to_owned())),
+            (Some(_), Some(_)) => return usage("--load and --registry exclude each other"),
             (None, None) => {
-                return Err(Usage(
+                return usage(
                     "with --kubeconfig, say how images get to the cluster:\n  \
                      --load 'kind load image-archive {}'     a command that is run for each archive\n  \
-                     --registry registry.example/outrigger   a registry that the cluster can pull from"
-                        .to_owned(),
-                ));
+                     --registry registry.example/outrigger   a registry that the cluster can pull from",
+                );
             }
         };
         let kubeconfig =
             std::path::absolute(&kubeconfig).map_err(|error| Usage(format!("{kubeconfig}: {error}")))?;
         if !kubeconfig.is_file() {
-            return Err(Usage(format!("there is no kubeconfig {}", kubeconfig.display())));
+            return usage(&format!("there is no kubeconfig {}", kubeconfig.display()));
         }
         Ok(Self::External { kubeconfig, delivery })
+    }
+
+    /// Builds the programs for this cluster: kubectl has the embedded cluster's version.
+    pub(crate) fn tools(&self) -> Result<Tools> {
+        match self {
+            Self::Embedded { kubernetes, .. } => Tools::build(kubernetes),
+            Self::External { .. } => Tools::build(&KubernetesVersion::newest()?),
+        }
     }
 
     /// Checks what has to be there before anything is built.
     pub(crate) fn check(&self) -> Result<()> {
         match self {
-            Self::Embedded(_) => tools::preflight::embedded(),
+            Self::Embedded { cluster, kubernetes } => {
+                cluster.expect_version(kubernetes)?;
+                tools::preflight::embedded()
+            }
             Self::External { .. } => tools::preflight::external(),
         }
     }
@@ -110,9 +130,9 @@ impl Target {
 
     /// The same without the product's image.
     pub(crate) fn prepare_cluster(&self, programs: impl FnOnce() -> Result<Vec<Image>>) -> Result<Ready> {
-        let tools = Tools::build()?;
+        let tools = self.tools()?;
         let kubeconfig = match self {
-            Self::Embedded(cluster) => {
+            Self::Embedded { cluster, .. } => {
                 let pause = images::pause(&tools)?;
                 cluster.up(&tools, &pause.archive)?;
                 cluster.kubeconfig()
@@ -124,30 +144,34 @@ impl Target {
     }
 }
 
-/// Whether a kubeconfig is the embedded cluster's, which a test that runs this program hands on.
-fn is_embedded(kubeconfig: &Path) -> bool {
-    let ours = Cluster::of_workspace().kubeconfig().canonicalize();
-    ours.is_ok_and(|ours| kubeconfig.canonicalize().is_ok_and(|theirs| ours == theirs))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn choose(kubeconfig: &str, load: &str, registry: &str) -> Result<Target, Usage> {
+    fn choose(kubeconfig: &str, load: &str, registry: &str) -> Result<Target> {
         let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        Target::choose(given(kubeconfig), given(load), given(registry))
+        Target::choose(given(kubeconfig), given(load), given(registry), None)
     }
 
     #[test]
     fn a_cluster_of_ones_own_needs_a_way_for_images() {
-        assert!(matches!(choose("", "", ""), Ok(Target::Embedded(_))));
-        let said = choose("Cargo.toml", "", "").err().map(|error| error.0).unwrap_or_default();
+        assert!(matches!(choose("", "", ""), Ok(Target::Embedded { .. })));
+        let said = choose("Cargo.toml", "", "").err().map(|error| error.to_string()).unwrap_or_default();
         assert!(said.contains("--load 'kind load") && said.contains("--registry registry.example"), "{said}");
         assert!(choose("", "x {}", "").is_err());
         assert!(choose("Cargo.toml", "x", "").is_err());
         assert!(choose("Cargo.toml", "x {}", "host/a").is_err());
         assert!(choose("no-such-file", "x {}", "").is_err());
         assert!(matches!(choose("Cargo.toml", "x {}", ""), Ok(Target::External { .. })));
+    }
+
+    #[test]
+    fn a_version_is_for_the_embedded_cluster() -> Result<()> {
+        let oldest = KubernetesVersion::oldest()?;
+        let chosen = Target::choose(None, None, None, Some(oldest.clone()))?;
+        assert!(matches!(chosen, Target::Embedded { kubernetes, .. } if kubernetes == oldest));
+        let given = |text: &str| Some(text.to_owned());
+        assert!(Target::choose(given("Cargo.toml"), given("x {}"), None, Some(oldest)).is_err());
+        Ok(())
     }
 }

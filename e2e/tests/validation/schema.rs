@@ -11,7 +11,7 @@ const POD_SPEC: &str = "io.k8s.api.core.v1.PodSpec";
 
 /// Types whose fields are not tried.
 const LEFT_OUT: [&str; 5] = [
-    // Behind feature gates that are off by default: the API server drops them.
+    // The engine does not look into them: before Kubernetes 1.37 the API server drops them by default.
     "io.k8s.api.core.v1.ClusterTrustBundleProjection",
     "io.k8s.api.core.v1.PodCertificateProjection",
     // Of the claim of an ephemeral volume, only labels and annotations can be set.

@@ -74,7 +74,7 @@ fn downward_file(item: Node<'_, '_>, report: &mut Report) {
     report.require(item, &["path"]);
     file_path(item, report);
     mode(item, "mode", report);
-    match item.sources(&["path", "mode"]).as_slice() {
+    match item.sources(&["path", "mode", "user"]).as_slice() {
         [] => report.invalid(item, "has no source; set fieldRef or resourceFieldRef"),
         [_] => {}
         several => {

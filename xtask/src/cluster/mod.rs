@@ -29,7 +29,7 @@ use crate::hash::hex;
 use crate::images::Image;
 use crate::report::{progress, say, step};
 use crate::sh;
-use crate::tools::Tools;
+use crate::tools::{KubernetesVersion, Tools};
 use crate::workspace;
 
 /// The first argument of the process that enters the control groups and then becomes `unshare`.
@@ -61,9 +61,42 @@ impl Cluster {
         Self { state: state.to_path_buf() }
     }
 
+    /// The cluster of this checkout that a kubeconfig belongs to, if any: a test that runs this program passes it on.
+    pub(crate) fn of_kubeconfig(kubeconfig: &Path) -> Option<Self> {
+        let kubeconfig = kubeconfig.canonicalize().ok()?;
+        let state = kubeconfig.parent()?;
+        let is_ours = state.parent()? == workspace::target().canonicalize().ok()?;
+        let cluster = Self::named(state.file_name()?.to_str()?);
+        (is_ours && cluster.kubernetes_file().exists()).then_some(cluster)
+    }
+
     /// The file that lets kubectl and helm reach the cluster from the host.
     pub(crate) fn kubeconfig(&self) -> PathBuf {
         self.state.join("kubeconfig")
+    }
+
+    /// The version of Kubernetes that the cluster was started with.
+    pub(crate) fn kubernetes(&self) -> Result<KubernetesVersion> {
+        let file = self.kubernetes_file();
+        let text =
+            std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        KubernetesVersion::parse(&text).with_context(|| format!("{} has no version", file.display()))
+    }
+
+    /// Fails if the cluster is up with another version of Kubernetes.
+    pub(crate) fn expect_version(&self, wanted: &KubernetesVersion) -> Result<()> {
+        if !self.is_up()? {
+            return Ok(());
+        }
+        let running = self.kubernetes()?;
+        if running == *wanted {
+            return Ok(());
+        }
+        bail!(
+            "the cluster in {} runs Kubernetes {running}, not {wanted}; remove it first: `cargo xtask cluster down --name {}`",
+            self.state.display(),
+            self.state.file_name().unwrap_or_default().display()
+        )
     }
 
     /// Where the API server writes down who asked for what.
@@ -121,8 +154,9 @@ impl Cluster {
         let tar = tar.canonicalize().with_context(|| format!("cannot read {}", tar.display()))?;
         sh::run(
             Command::new("nsenter")
-                .args(["--target", &init.to_string(), "--mount", "--", "ctr", "--namespace", "k8s.io"])
-                .args(["images", "import"])
+                .args(["--target", &init.to_string(), "--mount", "--"])
+                .arg(self.program("ctr"))
+                .args(["--namespace", "k8s.io", "images", "import"])
                 .arg(tar),
         )
     }
@@ -178,6 +212,11 @@ impl Cluster {
         self.state.join("up")
     }
 
+    /// Holds the version of Kubernetes.
+    fn kubernetes_file(&self) -> PathBuf {
+        self.state.join("kubernetes")
+    }
+
     /// There once the node is ready.
     fn ready_marker(&self) -> PathBuf {
         self.state.join("ready")
@@ -185,7 +224,10 @@ impl Cluster {
 
     /// Beside the state folder, since it outlives it.
     fn lock_file(&self) -> PathBuf {
-        self.state.with_extension("lock")
+        // Appended, since the name of a cluster may itself hold a dot.
+        let mut path = self.state.clone().into_os_string();
+        path.push(".lock");
+        PathBuf::from(path)
     }
 
     /// Waits until no other process starts or ends this cluster.

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::{Cluster, processes};
 use crate::report::{Activity, progress};
 use crate::sh;
-use crate::tools::Tools;
+use crate::tools::{KubernetesVersion, Tools};
 
 /// A cluster of its own, beside the checkout's.
 const NAME: &str = "cluster-proof";
@@ -43,7 +43,7 @@ pub(crate) fn run(tools: &Tools, pause_image: &Path, activity: &Activity) -> Res
     before.compare(&cluster, "after `down`")?;
 
     activity.set("broken off while it starts");
-    break_off(&cluster)?;
+    break_off(&cluster, &tools.kubernetes)?;
     cluster.up(tools, pause_image).context("`up` after a broken-off one")?;
 
     activity.set("crashed");
@@ -59,9 +59,9 @@ pub(crate) fn run(tools: &Tools, pause_image: &Path, activity: &Activity) -> Res
 }
 
 /// Kills `cluster up` half way and waits until what it started has ended by itself.
-fn break_off(cluster: &Cluster) -> Result<()> {
+fn break_off(cluster: &Cluster, kubernetes: &KubernetesVersion) -> Result<()> {
     let mut up = Command::new(std::env::current_exe()?)
-        .args(["cluster", "up", "--name", NAME])
+        .args(["cluster", "up", "--name", NAME, "--kubernetes", &kubernetes.to_string()])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

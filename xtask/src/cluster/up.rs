@@ -24,6 +24,7 @@ const READY_WITHIN: Duration = Duration::from_mins(4);
 pub(super) fn up(cluster: &Cluster, tools: &Tools, pause_image: &Path) -> Result<()> {
     let lock = cluster.lock()?;
     if cluster.is_up()? {
+        cluster.expect_version(&tools.kubernetes)?;
         if answers(cluster)? {
             progress(format_args!("the cluster is up already: {}", cluster.kubeconfig().display()));
             return Ok(());
@@ -53,6 +54,7 @@ fn start(cluster: &Cluster, tools: &Tools, pause_image: &Path, activity: &Activi
     }
     // The build may replace the running program's file, so the cluster runs a copy.
     std::fs::copy(std::env::current_exe()?, state.join("xtask"))?;
+    std::fs::write(cluster.kubernetes_file(), tools.kubernetes.to_string())?;
     for (name, file) in tools.programs() {
         symlink(file, cluster.program(name))?;
     }

@@ -29,6 +29,9 @@ const DEMO: [&str; 5] = ["curl", "nginx", "redis", "redis-exporter", "rsyslog"];
 /// The folders whose programs other tests than the catalogue's run as well.
 const TESTS: [&str; 5] = ["cert-manager", "echo", "meddler", "prometheus", "toolbox"];
 
+/// The folders whose programs the tests of `cargo xtask test compat` run.
+const COMPAT: [&str; 4] = ["echo", "meddler", "redis", "toolbox"];
+
 /// An image in an archive.
 #[derive(Clone, Debug)]
 pub(crate) struct Image {
@@ -105,6 +108,11 @@ pub(crate) fn demo() -> Result<Vec<Image>> {
 /// The images that tests outside of `e2e/tests/catalogue` run, which are there in a fraction of the time.
 pub(crate) fn without_catalogue() -> Result<Vec<Image>> {
     DEMO.iter().chain(&TESTS).map(|folder| recipe::image(folder)).collect()
+}
+
+/// The images that the tests on other versions of Kubernetes run.
+pub(crate) fn compat() -> Result<Vec<Image>> {
+    COMPAT.iter().map(|folder| recipe::image(folder)).collect()
 }
 
 /// The images of all programs, for the tests.

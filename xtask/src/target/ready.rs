@@ -60,7 +60,7 @@ impl Ready {
     pub(crate) fn environment(&self) -> Vec<(&'static str, OsString)> {
         let mut environment = vec![("OUTRIGGER_KUBECONFIG", self.kubeconfig.clone().into_os_string())];
         match &self.target {
-            Target::Embedded(cluster) => {
+            Target::Embedded { cluster, .. } => {
                 environment.push(("OUTRIGGER_AUDIT_LOG", cluster.audit_log().into_os_string()));
             }
             Target::External { delivery: Delivery::Load(command), .. } => {
@@ -75,7 +75,7 @@ impl Ready {
 
     /// Whether the cluster is the embedded one.
     pub(crate) fn is_embedded(&self) -> bool {
-        matches!(self.target, Target::Embedded(_))
+        matches!(self.target, Target::Embedded { .. })
     }
 
     /// The kubelet's folder for the logs of containers, where it is in reach.
@@ -116,7 +116,7 @@ impl Ready {
 
     fn deliver(&self, images: &[Image]) -> Result<()> {
         match &self.target {
-            Target::Embedded(cluster) => cluster.load_new(images),
+            Target::Embedded { cluster, .. } => cluster.load_new(images),
             Target::External { delivery: Delivery::Load(command), .. } => {
                 images.iter().try_for_each(|image| {
                     step(&format!("load {}", image.name), |_| load(command, &image.archive))

@@ -28,9 +28,20 @@ pub(super) fn cert_manager_definitions() -> Result<PathBuf> {
 
 /// Runs the tests that were selected, and says which took longest.
 pub(super) fn run(run: &Run, ready: Ready) -> Result<()> {
+    selected(ready, run.test_names())
+}
+
+/// Runs all tests of these files and folders of `e2e/tests`.
+pub(super) fn suites(ready: Ready, names: &[&str]) -> Result<()> {
+    let words: Vec<String> = names.iter().flat_map(|name| ["--test", name]).map(str::to_owned).collect();
+    selected(ready, &words)
+}
+
+/// Runs the tests that these words of `cargo test` select.
+fn selected(ready: Ready, words: &[String]) -> Result<()> {
     let ready = ready.with_product(images::product(Profile::EndToEnd)?)?;
     let mut command = command(&ready, Profile::EndToEnd)?;
-    command.args(run.test_names()).arg("--").args(out_of_reach(&ready)).env("RUST_TEST_THREADS", AT_A_TIME);
+    command.args(words).arg("--").args(out_of_reach(&ready)).env("RUST_TEST_THREADS", AT_A_TIME);
     drop(std::fs::remove_file(times()));
     drop(std::fs::remove_file(faults::file()));
     progress("e2e: cargo test --package e2e");

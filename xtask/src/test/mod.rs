@@ -4,6 +4,7 @@
 
 mod chart;
 mod checks;
+mod compat;
 pub(crate) mod e2e;
 mod faults;
 mod monitoring;
@@ -17,7 +18,7 @@ use crate::cluster::proof;
 use crate::images;
 use crate::report::step;
 use crate::target::{Ready, Target};
-use crate::tools::{self, Tools};
+use crate::tools;
 use run::{Filter, Run};
 
 /// Every step, in the order of the table at the end.
@@ -35,11 +36,17 @@ const STEPS: [&str; 12] = [
     "e2e",
     "down",
 ];
+/// The word for the suite on the oldest and the newest version of Kubernetes, which is no step of a full run.
+const COMPAT: &str = "compat";
 /// The steps that need the cluster's programs.
 const NEED_TOOLS: [&str; 6] = ["tools", "generated", "chart", "proof", "cluster", "e2e"];
 
 /// Runs the steps that the command line selects; says whether all is well.
 pub(crate) fn run(mut args: Args) -> Result<bool> {
+    if args.clone().next().as_deref() == Some(COMPAT) {
+        args.switch(COMPAT);
+        return compat::run(args);
+    }
     let target = Target::from_args(&mut args)?;
     let keep = args.switch("--keep");
     let filter = Filter::from_args(args, &STEPS)?;
@@ -60,7 +67,7 @@ pub(crate) fn run(mut args: Args) -> Result<bool> {
     } else {
         run.skip(&["chart", "e2e"], "there is no cluster");
     }
-    if let Target::Embedded(cluster) = &target
+    if let Target::Embedded { cluster, .. } = &target
         && !keep
         && run.started_cluster()
     {
@@ -74,9 +81,9 @@ fn cluster_side(run: &Run, target: &Target) -> Option<Ready> {
     if !NEED_TOOLS.iter().any(|step| run.wants(step)) {
         return None;
     }
-    let tools = run.always("tools", Tools::build)?;
+    let tools = run.always("tools", || target.tools())?;
     run.step("generated", crate::generate::check);
-    if let Target::Embedded(_) = target {
+    if let Target::Embedded { .. } = target {
         run.step("proof", || {
             let pause = images::pause(&tools)?;
             step("proof", |activity| proof::run(&tools, &pause.archive, activity))
@@ -85,7 +92,7 @@ fn cluster_side(run: &Run, target: &Target) -> Option<Ready> {
     if !run.wants("cluster") && !run.wants("e2e") && !run.wants("chart") {
         return None;
     }
-    if let Target::Embedded(cluster) = target {
+    if let Target::Embedded { cluster, .. } = target {
         run.found_cluster(cluster.is_up().unwrap_or_default());
     }
     let programs =

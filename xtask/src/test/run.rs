@@ -10,6 +10,7 @@ use crate::args::{Args, Usage, unknown};
 use crate::report::{note, progress, say, short};
 
 /// The steps and the tests that the command line selects.
+#[derive(Default)]
 pub(super) struct Filter {
     steps: Vec<String>,
     tests: Vec<String>,
@@ -127,13 +128,14 @@ impl Run {
             }
         }
         say("\nwhere the time went:\n");
+        let width = outcomes.iter().map(|outcome| outcome.step.len()).max().unwrap_or_default();
         for outcome in outcomes.iter() {
             let state = match &outcome.state {
                 State::Passed => "passed".to_owned(),
                 State::Failed(_) => "FAILED".to_owned(),
                 State::Skipped(why) => format!("not run: {why}"),
             };
-            say(format_args!("  {:<10} {:>8}  {state}", outcome.step, short(outcome.took)));
+            say(format_args!("  {:<width$} {:>8}  {state}", outcome.step, short(outcome.took)));
         }
         let count = |is: fn(&State) -> bool| outcomes.iter().filter(|outcome| is(&outcome.state)).count();
         let passed = count(|state| matches!(state, State::Passed));

@@ -13,9 +13,7 @@ use crate::{sh, workspace};
 pub(crate) type Needed = (&'static [&'static str], &'static str);
 
 /// What every task needs.
-pub(super) const NEEDED: [Needed; 18] = [
-    (&["containerd"], "containerd"),
-    (&["ctr"], "containerd"),
+pub(super) const NEEDED: [Needed; 16] = [
     (&["runc"], "runc"),
     (&["/usr/lib/cni/bridge", "/opt/cni/bin/bridge"], "containernetworking-plugins"),
     (&["buildah"], "buildah"),
@@ -36,7 +34,7 @@ pub(super) const NEEDED: [Needed; 18] = [
 ];
 
 /// Units that must not run on the host only because their package was needed.
-const UNITS: [&str; 3] = ["containerd.service", "nftables.service", "prometheus.service"];
+const UNITS: [&str; 2] = ["nftables.service", "prometheus.service"];
 
 /// The packages of missing programs.
 pub(super) fn missing(needed: &[Needed]) -> Vec<&'static str> {

@@ -8,16 +8,23 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::KubernetesVersion;
 use crate::report::{self, Activity, progress};
 use crate::{sh, workspace};
 
-/// One of the embedded cluster's own programs: a Go module in `e2e/kubernetes` and the one binary that it makes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// One of the embedded cluster's own programs: a binary of a Go module in `e2e/kubernetes`.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Module {
     /// Kubernetes' servers, node agents and kubectl in one binary.
-    Kube,
+    Kube(KubernetesVersion),
     /// The API server's store.
     Etcd,
+    /// The container runtime.
+    Containerd,
+    /// The process between containerd and runc, one for each pod.
+    Shim,
+    /// containerd's client.
+    Ctr,
     /// The cluster's DNS server.
     Coredns,
     /// The Helm client.
@@ -28,34 +35,52 @@ pub(crate) enum Module {
 
 impl Module {
     /// The binary, from the cache or built now.
-    pub(crate) fn build(self) -> Result<PathBuf> {
+    pub(crate) fn build(&self) -> Result<PathBuf> {
         self.binary().build()
     }
 
-    fn binary(self) -> Binary {
+    fn binary(&self) -> Binary {
         // The numbers of packages are those that are compiled when none is in Go's cache.
-        let (name, package, packages) = match self {
-            Self::Kube => ("kube", ".", 2690),
-            Self::Etcd => ("etcd", ".", 565),
-            Self::Coredns => ("coredns", ".", 783),
-            Self::Helm => ("helm", "helm.sh/helm/v4/cmd/helm", 1183),
-            Self::Pause => ("pause", ".", 50),
-        };
-        // Kubernetes refuses to start without knowing its own version.
-        let version = match self {
-            Self::Kube => {
-                " -X k8s.io/component-base/version.gitVersion=v1.35.4 \
-                 -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=35"
+        let (folder, name, package, packages) = match self {
+            Self::Kube(version) => return kube(version),
+            Self::Etcd => ("etcd", "etcd", ".", 565),
+            Self::Containerd => {
+                ("containerd", "containerd", "github.com/containerd/containerd/v2/cmd/containerd", 999)
             }
-            _ => "",
+            Self::Shim => (
+                "containerd",
+                "containerd-shim-runc-v2",
+                "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+                422,
+            ),
+            Self::Ctr => ("containerd", "ctr", "github.com/containerd/containerd/v2/cmd/ctr", 619),
+            Self::Coredns => ("coredns", "coredns", ".", 783),
+            Self::Helm => ("helm", "helm", "helm.sh/helm/v4/cmd/helm", 1183),
+            Self::Pause => ("pause", "pause", ".", 50),
         };
         Binary {
             name: name.to_owned(),
-            folder: workspace::root().join("e2e/kubernetes").join(name),
+            folder: workspace::root().join("e2e/kubernetes").join(folder),
             package: package.to_owned(),
-            flags: vec!["-ldflags".to_owned(), format!("-s -w{version}")],
+            flags: vec!["-ldflags".to_owned(), "-s -w".to_owned()],
             packages: Some(packages),
         }
+    }
+}
+
+/// Kubernetes in one binary. It refuses to start without knowing its own version.
+fn kube(version: &KubernetesVersion) -> Binary {
+    let package = "k8s.io/component-base/version";
+    let minor = version.minor();
+    let flags = format!(
+        "-s -w -X {package}.gitVersion=v{version} -X {package}.gitMajor=1 -X {package}.gitMinor={minor}"
+    );
+    Binary {
+        name: "kube".to_owned(),
+        folder: version.module(),
+        package: ".".to_owned(),
+        flags: vec!["-ldflags".to_owned(), flags],
+        packages: Some(2786),
     }
 }
 

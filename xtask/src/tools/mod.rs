@@ -3,6 +3,7 @@
 mod apt;
 mod cargo;
 mod go;
+mod kubernetes;
 pub(crate) mod preflight;
 
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use anyhow::Result;
 pub(crate) use apt::Needed;
 pub(crate) use cargo::installed;
 pub(crate) use go::{GoModule, Module, programs, required_module};
+pub(crate) use kubernetes::KubernetesVersion;
 
 /// The names under which the one Kubernetes binary acts.
 const KUBE_NAMES: [&str; 6] =
@@ -20,8 +22,13 @@ const KUBE_NAMES: [&str; 6] =
 /// Paths of the built programs.
 #[derive(Clone, Debug)]
 pub(crate) struct Tools {
+    /// The version of the cluster's programs and of kubectl.
+    pub(crate) kubernetes: KubernetesVersion,
     kube: PathBuf,
     etcd: PathBuf,
+    containerd: PathBuf,
+    shim: PathBuf,
+    ctr: PathBuf,
     coredns: PathBuf,
     /// The Helm client.
     pub(crate) helm: PathBuf,
@@ -33,11 +40,15 @@ pub(crate) struct Tools {
 
 impl Tools {
     /// Builds what is not in the cache yet, the longest first.
-    pub(crate) fn build() -> Result<Self> {
-        let kube = Module::Kube.build()?;
+    pub(crate) fn build(kubernetes: &KubernetesVersion) -> Result<Self> {
+        let kube = Module::Kube(kubernetes.clone()).build()?;
         let kubectl = kube.with_file_name("kubectl");
         link(&kube, &kubectl)?;
         Ok(Self {
+            kubernetes: kubernetes.clone(),
+            containerd: Module::Containerd.build()?,
+            shim: Module::Shim.build()?,
+            ctr: Module::Ctr.build()?,
             helm: Module::Helm.build()?,
             coredns: Module::Coredns.build()?,
             etcd: Module::Etcd.build()?,
@@ -52,7 +63,13 @@ impl Tools {
         KUBE_NAMES
             .into_iter()
             .map(|name| (name, self.kube.as_path()))
-            .chain([("etcd", self.etcd.as_path()), ("coredns", self.coredns.as_path())])
+            .chain([
+                ("etcd", self.etcd.as_path()),
+                ("containerd", &self.containerd),
+                ("containerd-shim-runc-v2", &self.shim),
+                ("ctr", &self.ctr),
+                ("coredns", &self.coredns),
+            ])
             .collect()
     }
 }

@@ -1,7 +1,8 @@
 //! The programs of the node, each started again when it ends.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::OpenOptions;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -79,8 +80,8 @@ fn start(cluster: &Cluster, name: &'static str, arguments: &str) {
     let state = cluster.state.to_string_lossy().into_owned();
     let arguments: Vec<String> =
         arguments.split_whitespace().map(|word| word.replace("{state}", &state)).collect();
-    let ours = cluster.program(name);
-    let program = if ours.exists() { ours } else { PathBuf::from(name) };
+    let program = cluster.program(name);
+    let path = search_path(cluster);
     let log = cluster.log(name);
     let held_back = cluster.held_back(name);
     std::thread::spawn(move || {
@@ -88,7 +89,7 @@ fn start(cluster: &Cluster, name: &'static str, arguments: &str) {
             while held_back.exists() {
                 std::thread::sleep(Duration::from_millis(100));
             }
-            let ended = match once(&program, &arguments, &log) {
+            let ended = match once(&program, &arguments, &path, &log) {
                 Ok(status) => status,
                 Err(error) => format!("{error:#}"),
             };
@@ -98,10 +99,21 @@ fn start(cluster: &Cluster, name: &'static str, arguments: &str) {
     });
 }
 
-fn once(program: &PathBuf, arguments: &[String], log: &PathBuf) -> Result<String> {
+/// The search path with the cluster's own programs first: containerd looks for its shim there.
+fn search_path(cluster: &Cluster) -> OsString {
+    let mut path = cluster.program("").into_os_string();
+    if let Some(rest) = std::env::var_os("PATH") {
+        path.push(":");
+        path.push(rest);
+    }
+    path
+}
+
+fn once(program: &Path, arguments: &[String], path: &OsStr, log: &Path) -> Result<String> {
     let log = OpenOptions::new().create(true).append(true).open(log)?;
     let status = Command::new(program)
         .args(arguments)
+        .env("PATH", path)
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)

@@ -108,11 +108,12 @@ fn end_with_a_broken_off_start(cluster: &Cluster) -> Result<()> {
 fn import_images(cluster: &Cluster) -> std::thread::JoinHandle<()> {
     let images = cluster.state.join("images");
     let log = cluster.log("import");
+    let ctr = cluster.program("ctr");
     std::thread::spawn(move || {
-        let up = until(Duration::from_mins(1), || sh::run(&mut sh::line("ctr version")).is_ok());
+        let up = until(Duration::from_mins(1), || sh::run(&mut sh::cmd(&ctr, ["version"])).is_ok());
         let entries = std::fs::read_dir(images).into_iter().flatten().flatten();
         for entry in entries {
-            let mut import = sh::line("ctr --namespace k8s.io images import");
+            let mut import = sh::cmd(&ctr, ["--namespace", "k8s.io", "images", "import"]);
             if let Err(error) = sh::logged(import.arg(entry.path()), &log) {
                 progress(format_args!("{error:#}"));
             }

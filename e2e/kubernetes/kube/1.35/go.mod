@@ -1,4 +1,4 @@
-module outrigger.dev/kubernetes/kube
+module outrigger.dev/kubernetes/kube/1.35
 
 go 1.25.0
 
