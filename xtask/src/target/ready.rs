@@ -81,7 +81,7 @@ impl Ready {
     /// The kubelet's folder for the logs of containers, where it is in reach.
     pub(crate) fn pod_logs(&self) -> Option<PathBuf> {
         match &self.target {
-            Target::Embedded(cluster) => Some(cluster.pod_logs()),
+            Target::Embedded { cluster, .. } => Some(cluster.pod_logs()),
             Target::External { .. } => None,
         }
     }
