@@ -221,6 +221,12 @@ impl Live {
             }
             facts.complete(kind, namespace);
         }
+        let version = self.runtime.block_on(self.client.apiserver_version()).ok();
+        // Some providers write a plus behind it.
+        let minor = version.and_then(|version| version.minor.trim_end_matches('+').parse().ok());
+        if let Some(minor) = minor {
+            facts.set_minor_version(minor);
+        }
     }
 
     /// Creates a pod in a dry run of the API server, under a generated name, and returns the pod that it would store.

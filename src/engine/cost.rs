@@ -8,7 +8,9 @@ use super::pod::{Pod, Seen};
 use crate::fields::{ContainerKind, Place};
 use crate::json::field;
 use crate::quantity::Quantity;
-use crate::resources::{Container, Kind, PodLevel, Qos, ResourceList, effective_requests, qos};
+use crate::resources::{
+    Container, Kind, PodLevel, Problem, Qos, ResourceList, effective_requests, problems, qos,
+};
 
 /// What the pod requests more than before, and its quality of service.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -47,13 +49,22 @@ impl fmt::Display for Cost {
 /// What a pod asks for.
 pub(super) struct Demand {
     pub(super) containers: Vec<Container>,
-    pub(super) pod_level: Option<PodLevel>,
+    pod_level: Option<PodLevel>,
     overhead: ResourceList,
 }
 
 impl Demand {
     pub(super) fn qos(&self) -> Qos {
         qos(&self.containers, self.pod_level.as_ref())
+    }
+
+    /// Returns what is wrong with the requests and limits.
+    ///
+    /// Before Kubernetes 1.37, the API server fills in the requests of the pod itself before any webhook sees it, so they leave
+    /// no room for one more container. Since then it does so after the webhooks, for all containers.
+    pub(super) fn problems(&self) -> Vec<Problem> {
+        let level = self.pod_level.clone().map(|level| level.with_defaults(&self.containers));
+        problems(&self.containers, level.as_ref())
     }
 
     fn requests(&self) -> ResourceList {
@@ -81,11 +92,9 @@ pub(super) fn came(pod: &Pod<'_>) -> Demand {
     let untouched = Pod::new(pod.author());
     let spec = field(pod.author(), "spec").map(Seen::Came);
     let containers = containers(&untouched);
-    // The API server has done it to every pod that it shows us; a manifest may still lack it.
     let pod_level = spec
         .and_then(|spec| spec.field("resources"))
-        .map(|level| PodLevel::new(quantities(level, "requests"), quantities(level, "limits")))
-        .map(|level| level.with_defaults(&containers));
+        .map(|level| PodLevel::new(quantities(level, "requests"), quantities(level, "limits")));
     let overhead = spec.map(|spec| quantities(spec, "overhead")).unwrap_or_default();
     Demand { containers, pod_level, overhead }
 }

@@ -161,10 +161,12 @@ fn resources(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {
     let has_pod_level = field(pod.author(), "spec").is_some_and(|spec| field(spec, "resources").is_some());
     if has_pod_level {
         let before = cost::came(pod);
-        let known = resources::problems(&before.containers, before.pod_level.as_ref());
-        let after = cost::now(pod, &before);
-        let all = resources::problems(&after.containers, after.pod_level.as_ref());
-        return all.into_iter().find(|problem| !known.contains(problem)).map(|problem| problem.to_string());
+        let known = before.problems();
+        return cost::now(pod, &before)
+            .problems()
+            .into_iter()
+            .find(|problem| !known.contains(problem))
+            .map(|problem| problem.to_string());
     }
     // Without figures of the pod's own, each container's stand for themselves.
     let untouched = Pod::new(pod.author());

@@ -14,8 +14,8 @@ use crate::json::Json;
 const SPEC: [(&str, &str); 3] =
     [("dnsPolicy", "ClusterFirst"), ("restartPolicy", "Always"), ("schedulerName", "default-scheduler")];
 
-/// Decodes a pod as the API server does.
-pub(super) fn decode(pod: &mut Fields) {
+/// Decodes a pod as the API server does, with the defaults of its own resources or without.
+pub(super) fn decode(pod: &mut Fields, fills_pod_level: bool) {
     clean(pod, "pod");
     let Some(spec) = object_in(pod, "spec") else { return };
     for list in ["containers", "initContainers", "ephemeralContainers"] {
@@ -37,7 +37,9 @@ pub(super) fn decode(pod: &mut Fields) {
         fill_below(volume, VOLUME);
     }
     request_limits(spec);
-    fill_pod_level(spec);
+    if fills_pod_level {
+        fill_pod_level(spec);
+    }
     fill_spec(spec);
 }
 

@@ -16,6 +16,8 @@ pub(crate) const KINDS: [&str; 5] =
 pub(crate) struct Facts {
     objects: Vec<(String, Value)>,
     complete: BTreeSet<(&'static str, String)>,
+    /// Minor version of the API server; `None` where it is not known.
+    minor: Option<u32>,
 }
 
 /// An object or list that is not known; the pod is made as if it did not exist.
@@ -61,6 +63,17 @@ impl Facts {
     /// Records that all objects of the kind in the namespace were added.
     pub(crate) fn complete(&mut self, kind: &'static str, namespace: &str) {
         self.complete.insert((kind, space_of(kind, namespace).to_owned()));
+    }
+
+    /// Records the minor version of the API server.
+    pub(crate) fn set_minor_version(&mut self, minor: u32) {
+        self.minor = Some(minor);
+    }
+
+    /// Whether the API server fills in a pod's own requests before its webhooks see the pod. Since Kubernetes 1.37 it does so
+    /// after them (feature gate `PodLevelResourcesFixDefaulting`). A server whose version is not known is taken as new.
+    pub(super) fn fills_pod_level_first(&self) -> bool {
+        self.minor.is_some_and(|minor| minor < 37)
     }
 
     /// Returns an object of the kind by name.

@@ -8,6 +8,7 @@ use super::admission::{self, Admission};
 use super::canonical;
 use super::controllers::{ANOTHER, Created, FIRST, Generated, create};
 use super::facts::{Facts, Missing};
+use super::resources::fill_pod_level;
 
 /// A pod, with the parts of it that depend on a cluster.
 #[derive(Clone, Debug, Default)]
@@ -46,7 +47,11 @@ pub(crate) fn may_be_generated(text: &str) -> bool {
 
 /// Returns a pod after the API server has handled it once more: with its defaults, and as admission plugins leave it.
 pub(crate) fn settled(pod: &Value, namespace: &str, facts: &Facts) -> Value {
-    with(pod, "", namespace, facts, &FIRST).map_or_else(|| pod.clone(), |submitted| submitted.pod)
+    let Some(Submitted { mut pod, .. }) = with(pod, "", namespace, facts, &FIRST) else { return pod.clone() };
+    if let Some(spec) = pod.get_mut("spec").and_then(Value::as_object_mut) {
+        fill_pod_level(spec);
+    }
+    pod
 }
 
 fn with(
@@ -58,7 +63,7 @@ fn with(
 ) -> Option<Submitted> {
     let Created { mut pod, placeholders } = create(object, pointer, namespace, generated)?;
     let created = Value::Object(pod.clone());
-    canonical::decode(&mut pod);
+    canonical::decode(&mut pod, facts.fills_pod_level_first());
     let mut admission = Admission { namespace, facts, generated, missing: BTreeSet::new(), placeholders };
     admission::admit(&mut pod, &mut admission);
     let Admission { missing, placeholders, .. } = admission;
