@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use super::commits;
 use super::run::Run;
 use crate::images::{self, Profile};
 use crate::{sh, supply, workspace};
@@ -17,6 +18,7 @@ const COMMANDS: [(&str, &str); 4] = [
 
 /// Runs them all, and the build of the product's image, which the cluster will want.
 pub(super) fn all(run: &Run) {
+    run.step("commits", commits::check);
     for (name, command) in COMMANDS {
         run.step(name, || cargo(command, if name == "unit" { run.test_names() } else { &[] }));
     }

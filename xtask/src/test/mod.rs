@@ -4,6 +4,7 @@
 
 mod chart;
 mod checks;
+mod commits;
 mod compat;
 pub(crate) mod e2e;
 mod faults;
@@ -22,7 +23,8 @@ use crate::tools;
 use run::{Filter, Run};
 
 /// Every step, in the order of the table at the end.
-const STEPS: [&str; 12] = [
+const STEPS: [&str; 13] = [
+    "commits",
     "format",
     "clippy",
     "engine",
