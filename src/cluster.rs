@@ -28,6 +28,7 @@ pub(crate) use judgment::{ask_cluster, judge};
 pub use lease::{Election, Leadership};
 pub use limited::LimitedLookup;
 pub use live::LiveLookup;
+pub(crate) use live::minor_version;
 pub use lookup::{Looking, Lookup, LookupError};
 pub use observed::{Observations, Observed, ProfileKey};
 pub(crate) use watch::namespace_of;

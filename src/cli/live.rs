@@ -16,7 +16,7 @@ use super::kubeconfig;
 use super::manifests::{Manifest, Origin};
 use super::world::World;
 use crate::api::Scope;
-use crate::cluster::profile_resources;
+use crate::cluster::{minor_version, profile_resources};
 use crate::workload::Facts;
 
 /// The kinds that hold pods: group, version, kind, plural and kubectl's short name.
@@ -221,10 +221,7 @@ impl Live {
             }
             facts.complete(kind, namespace);
         }
-        let version = self.runtime.block_on(self.client.apiserver_version()).ok();
-        // Some providers write a plus behind it.
-        let minor = version.and_then(|version| version.minor.trim_end_matches('+').parse().ok());
-        if let Some(minor) = minor {
+        if let Some(minor) = self.runtime.block_on(minor_version(&self.client)) {
             facts.set_minor_version(minor);
         }
     }

@@ -189,6 +189,10 @@ fn entries(profiles: &ProfileSet, namespace: &str, name: &str) -> Vec<(Option<St
 }
 
 impl Lookup for LimitedLookup {
+    fn minor_version(&self) -> Option<u32> {
+        self.lookup.minor_version()
+    }
+
     fn namespace<'a>(&'a self, name: &'a str) -> Looking<'a, Option<Namespace>> {
         self.find_namespace(name).boxed()
     }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use futures::{FutureExt as _, TryFutureExt as _};
 use k8s_openapi::api::core::v1::Namespace as KubeNamespace;
 use kube::api::ListParams;
@@ -16,16 +18,39 @@ pub struct LiveLookup {
     client: Client,
     /// The server's own namespace.
     namespace: String,
+    /// Minor version of the API server; `None` where it is not known.
+    minor: Option<u32>,
 }
 
 impl LiveLookup {
     /// Looks through this client; pod templates are validated in this namespace.
     pub fn new(client: Client, namespace: impl Into<String>) -> Self {
-        Self { client, namespace: namespace.into() }
+        Self { client, namespace: namespace.into(), minor: None }
+    }
+
+    /// Asks for the API server's version.
+    #[must_use]
+    pub async fn with_version(mut self) -> Self {
+        self.minor = minor_version(&self.client).await;
+        self
     }
 }
 
+/// Longest wait for the API server's version.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Returns the minor version of the API server; `None` where it does not say.
+pub(crate) async fn minor_version(client: &Client) -> Option<u32> {
+    let version = tokio::time::timeout(PATIENCE, client.apiserver_version()).await.ok()?.ok()?;
+    // Some providers write a plus behind it.
+    version.minor.trim_end_matches('+').parse().ok()
+}
+
 impl Lookup for LiveLookup {
+    fn minor_version(&self) -> Option<u32> {
+        self.minor
+    }
+
     fn namespace<'a>(&'a self, name: &'a str) -> Looking<'a, Option<Namespace>> {
         async move {
             let api: Api<KubeNamespace> = Api::all(self.client.clone());

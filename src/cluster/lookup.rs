@@ -18,6 +18,10 @@ pub trait Lookup: Send + Sync {
         namespace: &'a str,
         name: &'a str,
     ) -> Looking<'a, Vec<(Option<String>, profiles::Entry)>>;
+    /// The minor version of the API server; `None` where it is not known.
+    fn minor_version(&self) -> Option<u32> {
+        None
+    }
     /// The `LimitRange`s and `ResourceQuota`s of a namespace.
     fn bounds<'a>(&'a self, _namespace: &'a str) -> Looking<'a, Vec<Value>> {
         futures::future::ready(Ok(Vec::new())).boxed()

@@ -47,7 +47,11 @@ fn observe(known: &Known<'_>, verdict: &Verdict) {
 
 async fn answer<'r>(known: &mut Known<'_>, request: &'r Review<'_>) -> (Answer<'r>, Verdict) {
     let allowed = Answer::allowed(&request.uid);
-    let pod = match pod_in(request) {
+    let mut facts = Facts::default();
+    if let Some(minor) = known.state.lookup.minor_version() {
+        facts.set_minor_version(minor);
+    }
+    let pod = match pod_in(request, &facts) {
         Ok(Some(pod)) => pod,
         Ok(None) => return (allowed, Verdict::new("advise", "allowed", "NoTemplate")),
         Err(message) => {
@@ -87,7 +91,7 @@ async fn answer<'r>(known: &mut Known<'_>, request: &'r Review<'_>) -> (Answer<'
 }
 
 /// The pod that the workload's controller would create; `None` where there is nothing to say.
-fn pod_in(request: &Review<'_>) -> Result<Option<Value>, String> {
+fn pod_in(request: &Review<'_>, facts: &Facts) -> Result<Option<Value>, String> {
     let kind = &request.kind;
     let pointer = match kind.group.as_ref() {
         "apps" | "batch" => pod_pointer(&kind.kind),
@@ -107,7 +111,7 @@ fn pod_in(request: &Review<'_>) -> Result<Option<Value>, String> {
         return Ok(None);
     }
     // The servers have no right to read most of what admission plugins read, such as service accounts.
-    let submitted = submitted(object, pointer, &request.namespace, &Facts::default());
+    let submitted = submitted(object, pointer, &request.namespace, facts);
     Ok(submitted.map(|submitted| submitted.pod))
 }
 

@@ -81,7 +81,7 @@ impl Serve {
         let (limits, counts) = (self.event_limits(), Arc::clone(&metrics));
         let written = publish_events(client.clone(), notices, instance, limits, counts, tasks.stop());
         tasks.spawn("events", written);
-        let live_lookup = LiveLookup::new(client, self.own_namespace());
+        let live_lookup = LiveLookup::new(client, self.own_namespace()).with_version().await;
         let lookup = LimitedLookup::new(Arc::new(live_lookup), snapshot, metrics);
         Ok((Arc::new(lookup), announcer))
     }
