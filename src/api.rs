@@ -13,8 +13,8 @@ pub use crd::crds;
 pub use names::{NotAName, ProfileName, is_dns_label, nearest};
 pub use parameter::{Parameter, ParameterType, Source};
 pub use profile::{
-    AnnotationMerge, ClusterSidecarProfile, ClusterSidecarProfileSpec, Enforcement, Failure, Files,
-    HostNetwork, Match, MergeAnnotations, NamedExpression, OnConflict, Order, Position, ProfileSpec,
+    AnnotationMerge, ClusterSidecarProfile, ClusterSidecarProfileSpec, Enforcement, Files, HostNetwork,
+    Match, MergeAnnotations, NamedExpression, OnConflict, OnError, Order, Position, ProfileSpec,
     ProfileStatus, SidecarMode, SidecarProfile, SidecarProfileSpec,
 };
 pub use status::{InjectedProfile, InjectionStatus, Replaced, Scope};

@@ -5,21 +5,21 @@
 
 mod autoscaling;
 mod changes;
+mod cluster_client;
 mod crds;
 mod disarm;
 mod explain;
 mod in_force;
 mod inject;
+mod inputs;
 mod kubeconfig;
 mod lines;
 mod lint;
-mod live;
 mod manifests;
 mod offline;
 mod schema;
 mod serve;
 mod workload;
-mod world;
 
 use std::process::ExitCode;
 

@@ -2,18 +2,18 @@
 //! [`Snapshot`] that requests read without a lock.
 
 mod bucket;
-pub(crate) mod contact;
 mod events;
 pub(crate) mod follow;
 mod judgment;
 mod kept;
 mod lease;
 mod limited;
-mod live;
+mod live_lookup;
 mod lookup;
 mod observed;
 mod pod_templates;
 mod watch;
+pub(crate) mod watch_health;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,8 +27,8 @@ pub use judgment::Judgment;
 pub(crate) use judgment::{ask_cluster, judge};
 pub use lease::{Election, Leadership};
 pub use limited::LimitedLookup;
-pub use live::LiveLookup;
-pub(crate) use live::minor_version;
+pub use live_lookup::LiveLookup;
+pub(crate) use live_lookup::minor_version;
 pub use lookup::{Looking, Lookup, LookupError};
 pub use observed::{Observations, Observed, ProfileKey};
 pub(crate) use watch::namespace_of;
@@ -36,7 +36,7 @@ pub use watch::watch;
 
 use crate::api::{ClusterSidecarProfile, Scope, SidecarProfile};
 use crate::engine::Namespace;
-use crate::profiles::{Entry, Finding, ProfileSet, Quota};
+use crate::profiles::{Finding, ProfileEntry, ProfileSet, Quota};
 
 /// What is known of the cluster at one moment.
 #[derive(Clone, Debug, Default)]
@@ -75,8 +75,8 @@ pub(crate) fn profile_resources() -> [(Scope, ApiResource); 2] {
 
 /// Compiles a profile as the API server holds it. One that cannot even be read is an invalid profile, and
 /// does not keep the others from being read.
-pub(crate) fn entry_of(object: &DynamicObject, scope: Scope) -> (Entry, Vec<Finding>) {
+pub(crate) fn entry_of(object: &DynamicObject, scope: Scope) -> (ProfileEntry, Vec<Finding>) {
     let name = object.metadata.name.as_deref().unwrap_or_default();
     let spec = object.data.get("spec").unwrap_or(&Value::Null);
-    Entry::read(name, scope, spec)
+    ProfileEntry::read(name, scope, spec)
 }

@@ -4,16 +4,16 @@
 //! it does no I/O, reads no clock and never asks for more. A pod's fields that this build has never heard of pass through
 //! untouched, since the pod stays JSON; every access to it goes through `pod`.
 //!
-//! The steps, in the order of the files that make them: [second pass](second_pass) takes away what an
+//! The steps, in the order of the files that make them: [reinvocation] takes away what an
 //! earlier injection added, [select] decides whether and which profiles, [order] in which order they
 //! start, [merge] puts them into the pod, [patch] writes the difference. Every step leaves lines in the
 //! [`Trace`], each with a [`Reason`] whose code is stable.
 
-mod afterwards;
-mod author;
 mod cost;
 mod exact;
-mod holds;
+mod materialize;
+mod post_merge;
+mod superset;
 
 mod merge;
 mod order;
@@ -23,8 +23,8 @@ mod patch;
 mod pod;
 mod protect;
 mod reason;
+mod reinvocation;
 mod restore;
-mod second_pass;
 mod select;
 mod trace;
 mod validity;
@@ -46,10 +46,10 @@ use crate::expression::{Budget, NamespaceView, Variables};
 use crate::fields::Map;
 use crate::json::Json;
 use crate::profiles::{ProfileSet, Rendered};
-use crate::texts::Texts;
+use crate::string_map::StringMap;
 use merge::Merged;
 use pod::Pod;
-use second_pass::Previous;
+use reinvocation::Previous;
 use select::Matches;
 
 /// What a decision needs of a namespace.
@@ -58,9 +58,9 @@ pub struct Namespace {
     /// Its name.
     pub name: String,
     /// Its labels.
-    pub labels: Texts,
+    pub labels: StringMap,
     /// Its annotations.
-    pub annotations: Texts,
+    pub annotations: StringMap,
 }
 
 /// What the operator set at install.
@@ -171,7 +171,7 @@ fn traced(
 ) -> Decision {
     match decide(pod, namespace, profiles, settings, purpose, &mut trace) {
         Ok(done) => {
-            trace.explain(|| done.reason.clone());
+            trace.add_detail(|| done.reason.clone());
             let Done { reason, profiles, patch } = done;
             Decision { outcome: Outcome::Injected, reason, profiles, patch, trace }
         }
@@ -227,9 +227,9 @@ fn decide(
     if let Some(reason) = select::excluded(&stripped, namespace, settings) {
         return Err(reason.into());
     }
-    let status = second_pass::status(&stripped);
-    let previous = second_pass::take_away(&mut stripped, status, &namespace.name, profiles, purpose, trace);
-    let author = stripped.is_changed().then(|| author::whole(&stripped));
+    let status = reinvocation::status(&stripped);
+    let previous = reinvocation::take_away(&mut stripped, status, &namespace.name, profiles, purpose, trace);
+    let author = stripped.is_changed().then(|| materialize::original_pod(&stripped));
     let pod = match &author {
         Some(author) => stripped.clone().with_author(author),
         None => stripped.clone(),
@@ -271,7 +271,7 @@ fn decide(
             Err(reason) if mandatory.is_empty() || reason.level() == Level::Denial => Err(reason),
             Err(reason) => select::insist(&pod, namespace, profiles, mandatory, &reason, trace),
         }
-        .map_err(|reason| match (reason, afterwards::image_auto(&pod, &[])) {
+        .map_err(|reason| match (reason, post_merge::image_auto(&pod, &[])) {
             (reason, _) if purpose == Purpose::Verify => reason.into(),
             // Injection is asked for, and nothing that could be injected is the image.
             (Reason::NoProfileChosen { .. } | Reason::NothingLeft, Err(auto)) => auto.into(),
@@ -282,9 +282,9 @@ fn decide(
     let chosen = selection.profiles.values().cloned().collect();
     let ordered = order::order(chosen, |profile| selection.is_protected(profile), trace)?;
     if ordered.len() > 1 {
-        trace.explain(|| order::describe(&ordered));
+        trace.add_detail(|| order::describe(&ordered));
     }
-    let inputs = merge::Inputs { variables, parameters: &resolved, previous: &previous };
+    let inputs = merge::MergeInputs { variables, parameters: &resolved, previous: &previous };
     let merged = merge::merge(pod, &ordered, &inputs, &mut selection, &mut budget, trace)?;
     let protected = selection.protected(&ordered);
     if purpose == Purpose::Verify {
@@ -294,11 +294,11 @@ fn decide(
         return Ok(Done { reason, profiles: merged.profiles, patch: Patch::default() });
     }
     if merged.profiles.is_empty() {
-        afterwards::image_auto(&merged.pod, &ordered)?;
+        post_merge::image_auto(&merged.pod, &ordered)?;
         return Err(leaving(Reason::NothingLeft));
     }
     protect::check(&merged, &protected)?;
-    afterwards::look(&merged, &ordered, trace)?;
+    post_merge::check(&merged, &ordered, trace)?;
     Ok(finish(merged, came, &previous, !protected.is_empty(), trace))
 }
 
@@ -327,7 +327,10 @@ fn finish<'a>(
     pod.set(Map::Annotations, Cow::Borrowed(keys::STATUS), Rendered::Made(text.into()));
     pod.set(Map::Labels, Cow::Borrowed(keys::INJECTED), Rendered::Made("true".into()));
     let patch = patch::of(&pod);
-    debug_assert!(patch::makes(&patch, came, &author::whole(&pod)), "the patch does not make the merged pod");
+    debug_assert!(
+        patch::makes(&patch, came, &materialize::original_pod(&pod)),
+        "the patch does not make the merged pod"
+    );
     Done { reason, profiles: status.profiles, patch }
 }
 

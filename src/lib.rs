@@ -21,11 +21,9 @@ pub mod json;
 pub mod profiles;
 pub mod quantity;
 pub mod resources;
-pub mod texts;
+pub mod string_map;
 pub(crate) mod validation;
 
-#[cfg(feature = "server")]
-pub(crate) mod again;
 #[cfg(feature = "server")]
 pub mod certificates;
 #[cfg(feature = "server")]
@@ -34,6 +32,8 @@ pub mod cli;
 pub mod cluster;
 #[cfg(feature = "server")]
 pub mod controller;
+#[cfg(feature = "server")]
+pub(crate) mod polling;
 #[cfg(feature = "server")]
 pub mod supervise;
 #[cfg(feature = "server")]

@@ -38,12 +38,12 @@ pub use relations::Relations;
 pub use rendered::Rendered;
 pub use sample_pod::{field_of_profile, sample_template};
 pub use schema::json_schema;
-pub use set::{Entry, InvalidProfile, ProfileSet};
+pub use set::{InvalidProfile, ProfileEntry, ProfileSet};
 pub use template::{Element, TEMPLATE_FIELDS, Template};
 pub use template_value::{Failed, TemplateValue};
 pub use weight::is_oversized;
 
-use crate::api::{Failure, HostNetwork, OnConflict, Order, ProfileName, Scope};
+use crate::api::{HostNetwork, OnConflict, OnError, Order, ProfileName, Scope};
 
 /// A profile that can be injected.
 #[derive(Clone, Debug)]
@@ -77,7 +77,7 @@ pub struct Profile {
     /// What happens where the pod has something else under one of its names.
     pub on_conflict: OnConflict,
     /// What happens to a pod to which it cannot be applied.
-    pub on_error: Failure,
+    pub on_error: OnError,
     /// Charge against the server's memory for profiles, in bytes; the units of work if those are more, because a starting
     /// server compiles all profiles.
     pub cost: usize,

@@ -2,16 +2,16 @@
 
 mod exposition;
 mod format;
-mod lines;
 mod load;
+mod log_writer;
 mod logs;
 mod metrics;
 mod process;
 mod traces;
 
 pub use exposition::Format;
-pub use lines::flush_logs;
 pub use load::{Load, Shed};
+pub use log_writer::flush_logs;
 pub use logs::{DEFAULT_FILTER, LogFormat, start_logs};
 pub use metrics::{Metrics, Verdict};
 pub use traces::Traces;

@@ -18,7 +18,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use outrigger::cluster::{Observations, ProfileMemory, Snapshot, watch};
-use outrigger::profiles::Entry;
+use outrigger::profiles::ProfileEntry;
 use outrigger::supervise::Health;
 use outrigger::telemetry::Metrics;
 use outrigger::webhook::{State, router};
@@ -160,7 +160,10 @@ async fn hostile_profiles_take_bounded_memory() {
     let known = Arc::clone(&snapshot.load().profiles);
     assert_eq!(known.all().count(), HOSTILE + 2);
     for (namespace, name) in [("shop", "good"), ("zoo", "ordinary")] {
-        assert!(matches!(known.find(namespace, name), Some(Entry::Ready(_))), "{name} is not accepted");
+        assert!(
+            matches!(known.find(namespace, name), Some(ProfileEntry::Ready(_))),
+            "{name} is not accepted"
+        );
     }
 
     let idle = median(&router, |asked| asked < 500).await;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use outrigger::api::{ClusterSidecarProfile, Scope};
 use outrigger::engine::{Namespace, Outcome, Settings};
 use outrigger::json::Json;
-use outrigger::profiles::{Entry, ProfileSet};
+use outrigger::profiles::{ProfileEntry, ProfileSet};
 use serde_json::{Value, json};
 
 /// Containers that cannot pass the `restricted` Pod Security level, by profile; the README says why.
@@ -140,7 +140,7 @@ const WITHOUT_SCRATCH: [(&str, &[(&str, &str)]); 6] = [
 fn injected(read: &Read, parameters: &[(&str, &str)]) -> Value {
     let Read { name, profile, .. } = read;
     let mut profiles = ProfileSet::default();
-    profiles.insert(None, name, Entry::new(name, Scope::Cluster, &profile.spec.profile).0);
+    profiles.insert(None, name, ProfileEntry::new(name, Scope::Cluster, &profile.spec.profile).0);
     let key = |parameter: &str| format!("{name}.outrigger.dev/{parameter}");
     // Some parameters are set by namespaces only.
     let namespace = Namespace {

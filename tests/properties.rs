@@ -5,7 +5,7 @@
 use outrigger::api::{ProfileSpec, Scope};
 use outrigger::engine::{Decision, Namespace, Outcome, Settings};
 use outrigger::json::Json;
-use outrigger::profiles::{Entry, ProfileSet};
+use outrigger::profiles::{ProfileEntry, ProfileSet};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -178,9 +178,10 @@ fn set<'a>(profiles: impl Iterator<Item = (&'a str, &'a Value)>) -> ProfileSet {
     let mut set = ProfileSet::default();
     for (name, spec) in profiles {
         let spec: ProfileSpec = serde_json::from_value(spec.clone()).unwrap();
-        let (entry, findings) = Entry::new(name, Scope::Cluster, &spec);
+        let (entry, findings) = ProfileEntry::new(name, Scope::Cluster, &spec);
         // A required name that is the profile's own is its one fault.
-        let is_fine = matches!(entry, Entry::Ready(_)) || findings[0].path.starts_with("spec.requires");
+        let is_fine =
+            matches!(entry, ProfileEntry::Ready(_)) || findings[0].path.starts_with("spec.requires");
         assert!(is_fine, "{findings:?}");
         set.insert(None, name, entry);
     }
@@ -344,7 +345,7 @@ proptest! {
     #[test]
     fn no_profile_makes_it_panic(spec in anything()) {
         if let Ok(spec) = serde_json::from_value::<ProfileSpec>(json!({ "template": spec.clone(), "appContainers": [spec] })) {
-            Entry::new("any", Scope::Cluster, &spec);
+            ProfileEntry::new("any", Scope::Cluster, &spec);
         }
     }
 }

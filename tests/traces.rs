@@ -20,7 +20,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use outrigger::api::Scope;
 use outrigger::cluster::Snapshot;
 use outrigger::engine::Namespace;
-use outrigger::profiles::{Entry, ProfileSet};
+use outrigger::profiles::{ProfileEntry, ProfileSet};
 use outrigger::telemetry::Traces;
 use outrigger::webhook::{State, router};
 use prost::Message as _;
@@ -56,7 +56,11 @@ async fn collector() -> (String, Received) {
 fn webhook(traces: &Traces) -> Router {
     let spec = json!({ "template": { "spec": { "containers": [{ "name": "x", "image": "x:1" }] } } });
     let mut profiles = ProfileSet::default();
-    profiles.insert(None, "x", Entry::new("x", Scope::Cluster, &serde_json::from_value(spec).unwrap()).0);
+    profiles.insert(
+        None,
+        "x",
+        ProfileEntry::new("x", Scope::Cluster, &serde_json::from_value(spec).unwrap()).0,
+    );
     let shop = Namespace {
         name: "shop".to_owned(),
         labels: [("outrigger.dev/inject", "enabled")].into(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use outrigger::cluster::Snapshot;
 use outrigger::engine::Namespace;
 use outrigger::profiles::ProfileSet;
-use outrigger::webhook::{Entry, State, answer};
+use outrigger::webhook::{State, WebhookEntry, answer};
 use serde_json::Value;
 
 use crate::profiles::{beside, catalogue, five, into_containers, plain, thousand, three};
@@ -89,7 +89,8 @@ impl Case {
             _ => 8_000..8_500,
         };
         assert!(expected.contains(&size), "{self} has {size} bytes");
-        let reply = answer(&self.state(), Entry::Namespace, &body).expect("nothing has to be looked up");
+        let reply =
+            answer(&self.state(), WebhookEntry::Namespace, &body).expect("nothing has to be looked up");
         let text = String::from_utf8(reply.body).expect("the answer is text");
         let answer: Value = serde_json::from_str(&text).expect("the answer is JSON");
         assert_eq!(answer["response"]["allowed"], true, "{text}");

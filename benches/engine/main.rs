@@ -19,7 +19,7 @@ mod reviews;
 use cases::Case;
 use divan::{AllocProfiler, Bencher, black_box};
 use mimalloc::MiMalloc;
-use outrigger::webhook::{Entry, answer};
+use outrigger::webhook::{WebhookEntry, answer};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
@@ -37,7 +37,7 @@ fn main() {
 #[divan::bench(args = Case::ALL)]
 fn answered(bencher: Bencher<'_, '_>, case: Case) {
     let (state, body) = (case.state(), case.body());
-    bencher.bench_local(|| answer(black_box(&state), Entry::Namespace, black_box(&body)));
+    bencher.bench_local(|| answer(black_box(&state), WebhookEntry::Namespace, black_box(&body)));
 }
 
 #[divan::bench(args = Case::ALL)]

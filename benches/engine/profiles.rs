@@ -1,7 +1,7 @@
 //! The profiles: one of the catalogue, and made ones.
 
 use outrigger::api::{ProfileSpec, Scope};
-use outrigger::profiles::{Entry, ProfileSet};
+use outrigger::profiles::{ProfileEntry, ProfileSet};
 use serde_json::{Value, json};
 
 /// A log shipper: a label, a native sidecar, two volumes, a mount in every container of the app. It has no
@@ -118,8 +118,8 @@ fn set(specs: impl IntoIterator<Item = (String, Value)>) -> ProfileSet {
     let mut set = ProfileSet::default();
     for (name, spec) in specs {
         let spec: ProfileSpec = serde_json::from_value(spec).expect("it is shaped like a profile");
-        let (entry, findings) = Entry::new(&name, Scope::Cluster, &spec);
-        assert!(matches!(entry, Entry::Ready(_)), "{name}: {findings:?}");
+        let (entry, findings) = ProfileEntry::new(&name, Scope::Cluster, &spec);
+        assert!(matches!(entry, ProfileEntry::Ready(_)), "{name}: {findings:?}");
         set.insert(None, &name, entry);
     }
     set

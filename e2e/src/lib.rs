@@ -18,16 +18,16 @@
     reason = "this is test code: it fails by panicking, and says why on stderr"
 )]
 
-mod alone;
 mod catalogue;
 mod cluster;
+mod exclusive;
 mod manifests;
 mod namespace;
 mod steady;
 mod wait;
 
-pub use alone::{alone, injected, injects, scale};
 pub use cluster::{Cluster, Output};
+pub use exclusive::{exclusive, injected, injects, scale};
 pub use manifests::{companion, deployment, image, mandatory, pod};
 pub use namespace::TestNamespace;
 pub use steady::{Answer, Asked, Counts, Steady};

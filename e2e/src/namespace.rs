@@ -2,8 +2,8 @@ use std::io::Write as _;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
-use crate::alone::injects;
 use crate::cluster::Cluster;
+use crate::exclusive::injects;
 use crate::manifests::mandatory;
 use crate::wait::eventually;
 

@@ -6,8 +6,8 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::PostParams;
 use tokio::task::JoinSet;
 
-use crate::alone::injected;
 use crate::cluster::Cluster;
+use crate::exclusive::injected;
 use crate::manifests::pod;
 
 /// How many ask at once: more than the API server keeps idle connections, so that some are always taken up anew.

@@ -13,7 +13,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use e2e::{Cluster, Steady, alone, eventually, image, injects};
+use e2e::{Cluster, Steady, eventually, exclusive, image, injects};
 use outrigger::certificates::{Lifetimes, Material};
 use serde_json::json;
 use time::OffsetDateTime;
@@ -89,7 +89,7 @@ fn said(cluster: &Cluster, replica: &str, text: &str) -> usize {
 
 #[test]
 fn no_pod_is_refused_while_authorities_and_certificates_are_replaced() {
-    alone("e2e-rotation", |cluster, space| async move {
+    exclusive("e2e-rotation", |cluster, space| async move {
         cluster.install(&SHORT);
         injects(&cluster, &space, "e2e-rotation").await;
         let steady = Steady::start(&cluster, &space.name, "e2e-rotation");
@@ -128,7 +128,7 @@ fn no_pod_is_refused_while_authorities_and_certificates_are_replaced() {
 
 #[test]
 fn what_is_taken_from_the_certificates_comes_back() {
-    alone("e2e-certificates", |cluster, space| async move {
+    exclusive("e2e-certificates", |cluster, space| async move {
         injects(&cluster, &space, "e2e-certificates").await;
         let replicas = replicas(&cluster).await;
         let writer = writer(&cluster);
@@ -231,7 +231,7 @@ fn end(cluster: &Cluster, replica: &str) -> String {
 
 #[test]
 fn a_secret_of_ones_own_is_replaced_while_pods_are_created_and_one_that_has_ended_is_not_served() {
-    alone("e2e-files", |cluster, space| async move {
+    exclusive("e2e-files", |cluster, space| async move {
         let names = [format!("outrigger.{}.svc", Cluster::SYSTEM)];
         let made = Material::new(&names, Lifetimes::DEFAULT, OffsetDateTime::now_utc()).unwrap();
         put(&cluster, &made);
@@ -325,7 +325,7 @@ fn renew(cluster: &Cluster, certificate: &str) {
 
 #[test]
 fn cert_manager_makes_and_renews_the_certificate_while_pods_are_created() {
-    alone("e2e-cert-manager", |cluster, space| async move {
+    exclusive("e2e-cert-manager", |cluster, space| async move {
         cert_manager(&cluster);
         cluster.install(&["certificates.source=CertManager"]);
         injects(&cluster, &space, "e2e-cert-manager").await;

@@ -10,12 +10,12 @@
 
 use std::time::Duration;
 
-use e2e::{Cluster, Steady, TestNamespace, alone, companion, eventually, injected, injects, pod, scale};
+use e2e::{Cluster, Steady, TestNamespace, companion, eventually, exclusive, injected, injects, pod, scale};
 use serde_json::{Value, json};
 
 #[test]
 fn a_replica_is_killed_and_comes_back() {
-    alone("e2e-killed", |cluster, space| async move {
+    exclusive("e2e-killed", |cluster, space| async move {
         injects(&cluster, &space, "e2e-killed").await;
         cluster
             .kubectl(&[
@@ -37,7 +37,7 @@ fn a_replica_is_killed_and_comes_back() {
 
 #[test]
 fn with_fail_no_pod_slips_in_while_the_webhook_is_down() {
-    alone("e2e-fail", |cluster, space| async move {
+    exclusive("e2e-fail", |cluster, space| async move {
         scale(&cluster, 0);
         let refused = cluster.create_pod(&space.name, &pod("refused")).await.unwrap_err();
         assert!(refused.contains("failed calling webhook \"pods.outrigger.dev\""), "{refused}");
@@ -51,7 +51,7 @@ fn with_fail_no_pod_slips_in_while_the_webhook_is_down() {
 
 #[test]
 fn with_ignore_pods_start_without_their_sidecars_while_the_webhook_is_down() {
-    alone("e2e-ignore", |cluster, space| async move {
+    exclusive("e2e-ignore", |cluster, space| async move {
         cluster.install(&["webhook.failurePolicy=Ignore"]);
         injects(&cluster, &space, "e2e-ignore").await;
         scale(&cluster, 0);
@@ -65,7 +65,7 @@ fn with_ignore_pods_start_without_their_sidecars_while_the_webhook_is_down() {
 
 #[test]
 fn pods_are_created_all_through_an_uninstall() {
-    alone("e2e-uninstall", |cluster, space| async move {
+    exclusive("e2e-uninstall", |cluster, space| async move {
         injects(&cluster, &space, "e2e-uninstall").await;
         let guarded = TestNamespace::guarded(&cluster, "e2e-uninstall-guard").await;
         let streams = [(&space, "e2e-uninstall"), (&guarded, "e2e-uninstall-guard")]
@@ -119,7 +119,7 @@ fn everything_of_ours(cluster: &Cluster) -> Vec<String> {
 
 #[test]
 fn the_charts_own_test_passes() {
-    alone("e2e-helm-test", |cluster, _space| async move {
+    exclusive("e2e-helm-test", |cluster, _space| async move {
         let said = cluster
             .helm(&["test", Cluster::RELEASE, "--namespace", Cluster::SYSTEM, "--timeout", "3m"])
             .expect();
@@ -129,7 +129,7 @@ fn the_charts_own_test_passes() {
 
 #[test]
 fn the_plain_manifests_install_it_as_well() {
-    alone("e2e-plain", |cluster, space| async move {
+    exclusive("e2e-plain", |cluster, space| async move {
         cluster
             .helm(&[
                 "uninstall",
@@ -168,7 +168,7 @@ fn the_plain_manifests_install_it_as_well() {
 
 #[test]
 fn a_stuck_cluster_is_freed_by_disarm_and_injects_again_after_rearm() {
-    alone("e2e-disarmed", |cluster, space| async move {
+    exclusive("e2e-disarmed", |cluster, space| async move {
         injects(&cluster, &space, "e2e-disarmed").await;
         let guarded = TestNamespace::guarded(&cluster, "e2e-disarmed-guard").await;
         cluster.create_pod(&guarded.name, &pod("kept")).await.unwrap();
@@ -249,7 +249,7 @@ fn configurations_written(cluster: &Cluster) -> Vec<String> {
 /// Nothing insists on what nobody injects any more, or not yet.
 #[test]
 fn no_pod_is_refused_while_servers_that_run_are_disarmed_and_rearmed() {
-    alone("e2e-turned", |cluster, space| async move {
+    exclusive("e2e-turned", |cluster, space| async move {
         injects(&cluster, &space, "e2e-turned").await;
         let guarded = TestNamespace::guarded(&cluster, "e2e-turned-guard").await;
         for _ in 0..3 {
@@ -320,7 +320,7 @@ async fn is_reported(cluster: &Cluster, problem: &str, detail: &str) {
 /// Only the servers can report it: they are no longer called.
 #[test]
 fn what_keeps_the_webhook_from_being_called_is_reported() {
-    alone("e2e-drift", |cluster, space| async move {
+    exclusive("e2e-drift", |cluster, space| async move {
         injects(&cluster, &space, "e2e-drift").await;
         cluster.kubectl(&["delete", "mutatingwebhookconfiguration", "outrigger"]).expect();
         is_reported(&cluster, "Missing", "it does not exist").await;
@@ -362,7 +362,7 @@ fn what_keeps_the_webhook_from_being_called_is_reported() {
 
 #[test]
 fn the_chart_installs_the_catalogue_profile_by_profile() {
-    alone("e2e-catalogue", |cluster, space| async move {
+    exclusive("e2e-catalogue", |cluster, space| async move {
         let folders = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../profiles")).unwrap();
         let names: Vec<String> =
             folders.map(|folder| folder.unwrap().file_name().to_string_lossy().into_owned()).collect();

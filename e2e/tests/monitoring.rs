@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use e2e::{Cluster, TestNamespace, alone, companion, eventually, image, pod};
+use e2e::{Cluster, TestNamespace, companion, eventually, exclusive, image, pod};
 use serde_json::{Value, json};
 
 /// Metrics that have no series before the first event of their kind.
@@ -136,7 +136,7 @@ async fn traffic(cluster: &Cluster, space: &TestNamespace, round: usize) {
 
 #[test]
 fn every_panel_and_every_alert_works_on_what_prometheus_scrapes() {
-    alone("e2e-monitoring", |cluster, space| async move {
+    exclusive("e2e-monitoring", |cluster, space| async move {
         e2e::injects(&cluster, &space, "e2e-monitoring").await;
         let prometheus = Prometheus::start(&cluster).await;
         let missing: BTreeSet<&str> = MAY_BE_EMPTY.into_iter().collect();

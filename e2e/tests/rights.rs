@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use e2e::{Cluster, TestNamespace, alone, companion, deployment, eventually, injects, pod};
+use e2e::{Cluster, TestNamespace, companion, deployment, eventually, exclusive, injects, pod};
 use serde_json::{Value, json};
 
 /// A verb on a resource of a group.
@@ -70,7 +70,7 @@ fn asked(cluster: &Cluster, since: &str) -> (BTreeSet<Right>, Vec<String>) {
 
 #[test]
 fn the_servers_use_each_of_their_rights_and_ask_for_no_other() {
-    alone("e2e-rights", |cluster, space| async move {
+    exclusive("e2e-rights", |cluster, space| async move {
         let now = ["get", "namespace", &space.name, "--output", "jsonpath={.metadata.creationTimestamp}"];
         let since = cluster.kubectl(&now).expect();
         // They begin anew, and everything is asked for that they ask for at the start.

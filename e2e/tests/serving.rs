@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use e2e::{Cluster, TestNamespace, alone, companion, eventually, image, injects, pod};
+use e2e::{Cluster, TestNamespace, companion, eventually, exclusive, image, injects, pod};
 use serde_json::{Value, json};
 
 /// The common name in the certificate that the embedded cluster's API server shows.
@@ -10,7 +10,7 @@ const NAME: &str = "kube-apiserver-webhook-client";
 
 #[test]
 fn the_api_server_is_answered_for_its_client_certificate_and_nobody_else_is() {
-    alone("e2e-clients", |cluster, space| async move {
+    exclusive("e2e-clients", |cluster, space| async move {
         let shell = shell(&cluster).await;
         let anonymous = || review(&cluster, &shell);
         assert!(anonymous().ends_with(" 400"), "without an authority, anybody is answered");
@@ -96,7 +96,7 @@ n=0; while [ $n -lt 60 ]; do review "$0" $n | send; n=$((n+1)); done
 /// Anyone who reaches the port can send a review. It costs the API server little, and forges no line of the log.
 #[test]
 fn a_flood_of_made_up_reviews_causes_few_api_calls_and_events() {
-    alone("e2e-flood", |cluster, space| async move {
+    exclusive("e2e-flood", |cluster, space| async move {
         // Their limits are full again.
         cluster.install(&["podAnnotations.round=flood"]);
         injects(&cluster, &space, "e2e-flood").await;

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use e2e::{alone, eventually, injects, pod};
+use e2e::{eventually, exclusive, injects, pod};
 use serde_json::{Value, json};
 
 /// The spans in a line of the collector's file that say something of a namespace.
@@ -24,7 +24,7 @@ fn attribute<'a>(of: &'a Value, key: &str) -> &'a Value {
 
 #[test]
 fn requests_are_spans_in_a_collector_that_the_chart_names() {
-    alone("e2e-traced", |cluster, space| async move {
+    exclusive("e2e-traced", |cluster, space| async move {
         let namespace = &space.name;
         cluster.apply_file(namespace, "otel-collector/backend.yaml").expect();
         let gateway = space.ready("app=gateway").await;

@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use outrigger::expression::{
     Budget, CompileBudget, Expression, Json, NamespaceView, ParameterValue, Scope, Text, Variables,
 };
-use outrigger::texts::Texts;
+use outrigger::string_map::StringMap;
 use serde_json::{Value, json};
 
 static POD: LazyLock<Value> = LazyLock::new(|| {
@@ -28,7 +28,7 @@ static POD: LazyLock<Value> = LazyLock::new(|| {
 fuzz_target!(|source: &str| {
     let scope =
         Scope { params: Some(&["text", "number", "size", "list"]), container: true, expandable: &["list"] };
-    let (pod, none, cluster) = (Json::from(&*POD), Texts::default(), json!({ "region": "x" }));
+    let (pod, none, cluster) = (Json::from(&*POD), StringMap::default(), json!({ "region": "x" }));
     let container = Json::from(&POD["spec"]["containers"][0]);
     let params = BTreeMap::from([
         ("text".to_owned(), ParameterValue::String("a,b".to_owned())),

@@ -8,7 +8,7 @@
 use libfuzzer_sys::{Corpus, fuzz_target};
 use outrigger::api::Scope;
 use outrigger::expression::CompileBudget;
-use outrigger::profiles::Entry;
+use outrigger::profiles::ProfileEntry;
 use serde_json::Value;
 
 /// Each level of memory for each byte has a branch of its own.
@@ -25,7 +25,7 @@ fn reached(level: u32) -> u64 {
 fuzz_target!(|text: &str| -> Corpus {
     let Ok(object) = serde_saphyr::from_str::<Value>(text) else { return Corpus::Reject };
     let spec = object.get("spec").cloned().unwrap_or(object);
-    let (entry, findings) = Entry::read("fuzzed", Scope::Namespace, &spec);
+    let (entry, findings) = ProfileEntry::read("fuzzed", Scope::Namespace, &spec);
     let cost = entry.cost();
     // A profile may have used up both memory and work before it was found out.
     assert!(cost <= CompileBudget::MEMORY.max(CompileBudget::WORK) + (1 << 18), "{cost} bytes");

@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use outrigger::api::{ProfileSpec, Scope};
 use outrigger::engine::{Namespace, Outcome, Settings, inject};
 use outrigger::json::Json;
-use outrigger::profiles::{Entry, ProfileSet};
+use outrigger::profiles::{ProfileEntry, ProfileSet};
 use serde_json::{Value, json};
 
 static POD: LazyLock<Value> = LazyLock::new(|| {
@@ -34,8 +34,8 @@ fuzz_target!(|text: &str| {
     let Ok(object) = serde_saphyr::from_str::<Value>(text) else { return };
     let spec = object.get("spec").cloned().unwrap_or(object);
     let Ok(spec) = serde_json::from_value::<ProfileSpec>(spec) else { return };
-    let (entry, _) = Entry::new("fuzzed", Scope::Cluster, &spec);
-    let Entry::Ready(_) = entry else { return };
+    let (entry, _) = ProfileEntry::new("fuzzed", Scope::Cluster, &spec);
+    let ProfileEntry::Ready(_) = entry else { return };
     let mut profiles = ProfileSet::default();
     profiles.insert(None, "fuzzed", entry);
     let mut namespace = Namespace { name: "shop".to_owned(), ..Namespace::default() };

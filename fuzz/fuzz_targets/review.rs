@@ -9,7 +9,7 @@ use outrigger::api::{ProfileSpec, Scope};
 use outrigger::cluster::Snapshot;
 use outrigger::engine::Namespace;
 use outrigger::profiles::{self, ProfileSet};
-use outrigger::webhook::{Entry, State, answer};
+use outrigger::webhook::{ProfileEntry, State, answer};
 use serde_json::Value;
 
 static STATE: LazyLock<State> = LazyLock::new(|| {
@@ -17,7 +17,7 @@ static STATE: LazyLock<State> = LazyLock::new(|| {
     let profile: Value = serde_saphyr::from_str(yaml).expect("the catalogue's profile is YAML");
     let spec: ProfileSpec = serde_json::from_value(profile["spec"].clone()).expect("it is a profile");
     let mut profiles = ProfileSet::default();
-    profiles.insert(None, "log-shipper", profiles::Entry::new("log-shipper", Scope::Cluster, &spec).0);
+    profiles.insert(None, "log-shipper", profiles::ProfileEntry::new("log-shipper", Scope::Cluster, &spec).0);
     let mut shop = Namespace { name: "shop".to_owned(), ..Namespace::default() };
     shop.labels = [("outrigger.dev/inject", "enabled")].into();
     shop.annotations = [("outrigger.dev/profiles", "log-shipper")].into();
@@ -26,7 +26,7 @@ static STATE: LazyLock<State> = LazyLock::new(|| {
 });
 
 fuzz_target!(|body: &[u8]| {
-    let Some(reply) = answer(&STATE, Entry::Namespace, body) else { return };
+    let Some(reply) = answer(&STATE, ProfileEntry::Namespace, body) else { return };
     if !reply.status.is_success() {
         assert!(std::str::from_utf8(&reply.body).is_ok_and(|text| !text.is_empty()));
         return;

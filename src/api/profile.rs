@@ -151,7 +151,7 @@ pub struct ProfileSpec {
 
     /// What happens to the pod when the profile cannot be applied to it.
     #[serde(default)]
-    pub on_error: Failure,
+    pub on_error: OnError,
 }
 
 /// Whether pods may do without the profile.
@@ -306,7 +306,7 @@ pub enum OnConflict {
 /// What happens to a pod when a profile cannot be applied to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[schemars(inline)]
-pub enum Failure {
+pub enum OnError {
     /// The pod is denied, with the reason.
     #[default]
     Fail,

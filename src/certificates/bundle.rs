@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::live::{Configurations, Kind, Live};
+use super::webhook_configurations::{Configurations, Kind, LiveConfigurations};
 use super::x509::authorities_in;
 use crate::cluster::Leadership;
 
@@ -25,7 +25,7 @@ pub async fn keep_bundle(
     client: Client,
     configurations: Configurations,
     mut wanted: watch::Receiver<String>,
-    mut live: watch::Receiver<Live>,
+    mut live: watch::Receiver<LiveConfigurations>,
     mut leadership: Leadership,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -59,7 +59,11 @@ pub async fn keep_bundle(
 }
 
 /// The configurations that have an entry of ours with another bundle.
-fn differing(live: &Live, configurations: &Configurations, bundle: &[u8]) -> Vec<(Kind, String)> {
+fn differing(
+    live: &LiveConfigurations,
+    configurations: &Configurations,
+    bundle: &[u8],
+) -> Vec<(Kind, String)> {
     let differs = |kind: Kind, name: &str| {
         let mut entries = live.entries().iter();
         entries.any(|entry| entry.kind == kind && entry.configuration == name && entry.bundle != bundle)

@@ -13,7 +13,7 @@ use rustls::{DigitallySignedStruct, DistinguishedName, Error, RootCertStore, Sig
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::again::follow_files;
+use crate::polling::follow_files;
 use crate::supervise::Health;
 
 /// The part of [`Health`] that the first authority makes ready.

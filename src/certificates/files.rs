@@ -7,7 +7,7 @@ use tracing::info;
 
 use super::Serving;
 use super::x509::end_of;
-use crate::again::follow_files;
+use crate::polling::follow_files;
 use crate::supervise::Health;
 use crate::telemetry::Metrics;
 
@@ -74,8 +74,8 @@ mod tests {
     use time::OffsetDateTime;
 
     use super::*;
-    use crate::again::LOOK;
     use crate::certificates::{Lifetimes, Material};
+    use crate::polling::LOOK;
 
     /// Brings another version of a Secret into a volume as the kubelet does: a folder of its own, and a link to it that is
     /// exchanged in one step.

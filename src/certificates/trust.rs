@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::live::{Entry, Live};
+use super::webhook_configurations::{ConfiguredWebhook, LiveConfigurations};
 use super::{Clock, Serving};
 use crate::supervise::Health;
 use crate::telemetry::Metrics;
@@ -32,7 +32,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// # Errors
 /// None.
 pub fn keep_trust(
-    mut live: watch::Receiver<Live>,
+    mut live: watch::Receiver<LiveConfigurations>,
     serving: Arc<Serving>,
     name: String,
     clock: Clock,
@@ -78,19 +78,29 @@ pub fn keep_trust(
 
 /// # Errors
 /// Which entry does not trust the certificate, of those that readiness depends on, and why.
-pub(super) fn trusted(live: &Live, serving: &Serving, name: &str, now: OffsetDateTime) -> Result<(), String> {
+pub(super) fn trusted(
+    live: &LiveConfigurations,
+    serving: &Serving,
+    name: &str,
+    now: OffsetDateTime,
+) -> Result<(), String> {
     trusted_by(live.deciding(), live, serving, (name, now))
 }
 
 /// # Errors
 /// Which entry of all does not trust the certificate, and why.
-fn trusted_by_all(live: &Live, serving: &Serving, name: &str, now: OffsetDateTime) -> Result<(), String> {
+fn trusted_by_all(
+    live: &LiveConfigurations,
+    serving: &Serving,
+    name: &str,
+    now: OffsetDateTime,
+) -> Result<(), String> {
     trusted_by(live.entries().iter(), live, serving, (name, now))
 }
 
 fn trusted_by<'e>(
-    mut entries: impl Iterator<Item = &'e Entry>,
-    live: &Live,
+    mut entries: impl Iterator<Item = &'e ConfiguredWebhook>,
+    live: &LiveConfigurations,
     serving: &Serving,
     (name, now): (&str, OffsetDateTime),
 ) -> Result<(), String> {

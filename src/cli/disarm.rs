@@ -12,8 +12,8 @@ use kube::api::{ListParams, PostParams};
 use kube::core::{ApiResource, DynamicObject};
 use serde_json::{Value, json};
 
+use super::cluster_client::ClusterClient;
 use super::in_force::is_disabled;
-use super::live::Live;
 use crate::api::keys::DISARMED as CONDITION;
 use crate::controller::{TAKEN_UP, mandatory_name};
 
@@ -55,7 +55,7 @@ struct Named {
 
 impl Disarm {
     pub(super) fn run(self, turn: Turn) -> anyhow::Result<()> {
-        let live = Live::connect(self.context.as_deref(), self.kubeconfig.as_deref())?;
+        let live = ClusterClient::connect(self.context.as_deref(), self.kubeconfig.as_deref())?;
         let kinds = self.configurations(&live, turn);
         let (mut found, mut changes) = (0, 0);
         for configurations in &kinds {
@@ -108,7 +108,7 @@ impl Disarm {
     }
 
     /// The configurations of each kind, in the order in which the kinds are turned.
-    fn configurations(&self, live: &Live, turn: Turn) -> [Vec<Named>; 2] {
+    fn configurations(&self, live: &ClusterClient, turn: Turn) -> [Vec<Named>; 2] {
         let of = |kind, resource: &ApiResource| {
             let names = [(self.configuration.clone(), true), (mandatory_name(&self.configuration), false)];
             let all = names.into_iter().map(|(name, is_own)| {
@@ -132,7 +132,7 @@ impl Disarm {
     ///
     /// # Errors
     /// One of them is not as it should be after this turn.
-    fn read_back(&self, live: &Live, kinds: &[Vec<Named>; 2], turn: Turn) -> anyhow::Result<()> {
+    fn read_back(&self, live: &ClusterClient, kinds: &[Vec<Named>; 2], turn: Turn) -> anyhow::Result<()> {
         let mut problems = Vec::new();
         for Named { kind, name, api, is_own } in kinds.iter().flatten() {
             let found = live.block_on(api.get_opt(name));
@@ -168,7 +168,7 @@ impl Disarm {
 }
 
 /// Webhooks of other configurations that still call the Service of these; none where they cannot be listed, which is said.
-fn others(live: &Live, kinds: &[Vec<Named>; 2]) -> Vec<String> {
+fn others(live: &ClusterClient, kinds: &[Vec<Named>; 2]) -> Vec<String> {
     let mut problems = Vec::new();
     for configurations in kinds {
         let Some(Named { kind, api, .. }) = configurations.first() else { continue };

@@ -13,22 +13,22 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{ArgGroup, Args, ValueEnum};
 
-use super::live::ObjectName;
-use super::offline::{Inputs, Mode};
+use super::cluster_client::ObjectName;
+use super::offline::{InputArgs, Mode};
 use crate::engine::Outcome;
 
 /// Arguments of `outrigger explain`.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("what").required(true).multiple(true).args(["filename", "objects"]))]
 pub(super) struct Explain {
-    /// Live objects of the current context, as kind/name: pod/web-0, deployment/checkout, sts/db.
+    /// ClusterClient objects of the current context, as kind/name: pod/web-0, deployment/checkout, sts/db.
     #[arg(value_name = "KIND/NAME", conflicts_with = "offline")]
     objects: Vec<ObjectName>,
     /// Manifests: files, folders, or - for standard input. Profiles and Namespaces in them count, too.
     #[arg(short = 'f', long, value_name = "PATH", num_args = 1..)]
     filename: Vec<PathBuf>,
     #[command(flatten)]
-    inputs: Inputs,
+    inputs: InputArgs,
     /// Show parameters at their defaults too
     #[arg(long)]
     all: bool,

@@ -10,7 +10,7 @@ use serde_json::Value;
 use similar::TextDiff;
 
 use self::write::Writer;
-use super::offline::{Inputs, Mode, Subject};
+use super::offline::{InputArgs, Mode, Subject};
 use super::workload::with_template;
 use crate::engine::{Decision, Outcome};
 use crate::yaml;
@@ -22,7 +22,7 @@ pub(super) struct Inject {
     #[arg(short = 'f', long, required = true, value_name = "PATH", num_args = 1..)]
     filename: Vec<PathBuf>,
     #[command(flatten)]
-    inputs: Inputs,
+    inputs: InputArgs,
     /// Show what changes instead of the whole objects.
     #[arg(long)]
     diff: bool,

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use self::checks::{Checked, Results};
+use super::cluster_client::ClusterClient;
 use super::lines::Lines;
-use super::live::Live;
 use super::manifests::Manifests;
 use crate::cluster::{LiveLookup, ask_cluster};
 use crate::profiles::{Finding, Severity};
@@ -79,7 +79,7 @@ impl Lint {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let Results { profiles: mut checked, workloads } = checks::check(&Manifests::open(&self.paths)?)?;
         if self.cluster {
-            let live = Live::connect(self.context.as_deref(), self.kubeconfig.as_deref())
+            let live = ClusterClient::connect(self.context.as_deref(), self.kubeconfig.as_deref())
                 .context("cannot use the kubeconfig; leave --cluster out to lint without a cluster")?;
             ask(&live, &mut checked);
         }
@@ -103,7 +103,7 @@ impl Lint {
 }
 
 /// Has the API server validate the profiles without an error.
-fn ask(live: &Live, checked: &mut [Checked]) {
+fn ask(live: &ClusterClient, checked: &mut [Checked]) {
     let lookup = LiveLookup::new(live.client(), live.default_namespace());
     for Checked { findings, sample, .. } in checked {
         let has_errors = findings.iter().any(|finding| finding.severity == Severity::Error);

@@ -12,17 +12,17 @@ use serde_json::Value;
 pub(super) use self::subject::{Asked, Decided, Mode, Subject};
 use self::subject::{Question, asked};
 use super::autoscaling;
-use super::live::{Live, ObjectName};
+use super::cluster_client::{ClusterClient, ObjectName};
+use super::inputs::Inputs;
 use super::manifests::{Manifest, Manifests};
 use super::workload::{TemplatePath, pod_pointer};
-use super::world::World;
 use crate::api::keys;
 use crate::engine::{Namespace, Settings};
-use crate::texts::Texts;
+use crate::string_map::StringMap;
 
 /// The profiles and namespaces that hold for manifests, and how the manifests are read.
 #[derive(Debug, Args)]
-pub(super) struct Inputs {
+pub(super) struct InputArgs {
     /// Profiles and Namespaces: files or folders. Without it, those of the current context.
     #[arg(long, value_name = "PATH", num_args = 1..)]
     profiles: Vec<PathBuf>,
@@ -68,7 +68,7 @@ impl Read {
         for manifest in manifests.objects() {
             let manifest = manifest?;
             read.add(std::slice::from_ref(&manifest), templates);
-            if World::reads(&manifest.object) {
+            if Inputs::reads(&manifest.object) {
                 read.relevant.push(manifest);
             } else if autoscaling::is_autoscaler(&manifest) {
                 read.autoscalers.push(manifest);
@@ -84,7 +84,7 @@ impl Read {
     }
 }
 
-impl Inputs {
+impl InputArgs {
     /// Decides about each pod, the manifests in their order, then the live objects, and hands over one object at a time.
     ///
     /// Profiles and namespaces may follow the pods for which they hold, so the manifests are read twice.
@@ -102,21 +102,21 @@ impl Inputs {
         let given: Vec<Manifest> = Manifests::open(&self.profiles)?.objects().collect::<Result<_, _>>()?;
         let mut read = Read::of(&manifests, &self.templates)?;
         let live = self.connect(objects, mode.asks_server())?;
-        let mut world = World::default();
+        let mut inputs = Inputs::default();
         let mut named = Vec::new();
         if let Some(live) = &live {
-            named = self.look(live, &mut world, &mut read, &given, objects)?;
+            named = self.look(live, &mut inputs, &mut read, &given, objects)?;
         }
         for manifest in given.iter().chain(&read.relevant) {
-            world
+            inputs
                 .take(&manifest.object, self.namespace.as_deref())
                 .with_context(|| manifest.source.to_string())?;
         }
-        let reads_pod = world.profiles.all().any(|(.., entry)| entry.reads_pod());
+        let reads_pod = inputs.profiles.all().any(|(.., entry)| entry.reads_pod());
         for manifest in manifests.objects().chain(named.into_iter().map(Ok)) {
-            let mut subject = self.subject(manifest?, &world, &read.autoscalers, (mode, reads_pod))?;
+            let mut subject = self.subject(manifest?, &inputs, &read.autoscalers, (mode, reads_pod))?;
             if let (Some(live), Some(decided), true) = (&live, &mut subject.decided, mode.asks_server()) {
-                decided.asked = Some(asked(live, decided, &world));
+                decided.asked = Some(asked(live, decided, &inputs));
             }
             each(subject)?;
         }
@@ -124,11 +124,11 @@ impl Inputs {
     }
 
     /// Connects to the cluster, where one is needed.
-    fn connect(&self, objects: &[ObjectName], asks_server: bool) -> anyhow::Result<Option<Live>> {
+    fn connect(&self, objects: &[ObjectName], asks_server: bool) -> anyhow::Result<Option<ClusterClient>> {
         if self.offline || !(self.profiles.is_empty() || !objects.is_empty() || asks_server) {
             return Ok(None);
         }
-        let live = Live::connect(self.context.as_deref(), self.kubeconfig.as_deref());
+        let live = ClusterClient::connect(self.context.as_deref(), self.kubeconfig.as_deref());
         live.map(Some).context(if objects.is_empty() {
             "cannot find a cluster; give profiles and namespaces with --profiles PATH, or do without by --offline"
         } else {
@@ -140,17 +140,17 @@ impl Inputs {
     /// objects.
     fn look(
         &self,
-        live: &Live,
-        world: &mut World,
+        live: &ClusterClient,
+        inputs: &mut Inputs,
         read: &mut Read,
         given: &[Manifest],
         objects: &[ObjectName],
     ) -> anyhow::Result<Vec<Manifest>> {
-        live.default_namespace().clone_into(&mut world.default_namespace);
-        let default = self.namespace.clone().unwrap_or_else(|| world.default_namespace.clone());
+        live.default_namespace().clone_into(&mut inputs.default_namespace);
+        let default = self.namespace.clone().unwrap_or_else(|| inputs.default_namespace.clone());
         if self.profiles.is_empty() {
             // It tells best whether this is the right cluster.
-            live.add_profiles(world, std::iter::empty())?;
+            live.add_profiles(inputs, std::iter::empty())?;
         }
         let found: Vec<Manifest> =
             objects.iter().map(|object| live.get(object, &default)).collect::<Result<_, _>>()?;
@@ -162,14 +162,14 @@ impl Inputs {
             all.any(|manifest| manifest.kind() == "Namespace" && manifest.name() == *name)
         };
         let each = || namespaces.iter().map(String::as_str);
-        live.add_namespaces(world, each().filter(|name| !is_given(name)))?;
+        live.add_namespaces(inputs, each().filter(|name| !is_given(name)))?;
         if self.profiles.is_empty() && !namespaces.is_empty() {
-            live.add_profiles(world, each())?;
+            live.add_profiles(inputs, each())?;
         }
         for namespace in &namespaces {
-            live.add_facts(&mut world.facts, namespace);
+            live.add_facts(&mut inputs.facts, namespace);
         }
-        world.in_force = Some(live.in_force(&self.configuration));
+        inputs.in_force = Some(live.in_force(&self.configuration));
         let what = if self.profiles.is_empty() { "profiles and namespaces" } else { "namespaces" };
         super::say(format_args!("using the {what} of context {:?}", live.context()));
         if !objects.is_empty() {
@@ -178,13 +178,13 @@ impl Inputs {
         Ok(found)
     }
 
-    fn namespace_of(&self, manifest: &Manifest, world: &World) -> String {
+    fn namespace_of(&self, manifest: &Manifest, inputs: &Inputs) -> String {
         let name = manifest.namespace().or(self.namespace.as_deref());
-        name.unwrap_or(&world.default_namespace).to_owned()
+        name.unwrap_or(&inputs.default_namespace).to_owned()
     }
 
-    fn settings(&self, world: &World) -> Settings {
-        let in_force = world.in_force.as_ref();
+    fn settings(&self, inputs: &Inputs) -> Settings {
+        let in_force = inputs.in_force.as_ref();
         let cluster = self.cluster_values.clone().or_else(|| in_force?.cluster_values.clone());
         let excluded_namespaces = in_force.map(|found| found.excluded_namespaces.clone()).unwrap_or_default();
         let defaults = Settings::default();
@@ -194,19 +194,20 @@ impl Inputs {
     fn subject(
         &self,
         manifest: Manifest,
-        world: &World,
+        inputs: &Inputs,
         autoscalers: &[Manifest],
         (mode, reads_pod): (Mode, bool),
     ) -> anyhow::Result<Subject> {
         let Some(pointer) = pod_pointer(&manifest, &self.templates).map(str::to_owned) else {
             return Ok(Subject { manifest, decided: None });
         };
-        let name = self.namespace_of(&manifest, world);
-        let namespace = world.namespaces.get(&name).cloned().unwrap_or_else(|| self.unknown(&name));
-        let settings = self.settings(world);
+        let name = self.namespace_of(&manifest, inputs);
+        let namespace = inputs.namespaces.get(&name).cloned().unwrap_or_else(|| self.unknown(&name));
+        let settings = self.settings(inputs);
         let of_namespace =
-            autoscalers.iter().filter(|autoscaler| self.namespace_of(autoscaler, world) == name);
-        let question = Question { manifest: &manifest, pointer, namespace, settings, world, reads_pod, mode };
+            autoscalers.iter().filter(|autoscaler| self.namespace_of(autoscaler, inputs) == name);
+        let question =
+            Question { manifest: &manifest, pointer, namespace, settings, inputs, reads_pod, mode };
         let decided = question.decide(of_namespace)?;
         Ok(Subject { manifest, decided })
     }
@@ -214,7 +215,7 @@ impl Inputs {
     fn unknown(&self, name: &str) -> Namespace {
         let mut namespace = Namespace { name: name.to_owned(), ..Namespace::default() };
         if self.enable {
-            namespace.labels = Texts::from([(keys::INJECT, keys::ENABLED)]);
+            namespace.labels = StringMap::from([(keys::INJECT, keys::ENABLED)]);
         }
         namespace
     }

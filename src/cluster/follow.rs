@@ -17,7 +17,7 @@ use kube_runtime::watcher::Event;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-use crate::again::Failure;
+use crate::polling::RepeatedFailure;
 
 /// Duration of one watch, in seconds; the API server then ends it, and the next one continues from there.
 pub(crate) const WATCH_SECONDS: u32 = 90;
@@ -124,7 +124,7 @@ where
     R: Fn(&Lost) + Send,
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    let (mut listed, mut failure) = (None, Failure::default());
+    let (mut listed, mut failure) = (None, RepeatedFailure::default());
     follow(api, Some(name), 1).filter_map(move |update| {
         futures::future::ready(match update {
             Update::Event(Event::Init) => {

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Observed, ProfileKey};
 use crate::api::{ProfileStatus, Scope};
-use crate::profiles::{Entry, Finding, Quota};
+use crate::profiles::{Finding, ProfileEntry, Quota};
 
 /// How many parked profiles are asked for again at once.
 const MOST_RECALLED: usize = 16;
@@ -39,13 +39,13 @@ struct Group {
 
 #[derive(Clone)]
 struct Record {
-    entry: Entry,
+    entry: ProfileEntry,
     findings: Arc<[Finding]>,
     fingerprint: [u8; 16],
     /// Size when compiled, in bytes; `None` if it was parked before it was compiled.
     cost: Option<usize>,
     is_parked: bool,
-    /// Whether its memory is shared with the parsed list; see [`Entry::copied`].
+    /// Whether its memory is shared with the parsed list; see [`ProfileEntry::copied`].
     is_fresh: bool,
     resource_version: Option<String>,
     generation: Option<i64>,
@@ -109,9 +109,9 @@ impl KeptProfiles {
     fn compiled(&self, key: &ProfileKey, spec: &Value, fingerprint: [u8; 16], taken: usize) -> Record {
         let is_parked = taken + LEAST > self.quota.namespace;
         let ((entry, findings), cost) = if is_parked {
-            (Entry::parked(&key.name, key.scope, spec, self.full(&key.namespace)), None)
+            (ProfileEntry::parked(&key.name, key.scope, spec, self.full(&key.namespace)), None)
         } else {
-            let (entry, findings) = Entry::read(&key.name, key.scope, spec);
+            let (entry, findings) = ProfileEntry::read(&key.name, key.scope, spec);
             let cost = entry.cost();
             ((entry, findings), Some(cost))
         };
@@ -192,7 +192,7 @@ impl KeptProfiles {
         self.namespaces.get(&key.namespace)?.profiles.get(&key.name)
     }
 
-    /// Copies newly read profiles to memory of their own; see [`Entry::copied`].
+    /// Copies newly read profiles to memory of their own; see [`ProfileEntry::copied`].
     pub(super) fn copy_fresh(&mut self) {
         for record in self.namespaces.values_mut().flat_map(|group| group.profiles.values_mut()) {
             if std::mem::take(&mut record.is_fresh) {
@@ -202,9 +202,9 @@ impl KeptProfiles {
     }
 
     /// The keys of all of them.
-    pub(super) fn entries(&self) -> impl Iterator<Item = (&str, &str, &Entry)> {
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&str, &str, &ProfileEntry)> {
         self.namespaces.iter().flat_map(|(namespace, group)| {
-            let named = |(name, record)| -> (&str, &str, &Entry) {
+            let named = |(name, record)| -> (&str, &str, &ProfileEntry) {
                 let (name, record): (&String, &Record) = (name, record);
                 (namespace, name, &record.entry)
             };

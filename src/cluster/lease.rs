@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::again::Failure;
+use crate::polling::RepeatedFailure;
 use crate::telemetry::Metrics;
 
 /// How long a Lease counts after it was last renewed, by the clock of whoever waits for its end.
@@ -92,7 +92,7 @@ impl Election {
     async fn compete(self, held: watch::Sender<bool>, stop: CancellationToken) -> anyhow::Result<()> {
         let api: Api<Lease> = Api::namespaced(self.client.clone(), &self.namespace);
         let (mut foreign, mut belief) = (None, Instant::now());
-        let mut failure = Failure::default();
+        let mut failure = RepeatedFailure::default();
         loop {
             let asked = Instant::now();
             let until = if *held.borrow() { belief } else { asked + BELIEF };

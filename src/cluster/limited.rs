@@ -14,7 +14,7 @@ use super::bucket::TokenBucket;
 use super::{Judgment, Looking, Lookup, LookupError, Snapshot};
 use crate::api::Scope;
 use crate::engine::Namespace;
-use crate::profiles::{Entry, ProfileSet};
+use crate::profiles::{ProfileEntry, ProfileSet};
 use crate::telemetry::Metrics;
 
 /// API calls of one kind that a server makes at once, and per second after that.
@@ -129,7 +129,7 @@ impl LimitedLookup {
         &self,
         namespace: &str,
         name: &str,
-    ) -> Result<Vec<(Option<String>, Entry)>, LookupError> {
+    ) -> Result<Vec<(Option<String>, ProfileEntry)>, LookupError> {
         if take(&self.profiles, CALLS_FOR_PROFILE) {
             let found = self.lookup.profiles(namespace, name).await;
             self.count("profiles", &found.as_ref().map(|found| !found.is_empty()));
@@ -180,7 +180,7 @@ fn take(bucket: &Mutex<TokenBucket>, calls: u32) -> bool {
     bucket.lock().unwrap_or_else(PoisonError::into_inner).take(calls, Instant::now())
 }
 
-fn entries(profiles: &ProfileSet, namespace: &str, name: &str) -> Vec<(Option<String>, Entry)> {
+fn entries(profiles: &ProfileSet, namespace: &str, name: &str) -> Vec<(Option<String>, ProfileEntry)> {
     let scopes = [(Scope::Cluster, None), (Scope::Namespace, Some(namespace.to_owned()))];
     scopes
         .into_iter()
@@ -201,7 +201,7 @@ impl Lookup for LimitedLookup {
         &'a self,
         namespace: &'a str,
         name: &'a str,
-    ) -> Looking<'a, Vec<(Option<String>, Entry)>> {
+    ) -> Looking<'a, Vec<(Option<String>, ProfileEntry)>> {
         self.find_profiles(namespace, name).boxed()
     }
 
@@ -230,7 +230,11 @@ mod tests {
             futures::future::ready(Ok(None)).boxed()
         }
 
-        fn profiles<'a>(&'a self, _: &'a str, _: &'a str) -> Looking<'a, Vec<(Option<String>, Entry)>> {
+        fn profiles<'a>(
+            &'a self,
+            _: &'a str,
+            _: &'a str,
+        ) -> Looking<'a, Vec<(Option<String>, ProfileEntry)>> {
             self.0.fetch_add(CALLS_FOR_PROFILE, Ordering::Relaxed);
             futures::future::ready(Ok(Vec::new())).boxed()
         }

@@ -17,7 +17,7 @@ pub trait Lookup: Send + Sync {
         &'a self,
         namespace: &'a str,
         name: &'a str,
-    ) -> Looking<'a, Vec<(Option<String>, profiles::Entry)>>;
+    ) -> Looking<'a, Vec<(Option<String>, profiles::ProfileEntry)>>;
     /// The minor version of the API server; `None` where it is not known.
     fn minor_version(&self) -> Option<u32> {
         None

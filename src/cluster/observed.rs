@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio::sync::Notify;
 
 use crate::api::{ProfileStatus, Scope};
-use crate::profiles::{Entry, Finding};
+use crate::profiles::{Finding, ProfileEntry};
 
 /// Which profile.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,7 +28,7 @@ pub struct Observed {
     /// The status that it has.
     pub status: ProfileStatus,
     /// Compiled.
-    pub entry: Entry,
+    pub entry: ProfileEntry,
     /// What was found in it.
     pub findings: Vec<Finding>,
     /// Whether it cannot be injected because the server has no memory for it.

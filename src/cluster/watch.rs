@@ -14,14 +14,14 @@ use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::contact::Contact;
 use super::follow::{Lost, Update, follow};
 use super::kept::KeptProfiles;
+use super::watch_health::WatchHealth;
 use super::{Observations, Observed, ProfileKey, ProfileMemory, Snapshot, profile_resources};
-use crate::again::Failure;
 use crate::api::Scope;
 use crate::engine::Namespace;
-use crate::profiles::{Entry, ProfileSet, Quota};
+use crate::polling::RepeatedFailure;
+use crate::profiles::{ProfileEntry, ProfileSet, Quota};
 use crate::supervise::Health;
 use crate::telemetry::Metrics;
 
@@ -66,11 +66,11 @@ pub fn watch(
         "the first lists of profiles and namespaces (are the CRDs installed, and may the server read them?)",
     );
     async move {
-        let contact = Contact::default();
+        let contact = WatchHealth::default();
         metrics.collect(contact.clone());
         let remarks = contact.clone();
         health.remark(move || remarks.remarks());
-        let mut state = Known::new(memory);
+        let mut state = WatchedState::new(memory);
         // Until the first lists are there, nothing is decided from the empty snapshot.
         snapshot.store(Arc::new(state.snapshot(&snapshot.load())));
         let changes = changes(&client, &contact, &metrics).take_until(stop.cancelled_owned());
@@ -97,7 +97,11 @@ pub fn watch(
     }
 }
 
-fn changes(client: &Client, contact: &Contact, metrics: &Arc<Metrics>) -> impl Stream<Item = Change> + use<> {
+fn changes(
+    client: &Client,
+    contact: &WatchHealth,
+    metrics: &Arc<Metrics>,
+) -> impl Stream<Item = Change> + use<> {
     let api: Api<PartialObjectMeta<KubeNamespace>> = Api::all(contact.listening(client.clone(), NAMESPACES));
     let namespaces =
         followed((NAMESPACES, NAMESPACES_PAGE), contact, metrics, api, Change::Namespace).boxed();
@@ -116,7 +120,7 @@ fn changes(client: &Client, contact: &Contact, metrics: &Arc<Metrics>) -> impl S
 /// The changes of one resource; notes and logs what breaks.
 fn followed<K, F>(
     (resource, page): (&'static str, u32),
-    contact: &Contact,
+    contact: &WatchHealth,
     metrics: &Arc<Metrics>,
     api: Api<K>,
     change: F,
@@ -125,7 +129,7 @@ where
     F: Fn(Event<K>) -> Change + Send + 'static,
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    let (contact, metrics, mut failure) = (contact.clone(), Arc::clone(metrics), Failure::default());
+    let (contact, metrics, mut failure) = (contact.clone(), Arc::clone(metrics), RepeatedFailure::default());
     follow(api, None, page).filter_map(move |update| {
         let changed = match update {
             Update::Event(event) => Some(change(event)),
@@ -175,7 +179,7 @@ impl<K, V> Default for Listed<K, V> {
 
 /// What is kept of an object.
 trait Kept {
-    /// The same in memory of its own: see [`Entry::copied`].
+    /// The same in memory of its own: see [`ProfileEntry::copied`].
     fn copied(&self) -> Self;
 }
 
@@ -208,7 +212,7 @@ impl<K: Ord + Clone, V: Kept> Listed<K, V> {
     }
 }
 
-struct Known {
+struct WatchedState {
     namespaces: Listed<String, Arc<Namespace>>,
     cluster: Profiles,
     namespaced: Profiles,
@@ -258,7 +262,7 @@ impl Profiles {
     }
 }
 
-impl Known {
+impl WatchedState {
     fn new(memory: ProfileMemory) -> Self {
         Self {
             namespaces: Listed::default(),
@@ -339,7 +343,7 @@ impl Known {
 
     fn count(&self, metrics: &Metrics) {
         let entries = || self.cluster.current.entries().chain(self.namespaced.current.entries());
-        let ready = entries().filter(|(_, _, entry)| matches!(entry, Entry::Ready(_))).count();
+        let ready = entries().filter(|(_, _, entry)| matches!(entry, ProfileEntry::Ready(_))).count();
         metrics.known(ready, entries().count() - ready, self.namespaces.current.len());
     }
 }

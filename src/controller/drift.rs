@@ -13,10 +13,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::again::Failure;
 use crate::api::keys;
-use crate::certificates::{Live, SeenConfiguration};
+use crate::certificates::{LiveConfigurations, SeenConfiguration};
 use crate::cluster::{Leadership, Notice, publish};
+use crate::polling::RepeatedFailure;
 use crate::telemetry::Metrics;
 
 const MUTATING: &str = "MutatingWebhookConfiguration";
@@ -46,7 +46,7 @@ pub struct Drift {
     /// The same for the validating one.
     pub validating: String,
     /// The live configurations.
-    pub live: watch::Receiver<Live>,
+    pub live: watch::Receiver<LiveConfigurations>,
     /// Whether this replica writes the log lines and Events. Every replica has the metric.
     pub leadership: Leadership,
     /// Where the metric is.
@@ -86,7 +86,7 @@ impl Drift {
     /// # Errors
     /// None: what fails is logged and tried again.
     pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
-        let (mut installed, mut read, mut failure) = (None, None::<Instant>, Failure::default());
+        let (mut installed, mut read, mut failure) = (None, None::<Instant>, RepeatedFailure::default());
         let mut lasting: BTreeMap<Key, Lasting> = BTreeMap::new();
         loop {
             tokio::select! {

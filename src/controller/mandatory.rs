@@ -17,10 +17,10 @@ use tracing::{info, warn};
 
 use super::entries::{Model, Target, is_disarmed};
 use super::status::{ENFORCED, now};
-use crate::again::Failure;
 use crate::api::{ClusterSidecarProfile, keys};
-use crate::certificates::Live;
+use crate::certificates::LiveConfigurations;
 use crate::cluster::{Leadership, Snapshot};
+use crate::polling::RepeatedFailure;
 
 /// What the webhook configurations of Mandatory profiles are called, beside the release's own of this name.
 pub fn mandatory_name(configuration: &str) -> String {
@@ -46,7 +46,7 @@ pub struct Mandatory {
     /// Namespaces that nobody is asked about, besides [`keys::ALWAYS_EXCLUDED_NAMESPACES`].
     pub excluded: BTreeSet<String>,
     /// Who hears of every change of these configurations. They are watched once for all that is done with them.
-    pub live: watch::Receiver<Live>,
+    pub live: watch::Receiver<LiveConfigurations>,
     /// What is known of the cluster.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// Whether this replica writes.
@@ -79,7 +79,7 @@ impl Mandatory {
     pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
         let name = mandatory_name(&self.configuration);
         let mut seen = Arc::clone(&self.snapshot.load().profiles);
-        let (mut pending, mut failure) = (true, Failure::default());
+        let (mut pending, mut failure) = (true, RepeatedFailure::default());
         let mut next = tokio::time::Instant::now();
         loop {
             tokio::select! {

@@ -17,7 +17,7 @@ use tracing::{info, warn};
 use super::validated::{self, Unvalidated};
 use crate::api::{ProfileStatus, Scope};
 use crate::cluster::{Lookup, Observations, Observed, ProfileKey, profile_resources};
-use crate::profiles::{Entry, Severity};
+use crate::profiles::{ProfileEntry, Severity};
 
 const ACCEPTED: &str = "Accepted";
 /// The condition of a Mandatory profile that says whether its webhook entries are in force.
@@ -95,14 +95,16 @@ async fn write(client: &Client, key: &ProfileKey, version: Option<String>, statu
 fn status_of(seen: &Observed) -> ProfileStatus {
     let (current, generation) = (&seen.status, seen.generation);
     let (status, reason, revision, adds) = match &seen.entry {
-        Entry::Ready(profile) => ("True", "Accepted", Some(profile.revision.clone()), Some(profile.adds())),
-        Entry::Invalid(_) if seen.is_parked => ("False", "OverQuota", None, None),
-        Entry::Invalid(_) => ("False", "Invalid", None, None),
+        ProfileEntry::Ready(profile) => {
+            ("True", "Accepted", Some(profile.revision.clone()), Some(profile.adds()))
+        }
+        ProfileEntry::Invalid(_) if seen.is_parked => ("False", "OverQuota", None, None),
+        ProfileEntry::Invalid(_) => ("False", "Invalid", None, None),
     };
     let findings: Vec<String> = seen
         .findings
         .iter()
-        .filter(|finding| finding.severity == Severity::Error || matches!(seen.entry, Entry::Ready(_)))
+        .filter(|finding| finding.severity == Severity::Error || matches!(seen.entry, ProfileEntry::Ready(_)))
         .map(ToString::to_string)
         .collect();
     let message =
@@ -139,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_profile_without_room_is_not_accepted_and_its_status_says_why() {
-        let (entry, findings) = Entry::parked("a", Scope::Namespace, &json!({}), "no room".to_owned());
+        let (entry, findings) = ProfileEntry::parked("a", Scope::Namespace, &json!({}), "no room".to_owned());
         let seen = |is_parked| Observed {
             resource_version: None,
             generation: Some(3),

@@ -13,7 +13,7 @@ use tracing::warn;
 
 use super::status::now;
 use crate::cluster::{Lookup, Observed, ProfileKey, judge};
-use crate::profiles::{Entry, Finding, Severity, sample_template};
+use crate::profiles::{Finding, ProfileEntry, Severity, sample_template};
 
 pub(super) const VALIDATED: &str = "Validated";
 
@@ -38,7 +38,8 @@ impl Unvalidated {
 
     /// Takes a profile as it was last seen.
     pub(super) fn see(&mut self, key: ProfileKey, seen: Observed) {
-        if matches!(seen.entry, Entry::Ready(_)) && !seen.status.conditions.iter().any(|it| holds(it, &seen))
+        if matches!(seen.entry, ProfileEntry::Ready(_))
+            && !seen.status.conditions.iter().any(|it| holds(it, &seen))
         {
             self.profiles.insert(key, seen);
         } else {
@@ -57,7 +58,7 @@ impl Unvalidated {
     pub(super) async fn judge_one(&mut self) -> Option<(ProfileKey, Observed, Condition)> {
         let Some((key, seen)) = self.profiles.first_key_value() else { return std::future::pending().await };
         sleep_until(self.next).await;
-        let Entry::Ready(profile) = &seen.entry else { return None };
+        let ProfileEntry::Ready(profile) = &seen.entry else { return None };
         let template = sample_template(profile);
         match judge(self.lookup.as_ref(), &template, Instant::now() + PATIENCE).await {
             Ok(findings) => {
@@ -80,7 +81,7 @@ impl Unvalidated {
 pub(super) fn holds(condition: &Condition, seen: &Observed) -> bool {
     condition.type_ == VALIDATED
         && condition.observed_generation == seen.generation
-        && matches!(seen.entry, Entry::Ready(_))
+        && matches!(seen.entry, ProfileEntry::Ready(_))
 }
 
 fn condition(seen: &Observed, findings: &[Finding]) -> Condition {
@@ -126,7 +127,11 @@ mod tests {
             std::future::ready(Ok(None)).boxed()
         }
 
-        fn profiles<'a>(&'a self, _: &'a str, _: &'a str) -> Looking<'a, Vec<(Option<String>, Entry)>> {
+        fn profiles<'a>(
+            &'a self,
+            _: &'a str,
+            _: &'a str,
+        ) -> Looking<'a, Vec<(Option<String>, ProfileEntry)>> {
             std::future::ready(Ok(Vec::new())).boxed()
         }
 
@@ -143,7 +148,7 @@ mod tests {
         let spec = json!({ "match": {}, "template": { "spec": { "initContainers": [
             { "name": "a", "image": "a:1", "restartPolicy": "Always" },
         ] } } });
-        let (entry, findings) = Entry::read("a", Scope::Cluster, &spec);
+        let (entry, findings) = ProfileEntry::read("a", Scope::Cluster, &spec);
         let status = ProfileStatus { conditions, ..ProfileStatus::default() };
         let (resource_version, generation) = (None, Some(generation));
         Observed { resource_version, generation, status, entry, findings, is_parked: false }

@@ -25,14 +25,14 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::exact::Additions;
-use super::holds::holds;
 use super::parameters::Parameters;
 use super::pod::{Pod, Seen, Slot};
 use super::reason::Owner;
-use super::second_pass::Previous;
+use super::reinvocation::Previous;
 use super::select::Selection;
+use super::superset::is_contained;
 use super::{Reason, Trace, validity};
-use crate::api::{Failure, InjectedProfile, OnConflict, Position, ProfileName, Replaced};
+use crate::api::{InjectedProfile, OnConflict, OnError, Position, ProfileName, Replaced};
 use crate::expression::{Budget, Variables};
 use crate::fields::lists::key_of;
 use crate::fields::{ContainerField, ContainerKind, Map, Place};
@@ -118,7 +118,7 @@ enum At {
 }
 
 /// What all profiles of a decision share.
-pub(super) struct Inputs<'a> {
+pub(super) struct MergeInputs<'a> {
     pub(super) variables: Variables<'a>,
     pub(super) parameters: &'a BTreeMap<ProfileName, Parameters>,
     pub(super) previous: &'a Previous,
@@ -131,7 +131,7 @@ pub(super) struct Inputs<'a> {
 pub(super) fn merge<'a>(
     pod: Pod<'a>,
     profiles: &'a [Arc<Profile>],
-    inputs: &Inputs<'_>,
+    inputs: &MergeInputs<'_>,
     selection: &mut Selection,
     budget: &mut Budget,
     trace: &mut Trace,
@@ -154,7 +154,7 @@ pub(super) fn merge<'a>(
             continue;
         }
         let Plan { changes, notes, .. } = plan;
-        let tolerant = profile.on_error == Failure::Ignore || selection.along.contains(&profile.name);
+        let tolerant = profile.on_error == OnError::Ignore || selection.along.contains(&profile.name);
         let before = tolerant.then(|| merged.clone());
         let mut undone = Vec::new();
         let injected =
@@ -385,7 +385,7 @@ impl<'a> Context<'a, '_> {
         if self.protected {
             Additions::of(self.pod()).is_exactly(place, value, live.json())
         } else {
-            holds(value, live.json())
+            is_contained(value, live.json())
         }
     }
 

@@ -9,7 +9,7 @@ use super::select::Selection;
 use super::{Namespace, Reason, Trace};
 use crate::api::{ProfileName, Source, keys, nearest};
 use crate::expression::{Budget, ParameterValue};
-use crate::profiles::{Entry, Parameter, Profile, ProfileSet, Refusal, shown};
+use crate::profiles::{Parameter, Profile, ProfileEntry, ProfileSet, Refusal, shown};
 
 /// The parameters of one profile.
 #[derive(Clone, Debug, Default)]
@@ -42,7 +42,7 @@ pub(super) fn resolve(
                     if place != SetBy::Default {
                         parameters.set.insert(parameter.name.clone(), shown(&value));
                     }
-                    trace.explain(|| Reason::ParameterSet {
+                    trace.add_detail(|| Reason::ParameterSet {
                         profile: profile.name.to_string(),
                         parameter: parameter.name.clone(),
                         value: shown(&value),
@@ -168,14 +168,14 @@ fn meaning(what: &str, key: &str, namespace: &str, profiles: &ProfileSet) -> Mea
         return Meaning::None { probably: None };
     }
     match profiles.find(namespace, profile) {
-        Some(Entry::Ready(found)) => {
+        Some(ProfileEntry::Ready(found)) => {
             let names = || found.parameters.iter().map(|parameter| parameter.name.as_str());
             if names().any(|name| name == rest) {
                 return Meaning::Some;
             }
             Meaning::None { probably: nearest(rest, names()).map(|name| format!("{domain}/{name}")) }
         }
-        Some(Entry::Invalid(_)) => Meaning::Some,
+        Some(ProfileEntry::Invalid(_)) => Meaning::Some,
         None => {
             let near = nearest(profile, profiles.names(namespace));
             Meaning::None { probably: near.map(|name| format!("{name}.{}/{rest}", keys::GROUP)) }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::merge::is_auto;
 use super::patch::{self, Patch};
 use super::pod::{self, Pod, Seen, Slot};
-use super::second_pass;
+use super::reinvocation;
 use crate::api::{InjectedProfile, Replaced, keys};
 use crate::fields::lists::key_of;
 use crate::fields::{Place, SpecList};
@@ -27,7 +27,7 @@ pub fn restore(live: &Json<'_>, updated: &Json<'_>) -> Patch {
         return Patch::default();
     }
     let (before, mut pod) = (Pod::new(live), Pod::new(updated));
-    let Ok(Some(status)) = second_pass::status(&before) else { return Patch::default() };
+    let Ok(Some(status)) = reinvocation::status(&before) else { return Patch::default() };
     for (place, ours) in lists(&status.profiles) {
         restore_list(&before, &mut pod, &place, &ours);
     }
@@ -105,7 +105,7 @@ fn restore_overlays<'a>(before: &Pod<'a>, pod: &mut Pod<'a>, place: &Place) {
 
 /// Gives a value that an injection replaced its live value again, where it is the one before the injection.
 fn restore_value<'a>(before: &Pod<'a>, pod: &mut Pod<'a>, path: &str, replaced: &Replaced) {
-    let Some((map, key)) = second_pass::replaced_key(path) else { return };
+    let Some((map, key)) = reinvocation::replaced_key(path) else { return };
     let is = |value: Option<&Json<'_>>, wanted: &Value| match value {
         None => wanted.is_null(),
         Some(value) => same(value, &Json::from(wanted)),

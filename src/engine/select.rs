@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::pod::Pod;
 use super::reason::ChoicePlace;
 use super::{Namespace, Reason, Settings, Trace};
-use crate::api::{Failure, HostNetwork, ProfileName, Scope, keys, nearest};
+use crate::api::{HostNetwork, OnError, ProfileName, Scope, keys, nearest};
 use crate::expression::{Budget, Variables};
-use crate::profiles::{Entry, Labels, Profile, ProfileSet};
+use crate::profiles::{Labels, Profile, ProfileEntry, ProfileSet};
 
 /// Steps 1 and 2: what is never injected, whatever namespace and pod say.
 pub(super) fn excluded(pod: &Pod<'_>, namespace: &Namespace, settings: &Settings) -> Option<Reason> {
@@ -33,7 +33,7 @@ pub(super) fn enabled(pod: &Pod<'_>, namespace: &Namespace, trace: &mut Trace) -
     let name = || namespace.name.clone();
     match namespace.labels.get(keys::INJECT) {
         Some(keys::ENABLED) => {
-            trace.explain(|| Reason::EnabledByNamespace { namespace: name() });
+            trace.add_detail(|| Reason::EnabledByNamespace { namespace: name() });
             Ok(())
         }
         Some(keys::DISABLED) => Err(Reason::DisabledByNamespace { namespace: name() }),
@@ -119,11 +119,13 @@ pub(super) fn mandatory(matching: &mut Matches<'_>) -> Result<Vec<Arc<Profile>>,
     let mut kept = Vec::new();
     for (name, entry) in matching.selected.clone() {
         match entry {
-            Entry::Invalid(invalid) if invalid.mandatory => {
+            ProfileEntry::Invalid(invalid) if invalid.mandatory => {
                 let finding = invalid.findings.first().map(ToString::to_string).unwrap_or_default();
                 return Err(Reason::MandatoryInvalid { name: name.to_owned(), finding });
             }
-            Entry::Ready(profile) if profile.mandatory && matching.false_condition(profile)?.is_none() => {
+            ProfileEntry::Ready(profile)
+                if profile.mandatory && matching.false_condition(profile)?.is_none() =>
+            {
                 kept.push(Arc::clone(profile));
             }
             _ => {}
@@ -134,7 +136,7 @@ pub(super) fn mandatory(matching: &mut Matches<'_>) -> Result<Vec<Arc<Profile>>,
 
 /// The profiles whose selectors select the pod, and what their conditions read.
 pub(super) struct Matches<'a> {
-    selected: BTreeMap<&'a str, &'a Entry>,
+    selected: BTreeMap<&'a str, &'a ProfileEntry>,
     variables: Variables<'a>,
     budget: &'a mut Budget,
 }
@@ -198,14 +200,14 @@ pub(super) fn choose(
             continue;
         }
         let profile = match entry {
-            Entry::Ready(profile) => profile,
-            Entry::Invalid(invalid) => {
+            ProfileEntry::Ready(profile) => profile,
+            ProfileEntry::Invalid(invalid) => {
                 any = true;
                 let finding = invalid.findings.first().map(ToString::to_string).unwrap_or_default();
                 let name = invalid.name.clone();
                 let cause = Reason::ProfileInvalid { name, place: ChoicePlace::Match, finding };
                 // Whatever its onError says: it cannot hold up pods that did not ask for it.
-                left_out(&invalid.name, Failure::Ignore, cause, trace)?;
+                left_out(&invalid.name, OnError::Ignore, cause, trace)?;
                 continue;
             }
         };
@@ -223,14 +225,14 @@ pub(super) fn choose(
         }
         any = true;
         if choosing.suits(profile, trace)? {
-            trace.explain(|| matched(profile));
+            trace.add_detail(|| matched(profile));
             selection.profiles.insert(profile.name.clone(), Arc::clone(profile));
         }
     }
     choosing.bring_required(&mut selection, &choice.removed, trace)?;
     for profile in selection.profiles.values().filter(|profile| profile.scope == Scope::Namespace) {
         if profiles.find_in(Scope::Cluster, &namespace.name, profile.name.as_str()).is_some() {
-            trace.explain(|| Reason::Shadows {
+            trace.add_detail(|| Reason::Shadows {
                 profile: profile.name.to_string(),
                 namespace: namespace.name.clone(),
             });
@@ -348,7 +350,7 @@ impl Choosing<'_> {
             match found {
                 Ok(None) => {}
                 Ok(Some(profile)) => {
-                    trace.explain(|| Reason::Chosen { profile: name.to_string(), place: place.clone() });
+                    trace.add_detail(|| Reason::Chosen { profile: name.to_string(), place: place.clone() });
                     selection.profiles.insert(name.clone(), profile);
                 }
                 Err(problem) => problems.push(problem),
@@ -364,7 +366,7 @@ impl Choosing<'_> {
         trace: &mut Trace,
     ) -> Result<(), Reason> {
         if self.suits(&profile, trace)? {
-            trace.explain(|| matched(&profile));
+            trace.add_detail(|| matched(&profile));
             selection.profiles.insert(profile.name.clone(), profile);
         }
         Ok(())
@@ -426,11 +428,11 @@ impl Choosing<'_> {
             self.profiles.find(namespace, required)
         };
         let cause = match found {
-            Some(Entry::Ready(found)) if self.suits(found, trace)? => {
+            Some(ProfileEntry::Ready(found)) if self.suits(found, trace)? => {
                 trace.add(Reason::Required { profile: required_name, by });
                 return Ok(Some(Arc::clone(found)));
             }
-            Some(Entry::Ready(_)) => {
+            Some(ProfileEntry::Ready(_)) => {
                 if is_protected {
                     let finding = "it is not for pods like this one".to_owned();
                     return Err(Reason::RequiredInvalid { profile: by, required: required_name, finding });
@@ -441,7 +443,7 @@ impl Choosing<'_> {
                 selection.profiles.remove(&profile.name);
                 return Ok(None);
             }
-            Some(Entry::Invalid(invalid)) => {
+            Some(ProfileEntry::Invalid(invalid)) => {
                 let finding = invalid.findings.first().map(ToString::to_string).unwrap_or_default();
                 Reason::RequiredInvalid { profile: by, required: required_name, finding }
             }
@@ -455,7 +457,7 @@ impl Choosing<'_> {
         selection.leave_out(profile, cause, trace).map(|()| None)
     }
 
-    fn find(&self, name: &ProfileName, place: &ChoicePlace) -> Result<&Entry, Reason> {
+    fn find(&self, name: &ProfileName, place: &ChoicePlace) -> Result<&ProfileEntry, Reason> {
         let namespace = &self.namespace.name;
         self.profiles.find(namespace, name.as_str()).ok_or_else(|| Reason::ProfileNotFound {
             name: name.to_string(),
@@ -473,8 +475,8 @@ impl Choosing<'_> {
         trace: &mut Trace,
     ) -> Result<Option<Arc<Profile>>, Reason> {
         match self.find(name, place)? {
-            Entry::Ready(profile) => Ok(Some(Arc::clone(profile))),
-            Entry::Invalid(invalid) => {
+            ProfileEntry::Ready(profile) => Ok(Some(Arc::clone(profile))),
+            ProfileEntry::Invalid(invalid) => {
                 let finding = invalid.findings.first().map(ToString::to_string).unwrap_or_default();
                 let reason = Reason::ProfileInvalid { name: name.to_string(), place: place.clone(), finding };
                 left_out(name.as_str(), invalid.on_error, reason, trace).map(|()| None)
@@ -527,10 +529,10 @@ impl Selection {
 }
 
 /// Does what a profile's `onError` says: a denial, or a warning in the trace.
-fn left_out(profile: &str, on_error: Failure, cause: Reason, trace: &mut Trace) -> Result<(), Reason> {
+fn left_out(profile: &str, on_error: OnError, cause: Reason, trace: &mut Trace) -> Result<(), Reason> {
     match on_error {
-        Failure::Fail => Err(cause),
-        Failure::Ignore => {
+        OnError::Fail => Err(cause),
+        OnError::Ignore => {
             trace.add(Reason::ProfileLeftOut { profile: profile.to_owned(), cause: Box::new(cause) });
             Ok(())
         }

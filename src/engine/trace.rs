@@ -58,7 +58,7 @@ impl Trace {
     }
 
     /// Adds what only explains; for a request it is not even made.
-    pub(super) fn explain(&mut self, reason: impl FnOnce() -> Reason) {
+    pub(super) fn add_detail(&mut self, reason: impl FnOnce() -> Reason) {
         if !self.is_brief {
             self.add(reason());
         }

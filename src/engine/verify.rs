@@ -4,19 +4,19 @@
 //! right. Between the injection and the stored pod come only the cluster's other webhooks. Afterwards the status
 //! annotation is protected, so it says what belongs to whom.
 
-mod live;
+mod live_pod;
 
-pub use live::{verify_binding, verify_change, verify_entry};
+pub use live_pod::{verify_binding, verify_change, verify_entry};
 
 use super::merge::Merged;
 use super::pod::{self, Pod};
 use super::reason::Level;
-use super::second_pass::{Previous, is_in_order, is_unchanged, status};
+use super::reinvocation::{Previous, is_in_order, is_unchanged, status};
 use super::{Ending, Namespace, Purpose, Reason, Settings, Trace, decide};
 use crate::api::{InjectedProfile, Scope, keys};
 use crate::fields::{Map, Place};
 use crate::json::Json;
-use crate::profiles::{Entry, Profile, ProfileSet};
+use crate::profiles::{Profile, ProfileEntry, ProfileSet};
 
 /// Checks a finished pod: it must have every element of each Mandatory profile that selects it.
 ///
@@ -47,7 +47,7 @@ fn at_injected_revisions(pod: &Json<'_>, profiles: &ProfileSet) -> Option<Profil
     for injected in status.profiles.iter().filter(|injected| injected.scope == Scope::Cluster) {
         if let Some(earlier) = profiles.earlier(&injected.name, &injected.revision) {
             let set = set.get_or_insert_with(|| profiles.clone());
-            set.insert(None, &injected.name, Entry::Ready(earlier));
+            set.insert(None, &injected.name, ProfileEntry::Ready(earlier));
         }
     }
     set

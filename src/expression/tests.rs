@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value as JsonValue, json};
 
 use super::*;
-use crate::texts::Texts;
+use crate::string_map::StringMap;
 
 const POD: &str = r#"{
   "apiVersion": "v1", "kind": "Pod",
@@ -48,7 +48,7 @@ fn params() -> BTreeMap<String, ParameterValue> {
 /// Calls with the variables of a pod.
 pub(super) fn with_pod<T>(pod: &str, call: impl FnOnce(&Variables<'_>) -> T) -> T {
     let pod: Json<'_> = serde_json::from_str(pod).unwrap();
-    let (labels, annotations) = (Texts::from([("team", "web")]), Texts::default());
+    let (labels, annotations) = (StringMap::from([("team", "web")]), StringMap::default());
     let cluster = json!({"name": "prod", "sizes": [1, 2, 3]});
     let container = pod.get("spec").get("containers").get(0);
     call(&Variables {

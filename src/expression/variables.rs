@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::duration::Duration;
 use crate::quantity::Quantity;
-use crate::texts::Texts;
+use crate::string_map::StringMap;
 
 /// The pod as it came, parsed without copying its text.
 pub type Json<'a> = serde_json_borrow::Value<'a>;
@@ -43,9 +43,9 @@ pub struct NamespaceView<'a> {
     /// Its name.
     pub name: &'a str,
     /// Its labels.
-    pub labels: &'a Texts,
+    pub labels: &'a StringMap,
     /// Its annotations.
-    pub annotations: &'a Texts,
+    pub annotations: &'a StringMap,
 }
 
 /// The values of the variables. Nothing is converted before an expression asks for it.

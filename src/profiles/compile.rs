@@ -11,7 +11,7 @@ use super::{
     AnnotationRules, AppContainers, Finding, Matching, Parameter, Profile, Severity, Template, samples,
 };
 use crate::api::{
-    Enforcement, Failure, HostNetwork, Match, OnConflict, ProfileName, ProfileSpec, Scope as Owner,
+    Enforcement, HostNetwork, Match, OnConflict, OnError, ProfileName, ProfileSpec, Scope as Owner,
     SidecarMode, keys,
 };
 use crate::expression::Scope;
@@ -216,7 +216,7 @@ fn check_mandatory(scope: Owner, spec: &ProfileSpec, findings: &mut Findings) {
             "a Mandatory profile says in which namespaces; write {} for all of them",
         );
     }
-    if spec.on_error == Failure::Ignore {
+    if spec.on_error == OnError::Ignore {
         findings.error("spec.onError", "a Mandatory profile cannot be left out: write Fail");
     }
     if spec.on_conflict == OnConflict::Skip {

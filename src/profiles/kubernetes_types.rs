@@ -215,7 +215,7 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-/// Texts and numbers that have the right type and are none that the API server takes.
+/// StringMap and numbers that have the right type and are none that the API server takes.
 fn report_values(path: &Path<'_>, value: &Json<'_>, findings: &mut Findings) {
     match value {
         Json::Object(fields) => {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::finding::Findings;
-use super::{Entry, Finding, Profile, ProfileSet};
+use super::{Finding, Profile, ProfileEntry, ProfileSet};
 use crate::api::{Position, Scope, nearest};
 use crate::fields::Place;
 
@@ -14,7 +14,7 @@ pub struct Relations<'a> {
     namespace: Option<&'a str>,
     /// Whether a name in an order may be that of a profile which is simply not installed.
     in_a_cluster: bool,
-    visible: BTreeMap<&'a str, &'a Entry>,
+    visible: BTreeMap<&'a str, &'a ProfileEntry>,
     /// The Mandatory profiles and those that they require: nothing of a pod's or another profile's changes their place.
     protected: BTreeSet<&'a str>,
     /// For every profile those that start after it.
@@ -56,7 +56,7 @@ impl<'a> Relations<'a> {
     /// Reads the profiles that hold in a namespace; without one, those of the cluster.
     pub fn new(set: &'a ProfileSet, namespace: Option<&'a str>) -> Self {
         let own = namespace.unwrap_or_default();
-        let visible: BTreeMap<&str, &Entry> =
+        let visible: BTreeMap<&str, &ProfileEntry> =
             set.names(own).filter_map(|name| Some((name, set.find(own, name)?))).collect();
         let protected = protected(&visible);
         let mut next: BTreeMap<&str, Vec<Edge<'_>>> = BTreeMap::new();
@@ -101,8 +101,8 @@ impl<'a> Relations<'a> {
     /// Whether a namespace's profile stands behind one of the cluster that it cannot shadow.
     fn is_beaten(&self, name: &str) -> bool {
         let scope = self.visible.get(name).map(|entry| match entry {
-            Entry::Ready(profile) => profile.scope,
-            Entry::Invalid(invalid) => invalid.scope,
+            ProfileEntry::Ready(profile) => profile.scope,
+            ProfileEntry::Invalid(invalid) => invalid.scope,
         });
         self.namespace.is_some() && scope == Some(Scope::Cluster)
     }
@@ -234,7 +234,7 @@ impl<'a> Edge<'a> {
 }
 
 /// Returns the Mandatory profiles and the cluster's profiles that they require.
-fn protected<'a>(visible: &BTreeMap<&'a str, &'a Entry>) -> BTreeSet<&'a str> {
+fn protected<'a>(visible: &BTreeMap<&'a str, &'a ProfileEntry>) -> BTreeSet<&'a str> {
     let mut found = BTreeSet::new();
     let mut waiting: Vec<&str> =
         visible.iter().filter(|(_, entry)| entry.is_mandatory()).map(|(name, _)| *name).collect();
@@ -251,10 +251,10 @@ fn protected<'a>(visible: &BTreeMap<&'a str, &'a Entry>) -> BTreeSet<&'a str> {
     found
 }
 
-fn ready(entry: &Entry) -> Option<&Profile> {
+fn ready(entry: &ProfileEntry) -> Option<&Profile> {
     match entry {
-        Entry::Ready(profile) => Some(profile),
-        Entry::Invalid(_) => None,
+        ProfileEntry::Ready(profile) => Some(profile),
+        ProfileEntry::Invalid(_) => None,
     }
 }
 

@@ -7,7 +7,7 @@ use super::{Element, Profile, TemplateValue};
 use crate::expression::{Budget, NamespaceView, Variables};
 use crate::fields::{DnsList, Map, Place, SpecList};
 use crate::json::Json;
-use crate::texts::Texts;
+use crate::string_map::StringMap;
 
 /// The name of the containers that stand for the pod's own. Each of a profile's `appContainers` has one.
 const SAMPLE: &str = "outrigger-sample";
@@ -24,7 +24,7 @@ const GRACE_PERIOD: i64 = 365 * 24 * 3600;
 pub fn sample_template(profile: &Profile) -> Value {
     let pod = json!({ "metadata": {}, "spec": {} });
     let pod = Json::from(&pod);
-    let (none, cluster) = (Texts::default(), json!({}));
+    let (none, cluster) = (StringMap::default(), json!({}));
     let params = samples(&profile.parameters).next().unwrap_or_default();
     let variables = Variables {
         pod: &pod,

@@ -14,7 +14,7 @@ use crate::api::nearest;
 use crate::expression::{Budget, NamespaceView, ParameterValue, Reads, Variables};
 use crate::fields::{ContainerKind, DnsList, Map, Place, SpecList, mount_path};
 use crate::json::Json;
-use crate::texts::Texts;
+use crate::string_map::StringMap;
 use crate::validation::{self, Facts, Problem, VolumeOf, check_container_in_pod, dns_problem};
 
 /// How many combinations of parameters are tried.
@@ -44,7 +44,7 @@ pub(super) fn check(
     let pod = Json::from(&pod);
     let container = json!({ "name": "app", "image": "app:1" });
     let container = Json::from(&container);
-    let (none, cluster) = (Texts::default(), json!({}));
+    let (none, cluster) = (StringMap::default(), json!({}));
     let mut seen = BTreeSet::new();
     let (mut work, mut is_first) = (0, true);
     for params in samples(parameters) {

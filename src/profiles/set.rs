@@ -8,12 +8,12 @@ use super::finding::Findings;
 use super::matching::Anchor;
 use super::weight::weight;
 use super::{Finding, Labels, Matching, Profile};
-use crate::api::{Enforcement, Failure, ProfileSpec, Scope};
+use crate::api::{Enforcement, OnError, ProfileSpec, Scope};
 use crate::expression::{CompileBudget, OverBudget};
 
 /// A profile as the set holds it.
 #[derive(Clone, Debug)]
-pub enum Entry {
+pub enum ProfileEntry {
     /// It can be injected.
     Ready(Arc<Profile>),
     /// It exists, and cannot be injected.
@@ -28,7 +28,7 @@ pub struct InvalidProfile {
     /// Where it is defined.
     pub scope: Scope,
     /// What it says of pods to which it cannot be applied.
-    pub on_error: Failure,
+    pub on_error: OnError,
     /// The pods that get it without asking.
     pub matching: Option<Matching>,
     /// Whether no pod that it matches can do without it.
@@ -66,7 +66,7 @@ fn texts(findings: &[Finding]) -> usize {
     findings.iter().map(|finding| size_of::<Finding>() + finding.path.len() + finding.message.len()).sum()
 }
 
-impl Entry {
+impl ProfileEntry {
     /// Compiles a profile. What is wrong with it is kept, so that a pod that names it learns why.
     pub fn new(name: &str, scope: Scope, spec: &ProfileSpec) -> (Self, Vec<Finding>) {
         let mut findings = Findings::default();
@@ -166,7 +166,7 @@ impl Entry {
         let invalid = InvalidProfile {
             name: name.to_owned(),
             scope,
-            on_error: Failure::Fail,
+            on_error: OnError::Fail,
             matching: None,
             mandatory: false,
             cost: INVALID + texts(&findings),
@@ -243,7 +243,7 @@ pub struct ProfileSet {
 /// so that among thousands only those are tried that can match.
 #[derive(Clone, Debug, Default)]
 struct Scoped {
-    entries: BTreeMap<String, Entry>,
+    entries: BTreeMap<String, ProfileEntry>,
     by_label: HashMap<String, HashMap<String, Vec<String>>>,
     by_no_label: Vec<String>,
     /// The last revision before the present one, of Mandatory profiles.
@@ -251,7 +251,7 @@ struct Scoped {
 }
 
 impl Scoped {
-    fn insert(&mut self, name: &str, entry: Entry) {
+    fn insert(&mut self, name: &str, entry: ProfileEntry) {
         if let Some(old) = self.entries.remove(name) {
             self.forget(name, &old);
         }
@@ -270,7 +270,7 @@ impl Scoped {
         self.entries.insert(name.to_owned(), entry);
     }
 
-    fn forget(&mut self, name: &str, old: &Entry) {
+    fn forget(&mut self, name: &str, old: &ProfileEntry) {
         self.by_no_label.retain(|known| known != name);
         for anchor in old.matching().map(Matching::anchors).unwrap_or_default() {
             let Some(values) = self.by_label.get_mut(&anchor.key) else { continue };
@@ -292,7 +292,7 @@ impl Scoped {
     fn candidates<'a>(
         &'a self,
         labels: impl Iterator<Item = (&'a str, &'a str)>,
-    ) -> impl Iterator<Item = (&'a str, &'a Entry)> {
+    ) -> impl Iterator<Item = (&'a str, &'a ProfileEntry)> {
         let labelled = labels.filter_map(|(key, value)| self.by_label.get(key)?.get(value)).flatten();
         let names = labelled.chain(&self.by_no_label);
         names.filter_map(|name| self.entries.get_key_value(name)).map(|(name, entry)| (name.as_str(), entry))
@@ -301,7 +301,7 @@ impl Scoped {
 
 impl ProfileSet {
     /// Puts a profile in, in place of one of the same name. `namespace` is `None` for a cluster's profile.
-    pub fn insert(&mut self, namespace: Option<&str>, name: &str, entry: Entry) {
+    pub fn insert(&mut self, namespace: Option<&str>, name: &str, entry: ProfileEntry) {
         let scoped = match namespace {
             None => &mut self.cluster,
             Some(namespace) => self.namespaced.entry(namespace.to_owned()).or_default(),
@@ -309,7 +309,7 @@ impl ProfileSet {
         scoped.insert(name, entry);
     }
 
-    /// The same in memory of its own: see [`Entry::copied`].
+    /// The same in memory of its own: see [`ProfileEntry::copied`].
     #[must_use]
     pub fn copied(&self) -> Self {
         let mut copy = Self::default();
@@ -329,7 +329,9 @@ impl ProfileSet {
     pub fn remember_changed(&mut self, last: &Self) {
         for (name, entry) in &self.cluster.entries {
             let earlier = match last.cluster.entries.get(name) {
-                Some(Entry::Ready(known)) if known.mandatory && !entry.is_revision(&known.revision) => {
+                Some(ProfileEntry::Ready(known))
+                    if known.mandatory && !entry.is_revision(&known.revision) =>
+                {
                     Some(known)
                 }
                 _ => last.cluster.earlier.get(name),
@@ -346,16 +348,16 @@ impl ProfileSet {
     }
 
     /// The profile that a name means in a namespace.
-    pub fn find(&self, namespace: &str, name: &str) -> Option<&Entry> {
+    pub fn find(&self, namespace: &str, name: &str) -> Option<&ProfileEntry> {
         let cluster = self.cluster.entries.get(name);
-        if cluster.is_some_and(Entry::is_mandatory) {
+        if cluster.is_some_and(ProfileEntry::is_mandatory) {
             return cluster;
         }
         self.namespaced.get(namespace).and_then(|own| own.entries.get(name)).or(cluster)
     }
 
     /// The profile of a name in one scope alone.
-    pub fn find_in(&self, scope: Scope, namespace: &str, name: &str) -> Option<&Entry> {
+    pub fn find_in(&self, scope: Scope, namespace: &str, name: &str) -> Option<&ProfileEntry> {
         let scoped = match scope {
             Scope::Cluster => Some(&self.cluster),
             Scope::Namespace => self.namespaced.get(namespace),
@@ -370,7 +372,7 @@ impl ProfileSet {
         namespace: &'a str,
         namespace_labels: &Labels<'a>,
         pod_labels: &Labels<'a>,
-    ) -> BTreeMap<&'a str, &'a Entry> {
+    ) -> BTreeMap<&'a str, &'a ProfileEntry> {
         let own = self.namespaced.get(namespace);
         let labels = || namespace_labels.iter().chain(pod_labels).copied();
         let cluster = self.cluster.candidates(labels());
@@ -395,7 +397,7 @@ impl ProfileSet {
     }
 
     /// All profiles, those of the cluster first; the namespace is `None` for them.
-    pub fn all(&self) -> impl Iterator<Item = (Option<&str>, &str, &Entry)> {
+    pub fn all(&self) -> impl Iterator<Item = (Option<&str>, &str, &ProfileEntry)> {
         let cluster = self.cluster.entries.iter().map(|(name, entry)| (None, name.as_str(), entry));
         let namespaced = self.namespaced.iter().flat_map(|(namespace, own)| {
             own.entries.iter().map(|(name, entry)| (Some(namespace.as_str()), name.as_str(), entry))

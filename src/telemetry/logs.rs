@@ -34,7 +34,7 @@ pub fn start_logs(format: LogFormat, filter: &str) -> anyhow::Result<anyhow::Res
         Ok(filter) => (filter, Ok(())),
         Err(error) => (EnvFilter::new(DEFAULT_FILTER), Err(error)),
     };
-    let lines = super::lines::start().context("cannot start the thread that writes the log")?;
+    let lines = super::log_writer::start().context("cannot start the thread that writes the log")?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(move || lines.clone())

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Format, Metrics, Verdict};
 use crate::api::Scope;
-use crate::cluster::contact::Contact;
+use crate::cluster::watch_health::WatchHealth;
 
 /// A metric with its samples: the rest of the name, the labels, the value.
 #[derive(Default)]
@@ -37,7 +37,7 @@ fn all() -> Metrics {
     metrics.known(3, 1, 7);
     metrics.lease_held_by("outrigger-7c9f-x2k4q");
     metrics.count_rollback("namespaces");
-    let contact = Contact::default();
+    let contact = WatchHealth::default();
     contact.expect("namespaces");
     metrics.collect(contact);
     metrics

@@ -4,7 +4,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::decide::{Entry, Known, Undecided};
+use super::decide::{ReviewContext, Undecided, WebhookEntry};
 use super::mutate::Reply;
 use super::review::{self, Answer, Request};
 use super::router::State;
@@ -22,8 +22,8 @@ const WARNING_LENGTH: usize = 256;
 
 /// Answers `POST /advise…`: what would become of the pods of a workload, as warnings to whoever wrote it. The API
 /// server shows a pod's own warnings to nobody but its controller. The workload is always allowed.
-pub(super) async fn advise(state: &State, entry: Entry, body: &[u8], deadline: Instant) -> Reply {
-    let mut known = Known::new(state, entry).until(deadline);
+pub(super) async fn advise(state: &State, entry: WebhookEntry, body: &[u8], deadline: Instant) -> Reply {
+    let mut known = ReviewContext::new(state, entry).until(deadline);
     match review::read::<Value>(body) {
         Ok(request) => {
             trace_request(&request.uid, &request.namespace, request.dry_run.unwrap_or_default());
@@ -41,11 +41,11 @@ pub(super) async fn advise(state: &State, entry: Entry, body: &[u8], deadline: I
     }
 }
 
-fn observe(known: &Known<'_>, verdict: &Verdict) {
+fn observe(known: &ReviewContext<'_>, verdict: &Verdict) {
     known.state.metrics.observe(verdict, known.started.elapsed());
 }
 
-async fn answer<'r>(known: &mut Known<'_>, request: &'r Review<'_>) -> (Answer<'r>, Verdict) {
+async fn answer<'r>(known: &mut ReviewContext<'_>, request: &'r Review<'_>) -> (Answer<'r>, Verdict) {
     let allowed = Answer::allowed(&request.uid);
     let mut facts = Facts::default();
     if let Some(minor) = known.state.lookup.minor_version() {

@@ -8,8 +8,8 @@ use hyper::body::Body as _;
 use tokio::time::Instant;
 
 use super::deadline::Deadline;
-use super::gate::{Gate, Held, Turn};
 use super::limits::Limits;
+use super::load_shed::{Held, LoadShed, Turn};
 
 /// Why a body is not taken.
 pub(super) struct Refused {
@@ -30,7 +30,7 @@ pub(super) struct Review {
 
 /// Reads the body of a review, bounded in size and time; at the latest by the request's own deadline.
 pub(super) async fn read(
-    gate: &Arc<Gate>,
+    gate: &Arc<LoadShed>,
     request: &Parts,
     mut body: Body,
     deadline: Deadline,
@@ -125,7 +125,7 @@ fn too_large() -> Refused {
 }
 
 /// Reads on without keeping anything, so that the sender of a body that was refused comes to read why.
-pub(super) async fn discard(gate: &Gate, mut body: Body) {
+pub(super) async fn discard(gate: &LoadShed, mut body: Body) {
     let all = async {
         let mut length = 0;
         while let Some(Ok(frame)) = body.frame().await {

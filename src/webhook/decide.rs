@@ -18,7 +18,7 @@ use crate::workload::{Facts, foreseen};
 
 /// Which of the webhook's entries called: each says something of the namespace's labels.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Entry {
+pub enum WebhookEntry {
     /// The namespace carries the key `outrigger.dev/inject`.
     Namespace,
     /// The pod carries the key, and the namespace does not.
@@ -31,7 +31,7 @@ pub enum Entry {
     Submitted(String),
 }
 
-impl Entry {
+impl WebhookEntry {
     /// The Mandatory profile whose entry called.
     fn mandatory(&self) -> Option<&String> {
         match self {
@@ -50,7 +50,7 @@ impl Entry {
             Self::Mandatory(name) | Self::Submitted(name) => profiles
                 .find_in(Scope::Cluster, &namespace.name, name)
                 .filter(|entry| entry.is_mandatory())
-                .and_then(profiles::Entry::matching)
+                .and_then(profiles::ProfileEntry::matching)
                 .is_none_or(|matching| matching.selects_namespace(&namespace.labels.pairs())),
         }
     }
@@ -64,12 +64,12 @@ const ANSWER: Duration = Duration::from_millis(50);
 const MOST_LOOKUPS: usize = 8;
 
 /// What one review is decided from: the snapshot, and what live looks added to it.
-pub(super) struct Known<'s> {
+pub(super) struct ReviewContext<'s> {
     pub(super) state: &'s State,
     pub(super) started: Instant,
     /// When live looks have to end.
     deadline: Instant,
-    entry: Entry,
+    entry: WebhookEntry,
     snapshot: Arc<Snapshot>,
     namespace: Looked,
     /// The snapshot's profiles with those that live looks found.
@@ -136,8 +136,8 @@ pub(super) enum Look {
     Profile { namespace: String, name: String },
 }
 
-impl<'s> Known<'s> {
-    pub(super) fn new(state: &'s State, entry: Entry) -> Self {
+impl<'s> ReviewContext<'s> {
+    pub(super) fn new(state: &'s State, entry: WebhookEntry) -> Self {
         let snapshot = state.snapshot.load_full();
         let (started, namespace) = (Instant::now(), Looked::NotYet);
         let (profiles, looked_up, missed) = (None, Vec::new(), Vec::new());
@@ -157,7 +157,7 @@ impl<'s> Known<'s> {
     /// Something has to be looked up first, or a look found nothing where nothing can be decided without.
     pub(super) fn decide(&self, namespace: &str, pod: &Json<'_>) -> Result<Decision, Undecided> {
         let (namespace, profiles) = (self.namespace(namespace)?, self.profiles());
-        let admit = if matches!(self.entry, Entry::Submitted(_)) { admit_submitted } else { admit };
+        let admit = if matches!(self.entry, WebhookEntry::Submitted(_)) { admit_submitted } else { admit };
         let decision = admit(pod, namespace, profiles, &self.state.settings);
         if !self.needs_no_profile(&decision.reason) {
             self.synced()?;
@@ -254,7 +254,7 @@ impl<'s> Known<'s> {
             // A Mandatory profile is injected all the same.
             Reason::DisabledByPod
             | Reason::DisabledByNamespace { .. }
-            | Reason::NamespaceNotEnabled { .. } => !matches!(self.entry, Entry::Mandatory(_)),
+            | Reason::NamespaceNotEnabled { .. } => !matches!(self.entry, WebhookEntry::Mandatory(_)),
             _ => false,
         }
     }
@@ -269,7 +269,7 @@ impl<'s> Known<'s> {
             && !self
                 .profiles()
                 .find_in(Scope::Cluster, name, profile)
-                .is_some_and(profiles::Entry::is_mandatory)
+                .is_some_and(profiles::ProfileEntry::is_mandatory)
         {
             if self.may_look_up(profile) {
                 let (namespace, name) = (name.to_owned(), profile.clone());
@@ -293,8 +293,8 @@ impl<'s> Known<'s> {
     /// Where a profile is defined that pods of a namespace can get; nowhere if it does not exist.
     pub(super) fn scope_of(&self, namespace: &str, profile: &str) -> Option<Scope> {
         self.profiles().find(namespace, profile).map(|entry| match entry {
-            profiles::Entry::Ready(profile) => profile.scope,
-            profiles::Entry::Invalid(invalid) => invalid.scope,
+            profiles::ProfileEntry::Ready(profile) => profile.scope,
+            profiles::ProfileEntry::Invalid(invalid) => invalid.scope,
         })
     }
 
@@ -328,7 +328,7 @@ impl<'s> Known<'s> {
                 for (scope, entry) in found {
                     let set = self.profiles.get_or_insert_with(|| ProfileSet::clone(&self.snapshot.profiles));
                     let earlier = set.find_in(Scope::Cluster, "", &name).filter(|_| scope.is_none());
-                    if let Some(profiles::Entry::Ready(earlier)) = earlier.cloned() {
+                    if let Some(profiles::ProfileEntry::Ready(earlier)) = earlier.cloned() {
                         set.remember(earlier);
                     }
                     set.insert(scope.as_deref(), &name, entry);

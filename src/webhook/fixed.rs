@@ -6,7 +6,7 @@ use futures::FutureExt as _;
 use super::router::State;
 use crate::cluster::{Announcer, Looking, Lookup, Snapshot};
 use crate::engine::{Namespace, Settings};
-use crate::profiles::Entry;
+use crate::profiles::ProfileEntry;
 use crate::supervise::Health;
 use crate::telemetry::{Metrics, Traces};
 
@@ -35,7 +35,7 @@ impl Lookup for NothingElse {
         futures::future::ready(Ok(None)).boxed()
     }
 
-    fn profiles<'a>(&'a self, _: &'a str, _: &'a str) -> Looking<'a, Vec<(Option<String>, Entry)>> {
+    fn profiles<'a>(&'a self, _: &'a str, _: &'a str) -> Looking<'a, Vec<(Option<String>, ProfileEntry)>> {
         futures::future::ready(Ok(Vec::new())).boxed()
     }
 }

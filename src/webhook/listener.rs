@@ -13,8 +13,8 @@ use tracing::debug;
 
 use super::client::Clients;
 use super::connections::{Connections, Place};
+use super::http_connection::{HttpConnection, serve_http1, serve_http2};
 use super::limits::Limits;
-use super::speak::{Talk, speak_http1, speak_http2};
 use crate::supervise::Health;
 use crate::telemetry::Load;
 
@@ -118,7 +118,7 @@ impl Server {
     async fn connection(self, stream: TcpStream, place: Place) -> anyhow::Result<()> {
         stream.set_nodelay(true)?;
         let Some(tls) = &self.tls else {
-            return speak_http1(stream, self.talk(&place, None)).await;
+            return serve_http1(stream, self.talk(&place, None)).await;
         };
         let stream = tokio::select! {
             stream = tokio::time::timeout(self.limits.handshake, tls.accept(buffered(stream))) => {
@@ -130,11 +130,11 @@ impl Server {
         let is_http2 = session.alpn_protocol() == Some(b"h2");
         let client = self.clients.as_ref().map(|clients| clients.of(session.peer_certificates()));
         let talk = self.talk(&place, client);
-        if is_http2 { speak_http2(stream, talk).await } else { speak_http1(stream, talk).await }
+        if is_http2 { serve_http2(stream, talk).await } else { serve_http1(stream, talk).await }
     }
 
-    fn talk(&self, place: &Place, client: Option<super::client::Client>) -> Talk {
-        Talk {
+    fn talk(&self, place: &Place, client: Option<super::client::Client>) -> HttpConnection {
+        HttpConnection {
             router: self.router.clone(),
             activity: Arc::clone(&place.activity),
             limits: self.limits,

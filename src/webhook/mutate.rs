@@ -6,7 +6,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::decide::{Entry, Known, Look, Undecided};
+use super::decide::{Look, ReviewContext, Undecided, WebhookEntry};
 use super::limits::Limits;
 use super::review::{self, Answer, Request};
 use super::router::State;
@@ -27,13 +27,13 @@ pub struct Reply {
 
 /// Answers a review of a pod from what is known; `None` where something has to be looked up in the cluster
 /// first. It is what the routes below `/mutate` do, without HTTP around it.
-pub fn answer(state: &State, entry: Entry, body: &[u8]) -> Option<Reply> {
-    reply(&Known::new(state, entry), body).ok()
+pub fn answer(state: &State, entry: WebhookEntry, body: &[u8]) -> Option<Reply> {
+    reply(&ReviewContext::new(state, entry), body).ok()
 }
 
 /// Answers `POST /mutate…`.
-pub(super) async fn mutate(state: &State, entry: Entry, body: &[u8], deadline: Instant) -> Reply {
-    let mut known = Known::new(state, entry).until(deadline);
+pub(super) async fn mutate(state: &State, entry: WebhookEntry, body: &[u8], deadline: Instant) -> Reply {
+    let mut known = ReviewContext::new(state, entry).until(deadline);
     loop {
         match aside(body.len(), || reply(&known, body)) {
             Ok(reply) => return reply,
@@ -50,7 +50,7 @@ fn aside<T>(size: usize, work: impl FnOnce() -> T) -> T {
 
 /// # Errors
 /// What has to be looked up first, for which request.
-fn reply(known: &Known<'_>, body: &[u8]) -> Result<Reply, (String, Look)> {
+fn reply(known: &ReviewContext<'_>, body: &[u8]) -> Result<Reply, (String, Look)> {
     let request: Review<'_> = match review::read(body) {
         Ok(request) => request,
         Err(bad) => {
@@ -88,18 +88,18 @@ fn reply(known: &Known<'_>, body: &[u8]) -> Result<Reply, (String, Look)> {
 }
 
 /// A review that cannot be answered as asked.
-fn refused(known: &Known<'_>, uid: &str, message: String) -> Reply {
+fn refused(known: &ReviewContext<'_>, uid: &str, message: String) -> Reply {
     warn!(uid, error = message, "refused a review");
     observe(known, &Verdict::errored("mutate", "BadReview"));
     Reply::json(&Answer::denied(uid, StatusCode::BAD_REQUEST, message))
 }
 
-fn observe(known: &Known<'_>, verdict: &Verdict) {
+fn observe(known: &ReviewContext<'_>, verdict: &Verdict) {
     known.state.metrics.observe(verdict, known.started.elapsed());
 }
 
 /// Counts and logs a decision.
-fn report(known: &Known<'_>, request: &Review<'_>, pod: &Json<'_>, decision: &Decision) {
+fn report(known: &ReviewContext<'_>, request: &Review<'_>, pod: &Json<'_>, decision: &Decision) {
     let took = known.started.elapsed();
     let is_dry_run = request.dry_run.unwrap_or_default();
     known.state.metrics.observe(&Verdict::of("mutate", decision), took);

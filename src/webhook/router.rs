@@ -18,9 +18,9 @@ use super::advise::advise;
 use super::body::{self, Refused};
 use super::client::Client;
 use super::deadline::deadline;
-use super::decide::Entry;
-use super::gate::Gate;
+use super::decide::WebhookEntry;
 use super::limits::Limits;
+use super::load_shed::LoadShed;
 use super::mutate::mutate;
 use super::restore::restore;
 use super::review;
@@ -56,29 +56,29 @@ pub struct State {
 /// What the routes share.
 struct Shared {
     state: State,
-    gate: Arc<Gate>,
+    gate: Arc<LoadShed>,
 }
 
 /// The webhook's routes, to be served over TLS.
 pub fn router(state: State) -> Router {
-    let gate = Gate::new(Limits::default(), state.metrics.load.clone());
+    let gate = LoadShed::new(Limits::default(), state.metrics.load.clone());
     router_behind(gate, state)
 }
 
 /// The same, with limits of its own.
-pub fn router_behind(gate: Gate, state: State) -> Router {
+pub fn router_behind(gate: LoadShed, state: State) -> Router {
     let traces = state.traces.clone();
     let routes = Router::new()
-        .route("/mutate", mutating(Entry::Any))
-        .route("/mutate/namespace", mutating(Entry::Namespace))
-        .route("/mutate/pod", mutating(Entry::Pod))
+        .route("/mutate", mutating(WebhookEntry::Any))
+        .route("/mutate/namespace", mutating(WebhookEntry::Namespace))
+        .route("/mutate/pod", mutating(WebhookEntry::Pod))
         .route(
             "/mutate/mandatory/{profile}",
-            post(|Path(profile), shared, request| mutated(shared, Entry::Mandatory(profile), request)),
+            post(|Path(profile), shared, request| mutated(shared, WebhookEntry::Mandatory(profile), request)),
         )
         .route(
             "/mutate/submitted/{profile}",
-            post(|Path(profile), shared, request| mutated(shared, Entry::Submitted(profile), request)),
+            post(|Path(profile), shared, request| mutated(shared, WebhookEntry::Submitted(profile), request)),
         )
         .route(
             "/verify/{profile}",
@@ -105,9 +105,9 @@ pub fn router_behind(gate: Gate, state: State) -> Router {
                 })
             }),
         )
-        .route("/advise", advising(Entry::Any))
-        .route("/advise/namespace", advising(Entry::Namespace))
-        .route("/advise/template", advising(Entry::Pod))
+        .route("/advise", advising(WebhookEntry::Any))
+        .route("/advise/namespace", advising(WebhookEntry::Namespace))
+        .route("/advise/template", advising(WebhookEntry::Pod))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .fallback(async || {
@@ -123,7 +123,7 @@ pub fn router_behind(gate: Gate, state: State) -> Router {
 
 /// The routes for the kubelet and for Prometheus, to be served without TLS.
 pub fn metrics_router(state: State) -> Router {
-    let gate = Arc::new(Gate::new(Limits::default(), state.metrics.load.clone()));
+    let gate = Arc::new(LoadShed::new(Limits::default(), state.metrics.load.clone()));
     Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
@@ -131,11 +131,11 @@ pub fn metrics_router(state: State) -> Router {
         .with_state(Arc::new(Shared { state, gate }))
 }
 
-fn mutating(entry: Entry) -> MethodRouter<Arc<Shared>> {
+fn mutating(entry: WebhookEntry) -> MethodRouter<Arc<Shared>> {
     post(move |shared, request| mutated(shared, entry, request))
 }
 
-fn advising(entry: Entry) -> MethodRouter<Arc<Shared>> {
+fn advising(entry: WebhookEntry) -> MethodRouter<Arc<Shared>> {
     post(move |shared, request| {
         answered(shared, "advise", request, async move |state, body, deadline| {
             advise(state, entry, &body, deadline).await.into_response()
@@ -143,7 +143,7 @@ fn advising(entry: Entry) -> MethodRouter<Arc<Shared>> {
     })
 }
 
-async fn mutated(shared: Extract<Arc<Shared>>, entry: Entry, request: Request) -> Response {
+async fn mutated(shared: Extract<Arc<Shared>>, entry: WebhookEntry, request: Request) -> Response {
     answered(shared, "mutate", request, async move |state, body, deadline| {
         mutate(state, entry, &body, deadline).await.into_response()
     })

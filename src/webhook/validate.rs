@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::gate::Gate;
+use super::load_shed::LoadShed;
 use super::mutate::Reply;
 use super::review::{self, Answer, BadReview, Cause, Request};
 use super::router::State;
@@ -17,7 +17,9 @@ use super::status::refusal;
 use crate::api::{Scope, keys};
 use crate::cluster::ask_cluster;
 use crate::expression::OverBudget;
-use crate::profiles::{Entry, Finding, ProfileSet, Relations, Severity, is_oversized, sample_template};
+use crate::profiles::{
+    Finding, ProfileEntry, ProfileSet, Relations, Severity, is_oversized, sample_template,
+};
 use crate::telemetry::{Verdict, trace_request};
 
 type Review<'a> = Request<'a, &'a RawValue>;
@@ -40,7 +42,12 @@ struct Metadata {
 
 /// Answers `POST /validate` on a thread of its own: compiling a profile takes longer than deciding about a hundred pods, and no
 /// pod waits for it.
-pub(super) async fn validate_apart(state: &State, gate: &Gate, body: Bytes, deadline: Instant) -> Response {
+pub(super) async fn validate_apart(
+    state: &State,
+    gate: &LoadShed,
+    body: Bytes,
+    deadline: Instant,
+) -> Response {
     let started = std::time::Instant::now();
     let Some(turn) = gate.validation().await else {
         let message = "too many profiles are being checked; retry after 1s";
@@ -173,11 +180,11 @@ fn check(state: &State, request: &Review<'_>) -> Result<(Vec<Finding>, Option<Va
     let spec: Value = serde_json::from_str(spec).map_err(unreadable)?;
     let name =
         if object.metadata.name.is_empty() { generated(&object.metadata) } else { object.metadata.name };
-    let (entry, mut findings) = Entry::read(&name, scope, &spec);
+    let (entry, mut findings) = ProfileEntry::read(&name, scope, &spec);
     let namespace = (scope == Scope::Namespace).then_some(request.namespace.as_ref());
     let sample = match &entry {
-        Entry::Ready(profile) => Some(sample_template(profile)),
-        Entry::Invalid(_) => None,
+        ProfileEntry::Ready(profile) => Some(sample_template(profile)),
+        ProfileEntry::Invalid(_) => None,
     };
     let snapshot = state.snapshot.load();
     findings.extend(relations(&snapshot.profiles, namespace, &name, entry));
@@ -189,7 +196,7 @@ fn check(state: &State, request: &Review<'_>) -> Result<(Vec<Finding>, Option<Va
 
 /// What is wrong between the profile and those that are there. The next object that is applied may put it
 /// right, so it is no error here.
-fn relations(known: &ProfileSet, namespace: Option<&str>, name: &str, entry: Entry) -> Vec<Finding> {
+fn relations(known: &ProfileSet, namespace: Option<&str>, name: &str, entry: ProfileEntry) -> Vec<Finding> {
     let mut profiles = known.clone();
     profiles.insert(namespace, name, entry);
     let findings = Relations::new(&profiles, namespace).in_a_cluster().of(name);

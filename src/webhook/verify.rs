@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::decide::{Entry, Known, Undecided};
+use super::decide::{ReviewContext, Undecided, WebhookEntry};
 use super::mutate::Reply;
 use super::review::{self, Answer, Request};
 use super::router::State;
@@ -40,8 +40,8 @@ struct ExecOrAttachOptions {
 
 /// Answers `POST /verify/{profile}`.
 pub(super) async fn verify(state: &State, profile: String, body: &Bytes, deadline: Instant) -> Response {
-    let mut known = Known::new(state, Entry::Mandatory(profile)).until(deadline);
-    let observe = |verdict: &Verdict, known: &Known<'_>| {
+    let mut known = ReviewContext::new(state, WebhookEntry::Mandatory(profile)).until(deadline);
+    let observe = |verdict: &Verdict, known: &ReviewContext<'_>| {
         state.metrics.observe(verdict, known.started.elapsed());
     };
     let request: Review<'_> = match review::read(body) {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use outrigger::api::{ClusterSidecarProfile, Scope, SidecarProfile};
 use outrigger::engine::{Decision, Namespace, Settings};
 use outrigger::json::Json;
-use outrigger::profiles::{Entry, ProfileSet};
+use outrigger::profiles::{ProfileEntry, ProfileSet};
 use serde_json::{Value, json};
 
 /// A case: a pod, and what holds for it.
@@ -105,11 +105,11 @@ fn profile_set(documents: &[Value]) -> ProfileSet {
         match document["kind"].as_str().unwrap() {
             "ClusterSidecarProfile" => {
                 let object: ClusterSidecarProfile = serde_json::from_value(document.clone()).unwrap();
-                set.insert(None, name, Entry::new(name, Scope::Cluster, &object.spec.profile).0);
+                set.insert(None, name, ProfileEntry::new(name, Scope::Cluster, &object.spec.profile).0);
             }
             "SidecarProfile" => {
                 let object: SidecarProfile = serde_json::from_value(document.clone()).unwrap();
-                let entry = Entry::new(name, Scope::Namespace, &object.spec.profile).0;
+                let entry = ProfileEntry::new(name, Scope::Namespace, &object.spec.profile).0;
                 set.insert(document["metadata"]["namespace"].as_str(), name, entry);
             }
             other => panic!("no profile: {other}"),

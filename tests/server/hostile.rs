@@ -6,8 +6,8 @@ use axum::http::StatusCode;
 use outrigger::api::Scope;
 use outrigger::engine::{Outcome, Settings, inject};
 use outrigger::json::Json;
-use outrigger::profiles::{Entry, ProfileSet};
-use outrigger::webhook::{Gate, Limits, router, router_behind};
+use outrigger::profiles::{ProfileEntry, ProfileSet};
+use outrigger::webhook::{Limits, LoadShed, router, router_behind};
 use serde_json::{Value, json};
 
 use crate::running::metric;
@@ -72,7 +72,7 @@ async fn many_findings_are_not_all_told() {
 async fn no_pod_waits_for_profiles_and_too_many_of_those_are_told_to_come_again() {
     let state = state();
     let metrics = std::sync::Arc::clone(&state.metrics);
-    let router = router_behind(Gate::new(Limits::default(), metrics.load.clone()), state);
+    let router = router_behind(LoadShed::new(Limits::default(), metrics.load.clone()), state);
     let hostile = review_of(&expressions(40)).to_string();
     let asked: Vec<_> = (0..64)
         .map(|_| {
@@ -101,7 +101,7 @@ fn what_profiles_add_to_a_pod_of_many_containers_is_bounded() {
     let spec = json!({ "appContainers": [
         { "containers": ["*"], "env": [{ "name": "LARGE", "value": "x".repeat(100_000) }] },
     ] });
-    let entry = Entry::new("large", Scope::Cluster, &serde_json::from_value(spec).unwrap()).0;
+    let entry = ProfileEntry::new("large", Scope::Cluster, &serde_json::from_value(spec).unwrap()).0;
     let mut profiles = ProfileSet::default();
     profiles.insert(None, "large", entry);
     for (containers, outcome) in [(10, Outcome::Injected), (100, Outcome::Denied)] {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::FutureExt as _;
 use outrigger::cluster::{Judgment, Looking, Lookup, Snapshot};
 use outrigger::engine::Namespace;
-use outrigger::profiles::Entry;
+use outrigger::profiles::ProfileEntry;
 use outrigger::webhook::{State, router};
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ impl Lookup for Judge {
         futures::future::ready(Ok(None)).boxed()
     }
 
-    fn profiles<'a>(&'a self, _: &'a str, _: &'a str) -> Looking<'a, Vec<(Option<String>, Entry)>> {
+    fn profiles<'a>(&'a self, _: &'a str, _: &'a str) -> Looking<'a, Vec<(Option<String>, ProfileEntry)>> {
         futures::future::ready(Ok(Vec::new())).boxed()
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use outrigger::api::Scope;
 use outrigger::cluster::Snapshot;
-use outrigger::profiles::{Entry, ProfileSet};
+use outrigger::profiles::{ProfileEntry, ProfileSet};
 use outrigger::telemetry::Format;
 use outrigger::webhook::router;
 use serde_json::json;
@@ -74,7 +74,7 @@ async fn a_profile_whose_lookup_fails_is_an_error_and_not_an_absent_one() {
     for (name, on_error) in [("strict", "Fail"), ("lenient", "Ignore")] {
         let spec = json!({ "requires": ["silent"], "onError": on_error, "template": { "metadata": { "labels": { "a": "b" } } } });
         let spec = serde_json::from_value(spec).unwrap();
-        profiles.insert(None, name, Entry::new(name, Scope::Cluster, &spec).0);
+        profiles.insert(None, name, ProfileEntry::new(name, Scope::Cluster, &spec).0);
     }
     snapshot.profiles = Arc::new(profiles);
     let asks = namespace("asks", Some("enabled"), "silent");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use outrigger::api::Scope;
 use outrigger::cluster::{Announcer, Snapshot};
-use outrigger::profiles::{Entry, ProfileSet};
+use outrigger::profiles::{ProfileEntry, ProfileSet};
 use outrigger::telemetry::Format;
 use outrigger::webhook::{State, router};
 use serde_json::{Value, json};
@@ -40,7 +40,7 @@ async fn a_profile_that_is_left_out_is_told_to_the_pods_owner_and_counted_but_no
         "template": { "spec": { "containers": [{ "name": "x", "image": "x:1", "args": ["$[[ params.to ]]"] }] } },
     });
     let mut profiles = ProfileSet::default();
-    let entry = Entry::new("needy", Scope::Cluster, &serde_json::from_value(spec).unwrap()).0;
+    let entry = ProfileEntry::new("needy", Scope::Cluster, &serde_json::from_value(spec).unwrap()).0;
     profiles.insert(None, "needy", entry);
     let known = namespace("shop", Some("enabled"), "needy");
     let namespaces = [("shop".to_owned(), Arc::new(known))].into();

@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use outrigger::certificates::{ClientAuthority, Lifetimes, Material, Serving, acceptor, acceptor_that_asks};
 use outrigger::supervise::Health;
 use outrigger::telemetry::Metrics;
-use outrigger::webhook::{Clients, Gate, Limits, Listener, router_behind};
+use outrigger::webhook::{Clients, Limits, Listener, LoadShed, router_behind};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::json;
@@ -77,7 +77,7 @@ pub(crate) async fn start_with(
     serving.set(&material.certificate, &material.key).unwrap();
     let (metrics, health, stop) =
         (Arc::clone(&state.metrics), state.health.clone(), CancellationToken::new());
-    let mut gate = Gate::new(limits, metrics.load.clone());
+    let mut gate = LoadShed::new(limits, metrics.load.clone());
     let tls = match &clients {
         None => acceptor(Arc::clone(&serving)),
         Some((authority, _)) => {

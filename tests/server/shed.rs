@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{Request, StatusCode, header};
 use outrigger::telemetry::Metrics;
-use outrigger::webhook::{Gate, Limits, metrics_router, router_behind};
+use outrigger::webhook::{Limits, LoadShed, metrics_router, router_behind};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -22,7 +22,7 @@ const MIB: usize = 1 << 20;
 fn behind(limits: Limits) -> (Router, Router, Arc<Metrics>) {
     let state = state();
     let metrics = Arc::clone(&state.metrics);
-    let gate = Gate::new(limits, metrics.load.clone());
+    let gate = LoadShed::new(limits, metrics.load.clone());
     (router_behind(gate, state.clone()), metrics_router(state), metrics)
 }
 

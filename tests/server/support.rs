@@ -13,7 +13,7 @@ use http_body_util::BodyExt as _;
 use outrigger::api::Scope;
 use outrigger::cluster::{Looking, Lookup, LookupError, Snapshot};
 use outrigger::engine::Namespace;
-use outrigger::profiles::{Entry, ProfileSet};
+use outrigger::profiles::{ProfileEntry, ProfileSet};
 use outrigger::webhook::State;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -22,7 +22,7 @@ use tower::ServiceExt as _;
 #[derive(Default)]
 struct FixedLookup {
     namespaces: HashMap<String, Namespace>,
-    profiles: HashMap<String, Entry>,
+    profiles: HashMap<String, ProfileEntry>,
 }
 
 impl Lookup for FixedLookup {
@@ -52,7 +52,7 @@ impl Lookup for FixedLookup {
         futures::future::ready(found).boxed()
     }
 
-    fn profiles<'a>(&'a self, _: &'a str, name: &'a str) -> Looking<'a, Vec<(Option<String>, Entry)>> {
+    fn profiles<'a>(&'a self, _: &'a str, name: &'a str) -> Looking<'a, Vec<(Option<String>, ProfileEntry)>> {
         if name == "silent" {
             return futures::future::ready(Err(LookupError("nobody answers".to_owned()))).boxed();
         }
@@ -61,11 +61,11 @@ impl Lookup for FixedLookup {
     }
 }
 
-pub(crate) fn profile(name: &str) -> Entry {
+pub(crate) fn profile(name: &str) -> ProfileEntry {
     let spec = json!({ "template": { "spec": { "initContainers": [
         { "name": name, "image": format!("registry.example/{name}:1"), "restartPolicy": "Always" },
     ] } } });
-    Entry::new(name, Scope::Cluster, &serde_json::from_value(spec).unwrap()).0
+    ProfileEntry::new(name, Scope::Cluster, &serde_json::from_value(spec).unwrap()).0
 }
 
 pub(crate) fn namespace(name: &str, inject: Option<&str>, profiles: &str) -> Namespace {

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use outrigger::api::Scope;
 use outrigger::cluster::Snapshot;
 use outrigger::engine::Namespace;
-use outrigger::profiles::{Entry, ProfileSet};
+use outrigger::profiles::{ProfileEntry, ProfileSet};
 use outrigger::webhook::router;
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ fn guarded() -> Router {
         "match": { "namespaceSelector": { "matchLabels": { "guarded": "yes" } } },
         "template": { "spec": { "initContainers": [{ "name": "guard", "image": "guard:1", "restartPolicy": "Always" }] } },
     });
-    let entry = Entry::new("guard", Scope::Cluster, &serde_json::from_value(spec).unwrap()).0;
+    let entry = ProfileEntry::new("guard", Scope::Cluster, &serde_json::from_value(spec).unwrap()).0;
     let mut profiles = ProfileSet::clone(&state.snapshot.load().profiles);
     profiles.insert(None, "guard", entry);
     let labels = [("guarded", "yes")].into();

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::{Cluster, alone, injected, pod};
+use e2e::{Cluster, exclusive, injected, pod};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
@@ -16,7 +16,7 @@ const NAMESPACES: usize = 200;
 
 #[test]
 fn two_hundred_namespaces_are_made_in_a_burst() {
-    alone("e2e-burst", |cluster, space| async move {
+    exclusive("e2e-burst", |cluster, space| async move {
         e2e::injects(&cluster, &space, "e2e-burst").await;
         let started = Instant::now();
         let mut tasks = JoinSet::new();
@@ -66,7 +66,7 @@ const CHANGES: usize = 100;
 /// admitted by the API server without a call: its selectors are evaluated on its own cache of namespaces.
 #[test]
 fn the_key_of_a_namespaces_label_comes_and_goes() {
-    alone("e2e-key", |cluster, space| async move {
+    exclusive("e2e-key", |cluster, space| async move {
         e2e::injects(&cluster, &space, "e2e-key").await;
         let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
         let label = async |value: Option<&str>| {

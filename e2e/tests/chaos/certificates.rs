@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::{Cluster, Output, TestNamespace, alone, eventually, scale};
+use e2e::{Cluster, Output, TestNamespace, eventually, exclusive, scale};
 use serde_json::{Value, json};
 
 use crate::SERVERS;
@@ -10,7 +10,7 @@ use crate::load::Load;
 
 #[test]
 fn the_ca_bundle_is_emptied() {
-    alone("e2e-bundle", |cluster, space| async move {
+    exclusive("e2e-bundle", |cluster, space| async move {
         let mut load = Load::start(&cluster, &space, "e2e-bundle").await;
         let before = bundle(&cluster);
         load.fault();
@@ -30,7 +30,7 @@ fn the_ca_bundle_is_emptied() {
 
 #[test]
 fn the_ca_bundle_is_somebody_elses() {
-    alone("e2e-forged", |cluster, space| async move {
+    exclusive("e2e-forged", |cluster, space| async move {
         let mut load = Load::start(&cluster, &space, "e2e-forged").await;
         let before = bundle(&cluster);
         load.fault();
@@ -52,7 +52,7 @@ fn the_ca_bundle_is_somebody_elses() {
 
 #[test]
 fn the_secret_is_deleted() {
-    alone("e2e-secret", |cluster, space| async move {
+    exclusive("e2e-secret", |cluster, space| async move {
         secret_is_lost(&cluster, &space, "e2e-secret", "Secret of the certificates deleted", || {
             cluster.kubectl(&["delete", "secret", SECRET, "--namespace", Cluster::SYSTEM])
         })
@@ -62,7 +62,7 @@ fn the_secret_is_deleted() {
 
 #[test]
 fn the_certificate_is_deleted_from_its_secret() {
-    alone("e2e-leaf", |cluster, space| async move {
+    exclusive("e2e-leaf", |cluster, space| async move {
         secret_is_lost(&cluster, &space, "e2e-leaf", "certificate deleted from its Secret", || {
             let patch = r#"[{"op": "remove", "path": "/data/tls.crt"}]"#;
             let words =
@@ -75,7 +75,7 @@ fn the_certificate_is_deleted_from_its_secret() {
 
 #[test]
 fn the_secret_is_overwritten_with_garbage() {
-    alone("e2e-garbage", |cluster, space| async move {
+    exclusive("e2e-garbage", |cluster, space| async move {
         let mut load = Load::start(&cluster, &space, "e2e-garbage").await;
         load.fault();
         overwrite(&cluster, &["ca.crt", "ca.key", "tls.crt", "tls.key"]).expect();
@@ -91,7 +91,7 @@ fn the_secret_is_overwritten_with_garbage() {
 
 #[test]
 fn the_certificate_is_garbage_when_all_servers_start() {
-    alone("e2e-unreadable", |cluster, space| async move {
+    exclusive("e2e-unreadable", |cluster, space| async move {
         let mut load = Load::start(&cluster, &space, "e2e-unreadable").await;
         load.fault();
         scale(&cluster, 0);
@@ -105,7 +105,7 @@ fn the_certificate_is_garbage_when_all_servers_start() {
 
 #[test]
 fn a_stranger_holds_the_lease_and_an_advisory_entry_trusts_nobody() {
-    alone("e2e-stranger", |cluster, space| async move {
+    exclusive("e2e-stranger", |cluster, space| async move {
         let mut load = Load::start(&cluster, &space, "e2e-stranger").await;
         let before = bundle(&cluster);
         load.fault();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use e2e::{Cluster, Output, TestNamespace, alone, eventually, image, injected, pod};
+use e2e::{Cluster, Output, TestNamespace, eventually, exclusive, image, injected, pod};
 use serde_json::json;
 
 use crate::load::{Load, row};
@@ -42,7 +42,7 @@ impl Shell {
 
 #[test]
 fn slow_clients_hold_up_nobody() {
-    alone("e2e-slow", |cluster, space| async move {
+    exclusive("e2e-slow", |cluster, space| async move {
         let shell = Shell::start(&cluster).await;
         let mut load = Load::start(&cluster, &space, "e2e-slow").await;
         load.fault();
@@ -68,7 +68,7 @@ fn slow_clients_hold_up_nobody() {
 
 #[test]
 fn connections_that_nobody_ends_hold_up_nobody() {
-    alone("e2e-half-open", |cluster, space| async move {
+    exclusive("e2e-half-open", |cluster, space| async move {
         let shell = Shell::start(&cluster).await;
         let mut load = Load::start(&cluster, &space, "e2e-half-open").await;
         load.fault();
@@ -89,7 +89,7 @@ fn connections_that_nobody_ends_hold_up_nobody() {
 
 #[test]
 fn bodies_of_every_size_are_answered() {
-    alone("e2e-bodies", |cluster, space| async move {
+    exclusive("e2e-bodies", |cluster, space| async move {
         let shell = Shell::start(&cluster).await;
         let mut load = Load::start(&cluster, &space, "e2e-bodies").await;
         load.fault();

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::{Cluster, TestNamespace, alone, companion, eventually};
+use e2e::{Cluster, TestNamespace, companion, eventually, exclusive};
 use serde_json::Value;
 
 use crate::load::{Load, Seen};
@@ -21,7 +21,7 @@ impl Drop for Stopped<'_> {
 
 #[test]
 fn the_api_server_is_stopped_and_back() {
-    alone("e2e-api-server", |cluster, space| async move {
+    exclusive("e2e-api-server", |cluster, space| async move {
         let mut load = Load::start(&cluster, &space, "e2e-api-server").await;
         let before = restarts(&cluster).await;
         load.fault();
@@ -34,7 +34,7 @@ fn the_api_server_is_stopped_and_back() {
 
 #[test]
 fn etcd_is_stopped_and_back() {
-    alone("e2e-etcd", |cluster, space| async move {
+    exclusive("e2e-etcd", |cluster, space| async move {
         let mut load = Load::start(&cluster, &space, "e2e-etcd").await;
         let before = restarts(&cluster).await;
         load.fault();
@@ -47,7 +47,7 @@ fn etcd_is_stopped_and_back() {
 
 #[test]
 fn the_api_server_stands_still() {
-    alone("e2e-hung", |cluster, space| async move {
+    exclusive("e2e-hung", |cluster, space| async move {
         let mut load = Load::start(&cluster, &space, "e2e-hung").await;
         let before = restarts(&cluster).await;
         load.fault();
@@ -64,7 +64,7 @@ fn the_api_server_stands_still() {
 
 #[test]
 fn etcd_is_restored_from_a_backup() {
-    alone("e2e-backup", |cluster, space| async move {
+    exclusive("e2e-backup", |cluster, space| async move {
         let users = TestNamespace::enabled(&cluster, "e2e-unsaved").await;
         let mut load = Load::start(&cluster, &space, "e2e-backup").await;
         load.fault();

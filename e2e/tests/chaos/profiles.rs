@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::{Answer, Cluster, Steady, TestNamespace, alone, companion, eventually, injected, pod};
+use e2e::{Answer, Cluster, Steady, TestNamespace, companion, eventually, exclusive, injected, pod};
 use serde_json::json;
 
 use crate::load::{Load, row};
@@ -21,7 +21,7 @@ pub(crate) async fn refused(cluster: &Cluster, space: &TestNamespace, reason: &s
 
 #[test]
 fn a_profile_is_deleted_that_is_in_use() {
-    alone("e2e-others", |cluster, space| async move {
+    exclusive("e2e-others", |cluster, space| async move {
         let manifest = companion("e2e-deleted").to_string();
         cluster.apply("default", &manifest).expect();
         let users = TestNamespace::enabled(&cluster, "e2e-deleted").await;
@@ -48,7 +48,7 @@ fn a_profile_is_deleted_that_is_in_use() {
 
 #[test]
 fn the_definitions_are_deleted_and_applied_again() {
-    alone("e2e-defined", |cluster, _| async move {
+    exclusive("e2e-defined", |cluster, _| async move {
         let mut profile = companion("e2e-matched");
         let selector = json!({ "matchLabels": { "e2e-matched": "yes" } });
         profile["spec"]["match"] = json!({ "namespaceSelector": selector });
@@ -104,7 +104,7 @@ fn the_definitions_are_deleted_and_applied_again() {
 
 #[test]
 fn a_profile_turns_invalid_that_is_in_use() {
-    alone("e2e-sound", |cluster, space| async move {
+    exclusive("e2e-sound", |cluster, space| async move {
         let good = companion("e2e-bad");
         cluster.apply("default", &good.to_string()).expect();
         let users = TestNamespace::enabled(&cluster, "e2e-bad").await;
@@ -142,7 +142,7 @@ fn a_profile_turns_invalid_that_is_in_use() {
 
 #[test]
 fn a_bad_profile_is_ignored_or_taken_back() {
-    alone("e2e-well", |cluster, space| async move {
+    exclusive("e2e-well", |cluster, space| async move {
         let good = companion("e2e-fails");
         cluster.apply("default", &good.to_string()).expect();
         let users = TestNamespace::enabled(&cluster, "e2e-fails").await;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::{Cluster, Output, alone, eventually, scale};
+use e2e::{Cluster, Output, eventually, exclusive, scale};
 
 use crate::certificates::{SECRET, other_authority, overwrite, steal_lease};
 use crate::load::Load;
@@ -161,7 +161,7 @@ fn variable(name: &str, default: u64) -> u64 {
 fn random_combinations_of_faults_are_survived() {
     // One round of a fixed seed, unless `cargo xtask chaos --random SECONDS` asks for more.
     let (seconds, seed) = (variable("OUTRIGGER_CHAOS_SECONDS", 0), variable("OUTRIGGER_CHAOS_SEED", 7));
-    alone("e2e-random", |cluster, space| async move {
+    exclusive("e2e-random", |cluster, space| async move {
         let (started, mut random, mut number) = (Instant::now(), Random(seed), 0);
         while number == 0 || started.elapsed() < Duration::from_secs(seconds) {
             number += 1;

@@ -1,6 +1,6 @@
 //! The release changes under way: upgraded, rolled back, upgraded to what cannot run.
 
-use e2e::{Cluster, Output, alone};
+use e2e::{Cluster, Output, exclusive};
 
 use crate::SERVERS;
 use crate::load::Load;
@@ -17,7 +17,7 @@ async fn servers(cluster: &Cluster) -> Vec<String> {
 
 #[test]
 fn an_upgrade_and_a_rollback_refuse_no_pod() {
-    alone("e2e-rolled", |cluster, space| async move {
+    exclusive("e2e-rolled", |cluster, space| async move {
         let mut load = Load::start(&cluster, &space, "e2e-rolled").await;
         let old = servers(&cluster).await;
         load.fault();
@@ -40,7 +40,7 @@ fn an_upgrade_and_a_rollback_refuse_no_pod() {
 
 #[test]
 fn an_upgrade_that_cannot_run_leaves_the_old_servers_in_service() {
-    alone("e2e-wrong", |cluster, space| async move {
+    exclusive("e2e-wrong", |cluster, space| async move {
         for (wrong, fault) in [
             ("image.tag=no-such-tag", "helm upgrade to an image that does not exist, and rollback"),
             ("log.filter=outrigger=nonsense", "helm upgrade to servers that crash, and rollback"),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use e2e::{Cluster, alone, companion, eventually, injected, pod, scale};
+use e2e::{Cluster, companion, eventually, exclusive, injected, pod, scale};
 use serde_json::json;
 
 use crate::load::Load;
@@ -10,7 +10,7 @@ use crate::{SERVERS, cluster_command};
 
 #[test]
 fn a_signal_kills_one_server() {
-    alone("e2e-one-killed", |cluster, space| async move {
+    exclusive("e2e-one-killed", |cluster, space| async move {
         let mut load = Load::start(&cluster, &space, "e2e-one-killed").await;
         load.fault();
         cluster_command(&cluster, &["signal", "KILL", "outrigger", "--first"]).expect();
@@ -21,7 +21,7 @@ fn a_signal_kills_one_server() {
 
 #[test]
 fn a_signal_kills_all_servers() {
-    alone("e2e-all-killed", |cluster, space| async move {
+    exclusive("e2e-all-killed", |cluster, space| async move {
         let mut load = Load::start(&cluster, &space, "e2e-all-killed").await;
         load.fault();
         cluster_command(&cluster, &["signal", "KILL", "outrigger"]).expect();
@@ -32,7 +32,7 @@ fn a_signal_kills_all_servers() {
 
 #[test]
 fn the_servers_are_scaled_to_nothing_and_back() {
-    alone("e2e-none", |cluster, space| async move {
+    exclusive("e2e-none", |cluster, space| async move {
         let mut load = Load::start(&cluster, &space, "e2e-none").await;
         load.fault();
         scale(&cluster, 0);
@@ -48,7 +48,7 @@ fn the_servers_are_scaled_to_nothing_and_back() {
 
 #[test]
 fn one_server_is_told_to_end() {
-    alone("e2e-told", |cluster, space| async move {
+    exclusive("e2e-told", |cluster, space| async move {
         let mut load = Load::start(&cluster, &space, "e2e-told").await;
         load.fault();
         let first = &cluster.pods(Cluster::SYSTEM, SERVERS).await[0];
@@ -62,7 +62,7 @@ fn one_server_is_told_to_end() {
 
 #[test]
 fn a_signal_stops_one_server() {
-    alone("e2e-still", |cluster, space| async move {
+    exclusive("e2e-still", |cluster, space| async move {
         let mut load = Load::start(&cluster, &space, "e2e-still").await;
         load.fault();
         cluster_command(&cluster, &["signal", "STOP", "outrigger", "--first"]).expect();
@@ -75,7 +75,7 @@ fn a_signal_stops_one_server() {
 
 #[test]
 fn the_servers_lose_their_permissions() {
-    alone("e2e-rights", |cluster, space| async move {
+    exclusive("e2e-rights", |cluster, space| async move {
         let mut load = Load::start(&cluster, &space, "e2e-rights").await;
         load.fault();
         cluster.kubectl(&["delete", "clusterrolebinding", "outrigger"]).expect();

@@ -9,8 +9,8 @@ use kube::api::{ApiResource, DynamicObject, PostParams};
 use outrigger::api::{ProfileSpec, Scope};
 use outrigger::engine::{Namespace, Outcome, Settings, inject};
 use outrigger::json::Json;
-use outrigger::profiles::{Entry, ProfileSet, Severity};
-use outrigger::texts::Texts;
+use outrigger::profiles::{ProfileEntry, ProfileSet, Severity};
+use outrigger::string_map::StringMap;
 use serde_json::{Map, Value, json};
 
 /// Part of the message for containers that the API server admits and the kubelet refuses.
@@ -75,7 +75,7 @@ pub(super) fn engine(partial: &Value) -> Result<(), String> {
     static POD: OnceLock<Value> = OnceLock::new();
     let spec = json!({ "match": {}, "template": partial });
     let spec: ProfileSpec = serde_json::from_value(spec).map_err(|error| error.to_string())?;
-    let (entry, findings) = Entry::new("sample", Scope::Cluster, &spec);
+    let (entry, findings) = ProfileEntry::new("sample", Scope::Cluster, &spec);
     if let Some(error) = findings.iter().find(|finding| finding.severity == Severity::Error) {
         return Err(error.to_string());
     }
@@ -84,7 +84,7 @@ pub(super) fn engine(partial: &Value) -> Result<(), String> {
     let namespace = Namespace {
         name: "shop".to_owned(),
         labels: [("outrigger.dev/inject".to_owned(), "enabled".to_owned())].into_iter().collect(),
-        annotations: Texts::default(),
+        annotations: StringMap::default(),
     };
     let settings = Settings { excluded_namespaces: [].into(), cluster: json!({}) };
     let pod = POD.get_or_init(pod);

@@ -1,4 +1,4 @@
-use super::super::live::{Entry, Kind, OnFailure};
+use super::super::webhook_configurations::{ConfiguredWebhook, Kind, OnFailure};
 use super::*;
 use crate::certificates::{Lifetimes, Material};
 
@@ -38,16 +38,16 @@ fn a_chain_is_believed_as_the_api_server_does() {
 fn the_first_end_of_an_entrys_authorities_counts() {
     let now = OffsetDateTime::now_utc();
     let (early, late) = (made(now), made(now + time::Duration::seconds(100)));
-    let entry = |bundle: String| Entry {
+    let entry = |bundle: String| ConfiguredWebhook {
         kind: Kind::Mutating,
         configuration: "outrigger".to_owned(),
         webhook: "ours".to_owned(),
         on_failure: OnFailure::Refused,
         bundle: bundle.into_bytes(),
     };
-    let live = Live::of(vec![entry(early.bundle() + &late.bundle()), entry(late.bundle())]);
+    let live = LiveConfigurations::of(vec![entry(early.bundle() + &late.bundle()), entry(late.bundle())]);
     assert_eq!(live.authorities_end(now), Some(now.unix_timestamp() + 400));
-    let live = Live::of(vec![entry(early.bundle()), entry(late.bundle())]);
+    let live = LiveConfigurations::of(vec![entry(early.bundle()), entry(late.bundle())]);
     assert_eq!(live.authorities_end(now), Some(now.unix_timestamp() + 300));
-    assert_eq!(Live::of(Vec::new()).authorities_end(now), None);
+    assert_eq!(LiveConfigurations::of(Vec::new()).authorities_end(now), None);
 }

@@ -10,7 +10,9 @@ use serde_json::Value;
 use crate::api::{ProfileSpec, Scope, keys, nearest};
 use crate::cli::manifests::{Manifest, Manifests};
 use crate::cluster::entry_of;
-use crate::profiles::{Entry, Finding, ProfileSet, Relations, Severity, sample_template, unknown_fields};
+use crate::profiles::{
+    Finding, ProfileEntry, ProfileSet, Relations, Severity, sample_template, unknown_fields,
+};
 use crate::workload::pod_security::{Level, Violation, violations};
 use crate::workload::{MisplacedKey, misplaced, pod_pointer};
 
@@ -57,7 +59,7 @@ pub(super) fn check(manifests: &Manifests) -> anyhow::Result<Results> {
             ));
         }
         let sample = match &compiled {
-            Some(Entry::Ready(profile)) => Some(sample_template(profile)),
+            Some(ProfileEntry::Ready(profile)) => Some(sample_template(profile)),
             _ => None,
         };
         if let Some(entry) = compiled {
@@ -123,7 +125,7 @@ fn identity(manifest: &Manifest, scope: Scope) -> (Option<String>, String) {
 }
 
 /// Compiles it, as the webhook does.
-fn compile(object: &Value, name: &str, scope: Scope, findings: &mut Vec<Finding>) -> Option<Entry> {
+fn compile(object: &Value, name: &str, scope: Scope, findings: &mut Vec<Finding>) -> Option<ProfileEntry> {
     let mut read: DynamicObject = match serde_path_to_error::deserialize(object) {
         Ok(read) => read,
         Err(wrong) => {

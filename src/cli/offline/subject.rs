@@ -5,10 +5,10 @@ use serde_json::Value;
 
 use crate::api::Scope;
 use crate::cli::autoscaling::{self, HpaWithoutRequest};
+use crate::cli::cluster_client::ClusterClient;
 use crate::cli::in_force::InForce;
-use crate::cli::live::Live;
+use crate::cli::inputs::Inputs;
 use crate::cli::manifests::Manifest;
-use crate::cli::world::World;
 use crate::engine::{Decision, Namespace, Settings, admit, inject};
 use crate::json::Json;
 use crate::workload::{
@@ -80,10 +80,10 @@ pub(in crate::cli) enum Asked {
 }
 
 /// Asks the API server about a pod, by a dry run.
-pub(super) fn asked(live: &Live, decided: &Decided, world: &World) -> Asked {
+pub(super) fn asked(live: &ClusterClient, decided: &Decided, inputs: &Inputs) -> Asked {
     match live.dry_run(&decided.namespace, &decided.submitted.created) {
         Ok(pod) => {
-            let foreseen = settled(&decided.after, &decided.namespace, &world.facts);
+            let foreseen = settled(&decided.after, &decided.namespace, &inputs.facts);
             Asked::Admitted { pod, foreseen }
         }
         Err(error) => Asked::Refused(format!("{error:#}")),
@@ -109,7 +109,7 @@ pub(super) struct Question<'a> {
     pub(super) pointer: String,
     pub(super) namespace: Namespace,
     pub(super) settings: Settings,
-    pub(super) world: &'a World,
+    pub(super) inputs: &'a Inputs,
     /// True if what some profile selects or renders may depend on the pod.
     pub(super) reads_pod: bool,
     pub(super) mode: Mode,
@@ -124,8 +124,8 @@ impl Question<'_> {
         self,
         autoscalers: impl Iterator<Item = &'a Manifest>,
     ) -> anyhow::Result<Option<Decided>> {
-        let Self { manifest, world, .. } = self;
-        let (object, facts) = (&manifest.object, &world.facts);
+        let Self { manifest, inputs, .. } = self;
+        let (object, facts) = (&manifest.object, &inputs.facts);
         let Some(submitted) = submitted(object, &self.pointer, &self.namespace.name, facts) else {
             return Ok(None);
         };
@@ -136,7 +136,7 @@ impl Question<'_> {
             .flat_map(|autoscaler| autoscaling::check(autoscaler, manifest, &decision.profiles, &after))
             .collect();
         let refusals = foreseen(&after, &decision.profiles, &self.namespace, facts);
-        let since = since(world, &self.namespace.name, &decision);
+        let since = since(inputs, &self.namespace.name, &decision);
         Ok(Some(Decided {
             misplaced: misplaced(object, &self.pointer),
             namespace: self.namespace.name,
@@ -148,7 +148,7 @@ impl Question<'_> {
             decision,
             autoscaling,
             since,
-            in_force: world.in_force.clone(),
+            in_force: inputs.in_force.clone(),
             refusals,
             asked: None,
         }))
@@ -156,7 +156,7 @@ impl Question<'_> {
 
     fn decision(&self, pod: &Value) -> Decision {
         let decide = if self.mode == Mode::Inject { admit } else { inject };
-        decide(&Json::from(pod), &self.namespace, &self.world.profiles, &self.settings)
+        decide(&Json::from(pod), &self.namespace, &self.inputs.profiles, &self.settings)
     }
 
     /// Returns the pod with the patch of a decision, and the object's template with the same injection.
@@ -178,7 +178,7 @@ impl Question<'_> {
         if self.mode != Mode::Inject || first.placeholders.is_empty() || !may_differ() {
             return Ok(None);
         }
-        let (object, facts) = (&self.manifest.object, &self.world.facts);
+        let (object, facts) = (&self.manifest.object, &self.inputs.facts);
         let Some(another) = another(object, &self.pointer, &self.namespace.name, facts) else {
             return Ok(None);
         };
@@ -191,12 +191,12 @@ impl Question<'_> {
 }
 
 /// Returns when the namespace was enabled and when the profiles of the decision were created, as far as it is known.
-fn since(world: &World, namespace: &str, decision: &Decision) -> Vec<(String, String)> {
-    let enabled = world.enabled_since.get(namespace);
+fn since(inputs: &Inputs, namespace: &str, decision: &Decision) -> Vec<(String, String)> {
+    let enabled = inputs.enabled_since.get(namespace);
     let enabled = enabled.map(|since| (format!("namespace {namespace:?} was enabled"), since.clone()));
     let profiles = decision.profiles.iter().filter_map(|profile| {
         let owner = (profile.scope == Scope::Namespace).then(|| namespace.to_owned());
-        let since = world.profiles_since.get(&(owner, profile.name.clone()))?;
+        let since = inputs.profiles_since.get(&(owner, profile.name.clone()))?;
         Some((format!("profile {:?} was created", profile.name), since.clone()))
     });
     enabled.into_iter().chain(profiles).collect()

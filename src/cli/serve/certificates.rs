@@ -6,8 +6,8 @@ use tokio::sync::watch;
 
 use super::Shared;
 use crate::certificates::{
-    Configurations, Endpoints, Keeper, Lifetimes, Live, SecretName, Wanted, keep_bundle, keep_trust,
-    system_clock, watch_configurations,
+    CertificateManager, Configurations, Endpoints, Lifetimes, LiveConfigurations, SecretName, Wanted,
+    keep_bundle, keep_trust, system_clock, watch_configurations,
 };
 use crate::cluster::Leadership;
 use crate::controller::mandatory_name;
@@ -53,14 +53,14 @@ impl CertificateArgs {
         context: &Context,
         leadership: Option<Leadership>,
         tasks: &mut Tasks,
-    ) -> anyhow::Result<watch::Receiver<Live>> {
+    ) -> anyhow::Result<watch::Receiver<LiveConfigurations>> {
         let configurations = Configurations {
             mutating: vec![self.mutating_webhook.clone(), mandatory_name(&self.mutating_webhook)],
             validating: vec![self.validating_webhook.clone(), mandatory_name(&self.mutating_webhook)],
             service: context.service.clone(),
             namespace: context.namespace.clone(),
         };
-        let (sender, live) = watch::channel(Live::default());
+        let (sender, live) = watch::channel(LiveConfigurations::default());
         let watched =
             watch_configurations(context.client.clone(), configurations.clone(), sender, tasks.stop());
         tasks.spawn("webhook configurations", watched);
@@ -80,7 +80,7 @@ impl CertificateArgs {
         context: &Context,
         configurations: Configurations,
         lifetimes: Lifetimes,
-        live: watch::Receiver<Live>,
+        live: watch::Receiver<LiveConfigurations>,
         leadership: Leadership,
         tasks: &mut Tasks,
     ) {
@@ -102,7 +102,7 @@ impl CertificateArgs {
             dns_name: context.dns_name(),
         };
         let Shared { serving, metrics, health, .. } = context.shared.clone();
-        let keeper = Keeper {
+        let keeper = CertificateManager {
             client,
             secret: SecretName {
                 namespace: context.namespace.clone(),

@@ -11,7 +11,7 @@ use crate::profiles::Quota;
 use crate::quantity::Quantity;
 use crate::supervise::Tasks;
 use crate::telemetry::Metrics;
-use crate::webhook::{Clients, Gate, Limits, Listener};
+use crate::webhook::{Clients, Limits, Listener, LoadShed};
 
 /// What clients may cost, and which may ask.
 #[derive(Debug, Args)]
@@ -72,8 +72,8 @@ impl LimitArgs {
     }
 
     /// What lets reviews in.
-    pub(super) fn gate(&self, metrics: &Metrics) -> Gate {
-        let gate = Gate::new(self.limits(), metrics.load.clone());
+    pub(super) fn gate(&self, metrics: &Metrics) -> LoadShed {
+        let gate = LoadShed::new(self.limits(), metrics.load.clone());
         if self.client_ca.is_some() { gate.for_clients_only() } else { gate }
     }
 

@@ -9,12 +9,12 @@ use futures::FutureExt as _;
 use tracing::info;
 
 use super::Shared;
-use crate::again::follow_files;
+use crate::cli::inputs::Inputs;
 use crate::cli::manifests::{self, Manifests};
-use crate::cli::world::World;
 use crate::cluster::{Announcer, Looking, Lookup, Snapshot};
 use crate::engine::Namespace;
-use crate::profiles::Entry;
+use crate::polling::follow_files;
+use crate::profiles::ProfileEntry;
 use crate::supervise::Tasks;
 use crate::telemetry::Metrics;
 
@@ -46,7 +46,7 @@ impl Lookup for NoCluster {
         futures::future::ready(Ok(Some(Namespace { name: name.to_owned(), ..Namespace::default() }))).boxed()
     }
 
-    fn profiles<'a>(&'a self, _: &'a str, _: &'a str) -> Looking<'a, Vec<(Option<String>, Entry)>> {
+    fn profiles<'a>(&'a self, _: &'a str, _: &'a str) -> Looking<'a, Vec<(Option<String>, ProfileEntry)>> {
         futures::future::ready(Ok(Vec::new())).boxed()
     }
 }
@@ -64,19 +64,19 @@ impl Files {
         if self.seen == Some(found) {
             return Ok(());
         }
-        let mut world = World::default();
+        let mut inputs = Inputs::default();
         for manifest in Manifests::open(&self.paths)?.objects() {
             let manifest = manifest?;
-            world.take(&manifest.object, None).with_context(|| manifest.source.to_string())?;
+            inputs.take(&manifest.object, None).with_context(|| manifest.source.to_string())?;
         }
-        let is_ready = |(_, _, entry): &(_, _, &Entry)| matches!(entry, Entry::Ready(_));
-        let ready = world.profiles.all().filter(is_ready).count();
-        let invalid = world.profiles.all().count() - ready;
+        let is_ready = |(_, _, entry): &(_, _, &ProfileEntry)| matches!(entry, ProfileEntry::Ready(_));
+        let ready = inputs.profiles.all().filter(is_ready).count();
+        let invalid = inputs.profiles.all().count() - ready;
         let copied = |(name, is): (&String, &Namespace)| (name.clone(), Arc::new(is.clone()));
-        let namespaces = world.namespaces.iter().map(copied).collect();
+        let namespaces = inputs.namespaces.iter().map(copied).collect();
         let read =
-            Snapshot { profiles: Arc::new(world.profiles.copied()), namespaces, ..Snapshot::default() };
-        drop(world);
+            Snapshot { profiles: Arc::new(inputs.profiles.copied()), namespaces, ..Snapshot::default() };
+        drop(inputs);
         metrics.known(ready, invalid, read.namespaces.len());
         info!(profiles = ready, invalid, namespaces = read.namespaces.len(), "read profiles and namespaces");
         snapshot.store(Arc::new(read));

@@ -22,7 +22,7 @@ fn kept(total: usize) -> KeptProfiles {
 
 /// The names of those that can be injected.
 fn ready(kept: &KeptProfiles) -> Vec<String> {
-    let ready = kept.entries().filter(|(_, _, entry)| matches!(entry, Entry::Ready(_)));
+    let ready = kept.entries().filter(|(_, _, entry)| matches!(entry, ProfileEntry::Ready(_)));
     ready.map(|(namespace, name, _)| format!("{namespace}/{name}")).collect()
 }
 
@@ -118,13 +118,13 @@ fn the_same_spec_is_not_compiled_again() {
     let mut next = kept.emptied();
     next.apply(object("shop", "a", 1), Some(&kept), &mut observed);
     let second = next.entries().next().map(|(_, _, entry)| entry.clone());
-    let (Some(Entry::Ready(first)), Some(Entry::Ready(second))) = (first, second) else {
+    let (Some(ProfileEntry::Ready(first)), Some(ProfileEntry::Ready(second))) = (first, second) else {
         panic!("it is ready")
     };
     assert!(Arc::ptr_eq(&first, &second));
     next.apply(object("shop", "a", 2), Some(&kept), &mut observed);
     assert!(
-        matches!(next.entries().next(), Some((_, _, Entry::Ready(third))) if !Arc::ptr_eq(&first, third))
+        matches!(next.entries().next(), Some((_, _, ProfileEntry::Ready(third))) if !Arc::ptr_eq(&first, third))
     );
 }
 
@@ -134,14 +134,17 @@ fn a_parked_profile_selects_by_its_selectors_alone() {
         "onError": "Ignore",
         "match": { "podSelector": { "matchLabels": { "app": "web" } }, "conditions": [{ "name": "a", "expression": "false" }] },
     });
-    let (entry, _) = Entry::parked("a", Scope::Namespace, &spec, "full".to_owned());
-    let selects =
-        |entry: &Entry, label: &str| entry.matching().is_some_and(|m| m.selects(&[], &[("app", label)]));
+    let (entry, _) = ProfileEntry::parked("a", Scope::Namespace, &spec, "full".to_owned());
+    let selects = |entry: &ProfileEntry, label: &str| {
+        entry.matching().is_some_and(|m| m.selects(&[], &[("app", label)]))
+    };
     assert!(selects(&entry, "web") && !selects(&entry, "db"));
     let huge = json!({ "match": { "podSelector": { "matchLabels": { "app": "x".repeat(9000) } } } });
     assert!(
-        selects(&Entry::parked("a", Scope::Namespace, &huge, "full".to_owned()).0, "db"),
+        selects(&ProfileEntry::parked("a", Scope::Namespace, &huge, "full".to_owned()).0, "db"),
         "no pod goes without"
     );
-    assert!(Entry::parked("a", Scope::Namespace, &json!({}), "full".to_owned()).0.matching().is_none());
+    assert!(
+        ProfileEntry::parked("a", Scope::Namespace, &json!({}), "full".to_owned()).0.matching().is_none()
+    );
 }

@@ -32,8 +32,9 @@ fn guard() -> Value {
 fn profiles(guard: &Value) -> ProfileSet {
     let mut set = ProfileSet::default();
     for (name, spec) in [("guard", guard.clone()), ("other", other())] {
-        let (entry, findings) = Entry::new(name, Scope::Cluster, &serde_json::from_value(spec).unwrap());
-        assert!(matches!(entry, Entry::Ready(_)), "{findings:?}");
+        let (entry, findings) =
+            ProfileEntry::new(name, Scope::Cluster, &serde_json::from_value(spec).unwrap());
+        assert!(matches!(entry, ProfileEntry::Ready(_)), "{findings:?}");
         set.insert(None, name, entry);
     }
     set

@@ -8,7 +8,7 @@ fn set(profiles: &[(Option<&str>, &str, Value)]) -> ProfileSet {
     for (namespace, name, spec) in profiles {
         let scope = if namespace.is_some() { Scope::Namespace } else { Scope::Cluster };
         let spec = serde_json::from_value(spec.clone()).unwrap();
-        set.insert(*namespace, name, Entry::new(name, scope, &spec).0);
+        set.insert(*namespace, name, ProfileEntry::new(name, scope, &spec).0);
     }
     set
 }

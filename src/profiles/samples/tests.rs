@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use crate::api::{ProfileSpec, Scope};
 use crate::fields::Place;
 use crate::json::Json;
-use crate::profiles::{Entry, Severity, problem_in};
+use crate::profiles::{ProfileEntry, Severity, problem_in};
 
 /// The errors and the warnings of a profile with this container among its init containers.
 fn findings(list: &str, container: &Value) -> (Vec<String>, Vec<String>) {
@@ -11,7 +11,7 @@ fn findings(list: &str, container: &Value) -> (Vec<String>, Vec<String>) {
     spec.insert(list.to_owned(), json!([container]));
     let spec = json!({ "match": {}, "template": { "spec": spec } });
     let spec: ProfileSpec = serde_json::from_value(spec).unwrap();
-    let (_, found) = Entry::new("sample", Scope::Cluster, &spec);
+    let (_, found) = ProfileEntry::new("sample", Scope::Cluster, &spec);
     let (errors, warnings): (Vec<_>, Vec<_>) =
         found.into_iter().partition(|finding| finding.severity == Severity::Error);
     let shown = |found: Vec<crate::profiles::Finding>| {

@@ -4,7 +4,7 @@ use super::Review;
 use crate::api::{Scope, keys};
 use crate::cluster::Snapshot;
 use crate::engine::Namespace;
-use crate::profiles::{Entry, Finding, ProfileSet, Severity};
+use crate::profiles::{Finding, ProfileEntry, ProfileSet, Severity};
 
 /// Warns of a profile of a namespace that takes the place of a cluster profile.
 pub(super) fn shadowing(profiles: &ProfileSet, namespace: Option<&str>, name: &str) -> Option<Finding> {
@@ -34,7 +34,7 @@ pub(super) fn still_named(snapshot: &Snapshot, request: &Review<'_>, scope: Scop
         all.map(|namespace| namespace.name.as_str()).filter(|namespace| is_lost(namespace)).collect();
     namespaces.sort_unstable();
     let requiring = snapshot.profiles.all().filter_map(|(owner, other, entry)| match entry {
-        Entry::Ready(profile)
+        ProfileEntry::Ready(profile)
             if owner.is_none_or(in_reach) && profile.requires.iter().any(|required| required == name) =>
         {
             Some(other)

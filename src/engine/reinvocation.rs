@@ -11,16 +11,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::exact::Additions;
-use super::holds::holds;
 use super::merge::{AUTO, Merged};
 use super::pod::{Pod, Seen, Slot};
 use super::reason::Owner;
+use super::superset::is_contained;
 use super::{Purpose, Reason, Trace};
 use crate::api::{InjectedProfile, InjectionStatus, Replaced, Scope, keys};
 use crate::fields::lists::merge_key;
 use crate::fields::{ContainerField, ContainerKind, Map, Place, SpecList};
 use crate::json::{Json, owned, same, text};
-use crate::profiles::{Element, Entry, Profile, ProfileSet, Rendered};
+use crate::profiles::{Element, Profile, ProfileEntry, ProfileSet, Rendered};
 
 /// What an earlier injection left in the pod.
 #[derive(Debug, Default)]
@@ -39,7 +39,7 @@ pub(super) enum Trust {
     /// The profile, its revision or its parameters are others now: it is replaced.
     Never,
     /// It has everything that the profile says; what others added to it stays.
-    IfItHolds,
+    IfContained,
     /// The profile is Mandatory, and the pod's author may have written the element: it must equal the rendered one, except
     /// for additions of the API server.
     IfItIsExactly,
@@ -76,7 +76,7 @@ pub(super) fn take_away(
     pod.unset(Map::Labels, keys::INJECTED);
     let Some(status) = status else { return previous };
     for injected in status.profiles.iter().rev() {
-        if let Some(Entry::Ready(profile)) = profile_of(injected, namespace, profiles) {
+        if let Some(ProfileEntry::Ready(profile)) = profile_of(injected, namespace, profiles) {
             previous.take_added(pod, profile, injected, trace);
             previous.take_overlays(pod, profile, injected);
             for (path, replaced) in &injected.replaced {
@@ -96,7 +96,7 @@ fn profile_of<'p>(
     injected: &InjectedProfile,
     namespace: &str,
     profiles: &'p ProfileSet,
-) -> Option<&'p Entry> {
+) -> Option<&'p ProfileEntry> {
     let other = match injected.scope {
         Scope::Cluster => Scope::Namespace,
         Scope::Namespace => Scope::Cluster,
@@ -278,7 +278,7 @@ impl Previous {
     pub(super) fn trust(&self, injected: &InjectedProfile, protected: bool) -> Trust {
         match (protected, self.has(injected)) {
             (true, _) => Trust::IfItIsExactly,
-            (false, true) => Trust::IfItHolds,
+            (false, true) => Trust::IfContained,
             (false, false) => Trust::Never,
         }
     }
@@ -312,10 +312,10 @@ impl Previous {
         };
         let additions = self.additions(pod);
         match trust {
-            Trust::IfItHolds if holds(&rendered, live) => Slot::Kept(index),
+            Trust::IfContained if is_contained(&rendered, live) => Slot::Kept(index),
             Trust::IfItIsExactly if additions.is_exactly(place, &rendered, live) => Slot::Kept(index),
             Trust::IfItIsExactly => Slot::Added(additions.keep(place, rendered, live)),
-            Trust::IfItHolds | Trust::Never => Slot::Added(rendered),
+            Trust::IfContained | Trust::Never => Slot::Added(rendered),
         }
     }
 
@@ -373,7 +373,7 @@ impl Previous {
     ) -> Slot<'a> {
         match came.and_then(|index| Some((index, pod.came_at(place, index)?))) {
             None => Slot::Added(rendered),
-            Some((index, live)) if !protected && holds(&rendered, live) => Slot::Kept(index),
+            Some((index, live)) if !protected && is_contained(&rendered, live) => Slot::Kept(index),
             Some((_, live)) => Slot::Added(self.additions(pod).keep(place, rendered, live)),
         }
     }
@@ -390,7 +390,8 @@ impl Previous {
     ) -> Slot<'a> {
         let was_taken = self.overlays.get(&(place.clone(), key.to_owned())) == Some(&index);
         let live = pod.came_at(place, index);
-        if was_taken && trust == Trust::IfItHolds && live.is_some_and(|live| holds(&rendered, live)) {
+        if was_taken && trust == Trust::IfContained && live.is_some_and(|live| is_contained(&rendered, live))
+        {
             return Slot::Kept(index);
         }
         Slot::Changed(index, Rendered::Made(rendered))

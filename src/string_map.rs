@@ -4,9 +4,9 @@
 ///
 /// A server keeps the labels and annotations of every namespace, and the nodes of a tree have room for many times as many.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Texts(Box<[(Box<str>, Box<str>)]>);
+pub struct StringMap(Box<[(Box<str>, Box<str>)]>);
 
-impl Texts {
+impl StringMap {
     /// The text of a key.
     pub fn get(&self, key: &str) -> Option<&str> {
         let at = self.0.binary_search_by(|(other, _)| (**other).cmp(key)).ok()?;
@@ -45,7 +45,7 @@ impl Texts {
 }
 
 /// Of several texts of one key, the last one holds.
-impl<K: Into<Box<str>>, V: Into<Box<str>>> FromIterator<(K, V)> for Texts {
+impl<K: Into<Box<str>>, V: Into<Box<str>>> FromIterator<(K, V)> for StringMap {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
         let mut all: Vec<(Box<str>, Box<str>)> =
             pairs.into_iter().map(|(key, text)| (key.into(), text.into())).collect();
@@ -56,7 +56,7 @@ impl<K: Into<Box<str>>, V: Into<Box<str>>> FromIterator<(K, V)> for Texts {
     }
 }
 
-impl<K: Into<Box<str>>, V: Into<Box<str>>, const N: usize> From<[(K, V); N]> for Texts {
+impl<K: Into<Box<str>>, V: Into<Box<str>>, const N: usize> From<[(K, V); N]> for StringMap {
     fn from(pairs: [(K, V); N]) -> Self {
         pairs.into_iter().collect()
     }
@@ -68,9 +68,9 @@ mod tests {
 
     #[test]
     fn keys_are_found_and_the_last_text_holds() {
-        let texts = Texts::from([("b", "1"), ("a", "2"), ("c", "3"), ("b", "4")]);
+        let texts = StringMap::from([("b", "1"), ("a", "2"), ("c", "3"), ("b", "4")]);
         assert_eq!(texts.iter().collect::<Vec<_>>(), [("a", "2"), ("b", "4"), ("c", "3")]);
         assert_eq!((texts.get("b"), texts.get("d"), texts.len()), (Some("4"), None, 3));
-        assert!(texts.contains_key("a") && Texts::default().is_empty());
+        assert!(texts.contains_key("a") && StringMap::default().is_empty());
     }
 }

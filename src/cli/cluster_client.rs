@@ -12,9 +12,9 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use super::in_force::InForce;
+use super::inputs::Inputs;
 use super::kubeconfig;
 use super::manifests::{Manifest, Origin};
-use super::world::World;
 use crate::api::Scope;
 use crate::cluster::{minor_version, profile_resources};
 use crate::workload::Facts;
@@ -79,14 +79,14 @@ fn described((_, _, kind, _, short): &(&str, &str, &str, &str, &str)) -> String 
 }
 
 /// A cluster that can be asked.
-pub(super) struct Live {
+pub(super) struct ClusterClient {
     runtime: Runtime,
     client: Client,
     context: String,
     default_namespace: String,
 }
 
-impl Live {
+impl ClusterClient {
     /// Reads the kubeconfig.
     ///
     /// # Errors
@@ -127,13 +127,13 @@ impl Live {
     /// The API server does not give one.
     pub(super) fn add_namespaces<'a>(
         &self,
-        world: &mut World,
+        inputs: &mut Inputs,
         names: impl Iterator<Item = &'a str>,
     ) -> anyhow::Result<()> {
         let api: Api<Namespace> = Api::all(self.client.clone());
         for name in names {
             match self.runtime.block_on(api.get(name)) {
-                Ok(found) => world.add_namespace(&found.metadata),
+                Ok(found) => inputs.add_namespace(&found.metadata),
                 Err(kube::Error::Api(answer)) if answer.code == 404 => {}
                 Err(error) => {
                     return Err(refused(error)).with_context(|| {
@@ -154,7 +154,7 @@ impl Live {
     /// The API server does not give them, or Outrigger is not installed.
     pub(super) fn add_profiles<'a>(
         &self,
-        world: &mut World,
+        inputs: &mut Inputs,
         namespaces: impl Iterator<Item = &'a str>,
     ) -> anyhow::Result<()> {
         let namespaces: Vec<&str> = namespaces.collect();
@@ -171,7 +171,7 @@ impl Live {
             };
             for api in apis {
                 match self.runtime.block_on(api.list(&ListParams::default())) {
-                    Ok(list) => list.items.iter().for_each(|object| world.add_profile(object, scope, None)),
+                    Ok(list) => list.items.iter().for_each(|object| inputs.add_profile(object, scope, None)),
                     Err(kube::Error::Api(answer)) if answer.code == 404 => bail!(
                         "Outrigger is not installed in this cluster: context {:?} has no resource {}.{}; give profiles with --profiles PATH",
                         self.context,

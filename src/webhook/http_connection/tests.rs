@@ -24,11 +24,17 @@ fn talk(is_http2: bool) -> Conversation {
     let (client, server) = tokio::io::duplex(1024);
     let router = Router::new().route("/", get("ok\n")).route("/long", get("x".repeat(100_000)));
     let (activity, health, limits) = (Activity::new(), Health::default(), Limits::default());
-    let talk = Talk { router, activity: Arc::clone(&activity), limits, health: health.clone(), client: None };
+    let talk = HttpConnection {
+        router,
+        activity: Arc::clone(&activity),
+        limits,
+        health: health.clone(),
+        client: None,
+    };
     let ended = if is_http2 {
-        tokio::spawn(speak_http2(server, talk))
+        tokio::spawn(serve_http2(server, talk))
     } else {
-        tokio::spawn(speak_http1(server, talk))
+        tokio::spawn(serve_http1(server, talk))
     };
     Conversation { client, ended, activity, health }
 }

@@ -9,12 +9,12 @@ const MOST_WAITING: usize = 1 << 20;
 /// How long lines are gathered before they are written at once.
 const GATHER: Duration = Duration::from_millis(10);
 
-/// Lines on their way to standard error, which a thread of their own writes.
+/// LogWriter on their way to standard error, which a thread of their own writes.
 ///
 /// A request leaves its line here and goes on: it makes no system call, and is not blocked by a slow reader of the log.
-/// Lines beyond a bound are dropped then, and counted in a log line.
+/// LogWriter beyond a bound are dropped then, and counted in a log line.
 #[derive(Clone, Default)]
-pub(super) struct Lines(Arc<Shared>);
+pub(super) struct LogWriter(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
@@ -30,11 +30,11 @@ struct Waiting {
     is_writing: bool,
 }
 
-static LINES: OnceLock<Lines> = OnceLock::new();
+static LINES: OnceLock<LogWriter> = OnceLock::new();
 
 /// Starts the thread that writes.
-pub(super) fn start() -> io::Result<Lines> {
-    let lines = LINES.get_or_init(Lines::default).clone();
+pub(super) fn start() -> io::Result<LogWriter> {
+    let lines = LINES.get_or_init(LogWriter::default).clone();
     let theirs = lines.clone();
     std::thread::Builder::new().name("log".to_owned()).spawn(move || {
         loop {
@@ -51,7 +51,7 @@ pub fn flush_logs() {
     }
 }
 
-impl Lines {
+impl LogWriter {
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -82,7 +82,7 @@ impl Lines {
     }
 }
 
-impl Write for Lines {
+impl Write for LogWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut waiting = self.waiting();
         if waiting.text.len() + line.len() > MOST_WAITING {
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn lines_come_in_order_and_what_does_not_fit_is_counted() {
-        let lines = Lines::default();
+        let lines = LogWriter::default();
         let line = [&[b'a'; 999][..], b"\n"].concat();
         for _ in 0..2000 {
             lines.clone().write_all(&line).unwrap();
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_flush_waits_for_what_is_being_written() {
-        let lines = Lines::default();
+        let lines = LogWriter::default();
         lines.clone().write_all(b"last words\n").unwrap();
         let writer = lines.clone();
         let written = std::thread::spawn(move || {

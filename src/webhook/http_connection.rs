@@ -25,7 +25,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// One connection's conversation.
 #[derive(Clone)]
-pub(super) struct Talk {
+pub(super) struct HttpConnection {
     pub(super) router: Router,
     pub(super) activity: Arc<Activity>,
     pub(super) limits: Limits,
@@ -34,7 +34,7 @@ pub(super) struct Talk {
     pub(super) client: Option<Client>,
 }
 
-impl Talk {
+impl HttpConnection {
     fn answer(
         &self,
         mut request: hyper::Request<Incoming>,
@@ -79,7 +79,7 @@ impl Talk {
     }
 }
 
-pub(super) async fn speak_http1(io: impl Io, talk: Talk) -> anyhow::Result<()> {
+pub(super) async fn serve_http1(io: impl Io, talk: HttpConnection) -> anyhow::Result<()> {
     let io = Watched::new(io, Arc::clone(&talk.activity), talk.limits, true);
     let service = service_fn(|request| talk.answer(request));
     let connection = http1::Builder::new()
@@ -96,7 +96,7 @@ pub(super) async fn speak_http1(io: impl Io, talk: Talk) -> anyhow::Result<()> {
     Ok(connection.await?)
 }
 
-pub(super) async fn speak_http2(io: impl Io, talk: Talk) -> anyhow::Result<()> {
+pub(super) async fn serve_http2(io: impl Io, talk: HttpConnection) -> anyhow::Result<()> {
     let io = Watched::new(io, Arc::clone(&talk.activity), talk.limits, false);
     let service = service_fn(|request| talk.answer(request));
     let connection = http2::Builder::new(TokioExecutor::new())

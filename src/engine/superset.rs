@@ -9,27 +9,35 @@ use crate::fields::lists::{is_keyed, is_map, is_quantity, is_quantity_map, key_o
 use crate::json::{self, Json, same};
 
 /// Whether `actual` has everything that `wanted` says.
-pub(super) fn holds(wanted: &Json<'_>, actual: &Json<'_>) -> bool {
-    field_holds("", wanted, Some(actual), false)
+pub(super) fn is_contained(wanted: &Json<'_>, actual: &Json<'_>) -> bool {
+    field_is_contained("", wanted, Some(actual), false)
 }
 
-fn field_holds(field: &str, wanted: &Json<'_>, actual: Option<&Json<'_>>, in_quantities: bool) -> bool {
+fn field_is_contained(
+    field: &str,
+    wanted: &Json<'_>,
+    actual: Option<&Json<'_>>,
+    in_quantities: bool,
+) -> bool {
     let Some(actual) = actual.filter(|actual| !actual.is_null()) else {
         return is_left_out(field, wanted);
     };
     match (wanted, actual) {
-        (Json::Object(wanted), Json::Object(_)) => wanted
-            .iter()
-            .all(|(key, value)| field_holds(key, value, json::field(actual, key), is_quantity_map(field))),
+        (Json::Object(wanted), Json::Object(_)) => wanted.iter().all(|(key, value)| {
+            field_is_contained(key, value, json::field(actual, key), is_quantity_map(field))
+        }),
         (Json::Array(wanted), Json::Array(actual)) if is_keyed(field) => wanted.iter().all(|item| {
             let key = key_of(field, item);
             actual
                 .iter()
-                .any(|other| key_of(field, other) == key && field_holds("", item, Some(other), false))
+                .any(|other| key_of(field, other) == key && field_is_contained("", item, Some(other), false))
         }),
         (Json::Array(wanted), Json::Array(actual)) => {
             wanted.len() == actual.len()
-                && wanted.iter().zip(actual).all(|(item, other)| field_holds("", item, Some(other), false))
+                && wanted
+                    .iter()
+                    .zip(actual)
+                    .all(|(item, other)| field_is_contained("", item, Some(other), false))
         }
         (wanted, actual) if in_quantities || is_quantity(field) => same_quantity(wanted, actual),
         (wanted, actual) => same(wanted, actual),
@@ -61,8 +69,8 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn holds(wanted: &Value, actual: &Value) -> bool {
-        super::holds(&Json::from(wanted), &Json::from(actual))
+    fn is_contained(wanted: &Value, actual: &Value) -> bool {
+        super::is_contained(&Json::from(wanted), &Json::from(actual))
     }
 
     #[test]
@@ -73,8 +81,8 @@ mod tests {
             "resources": {"limits": {"memory": "1Gi", "cpu": "1000m", "ephemeral-storage": "1Gi"}, "requests": {"cpu": "1"}},
             "ports": [{"containerPort": 9, "protocol": "UDP"}, {"containerPort": 80, "protocol": "TCP"}],
             "volumeMounts": [{"name": "v", "mountPath": "/v"}, {"name": "token", "mountPath": "/t"}]});
-        assert!(holds(&wanted, &actual));
-        assert!(!holds(&actual, &wanted));
+        assert!(is_contained(&wanted, &actual));
+        assert!(!is_contained(&actual, &wanted));
     }
 
     #[test]
@@ -86,20 +94,20 @@ mod tests {
             json!({"image": "x:1", "args": ["-v"], "env": [{"name": "A", "value": "2"}]}),
             json!({"image": "x:1", "env": [{"name": "A", "value": "1"}]}),
         ] {
-            assert!(!holds(&wanted, &actual), "{actual}");
+            assert!(!is_contained(&wanted, &actual), "{actual}");
         }
     }
 
     #[test]
     fn what_the_api_server_drops_is_still_there() {
-        assert!(holds(&json!({"name": "A", "value": ""}), &json!({"name": "A"})));
-        assert!(!holds(&json!({"name": "A", "value": "x"}), &json!({"name": "A"})));
-        assert!(holds(&json!({"limits": {}}), &json!({})));
+        assert!(is_contained(&json!({"name": "A", "value": ""}), &json!({"name": "A"})));
+        assert!(!is_contained(&json!({"name": "A", "value": "x"}), &json!({"name": "A"})));
+        assert!(is_contained(&json!({"limits": {}}), &json!({})));
     }
 
     #[test]
     fn an_empty_object_is_a_value() {
-        assert!(!holds(&json!({"emptyDir": {}}), &json!({"hostPath": {"path": "/"}})));
-        assert!(holds(&json!({"emptyDir": {}}), &json!({"emptyDir": {"medium": "Memory"}})));
+        assert!(!is_contained(&json!({"emptyDir": {}}), &json!({"hostPath": {"path": "/"}})));
+        assert!(is_contained(&json!({"emptyDir": {}}), &json!({"emptyDir": {"medium": "Memory"}})));
     }
 }

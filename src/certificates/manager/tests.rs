@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::certificates::fake::{MUTATING, SECRETS, Server, VALIDATING};
-use crate::certificates::live::{Configurations, watch_configurations};
 use crate::certificates::trust::{trusted, verify};
+use crate::certificates::webhook_configurations::{Configurations, watch_configurations};
 use crate::certificates::{Clock, Lifetimes, keep_bundle, keep_trust};
 
 const NAME: &str = "outrigger.system.svc";
@@ -58,10 +58,10 @@ fn replicas(server: &Arc<Server>, clock: &Clock, names: &[&'static str]) -> Vec<
         let (client, stop) = (server.client(name), CancellationToken::new());
         let (holds, held) = watch::channel(Some(*name) == first);
         let leadership = Leadership::following(held);
-        let (sender, live) = watch::channel(Live::default());
+        let (sender, live) = watch::channel(LiveConfigurations::default());
         let (bundle, bundles) = watch::channel(String::new());
         let (health, metrics) = (Health::default(), Arc::new(Metrics::default()));
-        let keeper = Keeper {
+        let keeper = CertificateManager {
             client: client.clone(),
             secret: SecretName { namespace: "system".to_owned(), name: "certificates".to_owned() },
             wanted: Wanted {
@@ -269,7 +269,7 @@ async fn a_new_certificate_waits_until_callers_believe_it() {
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_ne!(replicas[0].served(), before);
     assert_eq!(replicas[0].health.waiting_for(), None);
-    let live = Live::of(Vec::new());
+    let live = LiveConfigurations::of(Vec::new());
     trusted(&live, &replicas[0].serving, NAME, clock()).unwrap();
 }
 

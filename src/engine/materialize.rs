@@ -8,7 +8,7 @@ use crate::json::{Json, field, text};
 type Changes<'s> = Vec<(&'s str, Option<Json<'s>>)>;
 
 /// The pod with all its changes in it.
-pub(super) fn whole<'s>(pod: &'s Pod<'_>) -> Json<'s> {
+pub(super) fn original_pod<'s>(pod: &'s Pod<'_>) -> Json<'s> {
     let came: &'s Json<'s> = pod.came();
     let metadata = field(came, "metadata");
     let spec = field(came, "spec");

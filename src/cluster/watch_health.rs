@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_mins(2);
 
 /// Which watches are connected, and when each was last heard. Clones share one state.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Contact(Arc<Mutex<BTreeMap<&'static str, Heard>>>);
+pub(crate) struct WatchHealth(Arc<Mutex<BTreeMap<&'static str, Heard>>>);
 
 #[derive(Clone, Copy, Debug)]
 struct Heard {
@@ -35,7 +35,7 @@ struct Heard {
     last: Instant,
 }
 
-impl Contact {
+impl WatchHealth {
     /// A client for one watch, which notes what it hears. It also gives up an API server that does not answer; the
     /// watcher itself would wait for ever.
     pub(crate) fn listening(&self, client: Client, resource: &'static str) -> Client {
@@ -125,7 +125,7 @@ impl Contact {
     }
 }
 
-impl Collector for Contact {
+impl Collector for WatchHealth {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let connected: Family<[(&'static str, &'static str); 1], Gauge> = Family::default();
         for (resource, heard) in self.all().iter() {

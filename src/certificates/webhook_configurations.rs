@@ -102,7 +102,7 @@ impl OnFailure {
 
 /// An entry that calls this server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct ConfiguredWebhook {
     pub(super) kind: Kind,
     pub(super) configuration: String,
     pub(super) webhook: String,
@@ -123,16 +123,16 @@ pub(crate) struct SeenConfiguration {
 
 /// The entries that call this server, as last seen.
 #[derive(Clone, Debug, Default)]
-pub struct Live {
+pub struct LiveConfigurations {
     known: bool,
     /// Every configuration that was looked for; `None` where there is no such configuration.
     configurations: BTreeMap<(Kind, String), Option<SeenConfiguration>>,
-    entries: Vec<Entry>,
+    entries: Vec<ConfiguredWebhook>,
     /// Certificates that all entries hold, and since when.
     held: HashMap<Vec<u8>, Instant>,
 }
 
-impl Live {
+impl LiveConfigurations {
     /// Whether every configuration has been looked for.
     pub(crate) fn is_known(&self) -> bool {
         self.known
@@ -145,14 +145,14 @@ impl Live {
         self.configurations.iter().map(|((kind, name), seen)| (kind.name(), name.as_str(), seen.as_ref()))
     }
 
-    pub(super) fn entries(&self) -> &[Entry] {
+    pub(super) fn entries(&self) -> &[ConfiguredWebhook] {
         &self.entries
     }
 
     /// The entries that readiness depends on: those that refuse pods while they do not trust the server. Where none does,
     /// those that admit pods without sidecars.
-    pub(super) fn deciding(&self) -> impl Iterator<Item = &Entry> {
-        let refuses = |entry: &Entry| entry.on_failure == OnFailure::Refused;
+    pub(super) fn deciding(&self) -> impl Iterator<Item = &ConfiguredWebhook> {
+        let refuses = |entry: &ConfiguredWebhook| entry.on_failure == OnFailure::Refused;
         let wanted = if self.entries.iter().any(refuses) { OnFailure::Refused } else { OnFailure::Admitted };
         self.entries.iter().filter(move |entry| entry.on_failure == wanted)
     }
@@ -168,14 +168,14 @@ impl Live {
 
     /// When the first entry has no valid authority any more, in seconds since 1970.
     pub(super) fn authorities_end(&self, now: OffsetDateTime) -> Option<i64> {
-        let end = |entry: &Entry| {
+        let end = |entry: &ConfiguredWebhook| {
             let ends = certificates_of(&entry.bundle).filter_map(|authority| end_of(&authority));
             ends.max().unwrap_or(now).unix_timestamp()
         };
         self.entries.iter().map(end).min()
     }
 
-    fn update(&mut self, entries: Vec<Entry>) {
+    fn update(&mut self, entries: Vec<ConfiguredWebhook>) {
         let mut all = entries.iter().map(|entry| certificates_of(&entry.bundle).map(|one| one.to_vec()));
         let mut common: Vec<Vec<u8>> = all.next().into_iter().flatten().collect();
         for others in all {
@@ -189,7 +189,7 @@ impl Live {
     }
 
     #[cfg(test)]
-    pub(super) fn of(entries: Vec<Entry>) -> Self {
+    pub(super) fn of(entries: Vec<ConfiguredWebhook>) -> Self {
         let mut live = Self { known: true, ..Self::default() };
         live.update(entries);
         live
@@ -203,13 +203,13 @@ impl Live {
 pub async fn watch_configurations(
     client: Client,
     configurations: Configurations,
-    live: watch::Sender<Live>,
+    live: watch::Sender<LiveConfigurations>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let streams =
         configurations.all().map(|(kind, name)| seen(kind, name.clone(), kind.api(&client)).boxed());
     let mut events = futures::stream::select_all(streams.collect::<Vec<_>>());
-    let mut known: BTreeMap<(Kind, String), Vec<Entry>> = BTreeMap::new();
+    let mut known: BTreeMap<(Kind, String), Vec<ConfiguredWebhook>> = BTreeMap::new();
     loop {
         let (kind, name, object) = tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -246,13 +246,13 @@ fn seen(
     follow_one(api, &name, report).map(move |found| (kind, name.clone(), found))
 }
 
-fn entries(kind: Kind, name: &str, configuration: &Value, ours: &Configurations) -> Vec<Entry> {
+fn entries(kind: Kind, name: &str, configuration: &Value, ours: &Configurations) -> Vec<ConfiguredWebhook> {
     let entries = configuration.get("webhooks").and_then(Value::as_array).into_iter().flatten();
     let ours = entries.filter(|entry| ours.calls_us(entry));
     ours.map(|entry| {
         let bundle = entry.get("clientConfig").and_then(|client| client.get("caBundle")?.as_str());
         let decoded = bundle.map(|text| base64::engine::general_purpose::STANDARD.decode(text));
-        Entry {
+        ConfiguredWebhook {
             kind,
             configuration: name.to_owned(),
             webhook: entry.get("name").and_then(Value::as_str).unwrap_or_default().to_owned(),

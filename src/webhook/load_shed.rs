@@ -8,7 +8,7 @@ use super::limits::Limits;
 use crate::telemetry::{Load, Shed};
 
 /// Lets in as many reviews as may be under way, and as much of their bodies as may be in memory.
-pub struct Gate {
+pub struct LoadShed {
     pub(super) limits: Limits,
     /// Whether reviews are taken only from clients that the listener has verified.
     pub(super) asks_clients: bool,
@@ -27,17 +27,17 @@ pub(super) struct Turn {
 }
 
 /// A review under way, until it is dropped.
-pub(super) struct Admitted(Arc<Gate>);
+pub(super) struct Admitted(Arc<LoadShed>);
 
 /// The memory of one body, until it is dropped.
 pub(super) struct Held {
-    gate: Arc<Gate>,
+    gate: Arc<LoadShed>,
     /// The length of the body so far.
     length: usize,
     taken: usize,
 }
 
-impl Gate {
+impl LoadShed {
     /// With these limits, counting there.
     pub fn new(limits: Limits, load: Load) -> Self {
         let (held, turns) = (AtomicUsize::new(0), Arc::new(Semaphore::new(limits.turns)));
@@ -140,8 +140,8 @@ mod tests {
 
     const MIB: usize = 1 << 20;
 
-    fn gate(requests: usize, body_memory: usize) -> Arc<Gate> {
-        Arc::new(Gate::new(Limits { requests, body_memory, ..Limits::default() }, Load::default()))
+    fn gate(requests: usize, body_memory: usize) -> Arc<LoadShed> {
+        Arc::new(LoadShed::new(Limits { requests, body_memory, ..Limits::default() }, Load::default()))
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::profiles::ProfileSet;
 use crate::workload::Facts;
 
 /// The profiles and namespaces that hold.
-pub(super) struct World {
+pub(super) struct Inputs {
     pub(super) profiles: ProfileSet,
     pub(super) namespaces: HashMap<String, Namespace>,
     pub(super) default_namespace: String,
@@ -29,7 +29,7 @@ pub(super) struct World {
     pub(super) in_force: Option<InForce>,
 }
 
-impl Default for World {
+impl Default for Inputs {
     fn default() -> Self {
         let default_namespace = "default".to_owned();
         Self {
@@ -44,7 +44,7 @@ impl Default for World {
     }
 }
 
-impl World {
+impl Inputs {
     /// Returns whether [`Self::take`] adds an object.
     pub(super) fn reads(object: &Value) -> bool {
         let text = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default();

@@ -20,7 +20,7 @@ pub(crate) async fn follow_files(
     mut look: impl FnMut() -> anyhow::Result<()>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let mut failure = Failure::default();
+    let mut failure = RepeatedFailure::default();
     loop {
         match look() {
             Ok(()) => failure.is_over(),
@@ -39,9 +39,9 @@ pub(crate) async fn follow_files(
 
 /// What failed at the last try.
 #[derive(Default)]
-pub(crate) struct Failure(String);
+pub(crate) struct RepeatedFailure(String);
 
-impl Failure {
+impl RepeatedFailure {
     /// What is to be said of it; nothing where the last try failed in the same way.
     pub(crate) fn news(&mut self, error: &impl Display) -> Option<&str> {
         let said = format!("{error:#}");
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn a_failure_is_news_until_it_comes_again() {
-        let mut failure = Failure::default();
+        let mut failure = RepeatedFailure::default();
         assert_eq!(failure.news(&"no file"), Some("no file"));
         assert_eq!(failure.news(&"no file"), None);
         assert_eq!(failure.news(&"no key"), Some("no key"));

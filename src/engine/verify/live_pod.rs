@@ -11,11 +11,11 @@ use super::added;
 use crate::api::{InjectedProfile, Scope, keys};
 use crate::engine::pod::{self, Pod, Seen};
 use crate::engine::protect::confined_container;
-use crate::engine::second_pass::status;
+use crate::engine::reinvocation::status;
 use crate::engine::{Namespace, Reason};
 use crate::fields::{Map, Place};
 use crate::json::{Json, field, items, same};
-use crate::profiles::{Element, Entry, Profile, ProfileSet};
+use crate::profiles::{Element, Profile, ProfileEntry, ProfileSet};
 
 const CONTAINERS: [Place; 2] = [Place::INIT_CONTAINERS, Place::CONTAINERS];
 
@@ -96,7 +96,7 @@ fn mandatory_in<'p>(
     profiles: &'p ProfileSet,
 ) -> impl Iterator<Item = (&'p str, &'p Profile)> {
     profiles.all().filter_map(|(owner, name, entry)| match entry {
-        Entry::Ready(profile) if owner.is_none() && profile.mandatory => {
+        ProfileEntry::Ready(profile) if owner.is_none() && profile.mandatory => {
             let labels = namespace.labels.pairs();
             let is_here =
                 profile.matching.as_ref().is_some_and(|matching| matching.selects_namespace(&labels));
@@ -148,7 +148,8 @@ fn written(pod: &Pod<'_>, profile: &Profile) -> Vec<(Place, String)> {
 
 /// The Mandatory profiles among those of a status, and those that came along with them.
 fn protected_names(injected: &[InjectedProfile], profiles: &ProfileSet) -> BTreeSet<String> {
-    let mandatory = |name: &&str| profiles.find_in(Scope::Cluster, "", name).is_some_and(Entry::is_mandatory);
+    let mandatory =
+        |name: &&str| profiles.find_in(Scope::Cluster, "", name).is_some_and(ProfileEntry::is_mandatory);
     let names = injected.iter().map(|injected| injected.name.as_str()).filter(mandatory);
     names
         .flat_map(|name| {
@@ -276,7 +277,7 @@ pub fn verify_entry(
 ) -> Result<(), Reason> {
     for (_, name, entry) in profiles.all().filter(|(owner, _, entry)| owner.is_none() && entry.is_mandatory())
     {
-        let Entry::Ready(profile) = entry else { continue };
+        let ProfileEntry::Ready(profile) = entry else { continue };
         let labels = namespace.labels.pairs();
         let is_here = profile.matching.as_ref().is_some_and(|matching| matching.selects_namespace(&labels));
         let required = protected_of(name, profiles);
@@ -313,7 +314,7 @@ fn protected_of<'p>(name: &str, profiles: &'p ProfileSet) -> Vec<&'p Profile> {
     let mut found: Vec<&'p Profile> = Vec::new();
     while let Some(name) = waiting.pop() {
         if seen.insert(name.to_owned())
-            && let Some(Entry::Ready(profile)) = profiles.find_in(Scope::Cluster, "", name)
+            && let Some(ProfileEntry::Ready(profile)) = profiles.find_in(Scope::Cluster, "", name)
         {
             waiting.extend(profile.requires.iter().map(String::as_str));
             found.push(profile);

@@ -64,7 +64,7 @@ impl Lookup for LiveLookup {
         &'a self,
         namespace: &'a str,
         name: &'a str,
-    ) -> Looking<'a, Vec<(Option<String>, profiles::Entry)>> {
+    ) -> Looking<'a, Vec<(Option<String>, profiles::ProfileEntry)>> {
         let look = move |(scope, resource)| async move {
             let (api, owner): (Api<DynamicObject>, _) = match scope {
                 Scope::Cluster => (Api::all_with(self.client.clone(), &resource), None),

@@ -20,7 +20,7 @@ const SHORT_GRACE_PERIOD: i64 = 5;
 ///
 /// # Errors
 /// [`Reason::ImageAuto`] where a container waits for a profile that is not there.
-pub(super) fn look(
+pub(super) fn check(
     merged: &Merged<'_>,
     profiles: &[std::sync::Arc<Profile>],
     trace: &mut Trace,

@@ -11,11 +11,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::live::Live;
 use super::material::CERTIFICATE;
 use super::replicas::Replicas;
 use super::rotation::{self, Seen, Wanted};
 use super::trust::trusted;
+use super::webhook_configurations::LiveConfigurations;
 use super::x509::{end_of, in_time_only, seconds_until_due};
 use super::{Material, MaterialError, Serving};
 use crate::cluster::Leadership;
@@ -40,7 +40,7 @@ const LOOK: Duration = Duration::from_secs(30);
 const STEP: Duration = Duration::from_secs(1);
 
 /// Keeps the certificates of one server.
-pub struct Keeper {
+pub struct CertificateManager {
     /// How to reach the Secret.
     pub client: Client,
     /// Where the certificates are kept.
@@ -52,7 +52,7 @@ pub struct Keeper {
     /// Who wants to hear what callers have to believe, as PEM.
     pub bundle: watch::Sender<String>,
     /// What callers believe.
-    pub live: watch::Receiver<Live>,
+    pub live: watch::Receiver<LiveConfigurations>,
     /// Whether this replica writes the Secret.
     pub leadership: Leadership,
     /// What all replicas serve.
@@ -65,7 +65,7 @@ pub struct Keeper {
 
 /// What is known of the Secret.
 #[derive(Default)]
-struct Known {
+struct KnownCertificates {
     /// Whether it has been looked for.
     listed: bool,
     secret: Option<Secret>,
@@ -76,7 +76,7 @@ struct Known {
     problems: Vec<String>,
 }
 
-impl Keeper {
+impl CertificateManager {
     /// Serves the Secret's certificate, and makes and renews it where this replica is the one that writes; until `stop`.
     ///
     /// # Errors
@@ -92,7 +92,7 @@ impl Keeper {
     async fn keep(mut self, stop: CancellationToken) -> anyhow::Result<()> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.secret.namespace);
         let mut secrets = Box::pin(secrets(api.clone(), &self.secret.name));
-        let mut known = Known::default();
+        let mut known = KnownCertificates::default();
         loop {
             let wait = match self.look(&api, &mut known).await {
                 Ok(wait) => wait,
@@ -117,7 +117,7 @@ impl Keeper {
     }
 
     /// Serves what is there and writes what is due; says when to look again.
-    async fn look(&mut self, api: &Api<Secret>, known: &mut Known) -> anyhow::Result<Duration> {
+    async fn look(&mut self, api: &Api<Secret>, known: &mut KnownCertificates) -> anyhow::Result<Duration> {
         if !known.listed {
             return Ok(LOOK);
         }
@@ -154,7 +154,7 @@ impl Keeper {
     }
 
     /// Logs the unreadable keys of the Secret, once for each change.
-    fn report(&self, problems: Vec<String>, known: &mut Known) {
+    fn report(&self, problems: Vec<String>, known: &mut KnownCertificates) {
         if problems != known.problems {
             for problem in &problems {
                 let secret = format!("{}/{}", self.secret.namespace, self.secret.name);

@@ -12,7 +12,7 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 /// Runs a test alone, on a cluster with a profile, a namespace whose default it is, and the release as it should be.
 ///
 /// For tests that change what all share. Tests of another file run in another process, before or after.
-pub fn alone<F: Future<Output = ()>>(profile: &str, test: impl FnOnce(Cluster, TestNamespace) -> F) {
+pub fn exclusive<F: Future<Output = ()>>(profile: &str, test: impl FnOnce(Cluster, TestNamespace) -> F) {
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(async {
         let cluster = Cluster::installed().await;
