@@ -4,7 +4,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::decide::{ReviewContext, Undecided, WebhookEntry};
+use super::decide::{ReviewContext, WebhookEntry, settled};
 use super::mutate::Reply;
 use super::review::{self, Answer, Request};
 use super::router::State;
@@ -59,16 +59,16 @@ async fn answer<'r>(known: &mut ReviewContext<'_>, request: &'r Review<'_>) -> (
             return (allowed.with_warnings([message]), Verdict::errored("advise", "BadReview"));
         }
     };
-    let decision = loop {
-        match known.decide(&request.namespace, &Json::from(&pod)) {
-            Ok(decision) => break decision,
-            Err(Undecided::Look(look)) => known.look(&request.uid, look).await,
-            Err(unknown) => {
-                let (code, message) = unknown.message(&request.namespace).unwrap_or_default();
-                warn!(uid = %request.uid, error = message, "cannot advise");
-                let warning = format!("whether its pods will get their sidecars is not known now: {message}");
-                return (allowed.with_warnings([warning]), Verdict::errored("advise", code));
-            }
+    let namespace = request.namespace.as_ref();
+    let decide = |known: &ReviewContext<'_>| {
+        settled(known.decide(namespace, &Json::from(&pod)), &request.uid, namespace)
+    };
+    let decision = match known.with_lookups(decide).await {
+        Ok(decision) => decision,
+        Err((code, message)) => {
+            warn!(uid = %request.uid, error = message, "cannot advise");
+            let warning = format!("whether its pods will get their sidecars is not known now: {message}");
+            return (allowed.with_warnings([warning]), Verdict::errored("advise", code));
         }
     };
     info!(

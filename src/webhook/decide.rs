@@ -128,6 +128,25 @@ impl Undecided {
     }
 }
 
+/// Result of a decision that may need a lookup first: what is not known, with its code and message.
+pub(super) type Settled<T> = Result<T, (&'static str, String)>;
+
+/// Splits a decision into one that stands and one that needs a lookup for the request first.
+///
+/// # Errors
+/// What has to be looked up, with the request's UID.
+pub(super) fn settled<T>(
+    decided: Result<T, Undecided>,
+    uid: &str,
+    namespace: &str,
+) -> Result<Settled<T>, (String, Look)> {
+    match decided {
+        Ok(done) => Ok(Ok(done)),
+        Err(Undecided::Look(look)) => Err((uid.to_owned(), look)),
+        Err(unknown) => Ok(Err(unknown.message(namespace).unwrap_or_default())),
+    }
+}
+
 /// What has to be looked up.
 pub(super) enum Look {
     /// A namespace that the snapshot does not hold, or whose labels contradict the entry that called.
@@ -307,8 +326,21 @@ impl<'s> ReviewContext<'s> {
         self.looked_up.len() < MOST_LOOKUPS && !self.looked_up.iter().any(|name| name == profile)
     }
 
+    /// Answers a request, again after each lookup that the answer needs first.
+    pub(super) async fn with_lookups<T>(
+        &mut self,
+        mut answer: impl FnMut(&Self) -> Result<T, (String, Look)>,
+    ) -> T {
+        loop {
+            match answer(self) {
+                Ok(answered) => return answered,
+                Err((uid, look)) => self.look(&uid, look).await,
+            }
+        }
+    }
+
     /// Looks in the cluster itself, and remembers what it finds.
-    pub(super) async fn look(&mut self, uid: &str, look: Look) {
+    async fn look(&mut self, uid: &str, look: Look) {
         match look {
             Look::Namespace(name) => {
                 let found = self.in_time(self.state.lookup.namespace(&name)).await;

@@ -6,7 +6,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::decide::{Look, ReviewContext, Undecided, WebhookEntry};
+use super::decide::{Look, ReviewContext, WebhookEntry, settled};
 use super::limits::Limits;
 use super::review::{self, Answer, Request};
 use super::router::State;
@@ -34,12 +34,7 @@ pub fn answer(state: &State, entry: WebhookEntry, body: &[u8]) -> Option<Reply> 
 /// Answers `POST /mutate…`.
 pub(super) async fn mutate(state: &State, entry: WebhookEntry, body: &[u8], deadline: Instant) -> Reply {
     let mut known = ReviewContext::new(state, entry).until(deadline);
-    loop {
-        match aside(body.len(), || reply(&known, body)) {
-            Ok(reply) => return reply,
-            Err((uid, look)) => known.look(&uid, look).await,
-        }
-    }
+    known.with_lookups(|known| aside(body.len(), || reply(known, body))).await
 }
 
 /// A large review takes this thread for a while: what waits behind it goes to another one.
@@ -73,11 +68,10 @@ fn reply(known: &ReviewContext<'_>, body: &[u8]) -> Result<Reply, (String, Look)
         Ok(None) => return Ok(Reply::json(&Answer::allowed(&request.uid))),
         Err(message) => return Ok(refused(known, &request.uid, message)),
     };
-    let decision = match known.decide(&request.namespace, pod) {
+    let decided = known.decide(&request.namespace, pod);
+    let decision = match settled(decided, &request.uid, &request.namespace)? {
         Ok(decision) => decision,
-        Err(Undecided::Look(look)) => return Err((request.uid.into_owned(), look)),
-        Err(unknown) => {
-            let (code, message) = unknown.message(&request.namespace).unwrap_or_default();
+        Err((code, message)) => {
             warn!(uid = %request.uid, error = message, "cannot decide");
             observe(known, &Verdict::errored("mutate", code));
             return Ok(Reply::failed(StatusCode::SERVICE_UNAVAILABLE, &message));

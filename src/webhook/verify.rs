@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::decide::{ReviewContext, Undecided, WebhookEntry};
+use super::decide::{ReviewContext, WebhookEntry, settled};
 use super::mutate::Reply;
 use super::review::{self, Answer, Request};
 use super::router::State;
@@ -64,7 +64,7 @@ pub(super) async fn verify(state: &State, profile: String, body: &Bytes, deadlin
     };
     let is_own = !state.own_user.is_empty() && request.user_info.username == *state.own_user;
     let namespace = request.namespace.as_ref();
-    let verdict = loop {
+    let verify = |known: &ReviewContext<'_>| {
         let verdict = match &asked {
             Asked::Created(pod) => known.verify(namespace, &pod.0),
             Asked::Changed(..) if is_own => Ok(Ok(())),
@@ -73,17 +73,14 @@ pub(super) async fn verify(state: &State, profile: String, body: &Bytes, deadlin
             Asked::Entered { verb, container } => known.verify_entry(namespace, (verb, container)),
             Asked::Nothing => Ok(Ok(())),
         };
-        let undecided = match verdict {
-            Ok(verdict) => break verdict,
-            Err(undecided) => undecided,
-        };
-        if let Some((code, message)) = undecided.message(namespace) {
+        settled(verdict, &request.uid, namespace)
+    };
+    let verdict = match known.with_lookups(verify).await {
+        Ok(verdict) => verdict,
+        Err((code, message)) => {
             warn!(uid = %request.uid, error = message, "cannot verify");
             observe(&Verdict::errored("verify", code), &known);
             return refusal(StatusCode::SERVICE_UNAVAILABLE, &message);
-        }
-        if let Undecided::Look(look) = undecided {
-            known.look(&request.uid, look).await;
         }
     };
     let (outcome, code) = match &verdict {
