@@ -32,6 +32,7 @@ mod verify;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -42,15 +43,15 @@ pub use self::restore::restore;
 pub use self::trace::{Line, Step, Trace};
 pub use self::verify::{verify, verify_binding, verify_change, verify_entry};
 use crate::api::{InjectedProfile, InjectionStatus, keys};
-use crate::expression::{Budget, NamespaceView, Variables};
+use crate::expression::{Budget, NamespaceView, ParameterValue, Variables};
 use crate::fields::Map;
 use crate::json::Json;
-use crate::profiles::{ProfileSet, Rendered};
+use crate::profiles::{Profile, ProfileSet, Rendered};
 use crate::string_map::StringMap;
 use merge::Merged;
 use pod::Pod;
 use reinvocation::Previous;
-use select::Matches;
+use select::{Matches, Selection};
 
 /// What a decision needs of a namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -169,7 +170,7 @@ fn traced(
     settings: &Settings,
     (purpose, mut trace): (Purpose, Trace),
 ) -> Decision {
-    match decide(pod, namespace, profiles, settings, purpose, &mut trace) {
+    match decide(pod, DecidedBy { namespace, profiles, settings }, purpose, &mut trace) {
         Ok(done) => {
             trace.add_detail(|| done.reason.clone());
             let Done { reason, profiles, patch } = done;
@@ -214,92 +215,160 @@ struct Done {
     patch: Patch,
 }
 
-fn decide(
-    came: &Json<'_>,
-    namespace: &Namespace,
-    profiles: &ProfileSet,
-    settings: &Settings,
+/// What decides about a pod besides the pod itself.
+#[derive(Clone, Copy)]
+struct DecidedBy<'a> {
+    namespace: &'a Namespace,
+    profiles: &'a ProfileSet,
+    settings: &'a Settings,
+}
+
+/// A pod without the elements of an earlier injection.
+struct Stripped<'a> {
+    pod: Pod<'a>,
+    previous: Previous,
+}
+
+/// Parameters of a pod that has none.
+static NO_PARAMETERS: BTreeMap<String, ParameterValue> = BTreeMap::new();
+
+fn decide(came: &Json<'_>, by: DecidedBy<'_>, purpose: Purpose, trace: &mut Trace) -> Result<Done, Ending> {
+    let stripped = strip(came, by, purpose, trace)?;
+    let original = stripped.original();
+    let pod = stripped.with_original(original.as_ref());
+    parameters::warn_of_unknown_keys(&pod, by.namespace, by.profiles, trace);
+    let mut budget = Budget::new();
+    let variables = by.variables(&pod);
+    let selected = select(&pod, by, variables, &mut budget, trace);
+    let mut selection = selected.map_err(|reason| stripped.ending(reason))?;
+    let resolved = parameters::resolve(&pod, by.namespace, &mut selection, &mut budget, trace)?;
+    let ordered = order(&selection, trace)?;
+    let inputs = merge::MergeInputs { variables, parameters: &resolved, previous: &stripped.previous };
+    let merged = merge::merge(pod, &ordered, &inputs, &mut selection, &mut budget, trace)?;
+    if merged.profiles.is_empty() {
+        post_merge::image_auto(&merged.pod, &ordered)?;
+        return Err(stripped.ending(Reason::NothingLeft));
+    }
+    let protected = selection.protected(&ordered);
+    protect::check(&merged, &protected)?;
+    post_merge::check(&merged, &ordered, trace)?;
+    Ok(finish(merged, came, &stripped.previous, !protected.is_empty(), trace))
+}
+
+/// Checks the Mandatory profiles of a finished pod.
+fn verify_finished(came: &Json<'_>, by: DecidedBy<'_>, trace: &mut Trace) -> Result<(), Ending> {
+    let stripped = strip(came, by, Purpose::Verify, trace)?;
+    let original = stripped.original();
+    let pod = stripped.with_original(original.as_ref());
+    let mut budget = Budget::new();
+    let variables = by.variables(&pod);
+    let labels = pod.labels();
+    let mut matches = Matches::new(by.profiles, by.namespace, &labels, variables, &mut budget);
+    let mandatory = select::mandatory(&mut matches)?;
+    if mandatory.is_empty() {
+        return Ok(());
+    }
+    // The other profiles of a finished pod are not verified.
+    let others = Reason::NothingLeft;
+    let mut selection = select::insist(&pod, by.namespace, by.profiles, mandatory, &others, trace)?;
+    let resolved = parameters::resolve(&pod, by.namespace, &mut selection, &mut budget, trace)?;
+    let ordered = order(&selection, trace)?;
+    let inputs = merge::MergeInputs { variables, parameters: &resolved, previous: &stripped.previous };
+    let merged = merge::merge(pod, &ordered, &inputs, &mut selection, &mut budget, trace)?;
+    let protected = selection.protected(&ordered);
+    verify::whole(&merged, &protected, &stripped.previous)?;
+    protect::check(&merged, &protected)?;
+    Ok(())
+}
+
+/// Strips the elements of an earlier injection.
+fn strip<'a>(
+    came: &'a Json<'a>,
+    by: DecidedBy<'_>,
     purpose: Purpose,
     trace: &mut Trace,
-) -> Result<Done, Ending> {
+) -> Result<Stripped<'a>, Reason> {
     pod::check(came)?;
-    let mut stripped = Pod::new(came);
-    if let Some(reason) = select::excluded(&stripped, namespace, settings) {
-        return Err(reason.into());
+    let mut pod = Pod::new(came);
+    if let Some(reason) = select::excluded(&pod, by.namespace, by.settings) {
+        return Err(reason);
     }
-    let status = reinvocation::status(&stripped);
-    let previous = reinvocation::take_away(&mut stripped, status, &namespace.name, profiles, purpose, trace);
-    let author = stripped.is_changed().then(|| materialize::original_pod(&stripped));
-    let pod = match &author {
-        Some(author) => stripped.clone().with_author(author),
-        None => stripped.clone(),
+    let status = reinvocation::status(&pod);
+    let previous = reinvocation::take_away(&mut pod, status, &by.namespace.name, by.profiles, purpose, trace);
+    Ok(Stripped { pod, previous })
+}
+
+/// Selects the profiles of a pod.
+fn select(
+    pod: &Pod<'_>,
+    by: DecidedBy<'_>,
+    variables: Variables<'_>,
+    budget: &mut Budget,
+    trace: &mut Trace,
+) -> Result<Selection, Reason> {
+    let DecidedBy { namespace, profiles, .. } = by;
+    let labels = pod.labels();
+    let mut matches = Matches::new(profiles, namespace, &labels, variables, budget);
+    let mandatory = select::mandatory(&mut matches)?;
+    let selected = match select::enabled(pod, namespace, trace) {
+        Ok(()) => select::choose(pod, namespace, profiles, mandatory, &mut matches, trace),
+        Err(reason) if mandatory.is_empty() || reason.level() == Level::Denial => Err(reason),
+        Err(reason) => select::insist(pod, namespace, profiles, mandatory, &reason, trace),
     };
-    if purpose != Purpose::Verify {
-        parameters::warn_of_unknown_keys(&pod, namespace, profiles, trace);
-    }
-    // A skipped pod becomes the original pod: without the elements of an earlier injection.
-    let leaving = |reason: Reason| {
-        let leaves = reason.level() != Level::Denial && !previous.is_empty();
-        let patch = if leaves { patch::of(&stripped) } else { Patch::default() };
-        Ending { reason, patch }
-    };
-    let mut budget = Budget::new();
-    let none = BTreeMap::new();
-    let variables = Variables {
-        pod: pod.author(),
-        container: None,
-        namespace: NamespaceView {
-            name: &namespace.name,
-            labels: &namespace.labels,
-            annotations: &namespace.annotations,
-        },
-        params: &none,
-        profile: "",
-        cluster: &settings.cluster,
-    };
-    let mut selection = {
-        let labels = pod.labels();
-        let mut matches = Matches::new(profiles, namespace, &labels, variables, &mut budget);
-        let mandatory = select::mandatory(&mut matches)?;
-        // Whatever else is in a finished pod is not ours to judge.
-        let enabled = match purpose {
-            Purpose::Inject | Purpose::InjectSubmitted => select::enabled(&pod, namespace, trace),
-            Purpose::Verify => Err(Reason::NothingLeft),
-        };
-        match enabled {
-            Ok(()) => select::choose(&pod, namespace, profiles, mandatory, &mut matches, trace),
-            Err(reason) if mandatory.is_empty() || reason.level() == Level::Denial => Err(reason),
-            Err(reason) => select::insist(&pod, namespace, profiles, mandatory, &reason, trace),
-        }
-        .map_err(|reason| match (reason, post_merge::image_auto(&pod, &[])) {
-            (reason, _) if purpose == Purpose::Verify => reason.into(),
-            // Injection is asked for, and nothing that could be injected is the image.
-            (Reason::NoProfileChosen { .. } | Reason::NothingLeft, Err(auto)) => auto.into(),
-            (reason, _) => leaving(reason),
-        })?
-    };
-    let resolved = parameters::resolve(&pod, namespace, &mut selection, &mut budget, trace)?;
+    selected.map_err(|reason| match (reason, post_merge::image_auto(pod, &[])) {
+        // Injection is asked for, and nothing that could be injected is the image.
+        (Reason::NoProfileChosen { .. } | Reason::NothingLeft, Err(auto)) => auto,
+        (reason, _) => reason,
+    })
+}
+
+/// Orders the selected profiles by their start.
+fn order(selection: &Selection, trace: &mut Trace) -> Result<Vec<Arc<Profile>>, Reason> {
     let chosen = selection.profiles.values().cloned().collect();
     let ordered = order::order(chosen, |profile| selection.is_protected(profile), trace)?;
     if ordered.len() > 1 {
         trace.add_detail(|| order::describe(&ordered));
     }
-    let inputs = merge::MergeInputs { variables, parameters: &resolved, previous: &previous };
-    let merged = merge::merge(pod, &ordered, &inputs, &mut selection, &mut budget, trace)?;
-    let protected = selection.protected(&ordered);
-    if purpose == Purpose::Verify {
-        verify::whole(&merged, &protected, &previous)?;
-        protect::check(&merged, &protected)?;
-        let reason = Reason::AlreadyInjected { profiles: names(&merged.profiles) };
-        return Ok(Done { reason, profiles: merged.profiles, patch: Patch::default() });
+    Ok(ordered)
+}
+
+impl<'a> DecidedBy<'a> {
+    /// Returns the variables of expressions, without a profile's own.
+    fn variables(self, pod: &Pod<'a>) -> Variables<'a> {
+        let Namespace { name, labels, annotations } = self.namespace;
+        Variables {
+            pod: pod.author(),
+            container: None,
+            namespace: NamespaceView { name, labels, annotations },
+            params: &NO_PARAMETERS,
+            profile: "",
+            cluster: &self.settings.cluster,
+        }
     }
-    if merged.profiles.is_empty() {
-        post_merge::image_auto(&merged.pod, &ordered)?;
-        return Err(leaving(Reason::NothingLeft));
+}
+
+impl<'a> Stripped<'a> {
+    /// Returns the original pod as a whole; `None` where nothing was stripped.
+    fn original(&self) -> Option<Json<'_>> {
+        self.pod.is_changed().then(|| materialize::original_pod(&self.pod))
     }
-    protect::check(&merged, &protected)?;
-    post_merge::check(&merged, &ordered, trace)?;
-    Ok(finish(merged, came, &previous, !protected.is_empty(), trace))
+
+    fn with_original<'b>(&self, original: Option<&'b Json<'b>>) -> Pod<'b>
+    where
+        'a: 'b,
+    {
+        match original {
+            Some(original) => self.pod.clone().with_author(original),
+            None => self.pod.clone(),
+        }
+    }
+
+    /// A pod that is skipped becomes the original pod.
+    fn ending(&self, reason: Reason) -> Ending {
+        let leaves = reason.level() != Level::Denial && !self.previous.is_empty();
+        let patch = if leaves { patch::of(&self.pod) } else { Patch::default() };
+        Ending { reason, patch }
+    }
 }
 
 /// Writes down what was done, on the pod itself.

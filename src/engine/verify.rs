@@ -12,7 +12,7 @@ use super::merge::Merged;
 use super::pod::{self, Pod};
 use super::reason::Level;
 use super::reinvocation::{Previous, is_in_order, is_unchanged, status};
-use super::{Ending, Namespace, Purpose, Reason, Settings, Trace, decide};
+use super::{DecidedBy, Ending, Namespace, Reason, Settings, Trace, verify_finished};
 use crate::api::{InjectedProfile, Scope, keys};
 use crate::fields::{Map, Place};
 use crate::json::Json;
@@ -32,7 +32,8 @@ pub fn verify(
 ) -> Result<(), Reason> {
     let remembered = at_injected_revisions(pod, profiles);
     let profiles = remembered.as_ref().unwrap_or(profiles);
-    match decide(pod, namespace, profiles, settings, Purpose::Verify, &mut Trace::brief()) {
+    let by = DecidedBy { namespace, profiles, settings };
+    match verify_finished(pod, by, &mut Trace::brief()) {
         Err(Ending { reason, .. }) if reason.level() == Level::Denial => Err(reason),
         Ok(_) | Err(_) => Ok(()),
     }
