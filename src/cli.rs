@@ -8,6 +8,7 @@ mod changes;
 mod cluster_client;
 mod crds;
 mod disarm;
+mod examples;
 mod explain;
 mod in_force;
 mod inject;
@@ -35,21 +36,28 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve the admission webhook: inside a cluster, or from files alone.
+    /// Serve the admission webhook, in a cluster or from files
+    #[command(after_help = examples::SERVE)]
     Serve(Box<serve::Serve>),
-    /// Write manifests as the cluster would have their pods.
+    /// Print manifests with the sidecars injected
+    #[command(after_help = examples::INJECT)]
     Inject(inject::Inject),
-    /// Say what would be injected into pods, and why: of manifests, or of live objects.
+    /// Show what is injected into pods and why, for manifests or live objects
+    #[command(after_help = examples::EXPLAIN)]
     Explain(explain::Explain),
-    /// Say what is wrong with profiles, and between them, before a pod comes.
+    /// Check profiles and workloads for errors and conflicts
+    #[command(after_help = examples::LINT)]
     Lint(lint::Lint),
-    /// Take the webhooks out of the way, when a cluster is stuck: no pod is held up or injected any more.
+    /// Emergency: disable the webhooks; pods are admitted without injection
+    #[command(after_help = examples::DISARM)]
     Disarm(disarm::Disarm),
-    /// Put the webhooks back after `disarm`.
+    /// Enable the webhooks again after `disarm`
+    #[command(after_help = examples::REARM)]
     Rearm(disarm::Disarm),
-    /// Print the CustomResourceDefinitions of the profile kinds, as YAML.
+    /// Print the CustomResourceDefinitions as YAML
+    #[command(after_help = examples::CRDS)]
     Crds(crds::Crds),
-    /// Print the JSON Schema of profiles, for editors.
+    /// Print the JSON Schema of profiles for editors
     Schema(schema::Schema),
 }
 

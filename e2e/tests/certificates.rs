@@ -134,7 +134,7 @@ fn what_is_taken_from_the_certificates_comes_back() {
         let writer = writer(&cluster);
         let other =
             replicas.iter().find(|replica| **replica != writer).expect("a replica that does not write");
-        let wrote = "put the authorities into a caBundle";
+        let wrote = "wrote the CAs to a caBundle";
         let before = (said(&cluster, &writer, wrote), said(&cluster, other, wrote));
         assert_eq!(metric(&cluster, &writer, "outrigger_writer "), "1");
         assert_eq!(metric(&cluster, other, "outrigger_writer "), "0");

@@ -40,7 +40,7 @@ pub async fn keep_bundle(
                 if let Err(error) = put(&kind.api(&client), &name, &bundle, &configurations).await {
                     failed = true;
                     let kind = kind.name();
-                    warn!(kind, configuration = name, %error, "cannot write a caBundle");
+                    warn!(kind, configuration = name, %error, "failed to write a caBundle");
                 }
             }
         }
@@ -91,7 +91,7 @@ async fn put(
     let writer = PatchParams { field_manager: Some("outrigger".to_owned()), ..PatchParams::default() };
     match api.patch(name, &writer, &Patch::Json::<()>(patch)).await {
         Ok(_) => {
-            info!(configuration = name, "put the authorities into a caBundle");
+            info!(configuration = name, "wrote the CAs to a caBundle");
             Ok(())
         }
         Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(()),

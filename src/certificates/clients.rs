@@ -122,7 +122,7 @@ fn look(file: &PathBuf, authority: &ClientAuthority, believed: &mut Option<Strin
     let found = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     if believed.as_ref() != Some(&found) {
         authority.set(&found).with_context(|| format!("in {}", file.display()))?;
-        info!(file = %file.display(), "believes the authority of clients");
+        info!(file = %file.display(), "loaded the CA of clients");
         *believed = Some(found);
     }
     Ok(())

@@ -61,7 +61,7 @@ fn look(
     serving.set(&found.0, &found.1)?;
     let end = end_of(&found.0)?;
     metrics.certificate_ends("serving", end);
-    info!(ends = end, "serves a certificate");
+    info!(ends = end, "loaded the serving certificate");
     *served = Some(found);
     Ok(())
 }

@@ -97,7 +97,7 @@ impl CertificateManager {
             let wait = match self.look(&api, &mut known).await {
                 Ok(wait) => wait,
                 Err(error) => {
-                    warn!(error = format!("{error:#}"), "cannot keep the certificates");
+                    warn!(error = format!("{error:#}"), "failed to manage the certificates");
                     STEP
                 }
             };
@@ -195,7 +195,7 @@ impl CertificateManager {
         self.serving.set(&material.certificate, &material.key)?;
         let end = end_of(&material.certificate)?;
         self.metrics.certificate_ends("serving", end);
-        info!(ends = end, "serves a certificate");
+        info!(ends = end, "loaded the serving certificate");
         *served = Some(material.clone());
         self.health.ready(PART);
         Ok(true)
@@ -212,7 +212,7 @@ impl CertificateManager {
         match self.replicas.all_serve(&material.authority.certificate).await {
             Ok(()) => Seen { settled, everywhere: true },
             Err(reason) => {
-                debug!(reason = format!("{reason:#}"), "an earlier authority is still needed");
+                debug!(reason = format!("{reason:#}"), "an earlier CA is still in use");
                 Seen { settled, everywhere: false }
             }
         }
@@ -237,7 +237,7 @@ fn secrets(api: Api<Secret>, name: &str) -> impl Stream<Item = Option<Secret>> +
     follow_one(
         api,
         name,
-        |lost| warn!(error = %lost, "watch of the certificate Secret interrupted; reading it anew"),
+        |lost| warn!(error = %lost, "watch of the certificate Secret interrupted; reading it again"),
     )
 }
 
@@ -260,10 +260,10 @@ async fn write(
     match written {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(answer)) if answer.code == 409 => {
-            debug!("the Secret has changed meanwhile");
+            debug!("certificate Secret changed during the update; retrying");
             Ok(())
         }
-        Err(error) => Err(error).context("cannot write the Secret"),
+        Err(error) => Err(error).context("failed to write the certificate Secret"),
     }
 }
 

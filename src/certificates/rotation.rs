@@ -53,7 +53,7 @@ pub(super) fn next(
             let problem = read
                 .err()
                 .map_or("the authority has ended or has no usable key".to_owned(), |error| error.to_string());
-            info!(problem, "makes a new authority and a new serving certificate");
+            info!(problem, "created a CA and a serving certificate");
             // Replicas go on serving what they have until callers believe the new one.
             let previous = last.map(|last| in_time_only(&last.bundle(), now)).unwrap_or_default();
             let authority = Authority::new(wanted.lifetimes, now)?;
@@ -76,7 +76,7 @@ fn step(
     let usable = material.authority.is_usable(now);
     match &material.next {
         Some(next) if next.is_usable(now) && (seen.settled || !usable) => {
-            info!("the next authority signs the serving certificate from now on");
+            info!("the next CA now signs serving certificates");
             let previous =
                 in_time_only(&[&*material.authority.certificate, &material.previous].concat(), now);
             return Material::signed_by(next.clone(), previous, names, *lifetimes, now).map(Some);
@@ -84,21 +84,21 @@ fn step(
         Some(next) if next.is_usable(now) => {}
         _ => {
             if let Err(problem) = material.authority.check(*lifetimes, now) {
-                info!(%problem, "makes the next authority");
+                info!(%problem, "created the next CA");
                 let next = Some(Authority::new(*lifetimes, now)?);
                 return Ok(Some(Material { next, ..material }));
             }
         }
     }
     if let Err(problem) = material.check_certificate(names, *lifetimes, now) {
-        info!(%problem, "makes a new serving certificate");
+        info!(%problem, "created a serving certificate");
         return material.renewed(names, *lifetimes, now).map(Some);
     }
     let previous = if seen.everywhere { String::new() } else { in_time_only(&material.previous, now) };
     if previous == material.previous {
         return Ok(None);
     }
-    info!("no replica needs an earlier authority any more");
+    info!("removed an earlier CA that no replica uses");
     Ok(Some(Material { previous, ..material }))
 }
 

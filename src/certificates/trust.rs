@@ -59,9 +59,9 @@ pub fn keep_trust(
             let problem = found.err();
             if problem != said {
                 if let Some(problem) = &problem {
-                    warn!(problem, "callers do not believe the serving certificate");
+                    warn!(problem, "serving certificate is not trusted by the configured caBundle");
                 } else {
-                    info!("callers believe the serving certificate");
+                    info!("serving certificate is trusted by the configured caBundle");
                 }
                 said = problem;
             }

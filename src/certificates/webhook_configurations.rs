@@ -241,7 +241,7 @@ fn seen(
     let configuration = name.clone();
     let report = move |lost: &Lost| {
         let kind = kind.name();
-        warn!(kind, configuration, error = %lost, "watch of a webhook configuration interrupted; reading it anew");
+        warn!(kind, configuration, error = %lost, "watch of a webhook configuration interrupted; reading it again");
     };
     follow_one(api, &name, report).map(move |found| (kind, name.clone(), found))
 }

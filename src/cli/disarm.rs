@@ -23,14 +23,14 @@ const TRIES: usize = 5;
 /// Arguments of `outrigger disarm` and `outrigger rearm`.
 #[derive(Debug, Args)]
 pub(super) struct Disarm {
-    /// Name of the webhook configurations, the chart's value webhook.configurationName; those of Mandatory profiles have
-    /// "-mandatory" after it.
+    /// Name of the webhook configurations (chart value webhook.configurationName); those of Mandatory profiles have the suffix
+    /// "-mandatory"
     #[arg(long, value_name = "NAME", default_value = "outrigger")]
     configuration: String,
-    /// Context of the kubeconfig to use, instead of the current one.
+    /// Context of the kubeconfig (default: the current one)
     #[arg(long, value_name = "NAME")]
     context: Option<String>,
-    /// Kubeconfig to use, instead of that of $KUBECONFIG or ~/.kube/config.
+    /// Kubeconfig (default: $KUBECONFIG or ~/.kube/config)
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
 }

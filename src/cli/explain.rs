@@ -24,21 +24,21 @@ pub(super) struct Explain {
     /// ClusterClient objects of the current context, as kind/name: pod/web-0, deployment/checkout, sts/db.
     #[arg(value_name = "KIND/NAME", conflicts_with = "offline")]
     objects: Vec<ObjectName>,
-    /// Manifests: files, folders, or - for standard input. Profiles and Namespaces in them count, too.
+    /// Manifests: files, folders, or - for standard input; Profiles and Namespaces in them are used as well
     #[arg(short = 'f', long, value_name = "PATH", num_args = 1..)]
     filename: Vec<PathBuf>,
     #[command(flatten)]
     inputs: InputArgs,
-    /// Show parameters at their defaults too
+    /// Show parameters at their defaults as well
     #[arg(long)]
     all: bool,
-    /// Print every line of the decision's trace too, in order, with its code.
+    /// Print every line of the decision's trace with its code
     #[arg(long)]
     trace: bool,
-    /// Ask the API server as well, by a dry run that creates the pod with your own rights, and compare.
+    /// Compare with a dry run in the API server, with your own rights
     #[arg(long, value_enum, value_name = "WHERE", conflicts_with = "offline")]
     dry_run: Option<DryRun>,
-    /// Form of the explanation.
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
 }
@@ -46,17 +46,17 @@ pub(super) struct Explain {
 /// Place of a dry run.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum DryRun {
-    /// In the API server.
+    /// In the API server
     Server,
 }
 
 /// The form of an explanation.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 enum Output {
-    /// For people; in colour on a terminal.
+    /// Text, colored on a terminal
     #[default]
     Text,
-    /// For machines: a list with an element for each pod, always with its trace.
+    /// A JSON list with an element for each pod and its trace
     Json,
 }
 

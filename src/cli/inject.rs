@@ -18,15 +18,15 @@ use crate::yaml;
 /// Arguments of `outrigger inject`.
 #[derive(Debug, Args)]
 pub(super) struct Inject {
-    /// Manifests: files, folders, or - for standard input. Profiles and Namespaces in them count, too.
+    /// Manifests: files, folders, or - for standard input; Profiles and Namespaces in them are used as well
     #[arg(short = 'f', long, required = true, value_name = "PATH", num_args = 1..)]
     filename: Vec<PathBuf>,
     #[command(flatten)]
     inputs: InputArgs,
-    /// Show what changes instead of the whole objects.
+    /// Print the changes instead of the objects
     #[arg(long)]
     diff: bool,
-    /// Form of the objects.
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
 }
@@ -34,10 +34,10 @@ pub(super) struct Inject {
 /// The form in which objects are written.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 enum Output {
-    /// YAML, a document an object.
+    /// One YAML document per object
     #[default]
     Yaml,
-    /// One JSON object; a List where there are several.
+    /// One JSON object; a List of several
     Json,
 }
 

@@ -28,22 +28,22 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Arguments of `outrigger lint`.
 #[derive(Debug, Args)]
 pub(super) struct Lint {
-    /// Profiles and workloads: files, folders, or - for standard input. Other kinds in them are skipped.
+    /// Profiles and workloads: files, folders, or - for standard input; other kinds are skipped
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
-    /// Also check what the profiles inject against a level of the Pod Security Standards: baseline or restricted.
+    /// Also check the profiles against a level of the Pod Security Standards: baseline or restricted
     #[arg(long, value_name = "LEVEL")]
     pod_security: Option<Level>,
-    /// Form of the findings.
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
-    /// Also have the API server of a kubeconfig's context validate the profiles, by dry runs in the context's namespace.
+    /// Also have the API server validate the profiles, by dry runs in the context's namespace
     #[arg(long)]
     cluster: bool,
-    /// Context of the kubeconfig; the current one by default.
+    /// Context of the kubeconfig (default: the current one)
     #[arg(long, value_name = "NAME", requires = "cluster")]
     context: Option<String>,
-    /// Kubeconfig; $KUBECONFIG or ~/.kube/config by default.
+    /// Kubeconfig (default: $KUBECONFIG or ~/.kube/config)
     #[arg(long, value_name = "FILE", requires = "cluster")]
     kubeconfig: Option<PathBuf>,
 }
@@ -51,10 +51,10 @@ pub(super) struct Lint {
 /// The form of findings.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 enum Output {
-    /// For people: a line for each finding; in colour on a terminal.
+    /// One line per finding, colored on a terminal
     #[default]
     Text,
-    /// For machines.
+    /// One JSON document
     Json,
 }
 

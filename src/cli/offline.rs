@@ -23,31 +23,31 @@ use crate::string_map::StringMap;
 /// The profiles and namespaces that hold for manifests, and how the manifests are read.
 #[derive(Debug, Args)]
 pub(super) struct InputArgs {
-    /// Profiles and Namespaces: files or folders. Without it, those of the current context.
+    /// Profiles and Namespaces: files or folders (default: those of the current context)
     #[arg(long, value_name = "PATH", num_args = 1..)]
     profiles: Vec<PathBuf>,
-    /// Treat a namespace that is not given as enabled.
+    /// Treat namespaces that are not given as enabled
     #[arg(long)]
     enable: bool,
-    /// Namespace of objects that name none.
+    /// Namespace of objects without one
     #[arg(short = 'n', long, value_name = "NAME")]
     namespace: Option<String>,
-    /// Never look at a cluster: use what the given files hold.
+    /// Use only the given files and no cluster
     #[arg(long)]
     offline: bool,
-    /// Context of the kubeconfig to look at, instead of the current one.
+    /// Context of the kubeconfig (default: the current one)
     #[arg(long, value_name = "NAME")]
     context: Option<String>,
-    /// Kubeconfig to look at, instead of KUBECONFIG or ~/.kube/config.
+    /// Kubeconfig (default: $KUBECONFIG or ~/.kube/config)
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
-    /// Name of the release's webhook configurations in the cluster.
+    /// Name of the release's webhook configurations in the cluster
     #[arg(long, value_name = "NAME", default_value = "outrigger")]
     configuration: String,
-    /// Value of `cluster` in expressions, instead of the release's values: an object, in JSON or YAML.
+    /// Value of `cluster` in expressions, an object in JSON or YAML (default: the release's clusterValues)
     #[arg(long, value_name = "OBJECT", value_parser = super::cluster_values)]
     cluster_values: Option<Value>,
-    /// Where the pod template of a kind of your own stands, as Rollout=/spec/template; may be repeated.
+    /// Place of the pod template in a custom kind, such as Rollout=/spec/template; may be repeated
     #[arg(long = "template", value_name = "KIND=POINTER")]
     templates: Vec<TemplatePath>,
 }

@@ -33,56 +33,56 @@ use crate::webhook::{self, Limits, Listener, State};
 /// Arguments of `outrigger serve`.
 #[derive(Debug, Args)]
 pub(super) struct Serve {
-    /// Address of the webhook, over TLS.
+    /// Address of the webhook (TLS)
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8443")]
     listen: SocketAddr,
-    /// Address of /metrics, /healthz and /readyz, without TLS.
+    /// Address of /metrics, /healthz and /readyz (no TLS)
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     metrics_listen: SocketAddr,
-    /// Profiles and Namespaces, files or folders: serves them without a cluster, and follows their changes.
+    /// Profiles and Namespaces to serve without a cluster: files or folders, reloaded when they change
     #[arg(long, value_name = "PATH", num_args = 1.., requires = "tls_cert")]
     profiles: Vec<PathBuf>,
-    /// Certificate to serve, PEM with its chain, in place of one of the server's own making; read again when it changes.
+    /// Serving certificate, PEM with its chain, reloaded when it changes (default: managed by the server)
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
-    /// The certificate's key.
+    /// Private key of the certificate, PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-    /// Namespace that the server runs in.
+    /// Namespace of the server
     #[arg(long, env = "POD_NAMESPACE", required_unless_present = "profiles")]
     namespace: Option<String>,
-    /// Service in front of the server; the certificate is for its names.
+    /// Service of the server; the certificate is issued for its names
     #[arg(long, value_name = "NAME", default_value = "outrigger")]
     service: String,
-    /// Service account that the server runs as; it alone may change what Mandatory profiles put into live pods.
+    /// Service account of the server; only it may change Mandatory profiles' elements of live pods
     #[arg(long, value_name = "NAME", default_value = "outrigger")]
     service_account: String,
     #[command(flatten)]
     certificates: CertificateArgs,
-    /// Namespace that is never injected, besides kube-system, kube-node-lease and the server's own; may be repeated.
+    /// Namespace that is never injected; may be repeated (always: kube-system, kube-node-lease and the server's)
     #[arg(long, value_name = "NAMESPACE")]
     exclude_namespace: Vec<String>,
-    /// What profiles read as `cluster` in expressions: an object, in JSON or YAML.
+    /// Value of `cluster` in expressions, an object in JSON or YAML
     #[arg(long, value_name = "OBJECT", default_value = "{}", value_parser = super::cluster_values)]
     cluster_values: serde_json::Value,
-    /// Seconds to go on serving after SIGTERM, while the API server learns that this replica is going away.
+    /// Seconds to keep serving after SIGTERM, until the API server uses other replicas
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
     drain_delay: u64,
     #[command(flatten)]
     election: ElectionArgs,
-    /// ConfigMap in which the chart keeps the webhooks that it installed; differences of the live webhook configurations are reported.
+    /// ConfigMap with the webhooks that the chart installed; drift of the live configurations is reported
     #[arg(long, value_name = "NAME")]
     installed_webhooks: Option<String>,
-    /// Write no Events about profiles that were left out of pods.
+    /// Do not write Events about profiles that were left out of pods
     #[arg(long)]
     no_events: bool,
-    /// Leave names of profiles out of the metrics.
+    /// Omit profile names from the metrics
     #[arg(long)]
     hide_profile_names: bool,
-    /// Form of the log lines.
+    /// Log format
     #[arg(long, value_enum, default_value_t)]
     log_format: LogFormat,
-    /// What is logged, in the form of `RUST_LOG`.
+    /// Log filter, in the syntax of RUST_LOG
     #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = DEFAULT_FILTER)]
     log_filter: String,
     #[command(flatten)]

@@ -108,10 +108,12 @@ impl Election {
                 }
                 Ok(Err(error)) => {
                     if let Some(error) = failure.news(&error) {
-                        warn!(lease = self.name, error, "cannot look after the Lease");
+                        warn!(lease = self.name, error, "failed to acquire or renew the lease");
                     }
                 }
-                Err(_) => warn!(lease = self.name, "the API server does not answer about the Lease"),
+                Err(_) => {
+                    warn!(lease = self.name, "failed to read the lease: the API server does not answer")
+                }
             }
             let next = asked + LOOK;
             let next = if *held.borrow() { next.min(belief) } else { next };
@@ -127,12 +129,12 @@ impl Election {
             self.metrics.writes(false);
             // A successor need not wait for the end then; where it fails, it waits.
             match tokio::time::timeout(LOOK, self.release(&api)).await {
-                Ok(Ok(())) => info!(lease = self.name, "gave the Lease back"),
+                Ok(Ok(())) => info!(lease = self.name, "released the lease"),
                 Ok(Err(error)) => {
-                    warn!(lease = self.name, error = format!("{error:#}"), "cannot give the Lease back");
+                    warn!(lease = self.name, error = format!("{error:#}"), "failed to release the lease");
                 }
                 Err(_) => {
-                    warn!(lease = self.name, "cannot give the Lease back: the API server does not answer");
+                    warn!(lease = self.name, "failed to release the lease: the API server does not answer");
                 }
             }
         }
@@ -146,9 +148,17 @@ impl Election {
         }
         let changed = held.send_if_modified(|held| std::mem::replace(held, holds) != holds);
         if changed && holds {
-            info!(lease = self.name, identity = self.identity, "holds the Lease; this replica writes");
+            info!(
+                lease = self.name,
+                identity = self.identity,
+                "acquired the lease; this replica is the leader"
+            );
         } else if changed {
-            info!(lease = self.name, identity = self.identity, "lost the Lease; another replica writes");
+            info!(
+                lease = self.name,
+                identity = self.identity,
+                "lost the lease; another replica is the leader"
+            );
         }
     }
 

@@ -144,7 +144,7 @@ where
                     metrics.count_rollback(resource);
                 }
                 if let Some(error) = failure.news(&lost) {
-                    warn!(resource, error, "watch interrupted; listing the resource anew");
+                    warn!(resource, error, "watch interrupted; listing the resource again");
                 }
                 matches!(lost, Lost::Missing(_)).then_some(Change::Missing(resource))
             }

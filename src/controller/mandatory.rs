@@ -113,7 +113,10 @@ impl Mandatory {
                 }
                 Err(error) => {
                     if let Some(error) = failure.news(&error) {
-                        warn!(configuration = name, error, "cannot write the entries of mandatory profiles");
+                        warn!(
+                            configuration = name,
+                            error, "failed to write the webhooks of Mandatory profiles"
+                        );
                     }
                     next = tokio::time::Instant::now() + RETRY;
                 }
@@ -200,7 +203,7 @@ impl Mandatory {
         });
         match api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await {
             Ok(_) => {
-                info!(profile = name, status, reason, "wrote whether a mandatory profile is enforced");
+                info!(profile = name, status, reason, "wrote the condition Enforced of a profile");
                 Ok(())
             }
             Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(()),
@@ -243,6 +246,6 @@ where
     // The version keeps a change that others made since from being undone.
     let patch = json!({ "metadata": { "resourceVersion": version }, "webhooks": entries });
     api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
-    info!(configuration = name, entries = count, "wrote the entries of mandatory profiles");
+    info!(configuration = name, entries = count, "wrote the webhooks of Mandatory profiles");
     Ok(())
 }

@@ -88,7 +88,7 @@ async fn write(client: &Client, key: &ProfileKey, version: Option<String>, statu
         Ok(_) => info!(profile = name, adds = status.adds, "wrote the status of a profile"),
         // Gone, or changed since: then it is seen again.
         Err(kube::Error::Api(answer)) if answer.code == 404 || answer.code == 409 => {}
-        Err(error) => warn!(profile = name, %error, "cannot write the status of a profile"),
+        Err(error) => warn!(profile = name, %error, "failed to write the status of a profile"),
     }
 }
 

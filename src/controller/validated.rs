@@ -69,7 +69,7 @@ impl Unvalidated {
                 Some((key, seen, condition))
             }
             Err(error) => {
-                warn!(profile = key.name, %error, "the API server has not validated a profile; asking again later");
+                warn!(profile = key.name, %error, "failed to have a profile validated by the API server; retrying later");
                 self.next = Instant::now() + RETRY;
                 None
             }

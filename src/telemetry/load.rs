@@ -47,11 +47,19 @@ impl Shed {
 
 impl Load {
     pub(super) fn register(&self, registry: &mut Registry) {
-        registry.register("connections", "Connections to the webhook", self.connections.clone());
-        registry.register("requests_in_flight", "Reviews that are being answered", self.requests.clone());
+        registry.register(
+            "connections",
+            "Number of open connections to the webhook",
+            self.connections.clone(),
+        );
+        registry.register(
+            "requests_in_flight",
+            "Number of admission requests in progress",
+            self.requests.clone(),
+        );
         registry.register(
             "requests_shed",
-            "What was turned away because a limit was reached, by the limit",
+            "Total number of requests and connections rejected because a limit was reached, by limit",
             self.shed.clone(),
         );
         // A rate over a counter that is not there yet misses the first ones.

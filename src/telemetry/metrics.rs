@@ -111,7 +111,7 @@ struct ClusterMetrics {
 
 impl ClusterMetrics {
     fn register(&self, registry: &mut Registry) {
-        registry.register("namespaces", "Namespaces known", self.namespaces.clone());
+        registry.register("namespaces", "Number of known namespaces", self.namespaces.clone());
         registry.register(
             "lease_holder",
             "Identity of the holder of the Lease, as this replica last read it",
@@ -155,55 +155,56 @@ impl Default for Metrics {
         let certificate_expiry = Family::default();
         registry.register(
             "build",
-            "The build that runs",
+            "Version of the running build",
             Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]),
         );
         registry.register_with_unit(
             "admission_duration",
-            "Time from a request's body to its answer",
+            "Duration of admission requests in seconds, from the receipt of the body to the response",
             Unit::Seconds,
             durations.clone(),
         );
         registry.register_with_unit(
             "certificate_expiry_timestamp",
-            "When a certificate ends, in seconds since 1970",
+            "Expiry of the certificate in seconds since the Unix epoch",
             Unit::Seconds,
             certificate_expiry.clone(),
         );
-        let requests = add(registry, "admission_requests", "Admission requests by how they ended and why");
-        let injections = add(registry, "profile_injections", "Pods that got a profile, dry runs left out");
+        let requests =
+            add(registry, "admission_requests", "Total number of admission requests, by outcome and reason");
+        let injections = add(
+            registry,
+            "profile_injections",
+            "Total number of pods that got the profile, without dry runs",
+        );
         let left_out = add(
             registry,
             "profile_left_out",
-            "Pods that were admitted without a profile that they should have had, dry runs left out",
+            "Total number of pods admitted without a profile that was left out, without dry runs",
         );
         let events = add(
             registry,
             "events",
-            "Kubernetes Events of profiles that were left out, by what became of them",
+            "Total number of Kubernetes Events about profiles that were left out, by outcome",
         );
         let lookups = add(
             registry,
             "lookups",
-            "Total number of live lookups of what the watches have not brought yet, by outcome",
+            "Total number of live lookups of objects that the watches have not brought yet, by outcome",
         );
         let drift = add(
             registry,
             "webhook_configuration_drift",
             "Whether a webhook configuration differs from what the release installed (1) or not (0), by problem",
         );
-        let profiles = add(registry, "profiles", "Profiles known, by whether they can be injected");
-        let writer = add(
-            registry,
-            "writer",
-            "1 on the replica that holds the Lease and writes what all share, else 0",
-        );
+        let profiles = add(registry, "profiles", "Number of profiles, by whether they can be injected");
+        let writer = add(registry, "writer", "Whether this replica is the leader (1) or not (0)");
         let cluster = ClusterMetrics::default();
         cluster.register(registry);
         let certificate_trusted = add(
             registry,
             "certificate_trusted",
-            "1 while the caBundle of every webhook entry that calls the server verifies what it serves, else 0",
+            "Whether the caBundle of every webhook that calls the server trusts the serving certificate (1) or not (0)",
         );
         let load = Load::default();
         load.register(registry);

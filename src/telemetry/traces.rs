@@ -95,7 +95,7 @@ impl Traces {
         let Some(started) = self.0 else { return };
         let ended = tokio::task::spawn_blocking(move || started.provider.shutdown_with_timeout(FAREWELL));
         if let Ok(Err(error)) = ended.await {
-            tracing::warn!(%error, "the last traces were not delivered");
+            tracing::warn!(%error, "failed to export the last traces");
         }
     }
 }

@@ -34,7 +34,7 @@ pub(super) async fn advise(state: &State, entry: WebhookEntry, body: &[u8], dead
         Err(bad) => {
             let request = review::read::<IgnoredAny>(body).ok();
             let uid = request.as_ref().map(|request| request.uid.as_ref());
-            warn!(uid, error = %bad, "refused a body");
+            warn!(uid, error = %bad, "rejected a request body");
             observe(&known, &Verdict::errored("advise", "BadReview"));
             Reply::failed(StatusCode::BAD_REQUEST, &bad.to_string())
         }

@@ -345,7 +345,7 @@ impl<'s> ReviewContext<'s> {
             Look::Namespace(name) => {
                 let found = self.in_time(self.state.lookup.namespace(&name)).await;
                 let found = found.unwrap_or_else(|error| {
-                    warn!(uid, namespace = name, %error, "a live look at a namespace failed");
+                    warn!(uid, namespace = name, %error, "failed to look up a namespace");
                     None
                 });
                 self.namespace = found.map_or(Looked::Nothing, |found| Looked::Found(Arc::new(found)));
@@ -353,7 +353,7 @@ impl<'s> ReviewContext<'s> {
             Look::Profile { namespace, name } => {
                 let found = self.in_time(self.state.lookup.profiles(&namespace, &name)).await;
                 let found = found.unwrap_or_else(|error| {
-                    warn!(uid, namespace, profile = name, %error, "a live look at a profile failed");
+                    warn!(uid, namespace, profile = name, %error, "failed to look up a profile");
                     self.missed.push(name.clone());
                     Vec::new()
                 });
@@ -388,7 +388,7 @@ impl<'s> ReviewContext<'s> {
         let mut facts = Facts::default();
         match self.in_time(self.state.lookup.bounds(namespace)).await {
             Ok(bounds) => bounds.iter().for_each(|bound| facts.add(bound, namespace)),
-            Err(error) => warn!(uid, namespace, %error, "a live look at limit ranges and quotas failed"),
+            Err(error) => warn!(uid, namespace, %error, "failed to look up limit ranges and quotas"),
         }
         foreseen(&pod, &decision.profiles, known, &facts)
     }

@@ -78,7 +78,7 @@ impl Listener {
                 Ok((stream, _)) => stream,
                 Err(error) => {
                     // Out of file descriptors, say: trying again at once would only burn the processor.
-                    tracing::warn!(%error, "cannot accept a connection");
+                    tracing::warn!(%error, "failed to accept a connection");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 }
@@ -91,7 +91,7 @@ impl Listener {
             let server = server.clone();
             tracker.spawn(async move {
                 if let Err(error) = server.connection(stream, place).await {
-                    debug!(error = format!("{error:#}"), "a connection ended badly");
+                    debug!(error = format!("{error:#}"), "connection closed with an error");
                 }
             });
         }
@@ -99,7 +99,7 @@ impl Listener {
         tracker.close();
         connections.close();
         if tokio::time::timeout(self.limits.drain, tracker.wait()).await.is_err() {
-            tracing::warn!(connections = tracker.len(), "gave up connections that did not end in time");
+            tracing::warn!(connections = tracker.len(), "closed connections that did not end in time");
         }
         Ok(())
     }

@@ -57,7 +57,7 @@ fn reply(known: &ReviewContext<'_>, body: &[u8]) -> Result<Reply, (String, Look)
                     format!("the pod in the review cannot be read: {bad}"),
                 ));
             }
-            warn!(error = %bad, "refused a body");
+            warn!(error = %bad, "rejected a request body");
             observe(known, &Verdict::errored("mutate", "BadReview"));
             return Ok(Reply::failed(StatusCode::BAD_REQUEST, &bad.to_string()));
         }
@@ -83,7 +83,7 @@ fn reply(known: &ReviewContext<'_>, body: &[u8]) -> Result<Reply, (String, Look)
 
 /// A review that cannot be answered as asked.
 fn refused(known: &ReviewContext<'_>, uid: &str, message: String) -> Reply {
-    warn!(uid, error = message, "refused a review");
+    warn!(uid, error = message, "rejected a review");
     observe(known, &Verdict::errored("mutate", "BadReview"));
     Reply::json(&Answer::denied(uid, StatusCode::BAD_REQUEST, message))
 }

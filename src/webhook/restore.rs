@@ -19,7 +19,7 @@ pub(super) fn restore(state: &State, body: &[u8]) -> Reply {
     let request: Review<'_> = match review::read(body) {
         Ok(request) => request,
         Err(bad) => {
-            warn!(error = %bad, "refused a body");
+            warn!(error = %bad, "rejected a request body");
             observe(&Verdict::errored("restore", "BadReview"));
             return Reply::failed(StatusCode::BAD_REQUEST, &bad.to_string());
         }

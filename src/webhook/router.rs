@@ -188,7 +188,7 @@ async fn answered(
         Err(panic) => panicked(panic.as_ref()),
     };
     let uid = review::read::<IgnoredAny>(&seen).ok().map(|request| request.uid);
-    warn!(uid = uid.as_deref(), webhook, error = refused.message, "refused a request");
+    warn!(uid = uid.as_deref(), webhook, error = refused.message, "rejected a request");
     shared.state.metrics.observe(&Verdict::errored(webhook, refused.reason), started.elapsed());
     if let Some(rest) = refused.rest {
         body::discard(gate, rest).await;

@@ -51,7 +51,7 @@ pub(super) async fn validate_apart(
     let started = std::time::Instant::now();
     let Some(turn) = gate.validation().await else {
         let message = "too many profiles are being checked; retry after 1s";
-        warn!(error = message, "refused a profile's review");
+        warn!(error = message, "rejected the review of a profile");
         state.metrics.observe(&Verdict::errored("validate", "Shed"), started.elapsed());
         return refusal(StatusCode::TOO_MANY_REQUESTS, message);
     };
@@ -69,7 +69,7 @@ pub(super) async fn validate_apart(
     let Checked { uid, namespace, kind, name, findings } = match checked {
         Ok(checked) => checked,
         Err(bad) => {
-            warn!(error = %bad, "refused a body");
+            warn!(error = %bad, "rejected a request body");
             state.metrics.observe(&Verdict::errored("validate", "BadReview"), started.elapsed());
             return refusal(StatusCode::BAD_REQUEST, &bad.to_string());
         }

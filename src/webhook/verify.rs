@@ -47,7 +47,7 @@ pub(super) async fn verify(state: &State, profile: String, body: &Bytes, deadlin
     let request: Review<'_> = match review::read(body) {
         Ok(request) => request,
         Err(bad) => {
-            warn!(error = %bad, "refused a body");
+            warn!(error = %bad, "rejected a request body");
             observe(&Verdict::errored("verify", "BadReview"), &known);
             return refusal(StatusCode::BAD_REQUEST, &bad.to_string());
         }
@@ -56,7 +56,7 @@ pub(super) async fn verify(state: &State, profile: String, body: &Bytes, deadlin
     let asked = match asked(&request) {
         Ok(asked) => asked,
         Err(message) => {
-            warn!(uid = %request.uid, error = message, "refused a review");
+            warn!(uid = %request.uid, error = message, "rejected a review");
             observe(&Verdict::errored("verify", "BadReview"), &known);
             let answer = Answer::denied(&request.uid, StatusCode::BAD_REQUEST, message);
             return Reply::json(&answer).into_response();

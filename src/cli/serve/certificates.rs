@@ -17,19 +17,19 @@ use crate::supervise::Tasks;
 /// The certificates of the server's own making, and who has to believe those that are served.
 #[derive(Debug, Args)]
 pub(super) struct CertificateArgs {
-    /// Secret that keeps the certificates, shared by all replicas.
+    /// Secret with the certificates, shared by all replicas
     #[arg(long, value_name = "NAME", default_value = "outrigger-certificates")]
     certificate_secret: String,
-    /// How long a certificate authority of the server's own making lasts. Authority and certificate are renewed with a third of their life left.
+    /// Lifetime of the managed CA; CA and certificate are renewed when a third of it is left
     #[arg(long, value_name = "DURATION", default_value = "87600h")]
     ca_lifetime: Duration,
-    /// How long a serving certificate of the server's own making lasts; at most half as long as the authority.
+    /// Lifetime of the managed serving certificate; at most half of the CA's
     #[arg(long, value_name = "DURATION", default_value = "2160h")]
     certificate_lifetime: Duration,
-    /// MutatingWebhookConfiguration that must believe the certificate, and gets the certificate authority.
+    /// MutatingWebhookConfiguration that must trust the certificate and gets the CA
     #[arg(long, value_name = "NAME", default_value = "outrigger")]
     pub(super) mutating_webhook: String,
-    /// ValidatingWebhookConfiguration that must believe the certificate, and gets the certificate authority.
+    /// ValidatingWebhookConfiguration that must trust the certificate and gets the CA
     #[arg(long, value_name = "NAME", default_value = "outrigger")]
     pub(super) validating_webhook: String,
 }

@@ -17,7 +17,7 @@ pub(super) async fn drain(health: Health, delay: Duration, stop: CancellationTok
         () = stop.cancelled() => return Ok(()),
     }
     health.drain();
-    info!(seconds = delay.as_secs(), "going away; still serving for a while");
+    info!(seconds = delay.as_secs(), "shutting down; draining connections");
     tokio::select! {
         () = tokio::time::sleep(delay) => {}
         _ = terminate.recv() => {}

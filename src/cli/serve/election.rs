@@ -10,10 +10,10 @@ use crate::telemetry::Metrics;
 /// How one of several replicas is chosen to write.
 #[derive(Debug, Args)]
 pub(super) struct ElectionArgs {
-    /// Name of this replica in the Lease by which one is chosen to write; no other may have it.
+    /// Unique name of this replica in leader election
     #[arg(long, value_name = "NAME", env = "POD_NAME", required_unless_present = "profiles")]
     identity: Option<String>,
-    /// Name of the Lease; default: the Service's name.
+    /// Name of the Lease (default: the Service's name)
     #[arg(long, value_name = "NAME")]
     lease: Option<String>,
 }

@@ -16,27 +16,26 @@ use crate::webhook::{Clients, Limits, Listener, LoadShed};
 /// What clients may cost, and which may ask.
 #[derive(Debug, Args)]
 pub(super) struct LimitArgs {
-    /// Connections to the webhook at once; for one more, the one that has been idle longest makes room.
+    /// Maximum number of connections; at the limit, the connection that has been idle longest is closed
     #[arg(long, value_name = "NUMBER", default_value_t = Limits::default().connections, value_parser = at_least_one)]
     max_connections: usize,
-    /// Reviews at once; one more is told to come again in a second.
+    /// Maximum number of concurrent reviews; more are rejected with 429 and retried after 1s
     #[arg(long, value_name = "NUMBER", default_value_t = Limits::default().requests, value_parser = at_least_one)]
     max_requests: usize,
-    /// Memory for large reviews, a quantity of at least 62Mi; one that finds none is told to come again in a second.
+    /// Memory for large reviews, a quantity of at least 62Mi; reviews beyond it are rejected with 429
     #[arg(long, value_name = "QUANTITY", default_value = "64Mi", value_parser = body_memory)]
     max_body_memory: usize,
-    /// Memory for compiled profiles of the cluster, a quantity of at least 1Mi; those that find none are not accepted.
+    /// Memory for compiled ClusterSidecarProfiles, a quantity of at least 1Mi; profiles beyond it are not accepted
     #[arg(long, value_name = "QUANTITY", default_value = "32Mi", value_parser = memory_for_profiles)]
     profile_memory: usize,
-    /// Memory for compiled profiles of all namespaces, a quantity of at least 1Mi; one namespace takes at most a
-    /// quarter.
+    /// Memory for compiled SidecarProfiles, a quantity of at least 1Mi; one namespace gets at most a quarter
     #[arg(long, value_name = "QUANTITY", default_value = "16Mi", value_parser = memory_for_profiles)]
     namespaced_profile_memory: usize,
-    /// Certificate authority of the API server's client certificate, PEM; read again when it changes. Without a certificate that it
-    /// signed, no client gets an answer but from /healthz and /readyz.
+    /// CA of the API server's client certificate, PEM, reloaded when it changes; clients without a certificate of it only reach
+    /// /healthz and /readyz
     #[arg(long, value_name = "FILE")]
     client_ca: Option<PathBuf>,
-    /// Common name or alternative name that the client certificate must have.
+    /// Common name or subject alternative name that the client certificate must have
     #[arg(long, value_name = "NAME", requires = "client_ca")]
     client_name: Option<Arc<str>>,
 }

@@ -8,10 +8,10 @@ use crate::telemetry::Traces;
 /// Where traces go.
 #[derive(Debug, Args)]
 pub(super) struct TraceArgs {
-    /// OpenTelemetry collector that gets a span for each request, by OTLP over HTTP; of the form `http://HOST:4318`.
+    /// OpenTelemetry collector for a span of each request, by OTLP over HTTP, such as http://HOST:4318
     #[arg(long, value_name = "URL", value_parser = endpoint)]
     otlp_endpoint: Option<Uri>,
-    /// Share of the requests that are traced, from 0 to 1, where the API server does not say by its own sampling.
+    /// Share of traced requests, from 0 to 1, where the API server's sampling does not decide
     #[arg(long, value_name = "RATIO", default_value = "1", value_parser = ratio, requires = "otlp_endpoint")]
     trace_sample: f64,
 }
