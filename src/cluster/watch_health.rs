@@ -131,10 +131,10 @@ impl Collector for WatchHealth {
         for (resource, heard) in self.all().iter() {
             connected.get_or_create(&[("resource", *resource)]).set(i64::from(heard.connected));
         }
-        let help = "Whether the watch of a resource is connected to the API server.";
+        let help = "Whether the watch of the resource is connected to the API server (1) or not (0).";
         let descriptor = encoder.encode_descriptor("watch_connected", help, None, MetricType::Gauge)?;
         connected.encode(descriptor)?;
-        let help = "Time since the first of the watches broke that are not connected; 0 while all are.";
+        let help = "Seconds since the longest-broken watch lost its connection; 0 if all are connected.";
         let age = ConstGauge::new(self.age().as_secs_f64());
         age.encode(encoder.encode_descriptor(
             "snapshot_age",
