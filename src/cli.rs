@@ -1,6 +1,6 @@
 //! The command line: a file a command.
 //!
-//! Data goes to stdout; what is said to a person goes to stderr. Exit codes: 0 done, 1 a denied injection,
+//! Data goes to stdout; diagnostics go to stderr. Exit codes: 0 done, 1 a denied injection,
 //! a profile with errors or a failure of the server, 2 wrong usage or input that cannot be read.
 
 mod autoscaling;
@@ -99,7 +99,7 @@ fn cluster_values(text: &str) -> Result<serde_json::Value, String> {
 
 /// Says something to a person.
 fn say(what: impl std::fmt::Display) {
-    #[expect(clippy::print_stderr, reason = "what is said to a person goes to stderr")]
+    #[expect(clippy::print_stderr, reason = "diagnostics go to stderr")]
     {
         eprintln!("{what}");
     }

@@ -55,7 +55,7 @@ fn explain_gives_the_answer_first_then_why() {
   order      prometheus-exporter-redis* → (the pod's own) redis       * native sidecar
   adds       1 native sidecar, 1 volume, 3 annotations
              prometheus-exporter  native sidecar prometheus-exporter-redis; volume no-service-account-token; annotations prometheus.io/path, prometheus.io/port, prometheus.io/scrape
-  costs      +10m CPU, +16Mi memory requested a pod; QoS BestEffort becomes Burstable
+  costs      +10m CPU, +16Mi memory request per pod; QoS BestEffort becomes Burstable
   notes      the pod's terminationGracePeriodSeconds is 5: sidecars stop after the app and have what is left of it, at least 2 s
   unknown    LimitRanges, default PriorityClass, ServiceAccount \"default\"; taken as absent
 "
@@ -88,7 +88,7 @@ fn every_row_of_an_explanation() {
              log-shipper  native sidecar log-shipper; volume app-logs; label logging; annotation cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes; app: env LOG_DIR, mount /srv/log
   changes    vault        takes up the pod's container vault, with the pod's fields on top
              log-shipper  terminationGracePeriodSeconds raised from 5 to 30
-  costs      +10m CPU, +128Mi memory requested a pod; QoS Burstable, as before
+  costs      +10m CPU, +128Mi memory request per pod; QoS Burstable, as before
   unknown    LimitRanges, default PriorityClass, ServiceAccount \"default\"; taken as absent
   warns      container \"app\" sets the variable LOG_LEVEL itself, so the value of profile \"log-shipper\" is not used there; remove it from the container, or include the profile's value in it [VariableKept]
              \"mesh-proxy\" of profile \"mesh-proxy\" listens on 15001, as does container \"app\" [PortClash]
@@ -175,7 +175,7 @@ fn live_objects_are_named_as_in_kubectl() {
         (&["explain", "deploy/web", "--offline"], "cannot be used with '--offline'"),
         (
             &["explain", "deploy/web"],
-            "cannot find the cluster of these objects; manifests from files go with -f",
+            "cannot load the kubeconfig for these objects; read manifests from files with -f",
         ),
     ] {
         let said = outrigger(words, "");

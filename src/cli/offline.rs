@@ -132,7 +132,7 @@ impl InputArgs {
         live.map(Some).context(if objects.is_empty() {
             "cannot find a cluster; give profiles and namespaces with --profiles PATH, or do without by --offline"
         } else {
-            "cannot find the cluster of these objects; manifests from files go with -f"
+            "cannot load the kubeconfig for these objects; read manifests from files with -f"
         })
     }
 

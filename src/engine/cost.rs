@@ -36,7 +36,7 @@ impl fmt::Display for Cost {
             .collect();
         match parts.as_slice() {
             [] => f.write_str("nothing more requested")?,
-            parts => write!(f, "{} requested a pod", parts.join(", "))?,
+            parts => write!(f, "{} request per pod", parts.join(", "))?,
         }
         if self.qos_before == self.qos_after {
             write!(f, "; QoS {}, as before", self.qos_after)

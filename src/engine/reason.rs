@@ -268,7 +268,7 @@ pub enum Reason {
     },
     /// The pod takes away what another chosen profile needs.
     #[error(
-        "annotation outrigger.dev/profiles on the pod: it takes profile {profile:?} away, which profile {by:?} requires; take that away, too"
+        "annotation outrigger.dev/profiles on the pod: it removes profile {profile:?}, which profile {by:?} requires; remove {by:?} as well"
     )]
     RequiredTakenAway {
         /// The profile that is taken away.
@@ -500,7 +500,7 @@ pub enum Reason {
         required: String,
     },
     /// A key under our domain that means nothing.
-    #[error("the {what} {key} on {place} means nothing{}", hint(probably.as_deref()))]
+    #[error("unknown {what} {key} on {place}{}", hint(probably.as_deref()))]
     UnknownKey {
         /// Label or annotation.
         what: &'static str,
