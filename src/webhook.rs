@@ -1,7 +1,7 @@
-//! The admission webhook: HTTP in, a decision of the engine, HTTP out.
+//! The admission webhook: reads a review over HTTP, runs the engine, and answers over HTTP.
 //!
-//! A handler reads one snapshot and runs the engine on it; only a name that the snapshot does not hold yet
-//! costs a live request. The router is public and knows nothing of sockets, so tests call it in-process.
+//! A handler reads one snapshot and runs the engine on it. It sends a live request only for a name that the snapshot does not
+//! contain yet. The router is public and does not depend on sockets, so tests call it in-process.
 
 mod activity;
 mod advise;

@@ -5,22 +5,22 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// What one connection is doing, for those who decide how long it may go on.
+/// The activity of one connection, from which its time limits follow.
 ///
-/// Every request writes to it, so it is atomic numbers and no lock.
+/// Every request writes to it, so it has atomic numbers instead of a lock.
 #[derive(Debug)]
 pub(super) struct Activity {
     opened: Instant,
-    /// Requests under way.
+    /// Number of requests under way.
     busy: AtomicUsize,
-    /// Requests that began.
+    /// Number of requests that have begun.
     begun: AtomicU64,
-    /// When the last request ended, in microseconds after `opened`.
+    /// Time at which the last request ended, in microseconds after `opened`.
     idle_since: AtomicU64,
     close: Notify,
 }
 
-/// A request that is under way until this is dropped.
+/// A request under way; ended on drop.
 pub(super) struct UnderWay(Arc<Activity>);
 
 impl Activity {
@@ -40,18 +40,18 @@ impl Activity {
         UnderWay(Arc::clone(self))
     }
 
-    /// How many requests began.
+    /// Returns the number of requests that have begun.
     pub(super) fn begun(&self) -> u64 {
         self.begun.load(Ordering::Relaxed)
     }
 
-    /// Since when there is no request; `None` while there is one.
+    /// Returns the time since when there has been no request; `None` during a request.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         let is_idle = self.busy.load(Ordering::Acquire) == 0;
         is_idle.then(|| self.opened + Duration::from_micros(self.idle_since.load(Ordering::Relaxed)))
     }
 
-    /// Asks the connection to end once its requests are answered.
+    /// Tells the connection to end after its current requests.
     pub(super) fn close(&self) {
         self.close.notify_one();
     }

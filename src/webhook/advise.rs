@@ -15,13 +15,13 @@ use crate::workload::{Facts, MisplacedKey, misplaced, pod_pointer, submitted};
 
 type Review<'a> = Request<'a, Value>;
 
-/// How many warnings one workload gets; the API server takes so many characters of all webhooks together.
+/// Maximum number of warnings for one workload; the API server limits the total length of the warnings of all webhooks.
 const MOST_WARNINGS: usize = 5;
-/// The API server cuts a longer warning, in characters.
+/// Maximum length of a warning, in characters; the API server truncates longer ones.
 const WARNING_LENGTH: usize = 256;
 
-/// Answers `POST /advise…`: what would become of the pods of a workload, as warnings to whoever wrote it. The API
-/// server shows a pod's own warnings to nobody but its controller. The workload is always allowed.
+/// Answers `POST /advise…`: warns the user who applies a workload about the results for its pods. The API server shows a pod's
+/// own warnings only to the pod's controller. The workload is always allowed.
 pub(super) async fn advise(state: &State, entry: WebhookEntry, body: &[u8], deadline: Instant) -> Reply {
     let mut known = ReviewContext::new(state, entry).until(deadline);
     match review::read::<Value>(body) {
@@ -90,7 +90,7 @@ async fn answer<'r>(known: &mut ReviewContext<'_>, request: &'r Review<'_>) -> (
     (advised, verdict)
 }
 
-/// The pod that the workload's controller would create; `None` where there is nothing to say.
+/// Returns the pod that the workload's controller would create; `None` if there is nothing to warn about.
 fn pod_in(request: &Review<'_>, facts: &Facts) -> Result<Option<Value>, String> {
     let kind = &request.kind;
     let pointer = match kind.group.as_ref() {
@@ -110,12 +110,12 @@ fn pod_in(request: &Review<'_>, facts: &Facts) -> Result<Option<Value>, String> 
     if object.pointer("/metadata/deletionTimestamp").and_then(Value::as_str).is_some() {
         return Ok(None);
     }
-    // The servers have no right to read most of what admission plugins read, such as service accounts.
+    // The servers have no permission to read most of the objects that admission plugins use, such as service accounts.
     let submitted = submitted(object, pointer, &request.namespace, facts);
     Ok(submitted.map(|submitted| submitted.pod))
 }
 
-/// Warnings of keys of ours on the workload itself.
+/// Returns warnings about Outrigger's keys on the workload itself.
 fn misplaced_keys(request: &Review<'_>) -> Vec<String> {
     let found = request.object.as_ref().zip(pod_pointer(&request.kind.kind));
     let found = found.map(|(object, pointer)| misplaced(object, pointer)).unwrap_or_default();
@@ -136,7 +136,7 @@ fn warnings(kind: &str, decision: &Decision, foreseen: &[(&'static str, String)]
     warnings
 }
 
-/// The text with a code behind it, cut so that the code stays.
+/// Returns the text with the code appended, truncated so that the code remains.
 fn fit(text: &str, code: &str) -> String {
     let code = format!(" [{code}]");
     let most = WARNING_LENGTH.saturating_sub(code.len());

@@ -11,24 +11,24 @@ use super::deadline::Deadline;
 use super::limits::Limits;
 use super::load_shed::{Held, LoadShed, Turn};
 
-/// Why a body is not taken.
+/// The reason for which a body is refused.
 pub(super) struct Refused {
     pub(super) code: StatusCode,
-    /// For the metric.
+    /// Value of the metric's label.
     pub(super) reason: &'static str,
     pub(super) message: String,
-    /// What was not read of it, where its sender should be let finish.
+    /// Unread part of the body, if its sender may finish it.
     pub(super) rest: Option<Body>,
 }
 
-/// The whole body of a review and the memory that it holds.
+/// The complete body of a review, and its share of the memory for bodies.
 pub(super) struct Review {
     pub(super) bytes: Bytes,
     pub(super) _held: Held,
     pub(super) _turn: Option<Turn>,
 }
 
-/// Reads the body of a review, bounded in size and time; at the latest by the request's own deadline.
+/// Reads the body of a review, limited in size and time and by the request's own deadline.
 pub(super) async fn read(
     gate: &Arc<LoadShed>,
     request: &Parts,
@@ -49,7 +49,7 @@ pub(super) async fn read(
     }
     let is_large = |length: usize| length > Limits::SMALL_BODY;
     let mut turn = None;
-    // What waits on an HTTP/2 connection fills the window that it shares with those whose turn it is.
+    // An HTTP/2 body that waits would fill the window that it shares with bodies that have their turn.
     if announced.is_some_and(is_large) && request.version < Version::HTTP_2 {
         turn = gate.turn(deadline.at).await;
     }
@@ -59,7 +59,7 @@ pub(super) async fn read(
     let whole = whole(&mut body, announced.unwrap_or_default(), &mut held);
     let bytes = match tokio::time::timeout_at(until, whole).await {
         Ok(Ok(bytes)) => bytes,
-        // Who has sent all that is taken may send the rest, and then reads why.
+        // A client reads the response only after it has sent its body, so the rest of the body is read.
         Ok(Err(refused)) => {
             let rest = (refused.code != StatusCode::BAD_REQUEST).then_some(body);
             return Err(Refused { rest, ..refused });
@@ -83,7 +83,7 @@ pub(super) async fn read(
 
 async fn whole(body: &mut Body, announced: usize, held: &mut Held) -> Result<Bytes, Refused> {
     let mut whole = Whole::new(announced);
-    // The end is asked for only where it is not known: that would be one more wait.
+    // Another poll for the end is one more wait, so it is done only if the end is not known.
     while !body.is_end_stream()
         && let Some(frame) = body.frame().await
     {
@@ -106,13 +106,13 @@ fn refused(code: StatusCode, reason: &'static str, message: String) -> Refused {
     Refused { code, reason, message, rest: None }
 }
 
-/// The request's own deadline has passed.
+/// Returns the refusal of a request whose own deadline has passed.
 pub(super) fn too_slow(deadline: Deadline) -> Refused {
     let message = format!("there was no answer within {:?}", deadline.within);
     refused(StatusCode::GATEWAY_TIMEOUT, "TooSlow", message)
 }
 
-/// No fewer than the values in a text of JSON: lists of nothing become many times as large when they are parsed.
+/// Returns an upper bound of the number of values in a JSON text: lists of empty values need many times their size when parsed.
 fn values(text: &[u8]) -> usize {
     text.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count()
 }
@@ -124,7 +124,7 @@ fn too_large() -> Refused {
     Refused { code: StatusCode::PAYLOAD_TOO_LARGE, reason: "BadReview", message, rest: None }
 }
 
-/// Reads on without keeping anything, so that the sender of a body that was refused comes to read why.
+/// Reads and drops the rest of a refused body, so that its sender can read the response.
 pub(super) async fn discard(gate: &LoadShed, mut body: Body) {
     let all = async {
         let mut length = 0;
@@ -135,11 +135,11 @@ pub(super) async fn discard(gate: &LoadShed, mut body: Body) {
             }
         }
     };
-    // In time or not, there is nothing more to do.
+    // The result does not matter: the response is already decided.
     drop(tokio::time::timeout(gate.limits.body, all).await);
 }
 
-/// A body as it comes in: mostly in one piece, which is then not copied.
+/// A body during reading. It usually arrives in one piece, which is then not copied.
 struct Whole {
     announced: usize,
     first: Bytes,
@@ -161,7 +161,7 @@ impl Whole {
             return;
         }
         if !self.first.is_empty() {
-            // What is only announced costs no memory before it is written to.
+            // The reserved memory costs nothing until it is written to.
             self.more.reserve_exact(self.announced.max(self.first.len() + data.len()));
             self.more.extend_from_slice(&std::mem::take(&mut self.first));
         }

@@ -3,24 +3,24 @@ use std::sync::Arc;
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
-/// Which clients may ask for decisions: those with a certificate, and where a name is given, with that name.
+/// The clients that may request decisions: those with a certificate and, if a name is set, with that name.
 #[derive(Clone, Debug, Default)]
 pub struct Clients {
-    /// The certificate's common name, or one of its alternative names.
+    /// Required common name or alternative name of the certificate.
     pub name: Option<Arc<str>>,
 }
 
-/// Who called, where that is asked.
+/// The client of a connection, if clients must show a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Client {
-    /// One that may ask for decisions.
+    /// A client that may request decisions.
     Verified,
-    /// One that may not, and why.
+    /// A client that may not, and the reason.
     Unverified(Arc<str>),
 }
 
 impl Clients {
-    /// Judges a client by the certificates that the handshake has verified.
+    /// Classifies a client by the certificates that the handshake has verified.
     pub(super) fn of(&self, certificates: Option<&[CertificateDer<'_>]>) -> Client {
         let Some(certificate) = certificates.and_then(<[_]>::first) else {
             return Client::Unverified(Arc::from(
@@ -38,7 +38,7 @@ impl Clients {
     }
 }
 
-/// The common names and alternative names of a certificate.
+/// Returns the common names and alternative names of a certificate.
 fn names(certificate: &CertificateDer<'_>) -> Option<Vec<String>> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     let common = certificate.subject().iter_common_name().filter_map(|name| name.as_str().ok());

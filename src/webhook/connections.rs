@@ -9,15 +9,15 @@ use tokio::time::Instant;
 use super::activity::Activity;
 use crate::telemetry::{Load, Shed};
 
-/// How long a connection that has sent requests is idle at least before it makes room for another: its client
-/// may be about to send the next one.
+/// Minimum idle time before a connection that has sent requests is closed for a new one: its client may be about to send the
+/// next request.
 const REST: Duration = Duration::from_secs(5);
-/// The same for a connection that has sent none.
+/// Minimum idle time before a connection that has sent no request is closed for a new one.
 const GREETING: Duration = Duration::from_secs(1);
-/// How often a connection that waits for room looks for one that could make it.
+/// Interval at which a waiting connection checks for a connection that can be closed.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// The connections of one listener, at most so many.
+/// The connections of one listener, limited in number.
 pub(super) struct Connections {
     permits: Arc<Semaphore>,
     next: AtomicU64,
@@ -25,7 +25,7 @@ pub(super) struct Connections {
     load: Option<Load>,
 }
 
-/// A connection's place among them, until it is dropped.
+/// A connection's place within the limit; released on drop.
 pub(super) struct Place {
     pub(super) activity: Arc<Activity>,
     id: u64,
@@ -34,13 +34,13 @@ pub(super) struct Place {
 }
 
 impl Connections {
-    /// With `load` they are counted there.
+    /// Returns an empty set with the limit `most`. With `load`, connections are counted in its metrics.
     pub(super) fn new(most: usize, load: Option<Load>) -> Arc<Self> {
         let permits = Arc::new(Semaphore::new(most));
         Arc::new(Self { permits, next: AtomicU64::default(), known: Mutex::default(), load })
     }
 
-    /// A place, once there is one. Where there is none, the connection that can best be spared ends.
+    /// Waits for a place. At the limit, the connection that has been idle longest is closed.
     pub(super) async fn place(self: &Arc<Self>) -> Place {
         let permit = loop {
             if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
@@ -61,7 +61,7 @@ impl Connections {
         Place { activity, id, connections: Arc::clone(self), _permit: permit }
     }
 
-    /// Ends the connection that has been idle longest, one that never sent a request first.
+    /// Closes the connection that has been idle longest; those that never sent a request come first.
     fn make_room(&self) {
         let now = Instant::now();
         let known = self.known();
@@ -77,7 +77,7 @@ impl Connections {
         }
     }
 
-    /// Asks all of them to end.
+    /// Tells all connections to end.
     pub(super) fn close(&self) {
         self.known().values().for_each(|activity| activity.close());
     }

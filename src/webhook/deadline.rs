@@ -3,21 +3,21 @@ use std::time::Duration;
 use axum::http::Uri;
 use tokio::time::Instant;
 
-/// What is kept back at most for the way of an answer.
+/// Maximum time that is reserved for the answer's way back.
 const MOST_MARGIN: Duration = Duration::from_millis(500);
 
-/// When a request has to be answered.
+/// The time by which a request must be answered.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deadline {
     pub(super) at: Instant,
-    /// How long that was when the request came.
+    /// Duration from the request's arrival to the deadline.
     pub(super) within: Duration,
 }
 
-/// When a request has to be answered: a little before the API server gives up on it, which it says in the
-/// query (`?timeout=5s`), and at the latest after `most`.
+/// Returns the deadline of a request: shortly before the API server's timeout, which is in the query (`?timeout=5s`), and at
+/// most `most` after the arrival.
 ///
-/// A time that cannot be read counts as not said.
+/// A timeout that cannot be parsed is ignored.
 pub(super) fn deadline(uri: &Uri, most: Duration) -> Deadline {
     let said = uri
         .query()

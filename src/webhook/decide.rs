@@ -16,23 +16,24 @@ use crate::json::Json;
 use crate::profiles::{self, ProfileSet};
 use crate::workload::{Facts, foreseen};
 
-/// Which of the webhook's entries called: each says something of the namespace's labels.
+/// The webhook entry that called. Each entry implies something about the labels of the namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WebhookEntry {
-    /// The namespace carries the key `outrigger.dev/inject`.
+    /// The namespace has the key `outrigger.dev/inject`.
     Namespace,
-    /// The pod carries the key, and the namespace does not.
+    /// The pod has the key, and the namespace does not.
     Pod,
-    /// A configuration of the user's own, which says nothing.
+    /// A webhook configuration of the user's own, which implies nothing.
     Any,
     /// The Mandatory profile of this name selects the namespace.
     Mandatory(String),
-    /// The same for a submitted pod, before admission plugins have changed any injected container.
+    /// The Mandatory profile of this name selects the namespace of a submitted pod, before admission plugins have changed any
+    /// injected container.
     Submitted(String),
 }
 
 impl WebhookEntry {
-    /// The Mandatory profile whose entry called.
+    /// Returns the Mandatory profile whose entry called.
     fn mandatory(&self) -> Option<&String> {
         match self {
             Self::Mandatory(profile) | Self::Submitted(profile) => Some(profile),
@@ -40,7 +41,7 @@ impl WebhookEntry {
         }
     }
 
-    /// Whether what the snapshot knows of the namespace agrees with what the entry says of it.
+    /// Returns whether the snapshot's labels of the namespace agree with the entry that called.
     fn agrees(&self, namespace: &Namespace, profiles: &ProfileSet) -> bool {
         let labelled = namespace.labels.contains_key(keys::INJECT);
         match self {
@@ -56,53 +57,53 @@ impl WebhookEntry {
     }
 }
 
-/// How long live looks may take for one review, well below the webhook's own timeout of 5 s.
+/// Time limit for all live lookups of one review, well below the webhook's own timeout of 5 s.
 const LOOKUP_LIMIT: Duration = Duration::from_millis(1500);
-/// What is left for the answer after them.
+/// Time that is reserved for the answer after the lookups.
 const ANSWER: Duration = Duration::from_millis(50);
-/// How many unknown names one pod may have looked up.
+/// Maximum number of unknown names that are looked up for one pod.
 const MOST_LOOKUPS: usize = 8;
 
-/// What one review is decided from: the snapshot, and what live looks added to it.
+/// The data for one review: the snapshot and the results of live lookups.
 pub(super) struct ReviewContext<'s> {
     pub(super) state: &'s State,
     pub(super) started: Instant,
-    /// When live looks have to end.
+    /// Time by which live lookups must end.
     deadline: Instant,
     entry: WebhookEntry,
     snapshot: Arc<Snapshot>,
     namespace: Looked,
-    /// The snapshot's profiles with those that live looks found.
+    /// Profiles of the snapshot and of live lookups.
     profiles: Option<ProfileSet>,
     looked_up: Vec<String>,
-    /// Profiles of which nothing is known, since the look at them failed.
+    /// Profiles whose lookup failed.
     missed: Vec<String>,
 }
 
-/// What a live look at the namespace brought.
+/// The result of a live lookup of the namespace.
 enum Looked {
     NotYet,
     Nothing,
     Found(Arc<Namespace>),
 }
 
-/// Why there is no decision.
+/// The reason for which there is no decision.
 pub(super) enum Undecided {
-    /// This has to be looked up first.
+    /// A lookup is needed first.
     Look(Look),
-    /// Nothing certain is known of the namespace, so nothing can be decided about its pods.
+    /// The namespace is unknown, so nothing can be decided about its pods.
     ///
-    /// It is an error and not a skipped pod: the webhook's failure policy says what becomes of the pod, and
-    /// with Fail none slips in without its sidecars.
+    /// This is an error and not a skipped pod: the webhook's failure policy decides about the pod. With Fail, no pod is
+    /// admitted without its sidecars.
     UnknownNamespace,
-    /// Nothing certain is known of a profile: its lookup failed, or one review asks for too many.
+    /// The profile is unknown: its lookup failed, or the review needs too many lookups.
     UnknownProfile(String),
     /// A resource is not synced, so profiles may be missing that the pod must have.
     NotSynced(&'static str),
 }
 
 impl Undecided {
-    /// What nobody can say; `None` where it can still be looked up.
+    /// Returns the code and message for a name that stays unknown; `None` if it can still be looked up.
     pub(super) fn message(&self, namespace: &str) -> Option<(&'static str, String)> {
         match self {
             Self::Look(_) => None,
@@ -128,13 +129,13 @@ impl Undecided {
     }
 }
 
-/// Result of a decision that may need a lookup first: what is not known, with its code and message.
+/// Result of a decision: the value, or the code and message of what is unknown.
 pub(super) type Settled<T> = Result<T, (&'static str, String)>;
 
-/// Splits a decision into one that stands and one that needs a lookup for the request first.
+/// Separates a settled decision from one that needs a lookup first.
 ///
 /// # Errors
-/// What has to be looked up, with the request's UID.
+/// The lookup that is needed, with the request's UID.
 pub(super) fn settled<T>(
     decided: Result<T, Undecided>,
     uid: &str,
@@ -147,9 +148,9 @@ pub(super) fn settled<T>(
     }
 }
 
-/// What has to be looked up.
+/// A lookup that a decision needs.
 pub(super) enum Look {
-    /// A namespace that the snapshot does not hold, or whose labels contradict the entry that called.
+    /// A namespace that the snapshot does not contain, or whose labels contradict the entry that called.
     Namespace(String),
     /// A profile that the pod or its namespace names.
     Profile { namespace: String, name: String },
@@ -164,7 +165,7 @@ impl<'s> ReviewContext<'s> {
         Self { state, started, deadline, entry, snapshot, namespace, profiles, looked_up, missed }
     }
 
-    /// Leaves time for an answer before the request's own deadline.
+    /// Sets the request's own deadline, less the time for the answer.
     pub(super) fn until(mut self, deadline: Instant) -> Self {
         self.deadline = self.deadline.min(deadline.checked_sub(ANSWER).unwrap_or(deadline));
         self
@@ -173,7 +174,7 @@ impl<'s> ReviewContext<'s> {
     /// Runs the engine.
     ///
     /// # Errors
-    /// Something has to be looked up first, or a look found nothing where nothing can be decided without.
+    /// A lookup is needed first, or a required name is still unknown after its lookup.
     pub(super) fn decide(&self, namespace: &str, pod: &Json<'_>) -> Result<Decision, Undecided> {
         let (namespace, profiles) = (self.namespace(namespace)?, self.profiles());
         let admit = if matches!(self.entry, WebhookEntry::Submitted(_)) { admit_submitted } else { admit };
@@ -186,7 +187,7 @@ impl<'s> ReviewContext<'s> {
             let (namespace, name) = (namespace.name.clone(), (*name).to_owned());
             return Err(Undecided::Look(Look::Profile { namespace, name }));
         }
-        // A denial whose cause is certain stays one, whatever else is unknown.
+        // A denial whose cause is certain stays a denial, even if other names are unknown.
         let is_certain = |name: &&str| self.is_absent(name);
         let is_denial_certain = decision.reason.unknown_profiles().iter().all(is_certain);
         match unknown.iter().find(|name| !is_certain(name)) {
@@ -197,16 +198,16 @@ impl<'s> ReviewContext<'s> {
         Ok(decision)
     }
 
-    /// Looks at a finished pod.
+    /// Verifies a finished pod.
     ///
     /// # Errors
-    /// Something has to be looked up first, or a look found nothing where nothing can be decided without.
+    /// A lookup is needed first, or a required name is still unknown after its lookup.
     pub(super) fn verify(&self, namespace: &str, pod: &Json<'_>) -> Result<Result<(), Reason>, Undecided> {
         let namespace = self.namespace(namespace)?;
         self.synced()?;
         let verdict = verify(pod, namespace, self.profiles(), &self.state.settings);
         match &verdict {
-            // It may have been injected by a server that knows more.
+            // The pod may have been injected by a server that has a newer version of the profile.
             Err(reason)
                 if let Some(profile) = reason.incomplete_profile()
                     && self.may_look_up(profile) =>
@@ -224,10 +225,10 @@ impl<'s> ReviewContext<'s> {
         }
     }
 
-    /// Looks at a change of a live pod.
+    /// Verifies a change of a live pod.
     ///
     /// # Errors
-    /// As [`Self::verify`].
+    /// See [`Self::verify`].
     pub(super) fn verify_change(
         &self,
         namespace: &str,
@@ -236,10 +237,10 @@ impl<'s> ReviewContext<'s> {
         Ok(verify_change(old, new, self.namespace(namespace)?, self.profiles()))
     }
 
-    /// Looks at a binding of a pod to a node.
+    /// Verifies a binding of a pod to a node.
     ///
     /// # Errors
-    /// As [`Self::verify`].
+    /// See [`Self::verify`].
     pub(super) fn verify_binding(
         &self,
         namespace: &str,
@@ -248,10 +249,10 @@ impl<'s> ReviewContext<'s> {
         Ok(verify_binding(binding, self.namespace(namespace)?, self.profiles()))
     }
 
-    /// Looks at an `exec` or `attach`.
+    /// Verifies an `exec` or `attach`.
     ///
     /// # Errors
-    /// As [`Self::verify`].
+    /// See [`Self::verify`].
     pub(super) fn verify_entry(
         &self,
         namespace: &str,
@@ -266,11 +267,11 @@ impl<'s> ReviewContext<'s> {
         self.snapshot.unsynced.first().map_or(Ok(()), |resource| Err(Undecided::NotSynced(resource)))
     }
 
-    /// Whether the decision would be the same with any other profiles.
+    /// Returns whether the decision does not depend on profiles.
     fn needs_no_profile(&self, reason: &Reason) -> bool {
         match reason {
             Reason::NamespaceExcluded { .. } | Reason::MirrorPod => true,
-            // A Mandatory profile is injected all the same.
+            // A Mandatory profile is injected even so.
             Reason::DisabledByPod
             | Reason::DisabledByNamespace { .. }
             | Reason::NamespaceNotEnabled { .. } => !matches!(self.entry, WebhookEntry::Mandatory(_)),
@@ -282,7 +283,7 @@ impl<'s> ReviewContext<'s> {
         self.profiles.as_ref().unwrap_or(&self.snapshot.profiles)
     }
 
-    /// The namespace; the profile whose entry called is looked for first, since its selector is what the entry says.
+    /// Returns the namespace. The profile whose entry called is looked up first, because the entry depends on its selector.
     fn namespace(&self, name: &str) -> Result<&Namespace, Undecided> {
         if let Some(profile) = self.entry.mandatory()
             && !self
@@ -309,7 +310,7 @@ impl<'s> ReviewContext<'s> {
         }
     }
 
-    /// Where a profile is defined that pods of a namespace can get; nowhere if it does not exist.
+    /// Returns the scope of the profile that pods of a namespace get by this name; `None` if it does not exist.
     pub(super) fn scope_of(&self, namespace: &str, profile: &str) -> Option<Scope> {
         self.profiles().find(namespace, profile).map(|entry| match entry {
             profiles::ProfileEntry::Ready(profile) => profile.scope,
@@ -317,7 +318,7 @@ impl<'s> ReviewContext<'s> {
         })
     }
 
-    /// Returns whether the API server said that there is no profile of this name.
+    /// Returns whether the API server answered that no profile of this name exists.
     fn is_absent(&self, profile: &str) -> bool {
         self.looked_up.iter().any(|name| name == profile) && !self.missed.iter().any(|name| name == profile)
     }
@@ -326,7 +327,7 @@ impl<'s> ReviewContext<'s> {
         self.looked_up.len() < MOST_LOOKUPS && !self.looked_up.iter().any(|name| name == profile)
     }
 
-    /// Answers a request, again after each lookup that the answer needs first.
+    /// Answers a request, and repeats it after each lookup that the answer needs.
     pub(super) async fn with_lookups<T>(
         &mut self,
         mut answer: impl FnMut(&Self) -> Result<T, (String, Look)>,
@@ -339,7 +340,7 @@ impl<'s> ReviewContext<'s> {
         }
     }
 
-    /// Looks in the cluster itself, and remembers what it finds.
+    /// Looks up the name with an API call and stores the result.
     async fn look(&mut self, uid: &str, look: Look) {
         match look {
             Look::Namespace(name) => {
@@ -372,7 +373,7 @@ impl<'s> ReviewContext<'s> {
 
     /// Returns the refusals by the namespace's own rules that a decision's injection causes, each with its code.
     ///
-    /// Where the API server does not give the rules in time, those that need it are left out: they are advice.
+    /// If the API server does not return the rules in time, refusals that depend on them are left out: they are advice.
     pub(super) async fn foreseen(
         &self,
         uid: &str,

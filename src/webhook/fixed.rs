@@ -11,8 +11,8 @@ use crate::supervise::Health;
 use crate::telemetry::{Metrics, Traces};
 
 impl State {
-    /// That of a server which knows a snapshot and nothing else: there is no cluster to look things up in or to tell
-    /// anything, and the operator has set nothing. Tests, benchmarks and fuzz targets begin with it.
+    /// Returns the state of a server that has only a snapshot: no live lookups, no Events and default settings. Tests,
+    /// benchmarks and fuzz targets start from it.
     pub fn fixed(snapshot: Snapshot) -> Self {
         Self {
             snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
@@ -27,7 +27,7 @@ impl State {
     }
 }
 
-/// What the snapshot does not know does not exist.
+/// A lookup to which nothing exists besides the snapshot.
 struct NothingElse;
 
 impl Lookup for NothingElse {

@@ -20,17 +20,17 @@ use super::limits::Limits;
 use super::listener::Io;
 use crate::supervise::Health;
 
-/// How often an HTTP/2 connection is looked at while the server goes away.
+/// Interval at which an HTTP/2 connection is checked while the server drains.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// One connection's conversation.
+/// The HTTP exchange on one connection.
 #[derive(Clone)]
 pub(super) struct HttpConnection {
     pub(super) router: Router,
     pub(super) activity: Arc<Activity>,
     pub(super) limits: Limits,
     pub(super) health: Health,
-    /// Who called, where that is asked.
+    /// Client of the connection, if clients must show a certificate.
     pub(super) client: Option<Client>,
 }
 
@@ -47,7 +47,7 @@ impl HttpConnection {
         let answer = self.router.clone().call(Request::from(request));
         async move {
             let mut response = answer.await?;
-            // The API server keeps its connections to a pod that is going away, unless it is told.
+            // The API server keeps its connections to a terminating pod unless a response closes them.
             if health.is_draining() && response.version() < Version::HTTP_2 {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
@@ -56,11 +56,11 @@ impl HttpConnection {
         }
     }
 
-    /// Ends when an HTTP/2 connection should be told to go away.
+    /// Completes when an HTTP/2 connection should close.
     async fn http2_is_over(&self) {
         loop {
             let is_served = self.activity.begun() > 0;
-            // A client that has just come gets one answer first: others may not be there to turn to yet.
+            // A new client gets one answer first: other replicas may not be ready yet.
             if self.health.is_draining() && is_served {
                 return;
             }
@@ -83,7 +83,7 @@ pub(super) async fn serve_http1(io: impl Io, talk: HttpConnection) -> anyhow::Re
     let io = Watched::new(io, Arc::clone(&talk.activity), talk.limits, true);
     let service = service_fn(|request| talk.answer(request));
     let connection = http1::Builder::new()
-        // `Watched` does that.
+        // `Watched` enforces this limit.
         .header_read_timeout(None)
         .max_buf_size(Limits::BUFFER)
         .serve_connection(TokioIo::new(io), service);
@@ -117,7 +117,7 @@ pub(super) async fn serve_http2(io: impl Io, talk: HttpConnection) -> anyhow::Re
         done = connection.as_mut() => return Ok(done?),
         () = talk.http2_is_over() => connection.as_mut().graceful_shutdown(),
     }
-    // A client that has not even said that it speaks HTTP/2 is not waited for.
+    // A client that has not sent the HTTP/2 preface gets no time to drain.
     let patience = if talk.activity.begun() > 0 { talk.limits.drain } else { LOOK };
     Ok(tokio::time::timeout(patience, connection).await??)
 }

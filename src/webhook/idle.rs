@@ -9,20 +9,20 @@ use tokio::time::{Instant, Sleep};
 use super::activity::Activity;
 use super::limits::Limits;
 
-/// A connection that fails once its client is too slow.
+/// A connection that fails when its client is too slow.
 ///
-/// hyper has one limit for the time from one request to the end of the next one's head. That would have to be
-/// longer than the API server's idle time, and so let a head come in a byte at a time. Here the two are told
-/// apart: a head that has begun has little time, a connection without one has much.
+/// hyper has one limit for the time from one request to the end of the next request's head. That limit would have to be longer
+/// than the API server's idle time, so a client could send a head one byte at a time. This type has two limits: a short one for
+/// a head that has begun, and a long one for an idle connection.
 pub(super) struct Watched<I> {
     inner: I,
     activity: Arc<Activity>,
     limits: Limits,
-    /// Whether what is read while no request is under way is the head of one: so in HTTP/1.1.
+    /// True if bytes that are read between requests are the head of the next one, as in HTTP/1.1.
     reads_heads: bool,
-    /// When a head began, and how many requests had begun by then.
+    /// Time at which the current head began, and the number of requests that had begun by then.
     head: Option<(Instant, u64)>,
-    /// Since when the client takes nothing.
+    /// Start of the current wait for the client to accept bytes.
     stalled: Option<Instant>,
     alarm: Pin<Box<Sleep>>,
 }
@@ -33,7 +33,7 @@ impl<I> Watched<I> {
         Self { inner, activity, limits, reads_heads, head: None, stalled: None, alarm }
     }
 
-    /// Until when the client has to do something, and what.
+    /// Returns the time by which the client must act, and the action.
     fn deadline(&mut self) -> Option<(Instant, &'static str)> {
         let stalled = self.stalled.map(|since| (since + self.limits.write, "the client takes no answer"));
         if !self.reads_heads {
@@ -49,13 +49,13 @@ impl<I> Watched<I> {
         stalled.into_iter().chain(idle).min_by_key(|(deadline, _)| *deadline)
     }
 
-    /// Fails when the client had its time; else sees to it that the connection is looked at again then.
+    /// Fails if the client has exceeded its time; otherwise sets the alarm for the next check.
     fn overdue(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         while let Some((deadline, what)) = self.deadline() {
             if deadline <= Instant::now() {
                 return Err(io::Error::new(io::ErrorKind::TimedOut, what));
             }
-            // An alarm that comes too early is set anew then: that is far rarer than requests are.
+            // An alarm that fires too early is reset when it fires: this is far rarer than requests.
             if self.alarm.deadline() > deadline || self.alarm.is_elapsed() {
                 self.alarm.as_mut().reset(deadline);
             }

@@ -1,30 +1,31 @@
 use std::time::Duration;
 
-/// What clients may cost.
+/// Limits on the resources that clients can use.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections at once. For a further one, the one that has been idle longest makes room.
+    /// Maximum number of connections. At the limit, the connection that has been idle longest is closed.
     pub connections: usize,
-    /// Reviews under way at once.
+    /// Maximum number of reviews under way.
     pub requests: usize,
-    /// Large bodies that come in at once; the next ones wait for their turn, since a body that has come in by half holds memory
-    /// and is of no use yet. More than there are threads: one is decided while the next comes in.
+    /// Maximum number of large bodies that are read at once. Others wait for their turn, because an incomplete body holds
+    /// memory without being of use. The value is larger than the number of threads, so that one body is decided while the next
+    /// is read.
     pub turns: usize,
-    /// Bytes of large bodies in memory at once, with what they are parsed into; see [`Limits::SMALL_BODY`].
+    /// Maximum size of large bodies in memory, in bytes, with the values that they are parsed into; see [`Limits::SMALL_BODY`].
     pub body_memory: usize,
-    /// For the TLS handshake.
+    /// Time limit for the TLS handshake.
     pub handshake: Duration,
-    /// From the first byte of a request's head to its end; over HTTP/2, to the first request.
+    /// Time limit from the first byte of a request's head to its end; over HTTP/2, to the first request.
     pub head: Duration,
-    /// From the end of one request on a connection to the beginning of the next.
+    /// Time limit from the end of one request on a connection to the start of the next.
     pub idle: Duration,
-    /// For a write that the client does not take.
+    /// Time limit for a write that the client does not accept.
     pub write: Duration,
-    /// For a request's body to come in.
+    /// Time limit for reading a request's body.
     pub body: Duration,
-    /// For a request, where the API server does not say how long it waits.
+    /// Time limit for a request, if the API server does not send its own.
     pub request: Duration,
-    /// For the requests that are under way when the server stops.
+    /// Time limit for the requests that are under way when the server stops.
     pub drain: Duration,
 }
 
@@ -37,8 +38,8 @@ impl Default for Limits {
             body_memory: 64 << 20,
             handshake: Duration::from_secs(3),
             head: Duration::from_secs(5),
-            // The API server closes a connection that is idle for 90 s. Were we to close it first, it could
-            // do so just as a review is sent, and the review would be lost.
+            // The API server closes a connection that is idle for 90 s. If Outrigger closed it first, a review that is sent at
+            // that moment would be lost.
             idle: Duration::from_secs(95),
             write: Duration::from_secs(5),
             body: Duration::from_secs(3),
@@ -49,40 +50,40 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The largest review, in bytes: an object of the API server's own limit (3 MiB), new and old, and the rest.
+    /// Maximum size of a review, in bytes: the old and the new object at the API server's own limit (3 MiB), and the rest.
     pub const MOST_BYTES: usize = 7 << 20;
-    /// So much of each body is not counted as large, in bytes: ordinary reviews are not turned away because of
-    /// large ones.
+    /// Part of each body that does not count as large, in bytes. With it, large reviews cannot cause ordinary ones to be
+    /// rejected.
     pub const SMALL_BODY: usize = 64 << 10;
-    /// How long a body waits for its turn at the most: clients that are slow with theirs do not hold up the others.
+    /// Maximum time that a body waits for its turn, so that slow clients do not delay the others.
     pub(super) const TURN: Duration = Duration::from_millis(500);
-    /// Profiles that are checked at once: each takes a thread, and pods need the others.
+    /// Profiles that are checked at once: each needs a thread, and pods need the other threads.
     pub(super) const VALIDATIONS: usize = 1;
-    /// Reviews of profiles that wait for it.
+    /// Maximum number of reviews of profiles that wait.
     pub(super) const WAITING_VALIDATIONS: usize = 16;
-    /// A body of so many bytes takes milliseconds and a multiple of its memory to parse.
+    /// Size from which parsing a body takes milliseconds and a multiple of its memory, in bytes.
     pub(super) const LARGE_BODY: usize = 256 << 10;
-    /// What a value in a body is parsed into, in bytes, while the list that holds it grows.
+    /// Memory for one parsed value of a body while its list grows, in bytes.
     pub(super) const VALUE: usize = 64;
-    /// Values in one body: more than an object of the API server's limit can have, new and old, and few enough for
-    /// the least memory that there may be for bodies.
+    /// Maximum number of values in one body: more than the old and new object within the API server's limit can have, and few
+    /// enough for the minimum memory for bodies.
     pub(super) const MOST_VALUES: usize = 900_000;
-    /// The least memory for bodies with which every review can be answered.
+    /// Minimum memory for bodies, in bytes, with which every review can be answered.
     pub const LEAST_BODY_MEMORY: usize = Self::MOST_BYTES + Self::MOST_VALUES * Self::VALUE;
-    /// What a body that is refused may still send, in bytes, so that its sender reads why.
+    /// Maximum size of the rest of a refused body that is still read, in bytes, so that its sender reads the response.
     pub(super) const MOST_DISCARDED: usize = 32 << 20;
-    /// What is read from a connection at once, in bytes: a TLS record at its largest, or nearly so.
+    /// Maximum number of bytes that one read returns: about the largest TLS record.
     pub(super) const READ: usize = 16 << 10;
-    /// What an HTTP/1.1 connection may hold of what it has not read or sent yet, in bytes. No read brings more.
+    /// Maximum size of an HTTP/1.1 connection's buffers, in bytes. One read never returns more.
     pub(super) const BUFFER: usize = Self::READ;
-    /// What an HTTP/2 connection may hold of what it has not read yet, in bytes.
+    /// Maximum size of unread data of an HTTP/2 connection, in bytes.
     pub(super) const WINDOW: u32 = 128 << 10;
-    /// What one HTTP/2 request may hold of what it has not sent yet, in bytes.
+    /// Maximum size of unsent data of one HTTP/2 request, in bytes.
     pub(super) const SEND: usize = 64 << 10;
-    /// Requests at once on one HTTP/2 connection.
+    /// Maximum number of concurrent requests on one HTTP/2 connection.
     pub(super) const STREAMS: u32 = 64;
-    /// The head of an HTTP/2 request, in bytes.
+    /// Maximum size of the head of an HTTP/2 request, in bytes.
     pub(super) const HEAD_BYTES: u32 = 16 << 10;
-    /// Streams of one HTTP/2 connection that its client opened and took back before they were looked at.
+    /// Maximum number of streams of one HTTP/2 connection that its client reset before they were accepted.
     pub(super) const RESETS: usize = 64;
 }

@@ -28,7 +28,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binds the address. Without `tls` it speaks plain HTTP.
+    /// Binds the address. Without `tls`, the listener serves plain HTTP.
     ///
     /// # Errors
     /// The address cannot be bound.
@@ -38,33 +38,33 @@ impl Listener {
         Ok(Self { socket, tls, clients: None, limits, load: None })
     }
 
-    /// Counts connections there.
+    /// Counts connections in the metrics of `load`.
     #[must_use]
     pub fn counted(mut self, load: Load) -> Self {
         self.load = Some(load);
         self
     }
 
-    /// Tells the router whose certificate a client has shown.
+    /// Passes the identity of each client's certificate to the router.
     #[must_use]
     pub fn with_clients(mut self, clients: Clients) -> Self {
         self.clients = Some(clients);
         self
     }
 
-    /// The bound address.
+    /// Returns the bound address.
     ///
     /// # Errors
-    /// The socket is gone.
+    /// The socket is closed.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.socket.local_addr()
     }
 
-    /// Serves until `stop`, then finishes the requests that are under way. While `health` says that the server
-    /// is going away, clients are told to turn elsewhere.
+    /// Serves until `stop`, then finishes the requests that are under way. While `health` reports draining, clients are told to
+    /// close their connections.
     ///
     /// # Errors
-    /// None that one connection caused.
+    /// None that are caused by a single connection.
     pub async fn serve(self, router: Router, health: Health, stop: CancellationToken) -> anyhow::Result<()> {
         let tracker = TaskTracker::new();
         let connections = Connections::new(self.limits.connections, self.load);
@@ -77,13 +77,13 @@ impl Listener {
             let stream = match accepted {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    // Out of file descriptors, say: trying again at once would only burn the processor.
+                    // The process may be out of file descriptors, for example. An immediate retry would only use CPU.
                     tracing::warn!(%error, "failed to accept a connection");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 }
             };
-            // Others wait in the kernel's queue meanwhile.
+            // Further connections wait in the kernel's backlog meanwhile.
             let place = tokio::select! {
                 () = stop.cancelled() => break,
                 place = connections.place() => place,
@@ -144,12 +144,12 @@ impl Server {
     }
 }
 
-/// rustls asks for four KiB at a time, and an ordinary review is twice that.
+/// Wraps a stream in a larger buffer: rustls reads four KiB at a time, and an ordinary review has twice that.
 fn buffered(stream: TcpStream) -> BufReader<TcpStream> {
     BufReader::with_capacity(Limits::READ, stream)
 }
 
-/// What a connection is read from and written to.
+/// A stream that a connection reads from and writes to.
 pub(super) trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 
 impl<I: AsyncRead + AsyncWrite + Unpin + Send + 'static> Io for I {}

@@ -7,38 +7,38 @@ use tokio::time::Instant;
 use super::limits::Limits;
 use crate::telemetry::{Load, Shed};
 
-/// Lets in as many reviews as may be under way, and as much of their bodies as may be in memory.
+/// The limits for reviews under way and for the memory of their bodies.
 pub struct LoadShed {
     pub(super) limits: Limits,
-    /// Whether reviews are taken only from clients that the listener has verified.
+    /// True if only clients that the listener has verified may send reviews.
     pub(super) asks_clients: bool,
-    /// Bytes of large bodies in memory.
+    /// Size of large bodies in memory, in bytes.
     held: AtomicUsize,
     turns: Arc<Semaphore>,
-    /// Profiles that are being checked, and those that wait for it.
+    /// Turns for profiles that are checked, and places for those that wait.
     validations: Arc<Semaphore>,
     waiting_validations: Arc<Semaphore>,
     load: Load,
 }
 
-/// The turn of a large body to come in, or of a profile to be checked, until it is dropped.
+/// The turn of a large body to be read, or of a profile to be checked; released on drop.
 pub(super) struct Turn {
     _permit: OwnedSemaphorePermit,
 }
 
-/// A review under way, until it is dropped.
+/// A review under way; released on drop.
 pub(super) struct Admitted(Arc<LoadShed>);
 
-/// The memory of one body, until it is dropped.
+/// The share of one body in the memory for bodies; released on drop.
 pub(super) struct Held {
     gate: Arc<LoadShed>,
-    /// The length of the body so far.
+    /// Length of the body so far, in bytes.
     length: usize,
     taken: usize,
 }
 
 impl LoadShed {
-    /// With these limits, counting there.
+    /// Returns the limiter with these limits. It counts requests in `load`.
     pub fn new(limits: Limits, load: Load) -> Self {
         let (held, turns) = (AtomicUsize::new(0), Arc::new(Semaphore::new(limits.turns)));
         let validations = Arc::new(Semaphore::new(Limits::VALIDATIONS));
@@ -46,14 +46,14 @@ impl LoadShed {
         Self { limits, asks_clients: false, held, turns, validations, waiting_validations, load }
     }
 
-    /// Takes reviews only from clients that the listener has verified.
+    /// Accepts reviews only from clients that the listener has verified.
     #[must_use]
     pub fn for_clients_only(mut self) -> Self {
         self.asks_clients = true;
         self
     }
 
-    /// Lets a review in, if there is room.
+    /// Admits a review, if the limit is not reached.
     pub(super) fn enter(self: &Arc<Self>) -> Option<Admitted> {
         let others = usize::try_from(self.load.requests.inc()).unwrap_or_default();
         let admitted = Admitted(Arc::clone(self));
@@ -64,7 +64,7 @@ impl LoadShed {
         None
     }
 
-    /// Waits for a large body's turn; after a while, or at the request's deadline, it goes without.
+    /// Waits for the turn of a large body. After the time limit or the request's deadline, the body is read without a turn.
     pub(super) async fn turn(&self, deadline: Instant) -> Option<Turn> {
         let permit = Arc::clone(&self.turns).acquire_owned();
         let until = deadline.min(Instant::now() + Limits::TURN);
@@ -72,7 +72,7 @@ impl LoadShed {
         Some(Turn { _permit: permit })
     }
 
-    /// Waits until a profile may be checked; `None` where too many wait already.
+    /// Waits until a profile may be checked; `None` if too many wait already.
     pub(super) async fn validation(&self) -> Option<Turn> {
         let Ok(_waiting) = Arc::clone(&self.waiting_validations).try_acquire_owned() else {
             self.load.shed(Shed::Validations);
@@ -82,21 +82,21 @@ impl LoadShed {
         Some(Turn { _permit: permit })
     }
 
-    /// The memory of a body that is about to come in.
+    /// Returns the share of a body that is about to be read; it begins at zero.
     pub(super) fn hold(self: &Arc<Self>) -> Held {
         Held { gate: Arc::clone(self), length: 0, taken: 0 }
     }
 }
 
 impl Held {
-    /// Takes so many more bytes of the body, if there is room for them.
+    /// Reserves this many more bytes for the body, if there is memory.
     pub(super) fn grow(&mut self, more: usize) -> bool {
         let (before, after) = (large(self.length), large(self.length + more));
         self.length += more;
         self.take(after - before)
     }
 
-    /// Takes what so many values in the body become, if there is room for them.
+    /// Reserves memory for this many parsed values, if there is memory.
     pub(super) fn parse(&mut self, values: usize) -> bool {
         self.take(values.saturating_mul(Limits::VALUE))
     }
@@ -115,7 +115,7 @@ impl Held {
     }
 }
 
-/// How much of a body counts as large.
+/// Returns the part of a body's length that counts as large, in bytes.
 fn large(length: usize) -> usize {
     length.saturating_sub(Limits::SMALL_BODY)
 }

@@ -17,7 +17,7 @@ use crate::telemetry::{Verdict, trace_profiles, trace_request};
 
 type Review<'a> = Request<'a, PodBody<'a>>;
 
-/// What a review is answered with, in JSON: the review's answer where the status is 200, else a `Status` of Kubernetes.
+/// The answer to a review, as JSON: an `AdmissionReview` if the status is 200, otherwise a Kubernetes `Status`.
 pub struct Reply {
     /// The HTTP status.
     pub status: StatusCode,
@@ -25,8 +25,8 @@ pub struct Reply {
     pub body: Vec<u8>,
 }
 
-/// Answers a review of a pod from what is known; `None` where something has to be looked up in the cluster
-/// first. It is what the routes below `/mutate` do, without HTTP around it.
+/// Answers a review of a pod from the snapshot, without HTTP, like the routes below `/mutate`. Returns `None` if a lookup is
+/// needed first.
 pub fn answer(state: &State, entry: WebhookEntry, body: &[u8]) -> Option<Reply> {
     reply(&ReviewContext::new(state, entry), body).ok()
 }
@@ -37,19 +37,19 @@ pub(super) async fn mutate(state: &State, entry: WebhookEntry, body: &[u8], dead
     known.with_lookups(|known| aside(body.len(), || reply(known, body))).await
 }
 
-/// A large review takes this thread for a while: what waits behind it goes to another one.
+/// Runs the work so that a large review does not delay the other tasks of this thread: they move to another thread.
 fn aside<T>(size: usize, work: impl FnOnce() -> T) -> T {
     let can_step_aside = || Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
     if size >= Limits::LARGE_BODY && can_step_aside() { tokio::task::block_in_place(work) } else { work() }
 }
 
 /// # Errors
-/// What has to be looked up first, for which request.
+/// The lookup that is needed, with the request's UID.
 fn reply(known: &ReviewContext<'_>, body: &[u8]) -> Result<Reply, (String, Look)> {
     let request: Review<'_> = match review::read(body) {
         Ok(request) => request,
         Err(bad) => {
-            // Read as text, the pod's own faults do not hide the uid of the review around it.
+            // With the pod as unparsed text, an invalid pod does not hide the UID of its review.
             if let Ok(request) = review::read::<&RawValue>(body) {
                 return Ok(refused(
                     known,
@@ -81,7 +81,7 @@ fn reply(known: &ReviewContext<'_>, body: &[u8]) -> Result<Reply, (String, Look)
     Ok(Reply::json(&answer_with(&request, &decision)))
 }
 
-/// A review that cannot be answered as asked.
+/// Returns the answer to a review that is invalid.
 fn refused(known: &ReviewContext<'_>, uid: &str, message: String) -> Reply {
     warn!(uid, error = message, "rejected a review");
     observe(known, &Verdict::errored("mutate", "BadReview"));
@@ -92,13 +92,13 @@ fn observe(known: &ReviewContext<'_>, verdict: &Verdict) {
     known.state.metrics.observe(verdict, known.started.elapsed());
 }
 
-/// Counts and logs a decision.
+/// Records a decision in metrics and the log.
 fn report(known: &ReviewContext<'_>, request: &Review<'_>, pod: &Json<'_>, decision: &Decision) {
     let took = known.started.elapsed();
     let is_dry_run = request.dry_run.unwrap_or_default();
     known.state.metrics.observe(&Verdict::of("mutate", decision), took);
     if !is_dry_run {
-        // A pod that comes a second time got them the first time.
+        // An already injected pod was counted at its first injection.
         let is_first = matches!(decision.reason, Reason::Injected { .. });
         for profile in decision.profiles.iter().filter(|_| is_first) {
             known.state.metrics.count_injection(profile.scope, &profile.name);
@@ -152,7 +152,7 @@ impl IntoResponse for Reply {
     }
 }
 
-/// The pod to decide about; `None` for an operation that never injects.
+/// Returns the pod to decide about; `None` for an operation that never injects.
 fn pod_of<'r, 'a>(request: &'r Review<'a>) -> Result<Option<&'r Json<'a>>, String> {
     let kind = &request.kind;
     if (kind.group.as_ref(), kind.version.as_ref(), kind.kind.as_ref()) != ("", "v1", "Pod") {
@@ -170,7 +170,7 @@ fn pod_of<'r, 'a>(request: &'r Review<'a>) -> Result<Option<&'r Json<'a>>, Strin
     }
 }
 
-/// The pod's controller, as an event regards it.
+/// Returns the pod's controller, in the form that an Event needs.
 fn owner_of(pod: &Json<'_>, namespace: &str) -> Option<ObjectReference> {
     let owners = items(field(pod, "metadata").and_then(|metadata| field(metadata, "ownerReferences")));
     let is_controller = |owner: &&Json<'_>| field(owner, "controller").and_then(Json::as_bool) == Some(true);
@@ -205,6 +205,6 @@ fn answer_with<'d>(request: &'d Review<'_>, decision: &'d Decision) -> Answer<'d
         .with_warnings(decision.warnings().map(with_code))
         .with_audit("outcome", decision.outcome.as_str())
         .with_audit("reason", decision.reason.code())
-        // The API server's log has another name for the request; with this one it leads to our line.
+        // The API server's audit log has its own ID for the request. This UID leads to Outrigger's log line.
         .with_audit("uid", &request.uid)
 }

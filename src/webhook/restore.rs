@@ -1,4 +1,4 @@
-//! `POST /restore`: updates of injected pods by their original manifests.
+//! `POST /restore`: restores injected values when the original manifest of an injected pod is applied.
 
 use axum::http::StatusCode;
 use tracing::{info, warn};
@@ -12,7 +12,7 @@ use crate::telemetry::{Verdict, trace_request};
 
 type Review<'a> = Request<'a, PodBody<'a>>;
 
-/// Answers `POST /restore`. It needs nothing of the cluster: the live pod says what was injected.
+/// Answers `POST /restore`. It needs no data of the cluster, because the live pod's status records the injection.
 pub(super) fn restore(state: &State, body: &[u8]) -> Reply {
     let started = tokio::time::Instant::now();
     let observe = |verdict: &Verdict| state.metrics.observe(verdict, started.elapsed());

@@ -1,4 +1,4 @@
-//! `AdmissionReview` v1 in and out:
+//! Requests and responses in `AdmissionReview` v1:
 //! <https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#webhook-request-and-response>.
 
 use std::borrow::Cow;
@@ -24,7 +24,7 @@ struct Envelope<'a, O> {
     request: Option<Request<'a, O>>,
 }
 
-/// What the API server asks. The body is read once: the object is parsed with it, as an `O`.
+/// The API server's request. The body is read in one pass: the object is parsed with it, as an `O`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", bound(deserialize = "O: Deserialize<'de>"))]
 pub(super) struct Request<'a, O> {
@@ -48,7 +48,7 @@ pub(super) struct Request<'a, O> {
     pub(super) user_info: UserInfo<'a>,
 }
 
-/// Who asks; of it all, what is needed.
+/// The user of the request, reduced to the fields that are needed.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct UserInfo<'a> {
     #[serde(borrow, default)]
@@ -65,7 +65,7 @@ pub(super) struct GroupVersionKind<'a> {
     pub(super) kind: Cow<'a, str>,
 }
 
-/// A body that is no review: nothing in it names a request that could be answered.
+/// A body that is not a review: it has no request that could be answered.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BadReview {
     #[error("the body is not an AdmissionReview in JSON: {0}")]
@@ -79,9 +79,9 @@ pub(super) enum BadReview {
 }
 
 /// # Errors
-/// What makes the body no review of version 1.
+/// The body is not a review of version 1.
 pub(super) fn read<'a, O: Deserialize<'a>>(body: &'a [u8]) -> Result<Request<'a, O>, BadReview> {
-    // Looked at once as a whole, its strings need not be one by one.
+    // One UTF-8 check of the whole body replaces a check of every string.
     let envelope: Envelope<'a, O> = serde_json::from_str(std::str::from_utf8(body)?)?;
     if envelope.api_version != API_VERSION || envelope.kind != KIND {
         let (api_version, kind) = (envelope.api_version.into_owned(), envelope.kind.into_owned());
@@ -94,7 +94,7 @@ pub(super) fn read<'a, O: Deserialize<'a>>(body: &'a [u8]) -> Result<Request<'a,
 #[derive(Debug)]
 pub(super) struct Answer<'a> {
     response: Response<'a>,
-    /// The text of the patch, where there is one.
+    /// JSON text of the patch, if there is one.
     patch: Option<&'a [u8]>,
 }
 
@@ -132,7 +132,7 @@ struct Status {
     details: Option<Details>,
 }
 
-/// Details that kubectl prints instead of the message, a line for each cause.
+/// Details that kubectl prints instead of the message, one line per cause.
 #[derive(Debug, Serialize)]
 struct Details {
     group: String,
@@ -144,11 +144,11 @@ struct Details {
 /// One reason for which an object is invalid.
 #[derive(Debug, Serialize)]
 pub(super) struct Cause {
-    /// The kind of problem, in the API server's words.
+    /// Kind of problem, as the API server names it.
     pub(super) reason: &'static str,
-    /// The sentence.
+    /// Message about the field.
     pub(super) message: String,
-    /// The field's path.
+    /// Path of the field.
     pub(super) field: String,
 }
 
@@ -159,7 +159,7 @@ impl<'a> Answer<'a> {
         Self { response, patch: None }
     }
 
-    /// A refusal that the person who asked reads as one line.
+    /// Returns a denial with a message in one line, which the user sees.
     pub(super) fn denied(uid: &'a str, code: StatusCode, message: String) -> Self {
         let reason = if code == StatusCode::UNPROCESSABLE_ENTITY { "Invalid" } else { "Forbidden" };
         let mut answer = Self::allowed(uid);
@@ -168,7 +168,7 @@ impl<'a> Answer<'a> {
         answer
     }
 
-    /// Adds the causes for which a profile is refused.
+    /// Adds the causes for which a profile is rejected.
     pub(super) fn with_causes(mut self, (kind, name): (&str, &str), causes: Vec<Cause>) -> Self {
         if let Some(status) = &mut self.response.status {
             let (group, kind, name) = (keys::GROUP.to_owned(), kind.to_owned(), name.to_owned());
@@ -177,7 +177,7 @@ impl<'a> Answer<'a> {
         self
     }
 
-    /// Adds a patch, unless it is empty: patch and patch type come both or not at all.
+    /// Adds a patch, unless it is empty: the API requires patch and patch type together.
     pub(super) fn with_patch(mut self, patch: &'a Patch) -> Self {
         self.patch = (!patch.is_empty()).then(|| patch.json());
         self
@@ -188,24 +188,24 @@ impl<'a> Answer<'a> {
         self
     }
 
-    /// Adds an annotation to the API server's audit event; the key gets the webhook's name as prefix there.
+    /// Adds an annotation to the API server's audit event, which prefixes the key with the webhook's name.
     pub(super) fn with_audit(mut self, key: &'static str, value: &'a str) -> Self {
         self.response.audit_annotations.push((key, value));
         self
     }
 
-    /// The review that carries the answer.
+    /// Returns the review with the answer, as JSON.
     ///
     /// # Errors
-    /// None in practice: all of it has a form in JSON.
+    /// None in practice: every value can be serialized.
     pub(super) fn json(&self) -> serde_json::Result<Vec<u8>> {
         let encoded = self.patch.map(|patch| base64::encoded_len(patch.len(), true).unwrap_or_default());
         let mut body = Vec::with_capacity(ROOM + encoded.unwrap_or_default());
         let review = Review { api_version: API_VERSION, kind: KIND, response: &self.response };
         serde_json::to_writer(&mut body, &review)?;
         if let (Some(patch), Some(length)) = (self.patch, encoded) {
-            // Most of an answer is its patch. Base64 has nothing to escape, so it is written in its place, inside the two
-            // objects that were closed, and not made, looked over and copied first.
+            // Most of an answer is its patch. Base64 needs no escaping, so it is appended inside the two closed objects. This
+            // avoids building, checking and copying a string.
             body.truncate(body.len().saturating_sub("}}".len()));
             body.extend_from_slice(br#","patchType":"JSONPatch","patch":""#);
             let start = body.len();
@@ -218,10 +218,10 @@ impl<'a> Answer<'a> {
     }
 }
 
-/// What an answer takes besides its patch, mostly, in bytes.
+/// Typical size of an answer without its patch, in bytes.
 const ROOM: usize = 512;
 
-/// The API server cuts a longer warning, in characters.
+/// Maximum length of a warning, in characters; the API server truncates longer ones.
 const WARNING_LENGTH: usize = 256;
 
 fn shorten(text: String, most: usize) -> String {

@@ -32,40 +32,41 @@ use crate::engine::Settings;
 use crate::supervise::Health;
 use crate::telemetry::{Format, Metrics, Traces, Verdict, traced};
 
-/// What the handlers share.
+/// The state that all handlers share.
 #[derive(Clone)]
 pub struct State {
-    /// What is known of the cluster.
+    /// Latest view of the cluster.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
-    /// A live look, for what is not known yet.
+    /// Live lookup of names that the snapshot does not contain.
     pub lookup: Arc<dyn Lookup>,
-    /// What the operator set.
+    /// The operator's settings.
     pub settings: Arc<Settings>,
-    /// What is counted.
+    /// Metrics of the server.
     pub metrics: Arc<Metrics>,
-    /// Whether requests should come here.
+    /// Liveness and readiness of the server.
     pub health: Health,
-    /// The server's own user, who alone may change what Mandatory profiles put into live pods; empty where it has none.
+    /// The server's own user; only this user may change elements of Mandatory profiles in live pods. Empty if the server has
+    /// none.
     pub own_user: Arc<str>,
-    /// Who tells the owners of pods what was left out.
+    /// Publisher of Events about profiles that were left out.
     pub announcer: Announcer,
-    /// Where traces go.
+    /// Exporter of traces.
     pub traces: Traces,
 }
 
-/// What the routes share.
+/// The state that all routes share.
 struct Shared {
     state: State,
     gate: Arc<LoadShed>,
 }
 
-/// The webhook's routes, to be served over TLS.
+/// Returns the webhook's routes, to be served over TLS.
 pub fn router(state: State) -> Router {
     let gate = LoadShed::new(Limits::default(), state.metrics.load.clone());
     router_behind(gate, state)
 }
 
-/// The same, with limits of its own.
+/// Returns the same routes as [`router`], behind the given load limits.
 pub fn router_behind(gate: LoadShed, state: State) -> Router {
     let traces = state.traces.clone();
     let routes = Router::new()
@@ -117,11 +118,11 @@ pub fn router_behind(gate: LoadShed, state: State) -> Router {
             )
         })
         .with_state(Arc::new(Shared { state, gate: Arc::new(gate) }));
-    // Outside of everything else, so that a request that fails there is in its trace, too.
+    // The outermost layer, so that a trace also contains requests that fail in the other layers.
     if traces.is_on() { routes.layer(middleware::from_fn_with_state(traces, traced)) } else { routes }
 }
 
-/// The routes for the kubelet and for Prometheus, to be served without TLS.
+/// Returns the routes for the kubelet and Prometheus, to be served without TLS.
 pub fn metrics_router(state: State) -> Router {
     let gate = Arc::new(LoadShed::new(Limits::default(), state.metrics.load.clone()));
     Router::new()
@@ -150,8 +151,7 @@ async fn mutated(shared: Extract<Arc<Shared>>, entry: WebhookEntry, request: Req
     .await
 }
 
-/// What stands around every review: it comes from a client that may ask, there is room for it, its body is
-/// bounded, it takes no longer than the API server waits, and a panic answers it alone.
+/// Runs a review within all limits: client authorization, load, body size and deadline. A panic fails only its own request.
 async fn answered(
     Extract(shared): Extract<Arc<Shared>>,
     webhook: &'static str,
@@ -178,7 +178,7 @@ async fn answered(
         };
         let read = body::read(gate, &head, body, deadline).await?;
         seen = read.bytes.clone();
-        // It is asked for an answer before the time is looked at, and nearly always has it at once.
+        // The first poll comes before the check of the time, and nearly always returns the answer.
         let answer = answer(&shared.state, read.bytes, deadline.at);
         tokio::time::timeout_at(deadline.at, answer).await.map_err(|_| body::too_slow(deadline))
     };

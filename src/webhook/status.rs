@@ -2,8 +2,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 
-/// A failure as the API server reads it: of a `Status` of Kubernetes it reports the message, of anything else
-/// only the number.
+/// Returns a failure as a Kubernetes `Status`: the API server reports its message, and of any other body only the status code.
 pub(super) fn failure(code: StatusCode, message: &str) -> Vec<u8> {
     let reason = match code {
         StatusCode::BAD_REQUEST => "BadRequest",
@@ -22,8 +21,8 @@ pub(super) fn failure(code: StatusCode, message: &str) -> Vec<u8> {
     status.to_string().into_bytes()
 }
 
-/// The same as a response. One that says to come again says when: the API server does so by itself while its
-/// own time lasts.
+/// Returns a failure as a response. A retryable one has a `Retry-After` header: the API server then retries by itself within
+/// its own timeout.
 pub(super) fn refusal(code: StatusCode, message: &str) -> Response {
     let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
     let mut response = (code, kind, failure(code, message)).into_response();

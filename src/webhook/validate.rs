@@ -40,8 +40,8 @@ struct Metadata {
     deletion_timestamp: Option<String>,
 }
 
-/// Answers `POST /validate` on a thread of its own: compiling a profile takes longer than deciding about a hundred pods, and no
-/// pod waits for it.
+/// Answers `POST /validate` on a separate thread: the compilation of a profile takes longer than a hundred decisions about
+/// pods, and no pod waits for it.
 pub(super) async fn validate_apart(
     state: &State,
     gate: &LoadShed,
@@ -57,7 +57,7 @@ pub(super) async fn validate_apart(
     };
     let (known, span) = (state.clone(), tracing::Span::current());
     let checked = tokio::task::spawn_blocking(move || {
-        // The caller may have timed out; the next request still waits for this one.
+        // The handler may have timed out. The next request still has to wait for this thread, so the thread owns the turn.
         let _turn = turn;
         span.in_scope(|| read_and_check(&known, &body))
     });
@@ -91,7 +91,7 @@ pub(super) async fn validate_apart(
     Reply::json(&answer).into_response()
 }
 
-/// A review's profile, checked.
+/// The result of the check of one review's profile.
 struct Checked {
     uid: String,
     namespace: String,
@@ -112,7 +112,7 @@ fn read_and_check(state: &State, body: &Bytes) -> Result<Checked, BadReview> {
     })
 }
 
-/// The errors, as the API server reports those of its own validation.
+/// Returns the errors in the form of the API server's own validation.
 fn causes(findings: &[Finding]) -> Vec<Cause> {
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error);
     let cause = |finding: &Finding| Cause {
@@ -150,7 +150,7 @@ fn judge<'r>(uid: &'r str, object: (&str, &str), findings: &[Finding]) -> (Answe
     )
 }
 
-/// The findings, and the pod template that the API server is to judge.
+/// Returns the findings, and the pod template that the API server validates.
 fn check(state: &State, request: &Review<'_>) -> Result<(Vec<Finding>, Option<Value>), String> {
     let kind = &request.kind;
     let scope = match (kind.group.as_ref(), kind.kind.as_ref()) {
@@ -168,7 +168,7 @@ fn check(state: &State, request: &Review<'_>) -> Result<(Vec<Finding>, Option<Va
     let Some(object) = request.object else { return Ok((Vec::new(), None)) };
     let unreadable = |error: serde_json::Error| format!("the profile in the review cannot be read: {error}");
     let object: Object<'_> = serde_json::from_str(object.get()).map_err(unreadable)?;
-    // Finalizers must come off an object that is going away, whatever its spec.
+    // A deleted object must be able to lose its finalizers, even if its spec is invalid.
     if object.metadata.deletion_timestamp.is_some() {
         return Ok((Vec::new(), None));
     }
@@ -194,8 +194,8 @@ fn check(state: &State, request: &Review<'_>) -> Result<(Vec<Finding>, Option<Va
     Ok((findings, sample))
 }
 
-/// What is wrong between the profile and those that are there. The next object that is applied may put it
-/// right, so it is no error here.
+/// Returns the conflicts of the profile with existing profiles. They are not errors here, because the next object that is
+/// applied may resolve them.
 fn relations(known: &ProfileSet, namespace: Option<&str>, name: &str, entry: ProfileEntry) -> Vec<Finding> {
     let mut profiles = known.clone();
     profiles.insert(namespace, name, entry);
@@ -203,7 +203,7 @@ fn relations(known: &ProfileSet, namespace: Option<&str>, name: &str, entry: Pro
     findings.into_iter().map(|finding| Finding { severity: Severity::Warning, ..finding }).collect()
 }
 
-/// With `generateName` the name comes after admission; the API server adds five characters.
+/// Returns an example name for `generateName`: the API server adds five characters after admission.
 fn generated(metadata: &Metadata) -> String {
     format!("{}xxxxx", metadata.generate_name)
 }

@@ -17,21 +17,21 @@ use crate::telemetry::{Verdict, trace_request};
 
 type Review<'a> = Request<'a, &'a RawValue>;
 
-/// What the API server asks about.
+/// The object of a request for verification.
 enum Asked<'a> {
     /// A finished pod that is about to be stored.
     Created(PodBody<'a>),
-    /// A live pod, before and after.
+    /// A live pod, before and after a change.
     Changed(PodBody<'a>, PodBody<'a>),
-    /// A binding to a node, of which the API server copies annotations to the pod.
+    /// A binding to a node. The API server copies its annotations to the pod.
     Bound(PodBody<'a>),
-    /// A way into a live pod's container.
+    /// Access to a container of a live pod.
     Entered { verb: &'static str, container: String },
-    /// Something that concerns no Mandatory profile.
+    /// An object that concerns no Mandatory profile.
     Nothing,
 }
 
-/// Of `PodExecOptions` and `PodAttachOptions`, the container.
+/// The container, out of `PodExecOptions` and `PodAttachOptions`.
 #[derive(Deserialize)]
 struct ExecOrAttachOptions {
     #[serde(default)]

@@ -1,4 +1,4 @@
-//! Slow and silent clients, over a pipe and with a clock that only the tests move.
+//! Slow and silent clients, over a pipe and with a simulated clock.
 
 use axum::body::Bytes;
 use axum::http::StatusCode;
@@ -47,7 +47,7 @@ impl Conversation {
         assert!(buffer[..length].starts_with(b"HTTP/1.1 200 OK"), "{:?}", &buffer[..length]);
     }
 
-    /// How long it goes on from now.
+    /// Returns the time until the connection ends.
     async fn rest(self) -> Duration {
         let started = Instant::now();
         // Closed without an answer.
@@ -126,7 +126,7 @@ async fn a_connection_that_should_make_room_ends_at_once() {
 
 struct Http2 {
     sender: client_http2::SendRequest<Empty<Bytes>>,
-    /// The client's own end: good where it was told to go away.
+    /// The client's side of the connection: `Ok` if the server told it to close.
     told: JoinHandle<hyper::Result<()>>,
     ended: JoinHandle<anyhow::Result<()>>,
     health: Health,
@@ -149,7 +149,7 @@ impl Http2 {
 
 #[tokio::test(start_paused = true)]
 async fn http2_without_a_request_is_cut_off() {
-    // Not even the preface; the preface and nothing more.
+    // First no preface at all; then the preface and nothing else.
     about(talk(true).rest().await, Limits::default().head);
     let silent = http2(talk(true)).await;
     let started = Instant::now();

@@ -1,4 +1,4 @@
-//! Names that a profile takes or leaves behind.
+//! References by name that a new profile shadows, or that a deleted profile leaves dangling.
 
 use super::Review;
 use crate::api::{Scope, keys};
@@ -6,7 +6,7 @@ use crate::cluster::Snapshot;
 use crate::engine::Namespace;
 use crate::profiles::{Finding, ProfileEntry, ProfileSet, Severity};
 
-/// Warns of a profile of a namespace that takes the place of a cluster profile.
+/// Warns about a namespaced profile that shadows a cluster profile of the same name.
 pub(super) fn shadowing(profiles: &ProfileSet, namespace: Option<&str>, name: &str) -> Option<Finding> {
     let namespace = namespace?;
     profiles.find_in(Scope::Cluster, namespace, name)?;
@@ -15,11 +15,11 @@ pub(super) fn shadowing(profiles: &ProfileSet, namespace: Option<&str>, name: &s
     )))
 }
 
-/// Warns of a deleted profile that namespaces or other profiles still name. What pods name is not known to the server.
+/// Warns about a deleted profile that namespaces or other profiles still name. Names in pods are not known to the server.
 pub(super) fn still_named(snapshot: &Snapshot, request: &Review<'_>, scope: Scope) -> Vec<Finding> {
     let name: &str = &request.name;
     let in_reach = |namespace: &str| scope == Scope::Cluster || namespace == request.namespace;
-    // Where the other kind has a profile of the name, that one is taken.
+    // If the other kind has a profile of that name, the reference resolves to it.
     let is_lost = |namespace: &str| match scope {
         Scope::Cluster => snapshot.profiles.find_in(Scope::Namespace, namespace, name).is_none(),
         Scope::Namespace => snapshot.profiles.find_in(Scope::Cluster, namespace, name).is_none(),
@@ -65,7 +65,7 @@ fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
-/// The first names, and how many more there are.
+/// Returns the first names, and the number of further ones.
 fn listed(names: &[&str]) -> String {
     const MOST: usize = 5;
     let first = names.iter().take(MOST).copied().collect::<Vec<_>>().join(", ");
