@@ -1,5 +1,5 @@
-//! What is known of the cluster: profiles and namespaces, watched, and put together in one immutable
-//! [`Snapshot`] that requests read without a lock.
+//! The server's view of the cluster: watched profiles and namespaces in one immutable [`Snapshot`], which requests read without
+//! a lock.
 
 mod bucket;
 mod events;
@@ -38,24 +38,24 @@ use crate::api::{ClusterSidecarProfile, Scope, SidecarProfile};
 use crate::engine::Namespace;
 use crate::profiles::{Finding, ProfileEntry, ProfileSet, Quota};
 
-/// What is known of the cluster at one moment.
+/// The state of the cluster at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// All profiles.
     pub profiles: Arc<ProfileSet>,
     /// All namespaces, by name.
     pub namespaces: HashMap<String, Arc<Namespace>>,
-    /// Resources that have not been listed and watched yet, or that the API server does not serve. Pods that depend on them
-    /// get an error.
+    /// Resources that have not been listed and watched yet, or that the API server does not serve. Pods that depend on them get
+    /// an error.
     pub unsynced: Vec<&'static str>,
 }
 
-/// The memory that a server has for profiles.
+/// The server's memory limits for profiles.
 #[derive(Clone, Copy, Debug)]
 pub struct ProfileMemory {
-    /// For those of the cluster.
+    /// Limit for cluster profiles.
     pub cluster: Quota,
-    /// For those of all namespaces, which take nothing from the others.
+    /// Limit for the profiles of all namespaces together, separate from the one for cluster profiles.
     pub namespaced: Quota,
 }
 
@@ -65,7 +65,7 @@ impl Default for ProfileMemory {
     }
 }
 
-/// How the API server names the profile kinds.
+/// Returns the API resources of the two profile kinds.
 pub(crate) fn profile_resources() -> [(Scope, ApiResource); 2] {
     [
         (Scope::Cluster, ApiResource::erase::<ClusterSidecarProfile>(&())),
@@ -73,8 +73,8 @@ pub(crate) fn profile_resources() -> [(Scope, ApiResource); 2] {
     ]
 }
 
-/// Compiles a profile as the API server holds it. One that cannot even be read is an invalid profile, and
-/// does not keep the others from being read.
+/// Compiles a profile as the API server returns it. A profile that cannot be parsed becomes an invalid entry, so it does not
+/// affect the others.
 pub(crate) fn entry_of(object: &DynamicObject, scope: Scope) -> (ProfileEntry, Vec<Finding>) {
     let name = object.metadata.name.as_deref().unwrap_or_default();
     let spec = object.data.get("spec").unwrap_or(&Value::Null);

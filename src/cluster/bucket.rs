@@ -11,13 +11,13 @@ pub(super) struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// A full bucket.
+    /// Returns a full bucket.
     pub(super) fn new(burst: u32, rate: f64, now: Instant) -> Self {
         let burst = f64::from(burst);
         Self { tokens: burst, filled: now, burst, rate }
     }
 
-    /// Takes tokens; returns whether there were enough.
+    /// Takes tokens and returns whether there were enough.
     pub(super) fn take(&mut self, count: u32, now: Instant) -> bool {
         let gained = now.duration_since(self.filled).as_secs_f64() * self.rate;
         self.tokens = (self.tokens + gained).min(self.burst);

@@ -1,4 +1,4 @@
-//! Events for those who look at the owner of a pod and wonder what is missing in it.
+//! Kubernetes Events about profiles that were left out, on the owner of the pod.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,34 +22,34 @@ use crate::engine::Reason;
 use crate::telemetry::Metrics;
 
 const CONTROLLER: &str = "outrigger.dev/webhook";
-/// How many events may wait to be written.
+/// Maximum number of Events that wait to be written.
 const WAITING: usize = 256;
-/// How long one may take to be written.
+/// Time limit for the write of one Event.
 const LIMIT: Duration = Duration::from_secs(5);
-/// How long nothing more is said of an owner and a profile of which it was said.
+/// Minimum time between two Events about the same owner and profile.
 const SILENCE: Duration = Duration::from_mins(10);
-/// How many owners and profiles are remembered.
+/// Maximum number of remembered pairs of owner and profile.
 const MOST: usize = 1000;
-/// The API server takes no longer note, in bytes.
+/// Maximum length of a note that the API server accepts, in bytes.
 const NOTE: usize = 1024;
 /// Longest name of an object, in bytes.
 const LONGEST_NAME: usize = 253;
 
-/// How many Events reviews may cause.
+/// Limits on the Events that reviews can cause.
 #[derive(Clone, Copy, Debug)]
 pub struct EventLimits {
-    /// Events at once.
+    /// Maximum number of Events in a burst.
     burst: u32,
     /// Events per second after that.
     rate: f64,
-    /// Events about objects of one namespace within [`SILENCE`].
+    /// Maximum number of Events about objects of one namespace within [`SILENCE`].
     per_namespace: usize,
 }
 
 impl EventLimits {
     /// Limits for reviews that only the API server can send, since clients must show a certificate.
     pub const VERIFIED: Self = Self { burst: 25, rate: 1.0, per_namespace: MOST };
-    /// Limits for reviews that any client may have made up, with the owner that they name.
+    /// Limits for reviews that any client may have forged, including the owner that they name.
     pub const UNVERIFIED: Self = Self { burst: 10, rate: 0.1, per_namespace: 5 };
     /// No Events.
     pub const NONE: Self = Self { burst: 0, rate: 0.0, per_namespace: 0 };
@@ -58,15 +58,15 @@ impl EventLimits {
 /// An Event to be written.
 #[derive(Debug)]
 pub struct Notice {
-    /// The object that it is about; without a namespace, one of the cluster.
+    /// The object of the Event; without a namespace, a cluster-scoped object.
     pub regarding: ObjectReference,
     /// Action of the Event, in `UpperCamelCase`.
     pub action: &'static str,
-    /// Why, in `UpperCamelCase`.
+    /// Reason of the Event, in `UpperCamelCase`.
     pub reason: &'static str,
-    /// What happened, as a sentence.
+    /// Message, as a sentence.
     pub note: String,
-    /// What makes another occurrence the same Event, beside the object.
+    /// Key that, together with the object, identifies repetitions of the same Event.
     pub cause: String,
 }
 
@@ -77,24 +77,24 @@ impl Notice {
         format!("{uid} {}", self.cause)
     }
 
-    /// The namespace of the Event. Those about objects of the cluster are in `default`: the API server takes no other.
+    /// Returns the namespace of the Event. For cluster-scoped objects it is `default`: the API server accepts no other.
     fn namespace(&self) -> &str {
         self.regarding.namespace.as_deref().unwrap_or("default")
     }
 }
 
-/// Takes what is to be told, and never waits. Without a cluster it takes nothing.
+/// Queue of Events to be written. It never blocks, and without a cluster it drops everything.
 #[derive(Clone, Default)]
 pub struct Announcer(Option<mpsc::Sender<Notice>>);
 
 impl Announcer {
-    /// One whose events are written by `publish_events`.
+    /// Returns an announcer, and the receiver for `publish_events`.
     pub fn new() -> (Self, mpsc::Receiver<Notice>) {
         let (sender, receiver) = mpsc::channel(WAITING);
         (Self(Some(sender)), receiver)
     }
 
-    /// Tells the owner of a pod that a profile was left out of it.
+    /// Queues an Event for the owner of a pod about a profile that was left out.
     pub fn tell(&self, owner: ObjectReference, profile: &str, cause: &Reason, metrics: &Metrics) {
         let Some(sender) = &self.0 else { return };
         let note = format!("profile {profile:?} was left out of a pod: {cause} [{}]", cause.code());
@@ -106,7 +106,7 @@ impl Announcer {
     }
 }
 
-/// Whether the reference has the form of a valid one. It comes from a pod that the API server has not validated yet.
+/// Returns whether the reference has a valid form. The API server has not validated its pod yet.
 fn is_well_formed(owner: &ObjectReference) -> bool {
     let is_word = |text: Option<&str>, more: &[u8]| {
         text.is_some_and(|text| {
@@ -120,10 +120,10 @@ fn is_well_formed(owner: &ObjectReference) -> bool {
         && is_word(owner.api_version.as_deref(), b"-./")
 }
 
-/// Writes events until `stop`.
+/// Writes Events until `stop`.
 ///
 /// # Errors
-/// None: an event that cannot be written is logged and counted.
+/// None: an Event that cannot be written is logged and counted.
 pub async fn publish_events(
     client: Client,
     mut left_out: mpsc::Receiver<Notice>,
@@ -148,7 +148,7 @@ pub async fn publish_events(
     }
 }
 
-/// Writes an event; returns what became of it.
+/// Writes an Event and returns the outcome for the metric.
 pub(crate) async fn publish(client: &Client, notice: &Notice, instance: &str, count: i32) -> &'static str {
     let problem = match tokio::time::timeout(LIMIT, write(client, notice, instance, count)).await {
         Ok(Ok(())) => return "published",
@@ -167,7 +167,7 @@ pub(crate) async fn publish(client: &Client, notice: &Notice, instance: &str, co
     "failed"
 }
 
-/// Writes an event, or says of the one that is there that it happened again. All replicas give it the same name.
+/// Writes an Event, or increments the count of the existing one. All replicas use the same name for it.
 async fn write(client: &Client, notice: &Notice, instance: &str, count: i32) -> kube::Result<()> {
     let (owner, namespace, key) = (&notice.regarding, notice.namespace(), notice.key());
     let api: Api<Event> = Api::namespaced(client.clone(), namespace);
@@ -198,7 +198,7 @@ async fn write(client: &Client, notice: &Notice, instance: &str, count: i32) -> 
     }
 }
 
-/// The note with control characters escaped: parts of it come from a pod, and it is shown in terminals.
+/// Returns the note with control characters escaped: parts of it come from a pod, and terminals display it.
 fn printable(note: &str) -> String {
     note.chars().fold(String::with_capacity(note.len()), |mut text, character| {
         if character.is_control() {
@@ -220,11 +220,11 @@ fn shorten(note: &str) -> String {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Admitted {
-    /// It may be written; it happened so often since it was remembered.
+    /// The Event may be written. It occurred this many times since it was first remembered.
     Now { count: i32 },
-    /// It was said a short while ago.
+    /// The same Event was written a short while ago.
     Repeated,
-    /// There are too many.
+    /// A limit is reached.
     Never,
 }
 
@@ -234,7 +234,7 @@ struct Told {
     count: i32,
 }
 
-/// Says which events may be written, so that no number of pods becomes a burden for the API server.
+/// The limits on Events, which bound the load on the API server for any number of pods.
 struct Limiter {
     told: HashMap<String, Told>,
     bucket: TokenBucket,

@@ -1,9 +1,8 @@
 //! Follows a collection of the API server: a list, then watches, then another list whenever something may have been
 //! missed.
 //!
-//! It takes the place of kube-runtime's watcher, which resumes a watch from the last resource version after any
-//! disconnect. An API server whose etcd was restored from a backup accepts such a watch and stays silent, because the
-//! version lies in its future.
+//! It replaces kube-runtime's watcher, which resumes a watch from the last resource version after any disconnect. An API server
+//! whose etcd was restored from a backup accepts such a watch and sends nothing, because the version lies in its future.
 
 use std::collections::VecDeque;
 use std::fmt::Debug;
@@ -21,7 +20,7 @@ use crate::polling::RepeatedFailure;
 
 /// Duration of one watch, in seconds; the API server then ends it, and the next one continues from there.
 pub(crate) const WATCH_SECONDS: u32 = 90;
-/// Silence beyond the end of a watch after which its connection counts as dead.
+/// Time without data after the end of a watch, after which its connection counts as dead.
 const GRACE: Duration = Duration::from_secs(5);
 /// Time between two lists of a collection whose watches never broke.
 pub(crate) const RELIST: Duration = Duration::from_mins(10);
@@ -31,15 +30,15 @@ const ANSWER: Duration = Duration::from_secs(30);
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 /// Longest wait after a failure.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// Longest wait while the collection is not served (404): it may be back at any moment.
+/// Longest wait while the collection is not served (404), because it may return at any moment.
 const LONGEST_WAIT_MISSING: Duration = Duration::from_secs(1);
 /// Duration of a watch after which earlier failures no longer count.
 const HEALTHY: Duration = Duration::from_secs(10);
 
-/// News of a followed collection.
+/// A change in a followed collection or in its connection.
 #[derive(Debug)]
 pub(crate) enum Update<K> {
-    /// A list that begins, its objects, its end, or a change.
+    /// The start of a list, one of its objects, its end, or a change.
     Event(Event<K>),
     /// A watch has started from the last list; every later change will be seen.
     Synced,
@@ -47,7 +46,7 @@ pub(crate) enum Update<K> {
     Lost(Lost),
 }
 
-/// Reason for which a collection is listed anew.
+/// Reason for which a collection is listed again.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Lost {
     /// The API server does not serve the collection (404): its `CustomResourceDefinition` is missing.
@@ -69,10 +68,10 @@ pub(crate) enum Lost {
     /// The API server ended the watch before its time, as it does when it shuts down or a definition changes.
     #[error("the watch ended early")]
     EndedEarly,
-    /// Nothing came, not even the end of the watch.
+    /// No data arrived, not even the end of the watch.
     #[error("the API server does not answer")]
     Silent,
-    /// Anything else.
+    /// Any other failure.
     #[error("{0}")]
     Failed(kube::Error),
 }
@@ -87,7 +86,7 @@ impl Lost {
     }
 }
 
-/// Follows all objects of `api`, or the one with this name, for ever; lists have so many objects in a page.
+/// Follows all objects of `api`, or the one with this name, without end. `limit` is the page size of lists.
 pub(crate) fn follow<K>(
     api: Api<K>,
     name: Option<&str>,
@@ -113,8 +112,8 @@ where
     })
 }
 
-/// Follows the object with this name: as it is whenever it was found or has changed, `None` when it is gone. Reports each
-/// lost connection.
+/// Follows the object with this name. Yields the object when it is found or changes, and `None` when it is deleted. Reports
+/// each lost connection.
 pub(crate) fn follow_one<K, R>(
     api: Api<K>,
     name: &str,
@@ -182,7 +181,7 @@ struct Follower<K> {
     highest: Option<u64>,
     /// Failures since the last healthy watch.
     failures: u32,
-    /// Whether the last failure was [`Lost::Missing`].
+    /// True if the last failure was [`Lost::Missing`].
     is_missing: bool,
 }
 
@@ -228,8 +227,8 @@ where
         }
     }
 
-    /// Returns how long to wait before the next list: nothing after the first failure, then longer with each one, less up
-    /// to a quarter at random, so that replicas do not ask at the same moment.
+    /// Returns the wait before the next list: none after the first failure, then longer with each one. It is shortened at
+    /// random by up to a quarter, so that replicas do not retry at the same moment.
     fn wait(&self) -> Duration {
         let Some(doublings) = self.failures.checked_sub(2) else { return Duration::ZERO };
         let longest = if self.is_missing { LONGEST_WAIT_MISSING } else { LONGEST_WAIT };
@@ -255,7 +254,7 @@ where
         }
         self.queue.push_back(Update::Event(Event::InitDone));
         let version = list.metadata.resource_version.unwrap_or_default();
-        // The list is complete either way; the loss is only reported.
+        // The list is complete in any case; the rollback is only reported.
         if let Err(backwards) = self.advance(&version) {
             self.queue.push_back(Update::Lost(backwards));
         }
@@ -298,7 +297,7 @@ where
         Ok(Phase::Watch { version, listed, started, events })
     }
 
-    /// Notes a resource version. Since KEP-5504 they are numbers that can be compared; others are not checked.
+    /// Records a resource version. Since KEP-5504, resource versions are comparable numbers; other values are not checked.
     fn advance(&mut self, version: &str) -> Result<(), Lost> {
         let Ok(now) = version.parse::<u64>() else { return Ok(()) };
         match self.highest.replace(now) {
@@ -315,7 +314,7 @@ async fn answered<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T
     }
 }
 
-/// A number that differs between processes and calls.
+/// Returns a number that differs between processes and calls.
 fn jitter() -> u32 {
     use std::hash::{BuildHasher as _, Hasher as _};
     let hash = std::hash::RandomState::new().build_hasher().finish();

@@ -1,4 +1,4 @@
-//! The cluster's own judgment of a profile, beside Outrigger's checks.
+//! The API server's own validation of a profile, in addition to Outrigger's checks.
 
 use std::time::Duration;
 
@@ -10,24 +10,24 @@ use crate::profiles::{Finding, Severity, field_of_profile};
 
 /// Longest wait for the API server.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Time that is left for the answer after it.
+/// Time that is reserved for the answer afterwards.
 const ANSWER: Duration = Duration::from_millis(200);
 
-/// Parts of messages about fields that a profile cannot set, and that its pods may have.
+/// Parts of messages about fields that profiles cannot set, but pods can.
 const OF_THE_POD: [&str; 3] = ["hostUsers", "hostNetwork", "hostProcess"];
 
-/// The API server's judgment of a pod template.
+/// The API server's result for a pod template.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Judgment {
     /// The fields that it rejects, each with its message.
     pub rejected: Vec<(String, String)>,
-    /// Its message about fields that it does not know and drops.
+    /// Message about unknown fields that the API server drops.
     pub dropped: Option<String>,
 }
 
-/// Asks the API server to validate what a profile gives.
+/// Validates a profile's pod template with the API server.
 ///
-/// Without its answer, Outrigger's own checks stand alone, with a warning.
+/// If the API server does not answer, only Outrigger's own checks apply, and a warning is added.
 pub(crate) async fn ask_cluster(lookup: &dyn Lookup, template: &Value, deadline: Instant) -> Vec<Finding> {
     let end = (Instant::now() + PATIENCE).min(deadline.checked_sub(ANSWER).unwrap_or(deadline));
     match judge(lookup, template, end).await {
@@ -42,7 +42,7 @@ pub(crate) async fn ask_cluster(lookup: &dyn Lookup, template: &Value, deadline:
     }
 }
 
-/// Returns what the API server finds in a profile's pod template.
+/// Returns the API server's result for a profile's pod template.
 ///
 /// # Errors
 /// The API server does not answer before the deadline.

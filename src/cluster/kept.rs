@@ -1,8 +1,8 @@
-//! The profiles that the server keeps, within the memory that it has for them.
+//! The profiles that the server keeps within its memory limit.
 //!
-//! Which ones are kept depends only on which there are, so that every replica keeps the same: in each namespace those that
-//! come first by name, until its share is used up. The others are parked: they are in the set of profiles, cannot be injected,
-//! and their status says why.
+//! The choice depends only on the profiles that exist, so every replica keeps the same ones: in each namespace the first by
+//! name, until the namespace's share is used up. The others are parked: they are in the set of profiles, cannot be injected,
+//! and their status gives the reason.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -16,7 +16,7 @@ use super::{Observed, ProfileKey};
 use crate::api::{ProfileStatus, Scope};
 use crate::profiles::{Finding, ProfileEntry, Quota};
 
-/// How many parked profiles are asked for again at once.
+/// Maximum number of parked profiles that are requested at once.
 const MOST_RECALLED: usize = 16;
 
 /// Smallest size that a profile is charged, in bytes.
@@ -26,7 +26,7 @@ const LEAST: usize = 2 << 10;
 pub(super) struct KeptProfiles {
     scope: Scope,
     quota: Quota,
-    /// What each namespace may take, as it was last found.
+    /// Share of each namespace, as last computed.
     share: usize,
     namespaces: BTreeMap<String, Group>,
 }
@@ -42,10 +42,10 @@ struct Record {
     entry: ProfileEntry,
     findings: Arc<[Finding]>,
     fingerprint: [u8; 16],
-    /// Size when compiled, in bytes; `None` if it was parked before it was compiled.
+    /// Size of the compiled profile, in bytes; `None` if it was parked before it was compiled.
     cost: Option<usize>,
     is_parked: bool,
-    /// Whether its memory is shared with the parsed list; see [`ProfileEntry::copied`].
+    /// True if its memory is shared with the parsed list; see [`ProfileEntry::copied`].
     is_fresh: bool,
     resource_version: Option<String>,
     generation: Option<i64>,
@@ -57,7 +57,7 @@ impl Group {
         self.profiles.values().map(|record| record.cost.unwrap_or(LEAST)).sum()
     }
 
-    /// What those ask for that come before a name.
+    /// Returns the size of the profiles that come before a name, in bytes.
     fn before(&self, name: &str) -> usize {
         let before = (Bound::Unbounded, Bound::Excluded(name));
         self.profiles.range::<str, _>(before).map(|(_, record)| record.cost.unwrap_or(LEAST)).sum()
@@ -69,12 +69,13 @@ impl KeptProfiles {
         Self { scope, quota, share: quota.namespace, namespaces: BTreeMap::new() }
     }
 
-    /// The same without profiles, for a list that comes in.
+    /// Returns an empty set with the same limits, for the next list.
     pub(super) fn emptied(&self) -> Self {
         Self::new(self.scope, self.quota)
     }
 
-    /// Takes a profile as the API server holds it. One whose spec is known from here or from `before` is not compiled again.
+    /// Stores a profile as the API server returns it. A profile whose spec is known from here or from `before` is not compiled
+    /// again.
     pub(super) fn apply(
         &mut self,
         mut object: DynamicObject,
@@ -87,7 +88,7 @@ impl KeptProfiles {
         let taken = self.namespaces.get(&key.namespace).map_or(0, |group| group.before(&key.name));
         let has_room = |cost: usize| taken.saturating_add(cost) <= self.share;
         let is_same = |record: &&Record| {
-            // One that is parked and still has no room stays so.
+            // A parked profile that still exceeds the share stays parked.
             record.fingerprint == fingerprint
                 && (!record.is_parked || record.cost.is_some_and(|cost| !has_room(cost)))
         };
@@ -97,7 +98,7 @@ impl KeptProfiles {
         record.resource_version = object.metadata.resource_version.take();
         record.generation = object.metadata.generation;
         let status = object.data.get_mut("status").map(Value::take).unwrap_or_default();
-        // One that cannot be read is written anew.
+        // A status that cannot be parsed is replaced.
         let status = serde_json::from_value(status).unwrap_or_default();
         observed.push((key.clone(), record.observed(status)));
         let namespace = key.namespace.clone();
@@ -105,7 +106,7 @@ impl KeptProfiles {
         self.limit_namespace(&namespace, self.quota.namespace, observed);
     }
 
-    /// Compiles a profile where there is room for one more.
+    /// Compiles a profile, if its share allows one more.
     fn compiled(&self, key: &ProfileKey, spec: &Value, fingerprint: [u8; 16], taken: usize) -> Record {
         let is_parked = taken + LEAST > self.quota.namespace;
         let ((entry, findings), cost) = if is_parked {
@@ -154,7 +155,7 @@ impl KeptProfiles {
         }
     }
 
-    /// Writes the status of parked profiles that fit now; the API server then sends them to every replica again.
+    /// Rewrites the status of parked profiles that fit now. The API server then sends these profiles to every replica again.
     pub(super) fn recall(&mut self, observed: &mut Vec<(ProfileKey, Observed)>) {
         let share = self.share;
         let mut recalled = 0;
@@ -201,7 +202,7 @@ impl KeptProfiles {
         }
     }
 
-    /// The keys of all of them.
+    /// Returns the entries of all profiles, each with its namespace and name.
     pub(super) fn entries(&self) -> impl Iterator<Item = (&str, &str, &ProfileEntry)> {
         self.namespaces.iter().flat_map(|(namespace, group)| {
             let named = |(name, record)| -> (&str, &str, &ProfileEntry) {
@@ -228,7 +229,7 @@ impl Record {
     }
 }
 
-/// What tells whether a spec is the one that was compiled before.
+/// Returns the hash by which an unchanged spec is recognized.
 fn fingerprint(spec: &Value) -> [u8; 16] {
     struct Hashing(Sha256);
     impl std::io::Write for Hashing {
@@ -242,7 +243,7 @@ fn fingerprint(spec: &Value) -> [u8; 16] {
         }
     }
     let mut hashing = Hashing(Sha256::new());
-    // Hashing does not fail, and JSON can be written of all JSON.
+    // Hashing does not fail, and every JSON value can be serialized.
     drop(serde_json::to_writer(&mut hashing, spec));
     let hash = hashing.0.finalize();
     let mut fingerprint = [0; 16];

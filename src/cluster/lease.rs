@@ -1,4 +1,4 @@
-//! Who of several replicas writes. Serving never asks; a Lease only chooses one that keeps what all of them share.
+//! Leader election among the replicas. Every replica serves; the Lease only decides which one writes shared objects.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,37 +17,38 @@ use tracing::{info, warn};
 use crate::polling::RepeatedFailure;
 use crate::telemetry::Metrics;
 
-/// How long a Lease counts after it was last renewed, by the clock of whoever waits for its end.
+/// Duration of a Lease after its last renewal, by the clock of the replica that waits for it to expire.
 const DURATION: Duration = Duration::from_secs(10);
-/// How long a holder believes in its last renewal: shorter, so that it has stopped writing before another one begins.
+/// Time after its last renewal for which a leader still writes. It is shorter than the Lease, so the leader has stopped before
+/// another one starts.
 const BELIEF: Duration = Duration::from_secs(7);
-/// Longest time for which another holder's Lease counts without being renewed, whatever duration is written in it.
-/// Without a cap, a huge duration would stop all repairs.
+/// Longest time for which another holder's Lease counts without renewal, even if its duration is longer. Without this limit, a
+/// huge duration would stop all repairs.
 const LONGEST_FOREIGN: Duration = Duration::from_secs(30);
-/// How often a holder renews, and the others look.
+/// Interval at which the leader renews the Lease and the others read it.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// Whether this replica is the one that writes. Clones follow the same Lease.
+/// The state of this replica as leader or not. Clones follow the same Lease.
 #[derive(Clone, Debug)]
 pub struct Leadership(watch::Receiver<bool>);
 
 impl Leadership {
-    /// Leadership without a Lease: nobody else is there.
+    /// Returns permanent leadership without a Lease, for a single replica.
     pub fn always() -> Self {
         Self(watch::channel(true).1)
     }
 
-    /// Leadership that follows this channel.
+    /// Returns leadership that follows this channel.
     pub fn following(held: watch::Receiver<bool>) -> Self {
         Self(held)
     }
 
-    /// Whether it is held now.
+    /// Returns whether this replica is the leader now.
     pub fn is_held(&self) -> bool {
         *self.0.borrow()
     }
 
-    /// Waits until it has been won or lost since the last call; for ever where that can happen no more.
+    /// Waits until leadership has been gained or lost since the last call; without end if it can no longer change.
     pub async fn changed(&mut self) {
         if self.0.changed().await.is_err() {
             std::future::pending::<()>().await;
@@ -55,21 +56,21 @@ impl Leadership {
     }
 }
 
-/// One replica's part in the election.
+/// One replica's participation in the election.
 pub struct Election {
-    /// How to reach the Lease.
+    /// Client for the Lease.
     pub client: Client,
-    /// The Lease's namespace.
+    /// Namespace of the Lease.
     pub namespace: String,
-    /// Its name.
+    /// Name of the Lease.
     pub name: String,
-    /// What this replica, and no other one, is called.
+    /// Unique name of this replica.
     pub identity: String,
-    /// Where it is shown who writes.
+    /// Metrics that show the leader.
     pub metrics: Arc<Metrics>,
 }
 
-/// What was last seen in the hands of another replica, and since when.
+/// The last state of the Lease under another holder, and the time since which it is unchanged.
 struct Foreign {
     holder: String,
     version: Option<String>,
@@ -77,10 +78,10 @@ struct Foreign {
 }
 
 impl Election {
-    /// Takes the Lease whenever it is free, renews it, and gives it back at `stop`.
+    /// Acquires the Lease when it is free, renews it, and releases it at `stop`.
     ///
     /// # Errors
-    /// None, as far as the future goes: what fails is logged and tried again.
+    /// The future returns none: failures are logged and retried.
     pub fn run(
         self,
         stop: CancellationToken,
@@ -127,7 +128,7 @@ impl Election {
         }
         if held.send_replace(false) {
             self.metrics.writes(false);
-            // A successor need not wait for the end then; where it fails, it waits.
+            // After a release, a successor need not wait for the Lease to expire.
             match tokio::time::timeout(LOOK, self.release(&api)).await {
                 Ok(Ok(())) => info!(lease = self.name, "released the lease"),
                 Ok(Err(error)) => {
@@ -162,8 +163,8 @@ impl Election {
         }
     }
 
-    /// Whether the Lease is ours after this look at it. Writes carry the version that was read, so of two replicas
-    /// that take it at once only one succeeds.
+    /// Returns whether this replica holds the Lease after this attempt. Writes carry the version that was read, so only one of
+    /// two replicas that write at once succeeds.
     async fn attempt(&self, api: &Api<Lease>, foreign: &mut Option<Foreign>) -> anyhow::Result<bool> {
         let Some(lease) = api.get_opt(&self.name).await.context("cannot read it")? else {
             let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
@@ -177,8 +178,8 @@ impl Election {
         won(written).context("cannot update it")
     }
 
-    /// Another holder's time is counted by our own clock, from when we first saw the state that it wrote: clocks of
-    /// nodes differ.
+    /// Returns whether the Lease is free. Another holder's time is measured by our own clock, from the first observation of the
+    /// holder's state, because the clocks of nodes differ.
     fn may_take(&self, lease: &Lease, foreign: &mut Option<Foreign>) -> bool {
         let spec = lease.spec.as_ref();
         let holder =
@@ -190,7 +191,7 @@ impl Election {
         self.metrics.lease_held_by(holder);
         let wanted = spec.and_then(|spec| spec.lease_duration_seconds);
         let wanted = wanted.and_then(|seconds| u64::try_from(seconds).ok());
-        // A shorter duration than ours would let two replicas write at once.
+        // With a shorter duration than ours, two replicas could write at once.
         let lasts = wanted.map_or(DURATION, Duration::from_secs).clamp(DURATION, LONGEST_FOREIGN);
         let version = &lease.metadata.resource_version;
         let since = match foreign {
@@ -209,7 +210,7 @@ impl Election {
         is_free
     }
 
-    /// Logs a foreign holder. The name can be set by every user with write access to the Lease, so it is escaped.
+    /// Logs a foreign holder. Every user with write access to the Lease can set the name, so it is escaped.
     fn report_holder(&self, holder: &str, seconds: u64) {
         let (lease, most) = (&self.name, LONGEST_FOREIGN.as_secs());
         if seconds > most {
@@ -225,7 +226,7 @@ impl Election {
         }
     }
 
-    /// The Lease as this replica holds it from now on.
+    /// Returns the Lease with this replica as holder.
     fn taken(&self, lease: Lease) -> Lease {
         let before = lease.spec.unwrap_or_default();
         let now = MicroTime(Timestamp::now());
@@ -255,7 +256,7 @@ impl Election {
     }
 }
 
-/// A conflict means that another replica was first.
+/// Returns whether the write succeeded. A conflict means that another replica was first.
 fn won(written: kube::Result<Lease>) -> kube::Result<bool> {
     match written {
         Ok(_) => Ok(true),

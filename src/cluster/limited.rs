@@ -1,4 +1,5 @@
-//! Live lookups at a bounded rate. Anyone who reaches the webhook's port can name unknown namespaces and profiles in a review.
+//! Live lookups at a bounded rate: any client that reaches the webhook's port can name unknown namespaces and profiles in a
+//! review.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,29 +18,29 @@ use crate::engine::Namespace;
 use crate::profiles::{ProfileEntry, ProfileSet};
 use crate::telemetry::Metrics;
 
-/// API calls of one kind that a server makes at once, and per second after that.
+/// Maximum burst of API calls of one kind, and calls per second after that.
 const BURST: u32 = 100;
 const RATE: f64 = 20.0;
 /// API calls of one lookup of a profile: in the cluster and in the namespace.
 const CALLS_FOR_PROFILE: u32 = 2;
 /// API calls of one lookup of a namespace's bounds: its `LimitRange`s and its `ResourceQuota`s.
 const CALLS_FOR_BOUNDS: u32 = 2;
-/// Profiles that a server has the API server judge at once, and per second after that.
+/// Maximum burst of profiles that the API server validates, and profiles per second after that.
 const JUDGMENTS: u32 = 20;
 const JUDGMENT_RATE: f64 = 2.0;
-/// Time for which a namespace that does not exist is not asked for again.
+/// Time for which an absent namespace is not looked up again.
 const ABSENT: Duration = Duration::from_secs(2);
-/// Absent namespaces remembered.
+/// Maximum number of absent namespaces that are remembered.
 const MOST_ABSENT: usize = 1000;
-/// Longest wait for the watches to bring what may not be looked up.
+/// Longest wait for the watches to deliver a name that may not be looked up.
 const WAIT: Duration = Duration::from_millis(500);
-/// Reviews that wait so at once: they hold places that other reviews need.
+/// Maximum number of reviews that wait at once, because they take places from other reviews.
 const MOST_WAITING: usize = 64;
 /// Interval at which a waiting review reads the snapshot.
 const POLL: Duration = Duration::from_millis(10);
 
-/// Limits how many API calls reviews cause. Beyond the limit, a review waits a moment for the watches, which bring new namespaces
-/// and profiles within milliseconds whether or not they are looked up.
+/// A limit on the API calls that reviews cause. Beyond the limit, a review waits briefly for the watches, which deliver new
+/// namespaces and profiles within milliseconds even without a lookup.
 pub struct LimitedLookup {
     lookup: Arc<dyn Lookup>,
     snapshot: Arc<ArcSwap<Snapshot>>,
@@ -53,7 +54,7 @@ pub struct LimitedLookup {
 }
 
 impl LimitedLookup {
-    /// Wraps a lookup with a rate limit; results of the watches are preferred.
+    /// Wraps a lookup with a rate limit. Results of the watches are preferred.
     pub fn new(lookup: Arc<dyn Lookup>, snapshot: Arc<ArcSwap<Snapshot>>, metrics: Arc<Metrics>) -> Self {
         let bucket = || Mutex::new(TokenBucket::new(BURST, RATE, Instant::now()));
         let judgments = Mutex::new(TokenBucket::new(JUDGMENTS, JUDGMENT_RATE, Instant::now()));
@@ -71,7 +72,7 @@ impl LimitedLookup {
         }
     }
 
-    /// Whether the namespace did not exist a moment ago.
+    /// Returns whether a recent lookup found the namespace absent.
     fn is_absent(&self, name: &str) -> bool {
         let absent = self.absent.lock().unwrap_or_else(PoisonError::into_inner);
         absent.get(name).is_some_and(|since| since.elapsed() < ABSENT)
@@ -87,7 +88,7 @@ impl LimitedLookup {
         }
     }
 
-    /// Waits until the watches have brought something.
+    /// Waits until the watches have delivered the name.
     async fn wait<T>(&self, mut found: impl FnMut(&Snapshot) -> Option<T>) -> Result<T, LookupError> {
         let limited =
             || LookupError("too many lookups at once; the watches have not brought it either".to_owned());
@@ -115,7 +116,7 @@ impl LimitedLookup {
             return found;
         }
         self.metrics.count_lookup("namespaces", "limited");
-        // One that is known is looked up because its labels contradict the webhook entry that called.
+        // A known namespace is looked up because its labels contradict the webhook entry that called.
         let known = self.snapshot.load().namespaces.get(name).cloned();
         self.wait(|snapshot| {
             let found = snapshot.namespaces.get(name)?;
@@ -136,7 +137,7 @@ impl LimitedLookup {
             return found;
         }
         self.metrics.count_lookup("profiles", "limited");
-        // One that is known is looked up because the pod was injected by a server that knows a newer version of it.
+        // A known profile is looked up because the pod was injected by a server with a newer version of it.
         let known = Arc::clone(&self.snapshot.load().profiles);
         let was_known = !entries(&known, namespace, name).is_empty();
         self.wait(|snapshot| {
@@ -220,7 +221,7 @@ mod tests {
 
     use super::*;
 
-    /// Counts the calls; nothing exists.
+    /// A lookup that counts the calls and finds nothing.
     #[derive(Default)]
     struct Counted(AtomicU32);
 

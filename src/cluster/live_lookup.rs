@@ -13,22 +13,22 @@ use crate::api::Scope;
 use crate::engine::Namespace;
 use crate::profiles;
 
-/// Looks at the cluster itself.
+/// Lookups by API calls.
 pub struct LiveLookup {
     client: Client,
     /// The server's own namespace.
     namespace: String,
-    /// Minor version of the API server; `None` where it is not known.
+    /// Minor version of the API server; `None` if it is unknown.
     minor: Option<u32>,
 }
 
 impl LiveLookup {
-    /// Looks through this client; pod templates are validated in this namespace.
+    /// Returns a lookup with this client. Pod templates are validated in this namespace.
     pub fn new(client: Client, namespace: impl Into<String>) -> Self {
         Self { client, namespace: namespace.into(), minor: None }
     }
 
-    /// Asks for the API server's version.
+    /// Requests the API server's version.
     #[must_use]
     pub async fn with_version(mut self) -> Self {
         self.minor = minor_version(&self.client).await;
@@ -39,10 +39,10 @@ impl LiveLookup {
 /// Longest wait for the API server's version.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Returns the minor version of the API server; `None` where it does not say.
+/// Returns the minor version of the API server; `None` if it does not report one.
 pub(crate) async fn minor_version(client: &Client) -> Option<u32> {
     let version = tokio::time::timeout(PATIENCE, client.apiserver_version()).await.ok()?.ok()?;
-    // Some providers write a plus behind it.
+    // Some providers append a plus sign.
     version.minor.trim_end_matches('+').parse().ok()
 }
 
@@ -86,7 +86,7 @@ impl Lookup for LiveLookup {
             let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", kind));
             let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
             let list = api.list(&ListParams::default()).await.map_err(failed)?;
-            // The elements of a list have no kind.
+            // The elements of a list have no `kind` field.
             let objects = list.items.into_iter().map(|object| {
                 let mut object = serde_json::to_value(object).unwrap_or_default();
                 if let Some(object) = object.as_object_mut() {
@@ -115,16 +115,16 @@ fn failed(error: kube::Error) -> LookupError {
 mod tests {
     use super::*;
 
-    /// Whoever waits for it is a pod's creation.
+    /// The creation of a pod waits for the lookup.
     #[tokio::test]
     async fn an_api_server_that_is_away_is_known_at_once() {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        // Bound and closed again: nobody listens there.
+        // The address was bound and closed again, so no process listens on it.
         let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let config = kube::Config::new(format!("http://{address}").parse().unwrap());
         let lookup = LiveLookup::new(Client::try_from(config).unwrap(), "outrigger-system");
         let both = async { (lookup.namespace("shop").await, lookup.profiles("shop", "proxy").await) };
-        // As long as a review waits for all its looks.
+        // The time that a review waits for all its lookups.
         let (namespace, profiles) =
             tokio::time::timeout(std::time::Duration::from_millis(1500), both).await.expect("it waits");
         assert!(namespace.unwrap_err().to_string().contains("onnect"), "{profiles:?}");

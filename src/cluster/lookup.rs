@@ -1,4 +1,4 @@
-//! Live requests for what the watches have not brought yet.
+//! API calls for names that the watches have not delivered yet.
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -8,34 +8,34 @@ use super::Judgment;
 use crate::engine::Namespace;
 use crate::profiles;
 
-/// A live look at the cluster, for what the snapshot does not hold yet.
+/// A live lookup of names that the snapshot does not contain yet.
 pub trait Lookup: Send + Sync {
-    /// The namespace; `None` where it does not exist.
+    /// Returns the namespace; `None` if it does not exist.
     fn namespace<'a>(&'a self, name: &'a str) -> Looking<'a, Option<Namespace>>;
-    /// The profiles of a name, in the cluster and in the namespace.
+    /// Returns the profiles of this name, of the cluster and of the namespace.
     fn profiles<'a>(
         &'a self,
         namespace: &'a str,
         name: &'a str,
     ) -> Looking<'a, Vec<(Option<String>, profiles::ProfileEntry)>>;
-    /// The minor version of the API server; `None` where it is not known.
+    /// Returns the minor version of the API server; `None` if it is unknown.
     fn minor_version(&self) -> Option<u32> {
         None
     }
-    /// The `LimitRange`s and `ResourceQuota`s of a namespace.
+    /// Returns the `LimitRange`s and `ResourceQuota`s of a namespace.
     fn bounds<'a>(&'a self, _namespace: &'a str) -> Looking<'a, Vec<Value>> {
         futures::future::ready(Ok(Vec::new())).boxed()
     }
-    /// The API server's judgment of a pod template; `None` where there is no API server.
+    /// Returns the API server's validation of a pod template; `None` without an API server.
     fn judge<'a>(&'a self, _template: &'a Value) -> Looking<'a, Option<Judgment>> {
         futures::future::ready(Ok(None)).boxed()
     }
 }
 
-/// What a live look will bring.
+/// The future result of a live lookup.
 pub type Looking<'a, T> = BoxFuture<'a, Result<T, LookupError>>;
 
-/// The API server did not say what it was asked.
+/// The API server did not answer the lookup.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct LookupError(pub String);

@@ -7,31 +7,31 @@ use tokio::sync::Notify;
 use crate::api::{ProfileStatus, Scope};
 use crate::profiles::{Finding, ProfileEntry};
 
-/// Which profile.
+/// The identity of a profile.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ProfileKey {
-    /// Where it is defined.
+    /// Scope of the profile's kind.
     pub scope: Scope,
-    /// Its namespace; empty for a cluster's.
+    /// Namespace of the profile; empty for a cluster profile.
     pub namespace: String,
-    /// Its name.
+    /// Name of the profile.
     pub name: String,
 }
 
-/// A profile that was seen, as far as its status depends on it.
+/// A profile from a watch, with the data that its status depends on.
 #[derive(Debug)]
 pub struct Observed {
-    /// Its `metadata.resourceVersion`.
+    /// Value of `metadata.resourceVersion`.
     pub resource_version: Option<String>,
-    /// Its `metadata.generation`.
+    /// Value of `metadata.generation`.
     pub generation: Option<i64>,
-    /// The status that it has.
+    /// Current status in the cluster.
     pub status: ProfileStatus,
-    /// Compiled.
+    /// The compiled profile.
     pub entry: ProfileEntry,
-    /// What was found in it.
+    /// Findings of the checks.
     pub findings: Vec<Finding>,
-    /// Whether it cannot be injected because the server has no memory for it.
+    /// True if it cannot be injected because the server has no memory for it.
     pub is_parked: bool,
 }
 
@@ -42,10 +42,10 @@ impl ProfileKey {
     }
 }
 
-/// Profiles that were seen, for whoever writes their status. Clones share one state.
+/// Queue of changed profiles whose status may have to be written. Clones share one state.
 ///
-/// Each profile waits once, as it was seen last, and one that is deleted no longer. So what waits is bounded by the
-/// profiles that exist, however often they change and however slowly the API server takes their status.
+/// Each profile is in the queue at most once, in its latest version, until it is deleted. The queue is therefore bounded by the
+/// number of existing profiles, however often they change and however slowly the API server writes their status.
 #[derive(Clone, Debug, Default)]
 pub struct Observations(Arc<Waiting>);
 
@@ -56,18 +56,18 @@ struct Waiting {
 }
 
 impl Observations {
-    /// A profile has been seen.
+    /// Adds a profile, or replaces its earlier version.
     pub(super) fn put(&self, key: ProfileKey, seen: Observed) {
         self.profiles().insert(key, seen);
         self.0.some.notify_one();
     }
 
-    /// A profile is gone.
+    /// Removes a deleted profile.
     pub(super) fn forget(&self, key: &ProfileKey) {
         self.profiles().remove(key);
     }
 
-    /// Takes all that were seen since the last time; waits until there is one.
+    /// Takes all queued profiles; waits until there is at least one.
     pub async fn take(&self) -> BTreeMap<ProfileKey, Observed> {
         loop {
             let seen = std::mem::take(&mut *self.profiles());

@@ -1,7 +1,7 @@
-//! The API server's own validation of a profile, by the dry run of a pod template.
+//! The API server's validation of a profile, by a dry run of a pod template.
 //!
-//! A `PodTemplate` is validated as the pod's own template is, newer fields and the cluster's feature gates included. Nothing is
-//! stored, and only the right to create pod templates in the server's namespace is needed.
+//! The API server validates a `PodTemplate` like the template of a pod, including newer fields and the cluster's feature gates.
+//! Nothing is stored, and the server only needs permission to create pod templates in its own namespace.
 
 use k8s_openapi::api::core::v1::PodTemplate;
 use kube::api::PostParams;
@@ -11,16 +11,16 @@ use serde_json::{Value, json};
 
 use super::{Judgment, LookupError};
 
-/// The name of the object, which is never stored.
+/// Name of the object, which is never stored.
 const NAME: &str = "outrigger-profile";
 
-/// The part of the message for a field that the API server does not know.
+/// Part of the message about a field that the API server does not know.
 const UNKNOWN_FIELD: &str = "strict decoding error";
 
-/// Asks the API server to validate a pod template.
+/// Validates a pod template with the API server.
 ///
 /// # Errors
-/// The API server does not answer, or refuses the request for another reason than the template.
+/// The API server does not answer, or rejects the request for another reason than the template.
 pub(super) async fn judge(
     client: &Client,
     namespace: &str,

@@ -25,16 +25,15 @@ use crate::profiles::{ProfileEntry, ProfileSet, Quota};
 use crate::supervise::Health;
 use crate::telemetry::Metrics;
 
-/// The part of [`Health`] that the first lists make ready.
+/// The part of [`Health`] that becomes ready with the first lists.
 const PART: &str = "watches";
-/// How many namespaces, and how many profiles, come at once in a list. A page is in memory twice, as text and parsed, and a
-/// profile may have a megabyte.
+/// Page size of lists. While it is parsed, a page is in memory twice, as text and as values, and a profile may have a megabyte.
 const NAMESPACES_PAGE: u32 = 500;
 const PROFILES_PAGE: u32 = 16;
-/// How many events make one new snapshot at the most.
+/// Maximum number of events that are combined in one new snapshot.
 const BATCH: usize = 512;
 
-/// Names of the watched resources, as metrics and messages have them.
+/// Names of the watched resources in metrics and messages.
 const NAMESPACES: &str = "namespaces";
 const CLUSTER_PROFILES: &str = "clustersidecarprofiles";
 const PROFILES: &str = "sidecarprofiles";
@@ -42,7 +41,7 @@ const PROFILES: &str = "sidecarprofiles";
 enum Change {
     Namespace(Event<PartialObjectMeta<KubeNamespace>>),
     Profile(Scope, Event<DynamicObject>),
-    /// The resource is watched from its last list on.
+    /// The resource is watched without a gap since its last list.
     Synced(&'static str),
     /// The API server does not serve the resource.
     Missing(&'static str),
@@ -51,7 +50,7 @@ enum Change {
 /// Watches profiles and namespaces and publishes a snapshot after every change, until `stop`.
 ///
 /// # Errors
-/// None: after a watch that breaks, the resource is listed anew, and the last snapshot stays in service meanwhile.
+/// None: after a broken watch, the resource is listed again, and the last snapshot remains in use meanwhile.
 pub fn watch(
     client: Client,
     snapshot: Arc<ArcSwap<Snapshot>>,
@@ -71,12 +70,12 @@ pub fn watch(
         let remarks = contact.clone();
         health.remark(move || remarks.remarks());
         let mut state = WatchedState::new(memory);
-        // Until the first lists are there, nothing is decided from the empty snapshot.
+        // Marks all resources as not synced, so that no decision is made from the empty snapshot before the first lists.
         snapshot.store(Arc::new(state.snapshot(&snapshot.load())));
         let changes = changes(&client, &contact, &metrics).take_until(stop.cancelled_owned());
         let mut changes = Box::pin(changes.ready_chunks(BATCH));
         while let Some(batch) = changes.next().await {
-            // Compiling takes its time, and the threads that answer have pods waiting.
+            // Compilation would block a thread that answers pods.
             let observations = observations.clone();
             state = tokio::task::spawn_blocking(move || {
                 state.apply_all(batch, &observations);
@@ -117,7 +116,7 @@ fn changes(
     futures::stream::select_all(profiles.into_iter().chain([namespaces]))
 }
 
-/// The changes of one resource; notes and logs what breaks.
+/// Returns the changes of one resource; records and logs failures.
 fn followed<K, F>(
     (resource, page): (&'static str, u32),
     contact: &WatchHealth,
@@ -164,7 +163,7 @@ pub(crate) fn namespace_of(metadata: &ObjectMeta) -> Namespace {
     }
 }
 
-/// Objects of one watch, and the list that is coming in.
+/// The objects of one watch, and the next list during its transfer.
 struct Listed<K, V> {
     current: BTreeMap<K, V>,
     incoming: BTreeMap<K, V>,
@@ -177,9 +176,9 @@ impl<K, V> Default for Listed<K, V> {
     }
 }
 
-/// What is kept of an object.
+/// The stored form of an object.
 trait Kept {
-    /// The same in memory of its own: see [`ProfileEntry::copied`].
+    /// Returns a copy that shares no memory: see [`ProfileEntry::copied`].
     fn copied(&self) -> Self;
 }
 
@@ -216,13 +215,13 @@ struct WatchedState {
     namespaces: Listed<String, Arc<Namespace>>,
     cluster: Profiles,
     namespaced: Profiles,
-    /// Whether the last snapshot has other profiles.
+    /// True if profiles have changed since the last snapshot.
     other_profiles: bool,
-    /// The resources that are watched from their last list on.
+    /// Resources that are watched without a gap since their last list.
     synced: BTreeSet<&'static str>,
 }
 
-/// The profiles of one watch, and the list that is coming in.
+/// The profiles of one watch, and the next list during its transfer.
 struct Profiles {
     current: KeptProfiles,
     incoming: KeptProfiles,

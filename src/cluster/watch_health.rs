@@ -1,4 +1,4 @@
-//! What is heard of the API server.
+//! The state of the connections to the API server.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,26 +18,26 @@ use tokio::time::Instant;
 use tower::BoxError;
 use tower_http::timeout::TimeoutBody;
 
-/// How long the API server may take to begin an answer. It may itself let a list wait for a while.
+/// Maximum time until the API server begins an answer. The API server may delay a list by itself.
 const ANSWER: Duration = Duration::from_secs(30);
-/// How long it may pause within an answer. A watch that is longer without a word has been given up before.
+/// Maximum pause within an answer. A watch without data is ended before that.
 const PAUSE: Duration = Duration::from_mins(2);
 
-/// Which watches are connected, and when each was last heard. Clones share one state.
+/// The state of the watches, and the time at which each last received data. Clones share one state.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct WatchHealth(Arc<Mutex<BTreeMap<&'static str, Heard>>>);
 
 #[derive(Clone, Copy, Debug)]
 struct Heard {
     connected: bool,
-    /// The API server does not serve the resource.
+    /// True if the API server does not serve the resource.
     missing: bool,
     last: Instant,
 }
 
 impl WatchHealth {
-    /// A client for one watch, which notes what it hears. It also gives up an API server that does not answer; the
-    /// watcher itself would wait for ever.
+    /// Returns a client for one watch that records received data. It has timeouts for an API server that does not answer; the
+    /// watcher itself has none.
     pub(crate) fn listening(&self, client: Client, resource: &'static str) -> Client {
         self.expect(resource);
         let contact = self.clone();
@@ -65,12 +65,12 @@ impl WatchHealth {
         Client::new(service, namespace)
     }
 
-    /// A watch that has yet to be connected.
+    /// Adds a watch that is not connected yet.
     pub(crate) fn expect(&self, resource: &'static str) {
         self.note(resource, false);
     }
 
-    /// The watch broke; `missing` where the API server does not serve the resource.
+    /// Records a broken watch; `missing` if the API server does not serve the resource.
     pub(crate) fn lost(&self, resource: &'static str, missing: bool) {
         if let Some(heard) = self.all().get_mut(resource) {
             heard.connected = false;
@@ -78,22 +78,22 @@ impl WatchHealth {
         }
     }
 
-    /// The resource is served and watched.
+    /// Records that the resource is served and watched.
     pub(crate) fn found(&self, resource: &'static str) {
         if let Some(heard) = self.all().get_mut(resource) {
             heard.missing = false;
         }
     }
 
-    /// How old what is known may be: nothing while all watches are connected, else the time since the first of them
-    /// was last heard.
+    /// Returns the maximum age of the data: zero while all watches are connected, otherwise the time since the first
+    /// disconnected watch last received data.
     fn age(&self) -> Duration {
         let all = self.all();
         let broken = all.values().filter(|heard| !heard.connected);
         broken.map(|heard| heard.last.elapsed()).max().unwrap_or_default()
     }
 
-    /// What a person should know of a server that is ready, a line for each watch that is not connected.
+    /// Returns remarks for the readiness page: one line for each watch that is not connected.
     pub(crate) fn remarks(&self) -> Vec<String> {
         let all = self.all();
         let broken = all.iter().filter(|(_, heard)| !heard.connected);
@@ -112,7 +112,7 @@ impl WatchHealth {
             .collect()
     }
 
-    /// A list that comes in is no watch yet, and does not end one either.
+    /// Records received data. A list does not start a watch, and does not end one either.
     fn note(&self, resource: &'static str, connected: bool) {
         let last = Instant::now();
         let mut all = self.all();

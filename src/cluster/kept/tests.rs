@@ -5,7 +5,7 @@ use super::*;
 const KIB: usize = 1 << 10;
 
 fn object(namespace: &str, name: &str, kib: usize) -> DynamicObject {
-    // A text is kept twice.
+    // A string is stored twice.
     object_of(namespace, name, &json!({ "description": "x".repeat(kib * KIB / 2) }))
 }
 
@@ -20,7 +20,7 @@ fn kept(total: usize) -> KeptProfiles {
     KeptProfiles::new(Scope::Namespace, Quota::of_namespaces(total * KIB))
 }
 
-/// The names of those that can be injected.
+/// Returns the names of the profiles that can be injected.
 fn ready(kept: &KeptProfiles) -> Vec<String> {
     let ready = kept.entries().filter(|(_, _, entry)| matches!(entry, ProfileEntry::Ready(_)));
     ready.map(|(namespace, name, _)| format!("{namespace}/{name}")).collect()

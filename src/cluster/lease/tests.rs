@@ -55,7 +55,7 @@ struct Replica {
     leadership: Leadership,
     task: JoinHandle<anyhow::Result<()>>,
     stop: CancellationToken,
-    /// Its requests get no answer.
+    /// True while its requests get no answer.
     cut_off: Arc<AtomicBool>,
     metrics: Arc<Metrics>,
 }
@@ -85,7 +85,7 @@ fn replica(server: &Arc<Server>, identity: &str) -> Replica {
     Replica { leadership, task: tokio::spawn(running), stop, cut_off, metrics }
 }
 
-/// Watches both for so long; they must never write at once. Says who did at the end.
+/// Runs both replicas for this time and checks that they never write at once. Returns which ones are leaders at the end.
 async fn watched(first: &Replica, second: &Replica, time: Duration) -> [bool; 2] {
     let end = Instant::now() + time;
     while Instant::now() < end {
@@ -132,7 +132,7 @@ async fn a_holder_that_cannot_renew_stops_before_another_begins() {
     assert_eq!(watched(&first, &second, DURATION).await, [false, true]);
     first.cut_off.store(false, Ordering::Relaxed);
     assert_eq!(watched(&first, &second, Duration::from_mins(1)).await, [false, true]);
-    // It died and gave nothing back.
+    // It crashed, so it did not release the Lease.
     second.task.abort();
     tokio::time::sleep(DURATION + 2 * LOOK).await;
     assert!(first.leadership.is_held());
@@ -169,7 +169,7 @@ async fn a_strangers_lease_counts_no_longer_than_the_cap() {
         let first = replica(&server, "first");
         let second = replica(&server, "second");
         assert_ne!(watched(&first, &second, Duration::from_secs(5)).await, [false, false]);
-        // Another client overwrites it while a replica holds it.
+        // Another client overwrites the Lease while a replica holds it.
         let spec = json!({ "holderIdentity": "stran\"ger\n", "leaseDurationSeconds": duration });
         let lease = json!({ "metadata": { "name": "outrigger", "resourceVersion": "1000" }, "spec": spec });
         *server.0.lock().unwrap() = (Some(lease), 1000);

@@ -11,7 +11,7 @@ use crate::telemetry::Format;
 
 type Sender = UnboundedSender<std::io::Result<Vec<u8>>>;
 
-/// An API server with namespaces and no profiles, which breaks as it is told.
+/// A fake API server with namespaces and no profiles, and with failures that tests set.
 #[derive(Default)]
 struct Server {
     namespaces: Mutex<Vec<&'static str>>,
@@ -29,9 +29,9 @@ enum Mood {
     Well,
     /// Connections are refused.
     Away,
-    /// Connections are taken, and nothing is ever answered.
+    /// Connections are accepted, and requests get no answer.
     Silent,
-    /// Watches are refused as beginning too far back.
+    /// Watches fail because their start is too old (410).
     Forgetful,
     /// One kind cannot be listed.
     WithoutKind,
@@ -54,7 +54,7 @@ impl Server {
                 let status = json!({ "kind": "Status", "status": "Failure", "code": 410, "reason": "Expired", "message": "too old" });
                 answer(410, Body::from(status.to_string()))
             }
-            // Neither listed nor watched.
+            // This kind can be neither listed nor watched.
             Mood::WithoutKind if path.ends_with("/sidecarprofiles") => {
                 answer(404, Body::from("404 page not found"))
             }
@@ -95,19 +95,19 @@ impl Server {
         }
     }
 
-    /// Breaks the open watches in the middle.
+    /// Aborts the open watches.
     fn cut(&self) {
         for (_, sender) in self.open.lock().unwrap().drain(..) {
             drop(sender.unbounded_send(Err(std::io::ErrorKind::ConnectionReset.into())));
         }
     }
 
-    /// Ends the open watches in good order, as an API server does that shuts down.
+    /// Ends the open watches cleanly, like an API server that shuts down.
     fn end(&self) {
         self.open.lock().unwrap().clear();
     }
 
-    /// How often it was asked since the last time.
+    /// Returns the number of requests since the last call.
     fn asked(&self, what: &str) -> usize {
         let mut asked = self.asked.lock().unwrap();
         let count = asked.iter().filter(|asked| asked.starts_with(what)).count();
@@ -214,7 +214,7 @@ async fn it_serves_what_it_knew_while_the_api_server_is_away() {
     seconds(3600).await;
     assert_eq!((watching.knows(), watching.health.waiting_for()), (vec!["shop".to_owned()], None));
     assert!(!watching.is_connected());
-    // The last word came when the watches were taken up, at most 90 s before.
+    // The watches last received data when they were started, at most 90 s before.
     assert!((3600.0..3690.0).contains(&watching.age()), "{}", watching.age());
     let remarks = watching.health.remarks();
     assert_eq!(remarks.len(), 3, "{remarks:?}");
@@ -239,7 +239,7 @@ async fn it_serves_what_it_knew_while_the_api_server_is_away() {
 async fn a_connection_that_ends_early_is_followed_by_a_list() {
     let watching = Watching::start(Mood::Well);
     seconds(30).await;
-    // As after a restore of etcd: the API server takes the old resource version and has nothing to say about it.
+    // Like after a restore of etcd, the API server accepts the old resource version and sends no events.
     *watching.server.version.lock().unwrap() = 100;
     for (round, end) in [Server::end, Server::cut].into_iter().enumerate() {
         *watching.server.namespaces.lock().unwrap() = vec![["restored", "restored-again"][round]];
@@ -272,13 +272,13 @@ async fn a_resource_version_that_goes_backwards_is_noticed() {
     seconds(1).await;
     watching.server.cut();
     seconds(20).await;
-    // The list after a lost connection.
+    // The list after a lost connection reports it.
     *watching.server.version.lock().unwrap() = 500;
     watching.server.cut();
     seconds(20).await;
     assert!((watching.rollbacks() - 1.0).abs() < 0.1, "{}", watching.rollbacks());
     assert!(watching.is_connected() && watching.unsynced().is_empty());
-    // An event of a watch that goes on.
+    // So does an event of an open watch.
     *watching.server.version.lock().unwrap() = 100;
     *watching.server.namespaces.lock().unwrap() = vec!["restored"];
     let metadata = json!({ "name": "other", "resourceVersion": "101" });
@@ -303,7 +303,7 @@ async fn nothing_is_decided_while_a_kind_is_not_served() {
     seconds(600).await;
     let asked = watching.server.asked("list /apis/outrigger.dev/v1alpha1/sidecarprofiles");
     assert!((300..1000).contains(&asked), "asked {asked} times in ten minutes");
-    // The kind is back, and its watch begins too far back: it is listed anew without a wait.
+    // The kind is served again, and its watch starts from a version that is too old: the kind is listed again without a wait.
     watching.server.set(Mood::Forgetful);
     seconds(2).await;
     assert_eq!(watching.unsynced(), ["sidecarprofiles"], "what comes after the list would be missed");
@@ -374,7 +374,7 @@ async fn a_profile_waits_once_for_its_status_as_it_was_seen_last() {
         .collect();
     assert_eq!(seen, [(Scope::Cluster, "guard", Some(99), Some(98))]);
 
-    // Nothing waits then, until the next change.
+    // Afterwards nothing waits until the next change.
     let nothing = tokio::time::timeout(Duration::from_mins(1), watching.observations.take()).await;
     assert!(nothing.is_err(), "{nothing:?}");
     tell("MODIFIED", "guard", 101);
