@@ -1,5 +1,5 @@
-//! What the server writes into the cluster besides certificates: the status of profiles, and the webhook entries of
-//! Mandatory ones.
+//! The server's writes into the cluster besides certificates: the status of profiles, and the webhook entries of Mandatory
+//! profiles.
 
 mod drift;
 mod entries;

@@ -1,5 +1,5 @@
-//! Detection of webhook configurations that are not as the release installed them. Nothing is written back, since Helm or
-//! another tool owns them.
+//! Detection of webhook configurations that differ from those that the release installed. Nothing is written back, because Helm
+//! or another tool owns them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::telemetry::Metrics;
 const MUTATING: &str = "MutatingWebhookConfiguration";
 const VALIDATING: &str = "ValidatingWebhookConfiguration";
 
-/// Interval of comparisons without a change that was seen.
+/// Interval of comparisons while no change is observed.
 const TICK: Duration = Duration::from_secs(5);
 /// Time for which a problem must last before it is reported: an upgrade or uninstall changes one object after the other.
 const DELAY: Duration = Duration::from_secs(15);
@@ -35,21 +35,21 @@ const LONGEST_VALUE: usize = 80;
 
 /// Compares the live webhook configurations with those that the chart rendered.
 pub struct Drift {
-    /// How to reach the cluster.
+    /// Client for the cluster.
     pub client: Client,
     /// Namespace of the server and of the ConfigMap.
     pub namespace: String,
     /// ConfigMap with the webhooks that the chart rendered, in the keys `mutating.json` and `validating.json`.
     pub config_map: String,
-    /// Name of the release's own configurations of both kinds.
+    /// Name of the release's own `MutatingWebhookConfiguration`.
     pub mutating: String,
-    /// The same for the validating one.
+    /// Name of the release's own `ValidatingWebhookConfiguration`.
     pub validating: String,
     /// The live configurations.
     pub live: watch::Receiver<LiveConfigurations>,
-    /// Whether this replica writes the log lines and Events. Every replica has the metric.
+    /// Leadership: only the leader writes the log lines and Events. Every replica has the metric.
     pub leadership: Leadership,
-    /// Where the metric is.
+    /// Metrics of the server.
     pub metrics: Arc<Metrics>,
     /// Name of this replica in Events.
     pub instance: String,
@@ -62,7 +62,7 @@ struct Installed {
     validating: Vec<Value>,
 }
 
-/// A configuration's kind and name, and the problem in one word.
+/// Kind and name of a configuration, and the problem in one word.
 type Key = (&'static str, String, &'static str);
 
 /// A difference between a live configuration and the installed one.
@@ -76,7 +76,7 @@ struct Problem {
 /// A problem that lasts.
 struct Lasting {
     since: Instant,
-    /// The detail that was reported last, when, and how often.
+    /// Last reported detail, with the time and the number of reports.
     reported: Option<(String, Instant, i32)>,
 }
 
@@ -84,7 +84,7 @@ impl Drift {
     /// Compares until `stop`.
     ///
     /// # Errors
-    /// None: what fails is logged and tried again.
+    /// None: failures are logged and retried.
     pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
         let (mut installed, mut read, mut failure) = (None, None::<Instant>, RepeatedFailure::default());
         let mut lasting: BTreeMap<Key, Lasting> = BTreeMap::new();
@@ -158,7 +158,7 @@ impl Drift {
             let installed = installed.and_then(|installed| match kind {
                 MUTATING if name == self.mutating => Some(&installed.mutating),
                 VALIDATING if name == self.validating => Some(&installed.validating),
-                // The servers write those of Mandatory profiles.
+                // The servers write the entries of Mandatory profiles.
                 _ => None,
             });
             let found = compare(installed.map(Vec::as_slice), seen);
@@ -189,7 +189,7 @@ impl Drift {
         }
     }
 
-    /// Logs problems that last, and writes an Event about each.
+    /// Logs lasting problems, and writes an Event about each.
     async fn report(&self, problems: Vec<Problem>, lasting: &mut BTreeMap<Key, Lasting>) {
         let now = Instant::now();
         lasting.retain(|key, known| {
@@ -253,7 +253,7 @@ impl Drift {
 
 const REPORT: &str = "webhook configuration is not as the release installed it";
 
-/// Compares one configuration; without installed webhooks, only whether it exists and is enabled.
+/// Compares one configuration. Without installed webhooks, it only checks whether the configuration exists and is enabled.
 fn compare(installed: Option<&[Value]>, seen: Option<&SeenConfiguration>) -> Vec<(&'static str, String)> {
     let Some(seen) = seen else {
         let detail = "it does not exist, so the API server calls none of its webhooks; run `helm upgrade` with the chart and values in use";
@@ -367,7 +367,7 @@ mod tests {
         })
     }
 
-    /// The installed webhook as the API server returns it.
+    /// Returns the installed webhook as the API server returns it.
     fn live() -> Value {
         let mut live = Value::Object(with_defaults(&installed()));
         live["clientConfig"]["caBundle"] = json!("QUJD");

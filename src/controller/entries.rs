@@ -9,26 +9,26 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelecto
 
 use crate::api::keys;
 
-/// A Mandatory profile's name and the namespaces that it is for.
+/// A Mandatory profile's name, and the selector of its namespaces.
 pub(super) type Target = (String, LabelSelector);
 
-/// What the entries have in common with those of the release's own configuration.
+/// The settings that the entries share with those of the release's own configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Model {
     service: ServiceReference,
     bundle: ByteString,
     timeout: Option<i32>,
     reinvocation: Option<String>,
-    /// Namespaces that nobody is asked about.
+    /// Namespaces for which no webhook is called.
     pub(super) excluded: Vec<String>,
-    /// Whether an admin took what injects out of the way.
+    /// True if an administrator disarmed the injecting entries.
     pub(super) injects_disarmed: bool,
-    /// Whether an admin took what verifies out of the way, which is so as well while `disarm` and `rearm` are at work.
+    /// True if an administrator disarmed the verifying entries. This is also the case while `disarm` and `rearm` are running.
     pub(super) verifies_disarmed: bool,
 }
 
 impl Model {
-    /// Reads the entries of the release's own configuration; `None` where none can be called yet.
+    /// Reads the entries of the release's own configuration; `None` if none of them can be called yet.
     pub(super) fn of(entries: &[MutatingWebhook]) -> Option<Self> {
         let entry = entries.iter().find(|entry| entry.client_config.service.is_some())?;
         let service = ServiceReference { path: None, ..entry.client_config.service.clone()? };
@@ -67,7 +67,7 @@ impl Model {
     }
 
     fn injecting(&self, (name, selector): &Target, path: String, more: &[MatchCondition]) -> MutatingWebhook {
-        // The kubelet deletes a mirror pod that differs from its static pod, and runs none that is forged.
+        // The kubelet deletes a mirror pod that differs from its static pod, and does not run a forged one.
         let condition = MatchCondition {
             name: "not-a-mirror-pod".to_owned(),
             expression: format!(
@@ -75,7 +75,7 @@ impl Model {
                 keys::MIRROR_POD
             ),
         };
-        // All fields are said, so that what the API server gives back is the same.
+        // All fields are set explicitly, so that the API server returns the same value.
         MutatingWebhook {
             name: entry_name(name),
             admission_review_versions: vec!["v1".to_owned()],
@@ -95,7 +95,7 @@ impl Model {
         }
     }
 
-    /// The entries that look at a profile in finished and in live pods.
+    /// Returns the entries that verify a profile in finished and live pods.
     pub(super) fn validating(&self, (name, selector): &Target) -> [ValidatingWebhook; 4] {
         let entry = |entry: String, rules, condition: Option<MatchCondition>| ValidatingWebhook {
             name: entry,
@@ -121,7 +121,7 @@ impl Model {
                 keys::GROUP
             ),
         };
-        // A kubelet writes the status of every pod again and again, and does not change these.
+        // A kubelet often writes the status of every pod, and does not change these fields.
         let changes = |field: &str| {
             let of =
                 |object: &str| format!("(has({object}.metadata.{field}) ? {object}.metadata.{field} : {{}})");
@@ -155,7 +155,7 @@ impl Model {
         }
     }
 
-    /// The profile's selector, without the namespaces that nobody is asked about.
+    /// Returns the profile's selector, without the namespaces for which no webhook is called.
     fn selector(&self, selector: &LabelSelector) -> LabelSelector {
         let mut selector = selector.clone();
         selector.match_expressions.get_or_insert_default().push(LabelSelectorRequirement {
@@ -188,7 +188,7 @@ fn rule(resources: &[&str], operations: &[&str]) -> RuleWithOperations {
     }
 }
 
-/// Whether an entry with these conditions is out of the way.
+/// Returns whether an entry with these conditions is disarmed.
 pub(super) fn is_disarmed(conditions: Option<&Vec<MatchCondition>>) -> bool {
     conditions.into_iter().flatten().any(|condition| condition.name == keys::DISARMED)
 }

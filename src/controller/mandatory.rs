@@ -22,38 +22,38 @@ use crate::certificates::LiveConfigurations;
 use crate::cluster::{Leadership, Snapshot};
 use crate::polling::RepeatedFailure;
 
-/// What the webhook configurations of Mandatory profiles are called, beside the release's own of this name.
+/// Returns the name of the webhook configurations of Mandatory profiles, for the name of the release's own.
 pub fn mandatory_name(configuration: &str) -> String {
     format!("{configuration}-mandatory")
 }
 
-/// How long API servers get to take up one configuration before the next one is changed.
+/// Time that API servers get to load one configuration before the next one is changed.
 pub const TAKEN_UP: Duration = Duration::from_secs(1);
-/// How often it is looked whether the profiles are others.
+/// Interval at which the profiles are compared with the entries.
 const LOOK: Duration = Duration::from_millis(500);
-/// How long after a failure it is tried again.
+/// Wait before a retry after a failure.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// Keeps the webhook entries of Mandatory profiles.
+/// The controller of the webhook entries of Mandatory profiles.
 ///
-/// The release makes the two configurations without entries; what is in them is written here, by one replica, so that
-/// the server need not be able to create webhook configurations.
+/// The release creates the two configurations without entries, and the leader writes the entries. With that, the server needs
+/// no permission to create webhook configurations.
 pub struct Mandatory {
-    /// How to reach the configurations.
+    /// Client for the configurations.
     pub client: Client,
-    /// The name of the release's own `MutatingWebhookConfiguration`, which the entries are modelled on.
+    /// Name of the release's own `MutatingWebhookConfiguration`, the model for the entries.
     pub configuration: String,
-    /// Namespaces that nobody is asked about, besides [`keys::ALWAYS_EXCLUDED_NAMESPACES`].
+    /// Namespaces for which no webhook is called, besides [`keys::ALWAYS_EXCLUDED_NAMESPACES`].
     pub excluded: BTreeSet<String>,
-    /// Who hears of every change of these configurations. They are watched once for all that is done with them.
+    /// Live configurations, from the single watch that all users share.
     pub live: watch::Receiver<LiveConfigurations>,
-    /// What is known of the cluster.
+    /// Latest view of the cluster.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
-    /// Whether this replica writes.
+    /// Leadership: only the leader writes.
     pub leadership: Leadership,
 }
 
-/// Whether a profile is enforced: a condition's status, reason and message.
+/// The state of enforcement of a profile: a condition's status, reason and message.
 type Enforced = (&'static str, &'static str, &'static str);
 
 const IN_FORCE: Enforced = (
@@ -72,10 +72,10 @@ const NOT_CALLABLE: Enforced =
     ("False", "NotCallable", "the release's own webhook configuration is missing or has no caBundle yet");
 
 impl Mandatory {
-    /// Keeps the entries until `stop`.
+    /// Reconciles the entries until `stop`.
     ///
     /// # Errors
-    /// None: what fails is logged and tried again.
+    /// None: failures are logged and retried.
     pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
         let name = mandatory_name(&self.configuration);
         let mut seen = Arc::clone(&self.snapshot.load().profiles);
@@ -96,8 +96,8 @@ impl Mandatory {
                 seen = Arc::clone(&snapshot.profiles);
                 pending = true;
             }
-            // A cluster has namespaces, so without one nothing has been heard of it yet. While profiles cannot be listed,
-            // none of them may be taken for deleted.
+            // Every cluster has namespaces, so a snapshot without one is not filled yet. While profiles cannot be listed, none
+            // of them may be treated as deleted.
             let is_due = pending && self.leadership.is_held() && tokio::time::Instant::now() >= next;
             if !is_due || snapshot.namespaces.is_empty() || !snapshot.unsynced.is_empty() {
                 continue;
@@ -137,12 +137,13 @@ impl Mandatory {
         Ok(())
     }
 
-    /// Writes the entries; says what holds of them.
+    /// Writes the entries and returns the condition for their profiles.
     async fn write(&self, profiles: &[Target]) -> kube::Result<Enforced> {
         let name = mandatory_name(&self.configuration);
         let (mutating, validating) = self.apis();
-        // They are read before the release's own, whose word counts: an old word would otherwise be written over what
-        // `rearm` has turned since. What changes after it was read is not written over: its version is another one.
+        // These are read before the release's own configuration, which decides whether webhooks are disarmed. In the other
+        // order, an old state could overwrite what `rearm` has enabled since. A change after the read has another version, so
+        // it is not overwritten.
         let (Some(injecting), Some(verifying)) =
             (mutating.get_opt(&name).await?, validating.get_opt(&name).await?)
         else {
@@ -152,7 +153,8 @@ impl Mandatory {
         let Some(mut model) = Model::of(&own.unwrap_or_default()) else { return Ok(NOT_CALLABLE) };
         let (injects, verifies) =
             (injecting.webhooks.unwrap_or_default(), verifying.webhooks.unwrap_or_default());
-        // `disarm` turns these first and `rearm` last, so they are off while the release's own are still or already on.
+        // `disarm` disables these first and `rearm` enables them last, so they are disarmed while the release's own are still
+        // or already armed.
         model.verifies_disarmed |= verifies.iter().any(|entry| is_disarmed(entry.match_conditions.as_ref()));
         let always = keys::ALWAYS_EXCLUDED_NAMESPACES.iter().map(|name| (*name).to_owned());
         model.excluded = always.chain(self.excluded.iter().cloned()).collect();
@@ -162,7 +164,7 @@ impl Mandatory {
         let wanted: Vec<_> = profiles.iter().flat_map(|profile| model.validating(profile)).collect();
         let verify = (wanted != verifies)
             .then(|| put(&validating, &name, verifying.metadata.resource_version, json!(wanted)));
-        // Nothing may be refused for the lack of what nobody put in.
+        // The verifying entries must not reject a pod because the injecting ones are disarmed.
         if model.injects_disarmed {
             one_by_one(verify, inject).await?;
         } else {
@@ -171,7 +173,7 @@ impl Mandatory {
         Ok(if model.verifies_disarmed { DISARMED } else { IN_FORCE })
     }
 
-    /// Writes the profile's condition where it is another one.
+    /// Writes the profile's condition, if it differs.
     async fn say(&self, name: &str, (status, reason, message): Enforced) -> kube::Result<()> {
         let api: Api<ClusterSidecarProfile> = Api::all(self.client.clone());
         let Some(profile) = api.get_opt(name).await? else { return Ok(()) };
@@ -212,15 +214,15 @@ impl Mandatory {
     }
 }
 
-/// The Mandatory profiles with their selectors, in the order of their names. One that is invalid counts: no pod that it
-/// is for can do without it.
+/// Returns the Mandatory profiles with their selectors, sorted by name. An invalid profile counts, because its pods must not
+/// run without it.
 fn profiles(snapshot: &Snapshot) -> Vec<Target> {
     let all = snapshot.profiles.all().filter(|(owner, _, entry)| owner.is_none() && entry.is_mandatory());
     all.filter_map(|(_, name, entry)| Some((name.to_owned(), entry.matching()?.namespace_selector())))
         .collect()
 }
 
-/// Writes the second configuration once API servers know of the first.
+/// Writes the second configuration after API servers have loaded the first.
 async fn one_by_one(
     first: Option<impl Future<Output = kube::Result<()>>>,
     second: Option<impl Future<Output = kube::Result<()>>>,
@@ -243,7 +245,7 @@ where
     K: Clone + DeserializeOwned + std::fmt::Debug,
 {
     let count = entries.as_array().map_or(0, Vec::len);
-    // The version keeps a change that others made since from being undone.
+    // With the version, a concurrent change of another client is not overwritten.
     let patch = json!({ "metadata": { "resourceVersion": version }, "webhooks": entries });
     api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
     info!(configuration = name, entries = count, "wrote the webhooks of Mandatory profiles");

@@ -1,7 +1,6 @@
 //! The status of profiles.
 //!
-//! Every replica writes the same status for the same profile, and only where it differs, so none of them
-//! has to lead.
+//! Every replica computes the same status for a profile and writes it only if it differs, so no leader is needed.
 
 use std::sync::Arc;
 
@@ -20,13 +19,13 @@ use crate::cluster::{Lookup, Observations, Observed, ProfileKey, profile_resourc
 use crate::profiles::{ProfileEntry, Severity};
 
 const ACCEPTED: &str = "Accepted";
-/// The condition of a Mandatory profile that says whether its webhook entries are in force.
+/// The condition of a Mandatory profile that reports whether its webhook entries are active.
 pub(super) const ENFORCED: &str = "Enforced";
 
-/// Writes the status of every profile that is seen, until `stop`.
+/// Writes the status of every observed profile, until `stop`.
 ///
 /// # Errors
-/// None: a status that cannot be written is logged, and written when the profile is seen again.
+/// None: a status that cannot be written is logged, and written when the profile is observed again.
 pub async fn write_status(
     client: Client,
     observations: Observations,
@@ -74,7 +73,7 @@ async fn write(client: &Client, key: &ProfileKey, version: Option<String>, statu
         Scope::Cluster => Api::all_with(client.clone(), &resource),
         Scope::Namespace => Api::namespaced_with(client.clone(), namespace, &resource),
     };
-    // A merge patch: what is not said explicitly would stay as it was.
+    // In a merge patch, fields that are omitted would keep their values.
     let patch = json!({
         "metadata": { "resourceVersion": version },
         "status": {
@@ -86,7 +85,7 @@ async fn write(client: &Client, key: &ProfileKey, version: Option<String>, statu
     });
     match api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await {
         Ok(_) => info!(profile = name, adds = status.adds, "wrote the status of a profile"),
-        // Gone, or changed since: then it is seen again.
+        // The profile was deleted or changed, so the watch delivers it again if it exists.
         Err(kube::Error::Api(answer)) if answer.code == 404 || answer.code == 409 => {}
         Err(error) => warn!(profile = name, %error, "failed to write the status of a profile"),
     }
@@ -121,7 +120,7 @@ fn status_of(seen: &Observed) -> ProfileStatus {
         observed_generation: generation,
         last_transition_time,
     };
-    // Whether a Mandatory profile is enforced is for the replica to say that writes its webhook entries.
+    // The leader, which writes the webhook entries, reports whether a Mandatory profile is enforced.
     let others = current.conditions.iter().filter(|condition| {
         (condition.type_ == ENFORCED && seen.entry.is_mandatory()) || validated::holds(condition, seen)
     });
@@ -129,7 +128,7 @@ fn status_of(seen: &Observed) -> ProfileStatus {
     ProfileStatus { observed_generation: generation, revision, adds, conditions }
 }
 
-/// In whole seconds, as the API server stores it.
+/// Returns the current time in whole seconds, as the API server stores it.
 pub(super) fn now() -> Timestamp {
     Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default()
 }

@@ -1,7 +1,7 @@
-//! The condition `Validated`: the API server's own judgment of what a profile gives its pods.
+//! The condition `Validated`: the API server's validation of the pod template that a profile renders.
 //!
-//! It is asked once for each generation of a profile, by the replica that is first to ask. The others keep the condition as
-//! they find it, so that all replicas still write the same status.
+//! The first replica to get a turn requests it once per generation of a profile. The other replicas keep the condition as it
+//! is, so that all replicas write the same status.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,14 +17,15 @@ use crate::profiles::{Finding, ProfileEntry, Severity, sample_template};
 
 pub(super) const VALIDATED: &str = "Validated";
 
-/// Longest wait for one judgment.
+/// Longest wait for one validation.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Time between two judgments: a thousand profiles that are installed at once take some minutes, and no API server feels it.
+/// Time between two validations: for a thousand profiles installed at once they take some minutes, at a load that API servers
+/// do not notice.
 const PAUSE: Duration = Duration::from_millis(200);
-/// Time after a judgment that did not come.
+/// Wait after a validation without an answer.
 const RETRY: Duration = Duration::from_secs(30);
 
-/// Accepted profiles whose present generation has not been judged.
+/// Accepted profiles whose current generation has not been validated.
 pub(super) struct Unvalidated {
     lookup: Arc<dyn Lookup>,
     profiles: BTreeMap<ProfileKey, Observed>,
@@ -36,7 +37,7 @@ impl Unvalidated {
         Self { lookup, profiles: BTreeMap::new(), next: Instant::now() }
     }
 
-    /// Takes a profile as it was last seen.
+    /// Adds a profile in its latest version.
     pub(super) fn see(&mut self, key: ProfileKey, seen: Observed) {
         if matches!(seen.entry, ProfileEntry::Ready(_))
             && !seen.status.conditions.iter().any(|it| holds(it, &seen))
@@ -47,14 +48,14 @@ impl Unvalidated {
         }
     }
 
-    /// Forgets a profile, which is seen again once its status is written.
+    /// Removes a profile. It is added again after its status is written.
     pub(super) fn forget(&mut self, key: &ProfileKey) {
         self.profiles.remove(key);
     }
 
-    /// Waits for its turn and has one profile judged. Returns it with the condition; `None` where no judgment came.
+    /// Waits for a turn and has one profile validated. Returns it with the condition; `None` if the API server did not answer.
     ///
-    /// Waits without end while there is no profile. May be dropped at any time: the profile is then judged later.
+    /// Waits without end while there is no profile. The future may be dropped at any time: the profile is then validated later.
     pub(super) async fn judge_one(&mut self) -> Option<(ProfileKey, Observed, Condition)> {
         let Some((key, seen)) = self.profiles.first_key_value() else { return std::future::pending().await };
         sleep_until(self.next).await;
@@ -77,7 +78,7 @@ impl Unvalidated {
     }
 }
 
-/// Whether a condition is the judgment of the profile's present generation.
+/// Returns whether a condition is the result for the profile's current generation.
 pub(super) fn holds(condition: &Condition, seen: &Observed) -> bool {
     condition.type_ == VALIDATED
         && condition.observed_generation == seen.generation
@@ -119,7 +120,7 @@ mod tests {
     use crate::cluster::{Judgment, Looking, LookupError};
     use crate::engine::Namespace;
 
-    /// An API server that does not answer at first.
+    /// A fake API server that does not answer at first.
     struct Late(std::sync::Mutex<Vec<Result<Option<Judgment>, LookupError>>>);
 
     impl Lookup for Late {
