@@ -1,9 +1,10 @@
-//! The webhook's certificates: of authorities of its own, kept in a Secret that all replicas share, or files.
+//! The webhook's serving certificate: issued by Outrigger's own CA and kept in a Secret that all replicas share, or read from
+//! files.
 //!
-//! [`serve_files`] serves what others put into files. [`CertificateManager`] serves what is in the Secret, without a restart; on the one
-//! replica that writes, it makes what is missing and renews what ends soon, in the steps of `rotation`. [`keep_bundle`]
-//! puts the authorities into the webhook configurations, so that the API server believes the certificate.
-//! [`watch_configurations`] follows what they really hold, and [`keep_trust`] ties readiness to it.
+//! [`serve_files`] serves certificates that others write to files. [`CertificateManager`] serves the certificate of the Secret,
+//! without a restart; on the leader it also creates and renews certificates, in the steps of `rotation`. [`keep_bundle`] writes
+//! the CAs into the webhook configurations, so that the API server trusts the certificate. [`watch_configurations`] follows the
+//! live configurations, and [`keep_trust`] makes readiness depend on them.
 
 mod bundle;
 mod clients;
@@ -37,10 +38,10 @@ pub use trust::keep_trust;
 pub(crate) use webhook_configurations::SeenConfiguration;
 pub use webhook_configurations::{Configurations, LiveConfigurations, watch_configurations};
 
-/// What time it is.
+/// A source of the current time.
 pub type Clock = Arc<dyn Fn() -> OffsetDateTime + Send + Sync>;
 
-/// The machine's own clock.
+/// Returns the system's clock.
 pub fn system_clock() -> Clock {
     Arc::new(OffsetDateTime::now_utc)
 }

@@ -13,14 +13,13 @@ use super::webhook_configurations::{Configurations, Kind, LiveConfigurations};
 use super::x509::authorities_in;
 use crate::cluster::Leadership;
 
-/// How long after a failure it is tried again.
+/// Wait before a retry after a failure.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Puts the authorities into the configurations' `caBundle`, whenever one of them holds something else and this replica
-/// is the one that writes; until `stop`.
+/// Writes the CAs into the configurations' `caBundle`, on the leader and whenever a configuration differs; until `stop`.
 ///
 /// # Errors
-/// None: what fails is logged and tried again.
+/// None: failures are logged and retried.
 pub async fn keep_bundle(
     client: Client,
     configurations: Configurations,
@@ -33,7 +32,7 @@ pub async fn keep_bundle(
         let bundle = wanted.borrow_and_update().clone();
         let differ = differing(&live.borrow_and_update(), &configurations, bundle.as_bytes());
         let mut failed = false;
-        // The API server refuses every pod over a caBundle that it cannot read.
+        // The API server rejects every pod if it cannot parse a `caBundle`.
         let (authorities, problem) = authorities_in(&bundle);
         if leadership.is_held() && problem.is_none() && !authorities.is_empty() {
             for (kind, name) in differ {
@@ -58,7 +57,7 @@ pub async fn keep_bundle(
     }
 }
 
-/// The configurations that have an entry of ours with another bundle.
+/// Returns the configurations that have an entry of ours with another bundle.
 fn differing(
     live: &LiveConfigurations,
     configurations: &Configurations,
@@ -72,7 +71,7 @@ fn differing(
     all.map(|(kind, name)| (kind, name.clone())).collect()
 }
 
-/// A configuration that has gone meanwhile calls nobody, so nothing is missing then.
+/// Writes the bundle into one configuration. A configuration that is deleted meanwhile needs no bundle.
 async fn put(
     api: &Api<DynamicObject>,
     name: &str,
@@ -87,7 +86,7 @@ async fn put(
     }
     let patch: json_patch::Patch =
         serde_json::from_value(Value::Array(operations)).map_err(kube::Error::SerdeError)?;
-    // Helm, too, says by this name whose field it would take.
+    // Helm names this manager in its message about a field conflict.
     let writer = PatchParams { field_manager: Some("outrigger".to_owned()), ..PatchParams::default() };
     match api.patch(name, &writer, &Patch::Json::<()>(patch)).await {
         Ok(_) => {
@@ -99,7 +98,7 @@ async fn put(
     }
 }
 
-/// One test and one addition for every entry that calls our Service with another bundle.
+/// Returns one test and one addition for every entry that calls our Service with another bundle.
 fn operations(configuration: &Value, bundle: &str, ours: &Configurations) -> Vec<Value> {
     let entries = configuration.get("webhooks").and_then(Value::as_array).into_iter().flatten();
     let mut operations = Vec::new();

@@ -16,11 +16,11 @@ use tracing::info;
 use crate::polling::follow_files;
 use crate::supervise::Health;
 
-/// The part of [`Health`] that the first authority makes ready.
+/// The part of [`Health`] that becomes ready with the first CA.
 const PART: &str = "client authority";
 
-/// The authorities that a client's certificate must come from. They can be changed while the server runs; a
-/// connection that is open stays open.
+/// The CAs that client certificates are verified against. They can be replaced while the server runs; open connections are
+/// kept.
 #[derive(Debug)]
 pub struct ClientAuthority {
     provider: CryptoProvider,
@@ -34,10 +34,10 @@ impl Default for ClientAuthority {
 }
 
 impl ClientAuthority {
-    /// Believes these authorities, PEM, from now on.
+    /// Trusts these CAs, PEM, from now on.
     ///
     /// # Errors
-    /// There is no certificate in the text, or one cannot be read.
+    /// The text has no certificate, or one that cannot be parsed.
     pub fn set(&self, authorities: &str) -> anyhow::Result<()> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(authorities.as_bytes()) {
@@ -54,12 +54,12 @@ impl ClientAuthority {
 
 impl ClientCertVerifier for ClientAuthority {
     fn client_auth_mandatory(&self) -> bool {
-        // The kubelet's probes come to the same port and show none.
+        // The kubelet's probes use the same port and have no certificate.
         false
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        // Names would have to stay as they are; without any, a client shows what it has.
+        // These names cannot change at run time. Without them, a client sends any certificate that it has.
         &[]
     }
 
@@ -98,10 +98,10 @@ impl ClientCertVerifier for ClientAuthority {
     }
 }
 
-/// Believes the authorities in the file, and the next ones once it has changed; until `stop`.
+/// Trusts the CAs in the file and reloads them when it changes; until `stop`.
 ///
 /// # Errors
-/// None: a file that cannot be used is logged, and the last authorities stay in force.
+/// None: an invalid file is logged, and the previous CAs remain trusted.
 pub fn follow_clients(
     file: PathBuf,
     authority: Arc<ClientAuthority>,

@@ -1,4 +1,4 @@
-//! An API server in memory: objects by path, with versions, conflicts and watches.
+//! A fake API server in memory: objects by path, with versions, conflicts and watches.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -21,9 +21,9 @@ pub(super) struct Server {
 struct State {
     objects: BTreeMap<String, Value>,
     version: usize,
-    /// What watches have to say: the version, the object's path, the line.
+    /// Events for watches: the version, the object's path, the line.
     events: Vec<(usize, String, String)>,
-    /// Who wrote what: the client's name, the method, the path.
+    /// Writes: the client's name, the method, the path.
     written: Vec<(String, String, String)>,
     away: bool,
 }
@@ -33,7 +33,7 @@ pub(super) const MUTATING: &str = "/apis/admissionregistration.k8s.io/v1/mutatin
 pub(super) const VALIDATING: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
 
 impl Server {
-    /// A server with the two configurations, as the chart makes them.
+    /// Returns a server with the two configurations, as the chart creates them.
     pub(super) fn installed() -> Arc<Self> {
         let server = Arc::new(Self::default());
         for collection in [MUTATING, VALIDATING] {
@@ -45,7 +45,7 @@ impl Server {
         server
     }
 
-    /// A client whose writes are noted under this name.
+    /// Returns a client whose writes are recorded under this name.
     pub(super) fn client(self: &Arc<Self>, name: &'static str) -> Client {
         let server = Arc::clone(self);
         let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
@@ -60,7 +60,7 @@ impl Server {
         Client::new(service, "system")
     }
 
-    /// Makes it answer with errors, or answer again.
+    /// Sets whether requests get errors.
     pub(super) fn is_away(&self, away: bool) {
         self.state.lock().unwrap().away = away;
     }
@@ -93,7 +93,7 @@ impl Server {
         self.changed.send_replace(());
     }
 
-    /// What this client wrote, a line each.
+    /// Returns the writes of this client, one per line.
     pub(super) fn written_by(&self, client: &str) -> Vec<String> {
         let state = self.state.lock().unwrap();
         let ours = state.written.iter().filter(|(name, _, _)| name == client);

@@ -11,22 +11,22 @@ use crate::polling::follow_files;
 use crate::supervise::Health;
 use crate::telemetry::Metrics;
 
-/// A certificate in two files, as of a mounted Secret.
+/// A certificate and its key in two files, for example of a mounted Secret.
 #[derive(Clone, Debug)]
 pub struct CertificateFiles {
-    /// The certificate with its chain, PEM.
+    /// Certificate with its chain, PEM.
     pub certificate: PathBuf,
-    /// Its key, PEM.
+    /// Private key, PEM.
     pub key: PathBuf,
 }
 
-/// The part of [`Health`] that the first certificate makes ready.
+/// The part of [`Health`] that becomes ready with the first certificate.
 const PART: &str = "certificate";
 
-/// Serves the files' certificate, and the next one once they have changed; until `stop`.
+/// Serves the files' certificate and reloads it when they change; until `stop`.
 ///
 /// # Errors
-/// None: files that cannot be used are logged, and the last certificate stays in service.
+/// None: invalid files are logged, and the previous certificate remains in use.
 pub fn serve_files(
     files: CertificateFiles,
     serving: Arc<Serving>,
@@ -57,7 +57,7 @@ fn look(
     if served.as_ref() == Some(&found) {
         return Ok(());
     }
-    // Half of a change does not match its other half, and is looked at again.
+    // During a change, certificate and key may not match. They are read again later.
     serving.set(&found.0, &found.1)?;
     let end = end_of(&found.0)?;
     metrics.certificate_ends("serving", end);
@@ -77,8 +77,8 @@ mod tests {
     use crate::certificates::{Lifetimes, Material};
     use crate::polling::LOOK;
 
-    /// Brings another version of a Secret into a volume as the kubelet does: a folder of its own, and a link to it that is
-    /// exchanged in one step.
+    /// Writes another version of a Secret into a volume like the kubelet: a new directory, and a symlink that is replaced
+    /// atomically.
     fn bring(volume: &Path, version: &str, material: &Material) {
         let folder = volume.join(version);
         std::fs::create_dir_all(&folder).unwrap();
@@ -117,7 +117,7 @@ mod tests {
         tokio::time::sleep(2 * LOOK).await;
         assert_eq!(served(), chain(&second));
 
-        // What cannot be used leaves the last one in service.
+        // Invalid files leave the previous certificate in use.
         let halves = Material { key: first.key.clone(), ..second.clone() };
         bring(&volume, "..2026_03", &halves);
         tokio::time::sleep(2 * LOOK).await;

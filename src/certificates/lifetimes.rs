@@ -2,39 +2,39 @@ use time::Duration;
 
 use crate::duration;
 
-/// How long certificates of the server's own making last.
+/// The lifetimes of the certificates that the server creates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetimes {
     authority: Duration,
     certificate: Duration,
 }
 
-/// Why certificates cannot be made to last so long.
+/// The reason for which lifetimes are invalid.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum LifetimesError {
-    /// There would be no time for a renewal, or the end is beyond what a certificate can say.
+    /// The lifetime of certificates leaves no time for a renewal, or its end cannot be encoded in a certificate.
     #[error("--certificate-lifetime {0} is not between {LEAST} and {MOST}")]
     Certificate(duration::Duration),
-    /// The same of the authority.
+    /// The lifetime of the CA has the same problem.
     #[error("--ca-lifetime {0} is longer than {MOST}")]
     Authority(duration::Duration),
-    /// No certificate would live its life.
+    /// The CA would end before its certificates.
     #[error("--ca-lifetime {authority} is less than twice --certificate-lifetime {certificate}")]
     TooClose {
-        /// How long the authority is to last.
+        /// Lifetime of the CA.
         authority: duration::Duration,
-        /// How long a certificate is to last.
+        /// Lifetime of a certificate.
         certificate: duration::Duration,
     },
 }
 
-/// A third of it is the time in which every replica must have the next one.
+/// Minimum lifetime. A third of it is the time in which every replica must load the next certificate.
 const LEAST: duration::Duration = duration::Duration::from_nanos(10 * 1_000_000_000);
-/// A hundred years.
+/// Maximum lifetime: a hundred years.
 const MOST: duration::Duration = duration::Duration::from_nanos(876_000 * 3600 * 1_000_000_000);
 
 impl Lifetimes {
-    /// Ten years, and 90 days.
+    /// The default lifetimes: ten years for the CA, and 90 days for certificates.
     pub const DEFAULT: Self = Self { authority: Duration::days(3650), certificate: Duration::days(90) };
 
     /// Checks lifetimes.
@@ -60,12 +60,12 @@ impl Lifetimes {
         })
     }
 
-    /// How long an authority lasts.
+    /// Returns the lifetime of a CA.
     pub fn authority(self) -> Duration {
         self.authority
     }
 
-    /// How long a serving certificate lasts.
+    /// Returns the lifetime of a serving certificate.
     pub fn certificate(self) -> Duration {
         self.certificate
     }

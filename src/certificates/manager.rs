@@ -23,64 +23,64 @@ use crate::cluster::follow::follow_one;
 use crate::supervise::Health;
 use crate::telemetry::Metrics;
 
-/// Where the certificates are kept.
+/// The Secret with the certificates.
 #[derive(Clone, Debug)]
 pub struct SecretName {
-    /// The Secret's namespace.
+    /// Namespace of the Secret.
     pub namespace: String,
-    /// Its name.
+    /// Name of the Secret.
     pub name: String,
 }
 
-/// The part of [`Health`] that the first certificate makes ready.
+/// The part of [`Health`] that becomes ready with the first certificate.
 const PART: &str = "certificate";
-/// How often certificates are looked at while nothing happens: a clock may be set, a machine may sleep.
+/// Interval of checks without an event: a clock may be set, or a machine may sleep.
 const LOOK: Duration = Duration::from_secs(30);
-/// How often it is looked whether the next step can be taken, and how long after a failure it is tried again.
+/// Interval of checks whether the next step is possible, and wait before a retry after a failure.
 const STEP: Duration = Duration::from_secs(1);
 
-/// Keeps the certificates of one server.
+/// The manager of one server's certificates.
 pub struct CertificateManager {
-    /// How to reach the Secret.
+    /// Client for the Secret.
     pub client: Client,
-    /// Where the certificates are kept.
+    /// The Secret with the certificates.
     pub secret: SecretName,
-    /// What certificates are made.
+    /// DNS names and lifetimes of the certificates.
     pub wanted: Wanted,
-    /// What new connections get.
+    /// Certificate of new connections.
     pub serving: Arc<Serving>,
-    /// Who wants to hear what callers have to believe, as PEM.
+    /// CAs that callers must trust, as PEM.
     pub bundle: watch::Sender<String>,
-    /// What callers believe.
+    /// Live webhook configurations, with the CAs that callers trust.
     pub live: watch::Receiver<LiveConfigurations>,
-    /// Whether this replica writes the Secret.
+    /// Leadership: only the leader writes the Secret.
     pub leadership: Leadership,
-    /// What all replicas serve.
+    /// Check of the certificates that all replicas serve.
     pub replicas: Arc<dyn Replicas>,
-    /// Where the certificates' ends are shown.
+    /// Metrics with the expiry of certificates.
     pub metrics: Arc<Metrics>,
-    /// Not ready before there is a certificate.
+    /// Readiness, which requires a certificate.
     pub health: Health,
 }
 
-/// What is known of the Secret.
+/// The last observed state of the Secret.
 #[derive(Default)]
 struct KnownCertificates {
-    /// Whether it has been looked for.
+    /// True if the Secret has been looked up.
     listed: bool,
     secret: Option<Secret>,
-    /// The last certificates that could be read, whatever became of the Secret.
+    /// Last valid certificates, even if the Secret has changed or is deleted.
     last: Option<Material>,
     served: Option<Material>,
-    /// What could not be read of the Secret, as it was logged.
+    /// Problems of the Secret that were logged last.
     problems: Vec<String>,
 }
 
 impl CertificateManager {
-    /// Serves the Secret's certificate, and makes and renews it where this replica is the one that writes; until `stop`.
+    /// Serves the Secret's certificate, and on the leader also creates and renews it; until `stop`.
     ///
     /// # Errors
-    /// None: what fails is logged and tried again, and the last certificate stays in service.
+    /// None: failures are logged and retried, and the previous certificate remains in use.
     pub fn run(self, stop: CancellationToken) -> impl Future<Output = anyhow::Result<()>> {
         self.health.wait_for(
             PART,
@@ -116,7 +116,7 @@ impl CertificateManager {
         }
     }
 
-    /// Serves what is there and writes what is due; says when to look again.
+    /// Serves the current certificate and writes what is due. Returns the time until the next check.
     async fn look(&mut self, api: &Api<Secret>, known: &mut KnownCertificates) -> anyhow::Result<Duration> {
         if !known.listed {
             return Ok(LOOK);
@@ -134,7 +134,7 @@ impl CertificateManager {
             match self.serve(material, &mut known.served) {
                 Ok(true) if material.previous.is_empty() => {}
                 Ok(_) => wait = wait.min(STEP),
-                // The leader may replace the unusable certificate in a moment.
+                // The leader may replace the unusable certificate soon.
                 Err(error) => failed = Some(error),
             }
         }
@@ -146,7 +146,7 @@ impl CertificateManager {
             let next = rotation::next(material.ok_or(missing), known.last.as_ref(), &self.wanted, seen)?;
             if let Some(next) = next.or(clean) {
                 write(api, &self.secret.name, known.secret.clone(), &next).await?;
-                // The watch brings it.
+                // The watch delivers the new certificate.
                 wait = wait.min(STEP);
             }
         }
@@ -164,7 +164,7 @@ impl CertificateManager {
         }
     }
 
-    /// Has the authorities written into the webhook configurations that are valid now; nothing where there is none.
+    /// Publishes the valid CAs for the webhook configurations; does nothing if there are none.
     fn publish(&self, material: &Material) {
         let bundle = in_time_only(&material.bundle(), (self.wanted.clock)());
         self.bundle.send_if_modified(|wanted| {
@@ -176,7 +176,7 @@ impl CertificateManager {
         });
     }
 
-    /// Serves these certificates where callers believe them. Until then, those that they believe stay in service.
+    /// Serves these certificates if callers trust them. Until then, the trusted ones remain in use.
     fn serve(&self, material: &Material, served: &mut Option<Material>) -> anyhow::Result<bool> {
         let same = served.as_ref().is_some_and(|served| served.certificate == material.certificate);
         if same || material.certificate.is_empty() {
@@ -201,7 +201,7 @@ impl CertificateManager {
         Ok(true)
     }
 
-    /// What the writer has to know of callers and replicas.
+    /// Returns the state of callers and replicas, which the leader needs for its decision.
     async fn seen(&self, material: Option<&Material>) -> Seen {
         let Some(material) = material else { return Seen::default() };
         let bundle = in_time_only(&material.bundle(), (self.wanted.clock)());
@@ -232,7 +232,7 @@ impl CertificateManager {
     }
 }
 
-/// The Secret whenever it was found, has changed, or is gone.
+/// Yields the Secret when it is found or changes, and `None` when it is deleted.
 fn secrets(api: Api<Secret>, name: &str) -> impl Stream<Item = Option<Secret>> + Send + use<> {
     follow_one(
         api,
@@ -254,7 +254,7 @@ async fn write(
     let written = if create {
         api.create(&PostParams::default(), &secret).await
     } else {
-        // It carries the resource version that was read, so what another one wrote meanwhile stays.
+        // The Secret has the resource version that was read, so a concurrent write is not overwritten.
         api.replace(name, &PostParams::default(), &secret).await
     };
     match written {

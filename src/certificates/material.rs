@@ -11,7 +11,7 @@ use super::Lifetimes;
 use super::serving::{certified, chain_of};
 use super::x509::{authorities_in, end_of, in_time, is_for, unreadable, with_certificate};
 
-/// A certificate is valid a little before it is made, for clocks that are behind.
+/// Validity of a certificate before its creation, for clocks that are behind.
 pub(super) const SKEW: Duration = Duration::minutes(5);
 
 const CA_CERTIFICATE: &str = "ca.crt";
@@ -22,63 +22,63 @@ const PREVIOUS_CA_CERTIFICATES: &str = "previous-ca.crt";
 pub(super) const CERTIFICATE: &str = "tls.crt";
 const KEY: &str = "tls.key";
 
-/// An authority that signs, as PEM.
+/// A CA that signs, as PEM.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Authority {
-    /// Its certificate, which goes into the webhook configurations.
+    /// Certificate of the CA, which goes into the webhook configurations.
     pub certificate: String,
     key: String,
 }
 
-/// What the Secret holds: the authorities that callers have to believe, and the serving certificate, as PEM.
+/// The content of the Secret, as PEM: the CAs that callers must trust, and the serving certificate.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Material {
-    /// The authority that signed the serving certificate.
+    /// CA that signed the serving certificate.
     pub authority: Authority,
-    /// The authority that comes next, once callers believe it.
+    /// Next CA, which signs once callers trust it.
     pub next: Option<Authority>,
-    /// Certificates of earlier authorities, one after the other, which a replica may still need.
+    /// Concatenated certificates of earlier CAs that a replica may still need.
     pub previous: String,
-    /// The serving certificate.
+    /// Serving certificate.
     pub certificate: String,
-    /// Its key.
+    /// Private key of the serving certificate.
     pub key: String,
 }
 
-/// Why certificates cannot be used.
+/// The reason for which certificates cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum MaterialError {
-    /// The Secret does not hold it.
+    /// The Secret has no such value.
     #[error("the Secret has no {0}")]
     Missing(&'static str),
-    /// It cannot be read.
+    /// The value cannot be parsed.
     #[error("{what} cannot be read: {problem}")]
     Unreadable {
-        /// Which key of the Secret.
+        /// Key of the Secret.
         what: &'static str,
-        /// What is wrong.
+        /// Problem with its value.
         problem: String,
     },
-    /// It is for another name.
+    /// The certificate is for another name.
     #[error("the serving certificate is not for {0:?}")]
     OtherName(String),
-    /// The authority did not sign the certificate.
+    /// The CA did not sign the certificate.
     #[error("the authority in the Secret did not sign the serving certificate: {0}")]
     NotSigned(String),
-    /// It ends soon, or has ended.
+    /// The certificate ends soon, or has ended.
     #[error("{what} ends at {end}")]
     Ends {
-        /// Which certificate.
+        /// The certificate.
         what: &'static str,
-        /// When.
+        /// End of its validity.
         end: OffsetDateTime,
     },
-    /// Making a certificate failed.
+    /// The creation of a certificate failed.
     #[error("a certificate cannot be made: {0}")]
     Make(#[from] rcgen::Error),
 }
 
-// Keys stay out of every log.
+// Private keys must not appear in a log.
 impl std::fmt::Debug for Material {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Material").finish_non_exhaustive()
@@ -86,7 +86,7 @@ impl std::fmt::Debug for Material {
 }
 
 impl Authority {
-    /// Makes an authority.
+    /// Creates a CA.
     ///
     /// # Errors
     /// [`MaterialError::Make`].
@@ -103,16 +103,16 @@ impl Authority {
         Ok(Self { certificate: params.self_signed(&key)?.pem(), key: key.serialize_pem() })
     }
 
-    /// Whether it can be read and has not ended.
+    /// Returns whether the CA can be parsed and has not ended.
     pub fn is_usable(&self, now: OffsetDateTime) -> bool {
         KeyPair::from_pem(&self.key).is_ok()
             && end_of(&self.certificate).is_ok_and(|end| end > now.unix_timestamp())
     }
 
-    /// Checks that it can go on signing.
+    /// Checks that the CA may still sign.
     ///
     /// # Errors
-    /// It cannot be read, or a third of its life or less is left.
+    /// The CA cannot be parsed, or at most a third of its lifetime is left.
     pub fn check(&self, lifetimes: Lifetimes, now: OffsetDateTime) -> Result<(), MaterialError> {
         KeyPair::from_pem(&self.key).map_err(|error| unreadable(CA_KEY, &error))?;
         with_certificate(CA_CERTIFICATE, &self.certificate, |certificate| {
@@ -128,7 +128,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// The text of a key; `None` where it is missing, empty or not text.
+    /// Returns the text of a key; `None` if it is missing, empty or not text.
     fn text(&mut self, what: &'static str) -> Option<String> {
         let bytes = self.data.get(what).filter(|bytes| !bytes.0.is_empty())?;
         match String::from_utf8(bytes.0.clone()) {
@@ -142,7 +142,7 @@ impl Reader<'_> {
         None
     }
 
-    /// The certificates of authorities in a key, as clean PEM.
+    /// Returns the CA certificates in a key, as clean PEM.
     fn authorities(&mut self, what: &'static str) -> Option<String> {
         let text = self.text(what)?;
         let (found, rest) = authorities_in(&text);
@@ -152,7 +152,7 @@ impl Reader<'_> {
         (!found.is_empty()).then_some(found)
     }
 
-    /// Returns an authority. Without a matching key it cannot sign, but certificates that it signed stay trusted.
+    /// Returns a CA. Without a matching key it cannot sign, but certificates that it signed stay trusted.
     fn authority(&mut self, certificate: &'static str, key: &'static str) -> Option<Authority> {
         let (found, text) = (self.authorities(certificate), self.text(key));
         let found = found?;
@@ -164,7 +164,7 @@ impl Reader<'_> {
         Some(Authority { certificate: found, key: text.unwrap_or_default() })
     }
 
-    /// The serving certificate and its key; both empty unless they can be served.
+    /// Returns the serving certificate and its key; both are empty if they cannot be served.
     fn serving(&mut self) -> (String, String) {
         let (Some(certificate), Some(key)) = (self.text(CERTIFICATE), self.text(KEY)) else {
             return Default::default();
@@ -181,7 +181,7 @@ impl Reader<'_> {
 }
 
 /// # Errors
-/// The key cannot be read, or is another certificate's.
+/// The key cannot be parsed, or belongs to another certificate.
 fn belongs_to(key: &str, certificate: &str) -> Result<(), String> {
     let key = KeyPair::from_pem(key).map_err(|error| error.to_string())?;
     let is_same = with_certificate(CA_CERTIFICATE, certificate, |certificate| {
@@ -195,7 +195,7 @@ fn belongs_to(key: &str, certificate: &str) -> Result<(), String> {
 }
 
 impl Material {
-    /// Makes an authority and a serving certificate for these DNS names.
+    /// Creates a CA and a serving certificate for these DNS names.
     ///
     /// # Errors
     /// [`MaterialError::Make`].
@@ -203,7 +203,7 @@ impl Material {
         Self::signed_by(Authority::new(lifetimes, now)?, String::new(), names, lifetimes, now)
     }
 
-    /// A serving certificate of this authority, beside what `previous` ones signed.
+    /// Returns a new serving certificate of this CA, with the certificates of `previous` CAs.
     ///
     /// # Errors
     /// [`MaterialError::Make`].
@@ -219,10 +219,10 @@ impl Material {
         unsigned.renewed(names, lifetimes, now)
     }
 
-    /// The same authorities with a new serving certificate, which ends no later than its authority.
+    /// Returns the same CAs with a new serving certificate, which ends no later than its CA.
     ///
     /// # Errors
-    /// [`MaterialError::Make`], also where the authority itself cannot be read.
+    /// [`MaterialError::Make`], also if the CA itself cannot be parsed.
     pub fn renewed(
         &self,
         names: &[String],
@@ -237,7 +237,7 @@ impl Material {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let mut params = CertificateParams::new(names)?;
         if let Some(name) = names.first() {
-            // The common name holds 64 characters at the most; the names that count are the alternative ones.
+            // The common name has at most 64 characters; verifiers only read the alternative names.
             params.distinguished_name.push(DnType::CommonName, name.chars().take(64).collect::<String>());
         }
         params.use_authority_key_identifier_extension = true;
@@ -248,23 +248,23 @@ impl Material {
         Ok(Self { certificate, key: key.serialize_pem(), ..self.clone() })
     }
 
-    /// All authorities that callers have to believe: the one that signs, the next one, and earlier ones.
+    /// Returns all CAs that callers must trust: the one that signs, the next one, and earlier ones.
     pub fn bundle(&self) -> String {
         let next = self.next.as_ref().map_or("", |next| next.certificate.as_str());
         [self.authority.certificate.as_str(), next, self.previous.as_str()].concat()
     }
 
-    /// Reads the data of a Secret.
+    /// Parses the data of a Secret.
     ///
     /// # Errors
-    /// There is no authority that can be read.
+    /// There is no valid CA.
     pub fn from_secret(data: &BTreeMap<String, ByteString>) -> Result<Self, MaterialError> {
         let (material, problems) = Self::read(data);
         material.ok_or(problems.into_iter().next().unwrap_or(MaterialError::Missing(CA_CERTIFICATE)))
     }
 
-    /// Reads the data of a Secret. Unreadable values count as missing, so they are replaced: the problems say which
-    /// keys these are. Without an authority there is nothing to go on from.
+    /// Parses the data of a Secret. Unreadable values count as missing, so they are replaced; the problems name their keys.
+    /// Without a CA, the result is `None`.
     pub(super) fn read(data: &BTreeMap<String, ByteString>) -> (Option<Self>, Vec<MaterialError>) {
         let mut reader = Reader { data, problems: Vec::new() };
         let authority = reader.authority(CA_CERTIFICATE, CA_KEY);
@@ -277,7 +277,7 @@ impl Material {
         (authority.map(|authority| Self { authority, next, previous, certificate, key }), reader.problems)
     }
 
-    /// The data of a Secret.
+    /// Returns the data of the Secret.
     pub fn to_secret(&self) -> BTreeMap<String, ByteString> {
         let next = self.next.as_ref();
         [
@@ -295,11 +295,11 @@ impl Material {
         .collect()
     }
 
-    /// Checks that the serving certificate is for these names, signed by the authority, and has more than a
-    /// third of its life left.
+    /// Checks that the serving certificate is for these names, is signed by the CA, and has more than a third of its lifetime
+    /// left.
     ///
     /// # Errors
-    /// What is not so.
+    /// One of these does not apply.
     pub fn check_certificate(
         &self,
         names: &[String],

@@ -16,29 +16,29 @@ use tokio_rustls::TlsConnector;
 
 use super::trust::certificates_of;
 
-/// How long a replica may take to show its certificate.
+/// Time limit for a replica to send its certificate.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// The Service's port for the webhook.
+/// Port of the Service for the webhook.
 const PORT: &str = "https";
 
-/// The server's replicas, seen from outside.
+/// The server's replicas, as their clients see them.
 pub trait Replicas: Send + Sync {
-    /// Whether every replica that gets calls serves a certificate that this authority signed.
+    /// Checks whether every replica that receives calls serves a certificate that this CA signed.
     ///
     /// # Errors
-    /// Which one does not, or why it cannot be known.
+    /// A replica does not, or its certificate cannot be read.
     fn all_serve<'a>(&'a self, authority: &'a str) -> BoxFuture<'a, anyhow::Result<()>>;
 }
 
 /// The replicas behind a Service.
 pub struct Endpoints {
-    /// How to find them.
+    /// Client for the Service's endpoints.
     pub client: Client,
-    /// The Service's namespace.
+    /// Namespace of the Service.
     pub namespace: String,
-    /// Its name.
+    /// Name of the Service.
     pub service: String,
-    /// The name that callers use.
+    /// DNS name that callers use.
     pub dns_name: String,
 }
 
@@ -65,8 +65,8 @@ impl Endpoints {
     }
 }
 
-/// Where calls go: to those that are ready, and to those that are going away and still serve. One that starts takes
-/// what is in the Secret by then.
+/// Returns the addresses that receive calls: of ready replicas, and of terminating ones that still serve. A replica that starts
+/// later loads the new Secret.
 fn addresses(slice: &EndpointSlice) -> Vec<SocketAddr> {
     let mut ports = slice.ports.iter().flatten();
     let port = ports.find(|port| port.name.as_deref() == Some(PORT)).and_then(|port| port.port);
@@ -82,7 +82,7 @@ fn addresses(slice: &EndpointSlice) -> Vec<SocketAddr> {
         .collect()
 }
 
-/// Takes up a connection as one who believes this authority only.
+/// Connects as a client that trusts only this CA.
 async fn shows(address: SocketAddr, name: &str, authority: &str) -> anyhow::Result<()> {
     let mut roots = RootCertStore::empty();
     for root in certificates_of(authority.as_bytes()) {

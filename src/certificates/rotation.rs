@@ -1,11 +1,11 @@
-//! What the writer does next to the certificates. It is decided from what the Secret holds and what was seen since, so
-//! that another writer goes on where the last one stopped.
+//! The leader's next change to the certificates. It depends only on the Secret and on observed state, so another leader can
+//! continue the sequence.
 //!
-//! An authority is replaced in three steps, each a write of the Secret:
+//! A CA is replaced in three steps, each a write of the Secret:
 //!
-//! 1. the next authority is put beside the one that signs, and callers get both;
-//! 2. once callers have had both for a while, the next one signs the serving certificate;
-//! 3. once every replica serves that certificate, the old authority goes.
+//! 1. the next CA is added beside the one that signs, and callers get both;
+//! 2. once callers have had both for a while, the next CA signs the serving certificate;
+//! 3. once every replica serves that certificate, the old CA is removed.
 
 use time::OffsetDateTime;
 use tracing::info;
@@ -14,30 +14,30 @@ use super::material::{Authority, Material, MaterialError};
 use super::x509::in_time_only;
 use super::{Clock, Lifetimes};
 
-/// For whom and for how long certificates are made.
+/// DNS names and lifetimes of the certificates.
 #[derive(Clone)]
 pub struct Wanted {
-    /// The DNS names that the certificate is for.
+    /// DNS names of the serving certificate.
     pub names: Vec<String>,
-    /// How long authority and certificate last.
+    /// Lifetimes of CA and certificate.
     pub lifetimes: Lifetimes,
-    /// What time it is.
+    /// Source of the current time.
     pub clock: Clock,
 }
 
-/// What was seen outside of the Secret.
+/// Observed state outside of the Secret.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Seen {
-    /// Callers have had all authorities of the Secret for a while.
+    /// True if callers have had all CAs of the Secret for a while.
     pub(super) settled: bool,
-    /// Every replica serves a certificate that the Secret's authority signed.
+    /// True if every replica serves a certificate that the Secret's CA signed.
     pub(super) everywhere: bool,
 }
 
-/// What the Secret is to hold from now on; `None` where it is good as it is.
+/// Returns the next content of the Secret; `None` if it needs no change.
 ///
 /// # Errors
-/// A certificate cannot be made.
+/// A certificate cannot be created.
 pub(super) fn next(
     read: Result<Material, MaterialError>,
     last: Option<&Material>,
@@ -54,7 +54,7 @@ pub(super) fn next(
                 .err()
                 .map_or("the authority has ended or has no usable key".to_owned(), |error| error.to_string());
             info!(problem, "created a CA and a serving certificate");
-            // Replicas go on serving what they have until callers believe the new one.
+            // Replicas keep serving their certificate until callers trust the new one.
             let previous = last.map(|last| in_time_only(&last.bundle(), now)).unwrap_or_default();
             let authority = Authority::new(wanted.lifetimes, now)?;
             Material::signed_by(authority, previous, &wanted.names, wanted.lifetimes, now).map(Some)

@@ -11,7 +11,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::ClientAuthority;
 
-/// The certificate that new connections get. It can be changed while connections go on.
+/// The certificate of new connections. It can be replaced without closing open connections.
 #[derive(Debug, Default)]
 pub struct Serving(ArcSwapOption<CertifiedKey>);
 
@@ -19,21 +19,21 @@ impl Serving {
     /// Serves this certificate, PEM with its chain, from now on.
     ///
     /// # Errors
-    /// Certificate or key cannot be read, or do not belong together.
+    /// The certificate or key cannot be parsed, or they do not match.
     pub fn set(&self, certificate: &str, key: &str) -> anyhow::Result<()> {
         let certified = certified(certificate, key)?;
         self.0.store(Some(Arc::new(certified)));
         Ok(())
     }
 
-    /// What new connections get, if there is something.
+    /// Returns the certificate of new connections, if there is one.
     pub(super) fn current(&self) -> Option<Arc<CertifiedKey>> {
         self.0.load_full()
     }
 }
 
 /// # Errors
-/// Certificate or key cannot be read, or do not belong together.
+/// The certificate or key cannot be parsed, or they do not match.
 pub(super) fn certified(certificate: &str, key: &str) -> anyhow::Result<CertifiedKey> {
     let chain = chain_of(certificate).context("the serving certificate cannot be read")?;
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).context("the serving key cannot be read")?;
@@ -43,7 +43,7 @@ pub(super) fn certified(certificate: &str, key: &str) -> anyhow::Result<Certifie
 }
 
 /// # Errors
-/// The text holds no certificate, or one that cannot be read.
+/// The text has no certificate, or one that cannot be parsed.
 pub(super) fn chain_of(certificate: &str) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let chain: Vec<_> = CertificateDer::pem_slice_iter(certificate.as_bytes()).collect::<Result<_, _>>()?;
     let leaf = chain.first().context("it holds no certificate")?;
@@ -57,17 +57,17 @@ impl ResolvesServerCert for Serving {
     }
 }
 
-/// Speaks TLS 1.2 and 1.3 with rustls' own choice of suites, HTTP/2 and HTTP/1.1 on top.
+/// Returns an acceptor for TLS 1.2 and 1.3 with rustls' default suites, with HTTP/2 and HTTP/1.1.
 pub fn acceptor(serving: Arc<Serving>) -> TlsAcceptor {
     with_protocols(rustls::ServerConfig::builder().with_no_client_auth().with_cert_resolver(serving))
 }
 
-/// The same, and asks clients for a certificate, which they may refuse to show; one that the authority did not
-/// sign ends the handshake.
+/// Returns an acceptor that also requests a client certificate, which is optional. A certificate that the CA did not sign fails
+/// the handshake.
 pub fn acceptor_that_asks(serving: Arc<Serving>, clients: Arc<ClientAuthority>) -> TlsAcceptor {
     let builder = rustls::ServerConfig::builder().with_client_cert_verifier(clients);
     let mut config = builder.with_cert_resolver(serving);
-    // A session that is taken up again shows no certificate, and the authority may have changed since.
+    // A resumed session has no client certificate, and the CA may have changed since.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     with_protocols(config)

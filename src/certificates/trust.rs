@@ -1,4 +1,4 @@
-//! Whether who calls the webhook believes the certificate that it serves.
+//! Checks whether the API server trusts the serving certificate.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,15 +19,15 @@ use super::{Clock, Serving};
 use crate::supervise::Health;
 use crate::telemetry::Metrics;
 
-/// The part of [`Health`] that a believed certificate makes ready.
+/// The part of [`Health`] that becomes ready with a trusted certificate.
 const PART: &str = "trust";
-/// How often the certificate's end is looked at.
+/// Interval at which the certificate's end is checked.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Reports until `stop` whether the configured `caBundle` verifies the serving certificate: the metric covers every webhook
 /// entry that calls this server, readiness only the entries that can refuse pods.
 ///
-/// While the API server is away, the last configurations that were seen count.
+/// While the API server is disconnected, the last observed configurations count.
 ///
 /// # Errors
 /// None.
@@ -47,7 +47,7 @@ pub fn keep_trust(
             let now = clock();
             let found = trusted_by_all(&live.borrow(), &serving, &name, now);
             metrics.certificate_trusted(found.is_ok());
-            // If an entry that cannot refuse pods made all servers unready, the entries that can would refuse every pod.
+            // If an entry that cannot reject pods made all servers unready, the entries that can would reject every pod.
             let needed = trusted(&live.borrow(), &serving, &name, now);
             if let Some(end) = live.borrow_and_update().authorities_end(now) {
                 metrics.certificate_ends("ca", end);
@@ -77,7 +77,7 @@ pub fn keep_trust(
 }
 
 /// # Errors
-/// Which entry does not trust the certificate, of those that readiness depends on, and why.
+/// An entry that readiness depends on does not trust the certificate, with the cause.
 pub(super) fn trusted(
     live: &LiveConfigurations,
     serving: &Serving,
@@ -88,7 +88,7 @@ pub(super) fn trusted(
 }
 
 /// # Errors
-/// Which entry of all does not trust the certificate, and why.
+/// An entry does not trust the certificate, with the cause.
 fn trusted_by_all(
     live: &LiveConfigurations,
     serving: &Serving,
@@ -122,10 +122,10 @@ fn trusted_by<'e>(
     })
 }
 
-/// Checks a chain as the API server does that has this `caBundle`.
+/// Verifies a chain like an API server with this `caBundle`.
 ///
 /// # Errors
-/// Why it does not believe it.
+/// The chain is not trusted, with the cause.
 pub(super) fn verify(
     chain: &[CertificateDer<'static>],
     bundle: &[u8],
@@ -133,7 +133,7 @@ pub(super) fn verify(
     now: OffsetDateTime,
 ) -> Result<(), String> {
     let mut roots = RootCertStore::empty();
-    // Unlike the API server's, this verifier does not ask whether a root has ended.
+    // Unlike the API server's, this verifier does not check whether a root has ended.
     for root in certificates_of(bundle).filter(|root| end_of(root).is_some_and(|end| end > now)) {
         roots.add(root).map_err(|error| format!("its caBundle cannot be used: {error}"))?;
     }
@@ -152,12 +152,12 @@ pub(super) fn verify(
     answer.map(|_| ()).map_err(|error| error.to_string())
 }
 
-/// The certificates in a text; what is none is passed over, as the API server does.
+/// Returns the certificates in a text. Invalid blocks are skipped, as the API server does.
 pub(super) fn certificates_of(pem: &[u8]) -> impl Iterator<Item = CertificateDer<'static>> {
     CertificateDer::pem_slice_iter(pem).map_while(Result::ok).collect::<Vec<_>>().into_iter()
 }
 
-/// When a certificate ends.
+/// Returns the end of a certificate's validity.
 pub(super) fn end_of(certificate: &CertificateDer<'_>) -> Option<OffsetDateTime> {
     let (_, read) = x509_parser::parse_x509_certificate(certificate).ok()?;
     Some(read.validity().not_after.to_datetime())

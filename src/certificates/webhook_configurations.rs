@@ -1,4 +1,4 @@
-//! What the webhook configurations hold: which entries call the server, and whom they believe.
+//! The live webhook configurations: the entries that call the server, and the CAs that they trust.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -19,19 +19,19 @@ use tracing::warn;
 use super::trust::{certificates_of, end_of};
 use crate::cluster::follow::{Lost, follow_one};
 
-/// How long every API server is given to see a change of a configuration that we have seen.
+/// Time that every API server gets to observe a change of a configuration that we have observed.
 pub(super) const SETTLE: Duration = Duration::from_secs(2);
 
-/// The webhook configurations that call this server. One that does not exist calls nobody.
+/// The webhook configurations that may call this server. One that does not exist calls no webhook.
 #[derive(Clone, Debug)]
 pub struct Configurations {
-    /// The names of `MutatingWebhookConfiguration`s.
+    /// Names of `MutatingWebhookConfiguration`s.
     pub mutating: Vec<String>,
-    /// The names of `ValidatingWebhookConfiguration`s.
+    /// Names of `ValidatingWebhookConfiguration`s.
     pub validating: Vec<String>,
-    /// The Service in front of the server; entries that call another one are left alone.
+    /// Service of the server; entries for other Services are not changed.
     pub service: String,
-    /// The Service's namespace.
+    /// Namespace of the Service.
     pub namespace: String,
 }
 
@@ -43,7 +43,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// The kind's name in Kubernetes.
+    /// Returns the kind's name in Kubernetes.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Mutating => "MutatingWebhookConfiguration",
@@ -61,13 +61,13 @@ impl Kind {
 }
 
 impl Configurations {
-    /// All of them, with their kinds.
+    /// Returns all configurations, with their kinds.
     pub(super) fn all(&self) -> impl Iterator<Item = (Kind, &String)> {
         let mutating = self.mutating.iter().map(|name| (Kind::Mutating, name));
         mutating.chain(self.validating.iter().map(|name| (Kind::Validating, name)))
     }
 
-    /// Whether an entry of a configuration calls this server.
+    /// Returns whether an entry of a configuration calls this server.
     pub(super) fn calls_us(&self, entry: &Value) -> bool {
         let service = entry.get("clientConfig").and_then(|client| client.get("service"));
         let is = |field, wanted: &str| service.and_then(|of| of.get(field)?.as_str()) == Some(wanted);
@@ -75,14 +75,14 @@ impl Configurations {
     }
 }
 
-/// What becomes of pods while an entry does not trust the server.
+/// The effect on pods while an entry does not trust the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OnFailure {
-    /// They are refused: `failurePolicy: Fail`.
+    /// Pods are rejected: `failurePolicy: Fail`.
     Refused,
     /// Objects are admitted without the webhook's effect.
     Admitted,
-    /// Nothing: the entry is about profiles or workloads.
+    /// The entry concerns profiles or workloads, not pods.
     NotConcerned,
 }
 
@@ -106,39 +106,39 @@ pub(super) struct ConfiguredWebhook {
     pub(super) kind: Kind,
     pub(super) configuration: String,
     pub(super) webhook: String,
-    /// What becomes of a pod where the call fails.
+    /// Effect on a pod if the call fails.
     pub(super) on_failure: OnFailure,
-    /// Its `caBundle`.
+    /// Value of `caBundle`, decoded.
     pub(super) bundle: Vec<u8>,
 }
 
-/// A configuration as last seen.
+/// A configuration in its last observed version.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct SeenConfiguration {
-    /// Its `metadata.uid`.
+    /// Value of `metadata.uid`.
     pub(crate) uid: Option<String>,
-    /// All its `webhooks`, including those that call other Services.
+    /// All webhooks, including those that call other Services.
     pub(crate) webhooks: Vec<Value>,
 }
 
-/// The entries that call this server, as last seen.
+/// The entries that call this server, in their last observed version.
 #[derive(Clone, Debug, Default)]
 pub struct LiveConfigurations {
     known: bool,
-    /// Every configuration that was looked for; `None` where there is no such configuration.
+    /// Every configuration that was looked up; `None` if it does not exist.
     configurations: BTreeMap<(Kind, String), Option<SeenConfiguration>>,
     entries: Vec<ConfiguredWebhook>,
-    /// Certificates that all entries hold, and since when.
+    /// Certificates that all entries have, each with the time since which they do.
     held: HashMap<Vec<u8>, Instant>,
 }
 
 impl LiveConfigurations {
-    /// Whether every configuration has been looked for.
+    /// Returns whether every configuration has been looked up.
     pub(crate) fn is_known(&self) -> bool {
         self.known
     }
 
-    /// Every configuration that was looked for, by its kind and name; `None` where there is no such configuration.
+    /// Returns every configuration that was looked up, by kind and name; `None` if it does not exist.
     pub(crate) fn configurations(
         &self,
     ) -> impl Iterator<Item = (&'static str, &str, Option<&SeenConfiguration>)> {
@@ -149,15 +149,15 @@ impl LiveConfigurations {
         &self.entries
     }
 
-    /// The entries that readiness depends on: those that refuse pods while they do not trust the server. Where none does,
-    /// those that admit pods without sidecars.
+    /// Returns the entries that readiness depends on: those that reject pods while they do not trust the server. Without such
+    /// entries, it returns those that admit pods without sidecars.
     pub(super) fn deciding(&self) -> impl Iterator<Item = &ConfiguredWebhook> {
         let refuses = |entry: &ConfiguredWebhook| entry.on_failure == OnFailure::Refused;
         let wanted = if self.entries.iter().any(refuses) { OnFailure::Refused } else { OnFailure::Admitted };
         self.entries.iter().filter(move |entry| entry.on_failure == wanted)
     }
 
-    /// Whether all callers have had these authorities for long enough; so it is where there is no caller.
+    /// Returns whether all callers have had these CAs for long enough; true if there are no callers.
     pub(super) fn has_settled(&self, authorities: &str) -> bool {
         let is_old = |since: &Instant| since.elapsed() >= SETTLE;
         self.known
@@ -166,7 +166,7 @@ impl LiveConfigurations {
                     .all(|authority| self.held.get(authority.as_ref()).is_some_and(is_old)))
     }
 
-    /// When the first entry has no valid authority any more, in seconds since 1970.
+    /// Returns the time at which the first entry has no valid CA any more, in seconds since 1970.
     pub(super) fn authorities_end(&self, now: OffsetDateTime) -> Option<i64> {
         let end = |entry: &ConfiguredWebhook| {
             let ends = certificates_of(&entry.bundle).filter_map(|authority| end_of(&authority));
@@ -199,7 +199,7 @@ impl LiveConfigurations {
 /// Follows the configurations until `stop`.
 ///
 /// # Errors
-/// None: a watch that breaks is taken up again, and what was seen last goes on counting.
+/// None: a broken watch is restarted, and the last observed configurations count meanwhile.
 pub async fn watch_configurations(
     client: Client,
     configurations: Configurations,
@@ -232,7 +232,7 @@ pub async fn watch_configurations(
     }
 }
 
-/// A configuration whenever it was found, has changed, or is gone.
+/// Yields a configuration when it is found or changes, and `None` when it is deleted.
 fn seen(
     kind: Kind,
     name: String,

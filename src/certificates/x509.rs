@@ -1,4 +1,4 @@
-//! What certificates say of themselves.
+//! Fields of X.509 certificates.
 
 use base64::Engine as _;
 use time::{Duration, OffsetDateTime};
@@ -8,18 +8,18 @@ use x509_parser::pem::Pem;
 
 use super::material::{CERTIFICATE, MaterialError, SKEW};
 
-/// When a serving certificate ends, in seconds since 1970.
+/// Returns the end of a serving certificate, in seconds since 1970.
 pub(super) fn end_of(certificate: &str) -> Result<i64, MaterialError> {
     with_certificate(CERTIFICATE, certificate, |read| Ok(read.validity().not_after.timestamp()))
 }
 
-/// How many seconds are left until a certificate of this lifetime is renewed.
+/// Returns the number of seconds until a certificate of this lifetime is renewed.
 pub(super) fn seconds_until_due(certificate: &str, now: OffsetDateTime, lifetime: Duration) -> Option<u64> {
     let due = with_certificate(CERTIFICATE, certificate, |read| Ok(due_at(read, lifetime))).ok()?;
     Some(u64::try_from((due - now).whole_seconds()).unwrap_or_default())
 }
 
-/// The certificates of a bundle that have not ended, each once.
+/// Returns the certificates of a bundle that have not ended, without duplicates.
 pub(super) fn in_time_only(bundle: &str, now: OffsetDateTime) -> String {
     let mut kept = String::new();
     for one in bundle.split_inclusive("-----END CERTIFICATE-----\n") {
@@ -30,7 +30,7 @@ pub(super) fn in_time_only(bundle: &str, now: OffsetDateTime) -> String {
     kept
 }
 
-/// The certificates in a text that can be authorities of callers, as clean PEM, and what else is there.
+/// Returns the certificates in a text that can be CAs for callers, as clean PEM, up to the first problem, and that problem.
 pub(super) fn authorities_in(text: &str) -> (String, Option<String>) {
     let (mut found, mut problem) = (String::new(), None);
     for block in Pem::iter_from_buffer(text.as_bytes()) {
@@ -56,7 +56,7 @@ pub(super) fn authorities_in(text: &str) -> (String, Option<String>) {
     (found, problem)
 }
 
-/// Whether verifiers take the certificate as an authority: RFC 5280, 4.2.1.3 and 4.2.1.9.
+/// Returns whether verifiers accept the certificate as a CA: RFC 5280, 4.2.1.3 and 4.2.1.9.
 fn is_authority(certificate: &X509Certificate<'_>) -> bool {
     let signs =
         certificate.key_usage().is_ok_and(|usage| usage.is_none_or(|usage| usage.value.key_cert_sign()));
@@ -103,8 +103,8 @@ pub(super) fn in_time(
     if now < due_at(certificate, lifetime) { Ok(()) } else { Err(MaterialError::Ends { what, end }) }
 }
 
-/// A certificate is renewed with a third of its life left: of its own life, or of the life that is wanted now, where
-/// that is shorter.
+/// Returns the time of renewal: when a third of the lifetime is left. The lifetime is the certificate's own or the configured
+/// one, whichever is shorter.
 fn due_at(certificate: &X509Certificate<'_>, lifetime: Duration) -> OffsetDateTime {
     let made = certificate.validity().not_before.to_datetime() + SKEW;
     let end = certificate.validity().not_after.to_datetime();

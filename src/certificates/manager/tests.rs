@@ -22,7 +22,7 @@ struct Replica {
     tasks: Vec<JoinHandle<anyhow::Result<()>>>,
 }
 
-/// What all replicas serve, looked at without a network.
+/// The certificates that all replicas serve, read without a network.
 struct Known(Vec<Arc<Serving>>, Clock);
 
 impl Replicas for Known {
@@ -35,7 +35,7 @@ impl Replicas for Known {
     }
 }
 
-/// A clock that goes with the test's.
+/// Returns a clock that follows the test's simulated time.
 fn clock() -> Clock {
     let (start, since) = (OffsetDateTime::now_utc(), Instant::now());
     Arc::new(move || start + since.elapsed())
@@ -50,7 +50,7 @@ fn configurations() -> Configurations {
     }
 }
 
-/// Replicas, the first of which writes, with authorities of 300 and certificates of 60 seconds.
+/// Returns replicas, the first of which is the leader, with lifetimes of 300 seconds for CAs and 60 for certificates.
 fn replicas(server: &Arc<Server>, clock: &Clock, names: &[&'static str]) -> Vec<Replica> {
     let servings: Vec<Arc<Serving>> = names.iter().map(|_| Arc::default()).collect();
     let first = names.first().copied();
@@ -117,7 +117,7 @@ fn bundle_of(server: &Server, collection: &str) -> Vec<u8> {
     base64::engine::general_purpose::STANDARD.decode(text).unwrap()
 }
 
-/// Calls every replica as an API server would, for so long, and gives how often a call failed.
+/// Calls every replica like an API server for this time, and returns the number of failed calls.
 async fn called(server: &Server, replicas: &[Replica], clock: &Clock, seconds: u64) -> usize {
     let (end, mut failed) = (Instant::now() + Duration::from_secs(seconds), 0);
     while Instant::now() < end {
@@ -148,7 +148,7 @@ async fn no_call_fails_over_many_rotations_with_changing_writers() {
     for turn in 0..20 {
         let first_writes = turn % 2 == 0;
         let (first, second) = (&replicas[0], &replicas[1]);
-        // There is a while without a writer between two.
+        // Between two leaders there is a time without one.
         (if first_writes { second } else { first }).holds.send_replace(false);
         assert_eq!(called(&server, &replicas, &clock, 3).await, 0, "turn {turn}");
         (if first_writes { first } else { second }).holds.send_replace(true);
@@ -187,7 +187,7 @@ async fn what_is_taken_away_comes_back_by_the_writer_alone() {
     assert_eq!(called(&server, &replicas, &clock, 5).await, 0, "after the caBundle was replaced");
     assert_eq!(replicas[0].served(), before);
 
-    // Nobody is refused while the Secret is made anew: what is served stays believed.
+    // No call fails while the Secret is created again: the served certificate remains trusted.
     server.delete(SECRETS, "certificates");
     assert_eq!(called(&server, &replicas, &clock, 10).await, 0, "after the Secret was deleted");
     assert_ne!(replicas[0].served(), before);
@@ -209,7 +209,7 @@ async fn readiness_follows_what_callers_believe_and_keeps_its_answer_while_nobod
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(health.waiting_for(), None);
 
-    // Nobody repairs it.
+    // No leader repairs it.
     replicas[0].holds.send_replace(false);
     let good = server.get(VALIDATING, "outrigger").unwrap();
     let mut emptied = good.clone();
@@ -225,11 +225,11 @@ async fn readiness_follows_what_callers_believe_and_keeps_its_answer_while_nobod
             .unwrap()
             .contains("outrigger_certificate_trusted 0")
     );
-    // A configuration that is gone calls nobody; neither does an entry for another Service.
+    // A deleted configuration calls no webhook, and an entry for another Service does not count.
     server.delete(VALIDATING, "outrigger");
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(health.waiting_for(), None);
-    // One that the controller makes later counts, too.
+    // A configuration that the controller creates later counts as well.
     server.put(MUTATING, "outrigger-mandatory", emptied);
     tokio::time::sleep(Duration::from_secs(2)).await;
     let said = health.waiting_for().unwrap();
@@ -273,7 +273,7 @@ async fn a_new_certificate_waits_until_callers_believe_it() {
     trusted(&live, &replicas[0].serving, NAME, clock()).unwrap();
 }
 
-/// Every key of the Secret, and all of them.
+/// Each key of the Secret, and all keys together.
 const KEYS: [&[&str]; 7] = [
     &["ca.crt"],
     &["ca.key"],
@@ -284,7 +284,7 @@ const KEYS: [&[&str]; 7] = [
     &["ca.crt", "ca.key", "tls.crt", "tls.key", "previous-ca.crt", "next-ca.crt", "next-ca.key"],
 ];
 
-/// Overwrites these keys of the Secret with what is no certificate: text, a broken one, bytes that are no text.
+/// Overwrites these keys of the Secret with invalid values: text, a broken certificate, and bytes that are not text.
 fn overwrite(server: &Server, keys: &[&str], round: usize) {
     let broken = b"-----BEGIN CERTIFICATE-----\nMIIBgarbage\n-----END CERTIFICATE-----\n";
     let rubbish = [&b"none"[..], broken, &[0xff, 0xfe, 0]][round % 3];
@@ -295,7 +295,7 @@ fn overwrite(server: &Server, keys: &[&str], round: usize) {
     server.put(SECRETS, "certificates", secret);
 }
 
-/// Whether everything in the Secret can be used.
+/// Returns whether every value of the Secret is valid.
 fn is_whole(server: &Server) -> bool {
     let data = serde_json::from_value(server.get(SECRETS, "certificates").unwrap()["data"].clone()).unwrap();
     let (material, problems) = Material::read(&data);
@@ -350,7 +350,7 @@ async fn entries_that_refuse_no_pods_do_not_decide_about_readiness() {
     for (rules, policy, is_ready) in [
         (json!([{ "resources": ["deployments", "jobs"] }]), "Ignore", true),
         (json!([{ "resources": ["clustersidecarprofiles"] }]), "Fail", true),
-        // The entry of the other configuration refuses pods.
+        // The entry of the other configuration makes the API server reject pods.
         (json!([{ "resources": ["pods"] }]), "Ignore", true),
         (json!([{ "resources": ["configmaps"] }, { "resources": ["pods/exec"] }]), "Fail", false),
         (json!([{ "resources": ["*"] }]), "Fail", false),
@@ -365,7 +365,7 @@ async fn entries_that_refuse_no_pods_do_not_decide_about_readiness() {
         let text = replicas[0].metrics.encode(crate::telemetry::Format::Plain).unwrap();
         assert!(text.contains("outrigger_certificate_trusted 0"), "the metric is about all entries");
     }
-    // Where no entry refuses pods, those count that admit them without sidecars.
+    // Without an entry that rejects pods, the entries that admit them without sidecars count.
     server.delete(VALIDATING, "outrigger");
     let mut ignoring = server.get(MUTATING, "outrigger").unwrap();
     ignoring["webhooks"][0]["failurePolicy"] = json!("Ignore");

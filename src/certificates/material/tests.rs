@@ -51,7 +51,7 @@ fn a_renewal_keeps_the_authority_and_comes_with_a_third_of_the_life_left() {
     assert_eq!(new.authority.certificate, old.authority.certificate);
     assert_ne!(new.key, old.key);
 
-    // A life that is made shorter holds for the certificates that are there, a longer one does not.
+    // A shorter lifetime also applies to existing certificates; a longer one does not.
     let shorter = Lifetimes::from_seconds(3600, 600);
     assert!(old.check_certificate(&names(), shorter, now + Duration::minutes(7)).is_err());
     let longer = Lifetimes::from_seconds(36_000, 6000);
@@ -119,7 +119,7 @@ fn what_cannot_be_read_counts_as_missing_and_is_named() {
             assert_eq!(material.certificate.is_empty(), key.starts_with("tls"), "{key}");
         }
     }
-    // What stands around a certificate is not published with it.
+    // Text around a certificate is not published.
     let (material, problems) =
         with("ca.crt", &format!("some text\n{}more", good.authority.certificate.replace('\n', "\r\n")));
     assert_eq!((material.unwrap().bundle(), problems.len()), (good.bundle(), 0));

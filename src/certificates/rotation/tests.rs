@@ -15,7 +15,7 @@ fn at(now: OffsetDateTime) -> Wanted {
     }
 }
 
-/// Whether who has this bundle believes this certificate.
+/// Returns whether a client with this bundle trusts this certificate.
 fn believed(bundle: &str, certificate: &str, now: OffsetDateTime) -> bool {
     trust::verify(&trust::chain_of(certificate), bundle.as_bytes(), NAME, now).is_ok()
 }
@@ -27,13 +27,13 @@ fn an_authority_is_replaced_in_three_steps() {
         next(Err(MaterialError::Missing("ca.crt")), None, &at(start), Seen::default()).unwrap().unwrap();
     assert!(next(Ok(first.clone()), None, &at(start), Seen::default()).unwrap().is_none());
 
-    // A certificate of the same authority.
+    // The same CA signs the next certificate.
     let late = start + Duration::seconds(41);
     let renewed = next(Ok(first.clone()), None, &at(late), Seen::default()).unwrap().unwrap();
     assert_eq!(renewed.bundle(), first.bundle());
     assert_ne!(renewed.certificate, first.certificate);
 
-    // The next authority beside the one that signs; nothing else changes before callers have both.
+    // The next CA is added beside the one that signs. Nothing else changes until callers have both.
     let late = start + Duration::seconds(201);
     let renewed = renewed.renewed(&at(late).names, at(late).lifetimes, late).unwrap();
     let both = next(Ok(renewed.clone()), None, &at(late), Seen::default()).unwrap().unwrap();
@@ -45,7 +45,7 @@ fn an_authority_is_replaced_in_three_steps() {
     let still_due = next(Ok(both.clone()), None, &at(late + Duration::seconds(41)), unseen).unwrap().unwrap();
     assert_eq!(still_due.bundle(), both.bundle(), "a certificate is renewed meanwhile");
 
-    // The next one signs; who serves the old certificate is believed still.
+    // The next CA signs; replicas with the old certificate are still trusted.
     let settled = Seen { settled: true, everywhere: false };
     let signed = next(Ok(both.clone()), None, &at(late), settled).unwrap().unwrap();
     assert_eq!(signed.authority.certificate, both.next.as_ref().unwrap().certificate);
@@ -54,7 +54,7 @@ fn an_authority_is_replaced_in_three_steps() {
     assert!(believed(&signed.bundle(), &both.certificate, late));
     assert!(next(Ok(signed.clone()), None, &at(late), settled).unwrap().is_none());
 
-    // The old one goes when nobody needs it.
+    // The old CA is removed when no replica needs it.
     let everywhere = Seen { settled: true, everywhere: true };
     let done = next(Ok(signed.clone()), None, &at(late), everywhere).unwrap().unwrap();
     assert_eq!(done.bundle(), signed.authority.certificate);
@@ -69,7 +69,7 @@ fn every_step_is_taken_up_from_the_secret_alone() {
     let (mut now, mut steps) = (start, 0);
     let mut secret = Material::new(&at(now).names, at(now).lifetimes, now).unwrap().to_secret();
     let mut authorities = std::collections::BTreeSet::new();
-    // A writer that looks once and dies, again and again, over several lives of an authority.
+    // The leader crashes after every step, over several lifetimes of a CA.
     while now < start + Duration::seconds(1500) {
         let read = Material::from_secret(&secret).unwrap();
         assert!(believed(&read.bundle(), &read.certificate, now), "after {steps} steps");
@@ -93,7 +93,7 @@ fn a_secret_that_is_gone_is_made_anew_beside_what_is_served() {
     assert_ne!(new.authority.certificate, last.authority.certificate);
     assert!(believed(&new.bundle(), &last.certificate, now));
     assert!(believed(&new.bundle(), &new.certificate, now));
-    // What has ended is of no use to anybody.
+    // Certificates that have ended are not kept.
     let late = now + Duration::seconds(301);
     let read = Err(MaterialError::Missing("ca.crt"));
     let new = next(read, Some(&last), &at(late), Seen::default()).unwrap().unwrap();
