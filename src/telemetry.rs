@@ -1,4 +1,4 @@
-//! Logs, metrics and traces. None of them ever holds a review's body or a pod's environment.
+//! Logs, metrics and traces. None of them ever contains a review's body or a pod's environment.
 
 mod exposition;
 mod format;

@@ -1,24 +1,24 @@
-//! The two texts in which Prometheus reads metrics.
+//! The two text formats in which Prometheus reads metrics.
 
 use std::fmt::Write as _;
 
-/// A text form of metrics.
+/// A text format of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// OpenMetrics 1.0.
     OpenMetrics,
-    /// Prometheus' own, for readers that do not ask for the other.
+    /// Prometheus' own format, for clients that do not request OpenMetrics.
     Plain,
 }
 
 impl Format {
-    /// What the header `Accept` asks for.
+    /// Returns the format that the header `Accept` requests.
     pub fn accepted(accept: &str) -> Self {
         let mut kinds = accept.split(',').map(|kind| kind.split(';').next().unwrap_or_default().trim());
         if kinds.any(|kind| kind == "application/openmetrics-text") { Self::OpenMetrics } else { Self::Plain }
     }
 
-    /// The value of the header `Content-Type`.
+    /// Returns the value of the header `Content-Type`.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -27,7 +27,7 @@ impl Format {
     }
 }
 
-/// OpenMetrics as the older form, in which a metric has the name of its samples.
+/// Converts OpenMetrics to the older format, in which a metric has the name of its samples.
 pub(super) fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len() + 256);
     let mut help = None;

@@ -12,11 +12,11 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::logs::LogFormat;
 
-/// Longest value of a field, in bytes before it is escaped. Reviews hold names of any length: the API server calls webhooks before it
-/// validates the object.
+/// Longest value of a field, in bytes before escaping. Reviews may have names of any length: the API server calls webhooks
+/// before it validates the object.
 const LONGEST_VALUE: usize = 4096;
 
-/// Keys that lines of JSON have besides the fields of the event.
+/// Keys of JSON lines besides the fields of the event.
 const FIXED: [&str; 3] = ["timestamp", "level", "target"];
 
 /// Formats events. Every value is escaped and bounded here, in one place for all events and for both formats.
@@ -165,7 +165,7 @@ impl Visit for Fields {
     }
 }
 
-/// The beginning of a text, and how much more there was.
+/// The start of a text, and the length of the omitted rest.
 #[derive(Default)]
 struct Bounded {
     text: String,
@@ -191,22 +191,23 @@ impl Write for Bounded {
     }
 }
 
-/// Whether a message can stand in a line without quotes: it cannot be taken for fields.
+/// Returns whether a message needs no quotes: it cannot be mistaken for fields.
 fn is_bare(message: &str) -> bool {
     message.chars().all(|character| is_printable(character) && !"\"=\\".contains(character))
 }
 
-/// Whether a value can stand in a line without quotes.
+/// Returns whether a value needs no quotes.
 fn is_plain(value: &str) -> bool {
     !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"'=\\".contains(&byte))
 }
 
-/// Whether a character may stand in a line as it is: it is no control character, and changes neither the line nor its direction.
+/// Returns whether a character needs no escaping: it is not a control character, and changes neither the line nor its
+/// direction.
 fn is_printable(character: char) -> bool {
     matches!(character, ' '..='~') || (!character.is_ascii() && character.escape_debug().len() == 1)
 }
 
-/// Writes a text without quotes around it.
+/// Writes an escaped text without quotes.
 fn write_escaped(to: &mut impl Write, text: &str) -> fmt::Result {
     text.chars().try_for_each(|character| {
         if is_printable(character) {
@@ -217,7 +218,7 @@ fn write_escaped(to: &mut impl Write, text: &str) -> fmt::Result {
     })
 }
 
-/// Writes a text as a string of JSON that holds only printable characters.
+/// Writes a text as a JSON string of printable characters only.
 fn write_json(to: &mut impl Write, text: &str) -> fmt::Result {
     let string = serde_json::to_string(text).map_err(|_| fmt::Error)?;
     let mut units = [0; 2];
@@ -263,7 +264,7 @@ mod tests {
         }
     }
 
-    /// Everything that is logged meanwhile.
+    /// Returns everything that is logged during `work`.
     fn logged(format: LogFormat, work: impl FnOnce()) -> String {
         let written = Written::default();
         let writer = written.clone();

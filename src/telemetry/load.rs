@@ -4,14 +4,14 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-/// Why work was turned away.
+/// The limit for which work was shed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shed {
-    /// A connection made room for another.
+    /// A connection was closed for a new one.
     Connections,
-    /// As many requests as may be were under way.
+    /// The limit of concurrent requests was reached.
     Requests,
-    /// The bodies of requests held as much memory as they may.
+    /// The limit of memory for request bodies was reached.
     Memory,
     /// Too many profiles waited to be checked.
     Validations,
@@ -22,7 +22,7 @@ struct ForReason {
     reason: &'static str,
 }
 
-/// What the webhook has to carry, and what it turned away.
+/// The current load of the webhook, and the work that it shed.
 #[derive(Clone, Default)]
 pub struct Load {
     /// Connections to the webhook.
@@ -62,13 +62,13 @@ impl Load {
             "Total number of requests and connections rejected because a limit was reached, by limit",
             self.shed.clone(),
         );
-        // A rate over a counter that is not there yet misses the first ones.
+        // A counter that does not exist before its first increment hides that increment from `rate`.
         for shed in Shed::ALL {
             drop(self.shed.get_or_create(&ForReason { reason: shed.reason() }));
         }
     }
 
-    /// Counts something that was turned away.
+    /// Counts work that was shed.
     pub fn shed(&self, why: Shed) {
         self.shed.get_or_create(&ForReason { reason: why.reason() }).inc();
     }

@@ -4,22 +4,22 @@ use std::time::Duration;
 
 use tracing::warn;
 
-/// How many bytes of lines may wait to be written.
+/// Maximum size of lines that wait to be written, in bytes.
 const MOST_WAITING: usize = 1 << 20;
-/// How long lines are gathered before they are written at once.
+/// Time for which lines are collected before they are written together.
 const GATHER: Duration = Duration::from_millis(10);
 
-/// LogWriter on their way to standard error, which a thread of their own writes.
+/// A writer that queues log lines for a separate thread, which writes them to standard error.
 ///
-/// A request leaves its line here and goes on: it makes no system call, and is not blocked by a slow reader of the log.
-/// LogWriter beyond a bound are dropped then, and counted in a log line.
+/// A request appends its line to the queue: it makes no system call, and a slow reader of the log does not block it. Lines
+/// beyond the limit are dropped, and a log line reports their number.
 #[derive(Clone, Default)]
 pub(super) struct LogWriter(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
     waiting: Mutex<Waiting>,
-    /// Something waits, or was written.
+    /// Signals that lines wait, or that they were written.
     changed: Condvar,
 }
 
@@ -66,10 +66,10 @@ impl LogWriter {
             waiting.is_writing = true;
             (std::mem::take(&mut waiting.text), std::mem::take(&mut waiting.dropped))
         };
-        // There is nobody to tell when standard error is gone.
+        // A failed write to standard error cannot be reported anywhere.
         drop(to.write_all(&text));
         if dropped > 0 {
-            // An event like all others, in the format of the log; it is written next.
+            // An ordinary event in the format of the log; it is written next.
             warn!(count = dropped, "dropped log lines, because the reader of the log is too slow");
         }
         self.waiting().is_writing = false;
@@ -92,7 +92,7 @@ impl Write for LogWriter {
         let was_empty = waiting.text.is_empty();
         waiting.text.extend_from_slice(line);
         drop(waiting);
-        // One that gathers or writes looks again by itself.
+        // A thread that collects or writes lines checks the queue again by itself.
         if was_empty {
             self.0.changed.notify_all();
         }

@@ -9,20 +9,20 @@ use tracing_subscriber::EnvFilter;
 
 use super::format::LineFormat;
 
-/// What is logged where nothing else is said.
+/// Log filter if none is set.
 pub const DEFAULT_FILTER: &str = "info";
 
-/// The form of log lines.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Starts logging to stderr, panics included; [`super::flush_logs`] belongs to the end.
+/// Starts logging to stderr, including panics. Call [`super::flush_logs`] before the process ends.
 ///
 /// Returns whether the filter can be read. If it cannot, the default filter is used, so that the error can be logged.
 ///

@@ -19,29 +19,29 @@ use super::traces;
 use crate::api::Scope;
 use crate::engine::Decision;
 
-/// How a request ended, for its metric.
+/// The result of a request, for its metric.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Verdict {
     /// `mutate`, `restore`, `validate`, `verify` or `advise`.
     pub webhook: &'static str,
     /// `injected`, `skipped`, `denied`, `allowed` or `errored`.
     pub outcome: &'static str,
-    /// The reason's code.
+    /// Reason code.
     pub reason: &'static str,
 }
 
 impl Verdict {
-    /// A verdict in words.
+    /// Returns a verdict with these values.
     pub fn new(webhook: &'static str, outcome: &'static str, reason: &'static str) -> Self {
         Self { webhook, outcome, reason }
     }
 
-    /// The request could not be understood.
+    /// Returns the verdict for a request that could not be processed.
     pub fn errored(webhook: &'static str, reason: &'static str) -> Self {
         Self::new(webhook, "errored", reason)
     }
 
-    /// The engine decided.
+    /// Returns the verdict for a decision of the engine.
     pub fn of(webhook: &'static str, decision: &Decision) -> Self {
         Self::new(webhook, decision.outcome.as_str(), decision.reason.code())
     }
@@ -125,7 +125,7 @@ impl ClusterMetrics {
     }
 }
 
-/// What is counted, under the prefix `outrigger_`, and what is known of the process.
+/// The server's metrics, with the prefix `outrigger_`, and those of the process.
 pub struct Metrics {
     registry: RwLock<Registry>,
     requests: Family<Verdict, Counter>,
@@ -142,7 +142,7 @@ pub struct Metrics {
     writer: Gauge,
     cluster: ClusterMetrics,
     certificate_trusted: Gauge,
-    /// What the webhook has to carry.
+    /// Current load of the webhook.
     pub load: Load,
 }
 
@@ -238,13 +238,13 @@ fn add<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &
     metric
 }
 
-/// The most names of profiles that become values of a label.
+/// Maximum number of profile names that become values of a label.
 const MOST_PROFILES: usize = 1000;
-/// What stands for all profiles of namespaces. No profile can have this name.
+/// Label value for all namespaced profiles. No profile can have this name.
 const NAMESPACED: &str = "_namespaced";
-/// What stands for all profiles of the cluster where names are left out.
+/// Label value for all cluster profiles if names are hidden.
 const CLUSTER: &str = "_cluster";
-/// What stands for profiles beyond the most, and for those that do not exist.
+/// Label value for profiles beyond the maximum, and for those that do not exist.
 const OTHER: &str = "_other";
 
 /// Buckets from 100 µs to the webhook's timeout, in seconds.
@@ -253,21 +253,20 @@ fn latencies() -> Histogram {
 }
 
 impl Metrics {
-    /// Counts a request, and writes its end into its trace.
+    /// Counts a request, and records its result in its trace.
     pub fn observe(&self, verdict: &Verdict, took: Duration) {
         self.durations.get_or_create(&OfWebhook { webhook: verdict.webhook }).observe(took.as_secs_f64());
         self.requests.get_or_create(verdict).inc();
         traces::trace_verdict(verdict);
     }
 
-    /// Counts a profile that a pod got.
+    /// Counts an injected profile.
     pub fn count_injection(&self, scope: Scope, profile: &str) {
         let profile = self.profile_label(Some(scope), profile);
         self.injections.get_or_create(&OfProfile { profile }).inc();
     }
 
-    /// Counts a profile that was left out of a pod, and the code of what kept it out. Without a scope it is one that
-    /// does not exist.
+    /// Counts a profile that was left out of a pod, with the reason code. A profile without a scope does not exist.
     pub fn count_left_out(&self, scope: Option<Scope>, profile: &str, reason: &'static str) {
         let profile = self.profile_label(scope, profile);
         self.left_out.get_or_create(&LeftOut { profile, reason }).inc();
@@ -289,13 +288,13 @@ impl Metrics {
         self.drift.get_or_create(&labels).set(i64::from(is));
     }
 
-    /// Leaves names of profiles out of labels from now on.
+    /// Omits profile names from labels from now on.
     pub fn hide_profile_names(&self) {
         self.hides_profile_names.store(true, Ordering::Relaxed);
     }
 
-    /// What stands for a profile in a label. The names of cluster profiles are the platform team's, and few; those of
-    /// the others are anybody's, so all of them share one value.
+    /// Returns the label value for a profile. Cluster profiles are few, and the platform team names them. Any user can create
+    /// namespaced profiles, so all of them share one value.
     fn profile_label(&self, scope: Option<Scope>, name: &str) -> String {
         match scope {
             Some(Scope::Namespace) => NAMESPACED.to_owned(),
@@ -312,7 +311,7 @@ impl Metrics {
         }
     }
 
-    /// Shows what is known elsewhere, too, whenever metrics are asked for.
+    /// Adds a collector whose values are read at every scrape.
     pub fn collect(&self, collector: impl Collector) {
         self.registry
             .write()
@@ -321,13 +320,13 @@ impl Metrics {
             .register_collector(Box::new(collector));
     }
 
-    /// Says when a certificate ends, in seconds since 1970.
+    /// Sets the end of a certificate, in seconds since 1970.
     pub fn certificate_ends(&self, certificate: &'static str, timestamp: i64) {
         #[expect(clippy::cast_precision_loss, reason = "a timestamp has far fewer than 52 bits")]
         self.certificate_expiry.get_or_create(&OfCertificate { certificate }).set(timestamp as f64);
     }
 
-    /// Says what the snapshot holds.
+    /// Sets the content of the snapshot.
     pub fn known(&self, ready: usize, invalid: usize, namespaces: usize) {
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.profiles.get_or_create(&OfState { state: "ready" }).set(count(ready));
@@ -335,7 +334,7 @@ impl Metrics {
         self.cluster.namespaces.set(count(namespaces));
     }
 
-    /// Says whether this replica is the one that writes.
+    /// Sets whether this replica is the leader.
     pub fn writes(&self, does: bool) {
         self.writer.set(i64::from(does));
     }
@@ -357,15 +356,15 @@ impl Metrics {
         self.cluster.rollbacks.get_or_create(&OfResource { resource }).inc();
     }
 
-    /// Says whether callers believe the serving certificate.
+    /// Sets whether callers trust the serving certificate.
     pub fn certificate_trusted(&self, is: bool) {
         self.certificate_trusted.set(i64::from(is));
     }
 
-    /// All of it as text.
+    /// Returns all metrics as text.
     ///
     /// # Errors
-    /// Never in practice: writing to a string does not fail.
+    /// None in practice: writing to a string does not fail.
     pub fn encode(&self, format: Format) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         let registry = self.registry.read().unwrap_or_else(PoisonError::into_inner);

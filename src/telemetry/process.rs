@@ -1,4 +1,4 @@
-//! What the kernel knows of this process, under the names that Prometheus' own clients give it.
+//! Process metrics, under the names that the Prometheus client libraries use.
 
 use std::fs;
 use std::path::Path;
@@ -10,10 +10,10 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
-/// Clock ticks a second in what the kernel tells programs, on all architectures that this is built for.
+/// Clock ticks per second in the kernel's files, on all supported architectures.
 const TICKS: f64 = 100.0;
 
-/// Reads `/proc` whenever metrics are asked for.
+/// A collector that reads `/proc` at every scrape.
 #[derive(Debug)]
 pub(super) struct Process;
 
@@ -45,7 +45,7 @@ impl Collector for Process {
             gauge(&mut encoder, "process_threads", "Number of threads of the process.", None, threads)?;
         }
         if let Ok(open) = fs::read_dir(folder.join("fd")) {
-            // The one through which the folder is read is not counted.
+            // The descriptor that reads the directory is not counted.
             let open = u32::try_from(open.count().saturating_sub(1)).unwrap_or(u32::MAX);
             gauge(
                 &mut encoder,
@@ -73,7 +73,8 @@ fn gauge(
     ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?)
 }
 
-/// A field of `/proc/self/stat` by its number in proc(5). The second one, the program's name, may hold anything.
+/// Returns a field of `/proc/self/stat` by its number in proc(5). The second field, the program's name, may contain any
+/// character.
 fn field(stat: &str, number: usize) -> Option<f64> {
     let (_, rest) = stat.rsplit_once(')')?;
     rest.split_whitespace().nth(number.checked_sub(3)?)?.parse().ok()
@@ -83,7 +84,7 @@ fn cpu_seconds(stat: &str) -> Option<f64> {
     Some((field(stat, 14)? + field(stat, 15)?) / TICKS)
 }
 
-/// Seconds from the boot to the start.
+/// Returns the time from the boot to the process start, in seconds.
 fn started(stat: &str) -> Option<f64> {
     Some(field(stat, 22)? / TICKS)
 }
@@ -92,7 +93,7 @@ fn boot_time(stat: &str) -> Option<f64> {
     number_after(stat, "btime")
 }
 
-/// The first number in the line that begins so.
+/// Returns the first number in the line with this prefix.
 fn number_after(text: &str, start: &str) -> Option<f64> {
     let rest = text.lines().find_map(|line| line.strip_prefix(start))?;
     rest.split_whitespace().next()?.parse().ok()

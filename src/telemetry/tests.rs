@@ -1,4 +1,4 @@
-//! The metrics as whoever scrapes them reads them, and as the documentation lists them.
+//! The format of the metrics, and their list in the documentation.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -17,7 +17,7 @@ struct Family {
     samples: Vec<(String, BTreeMap<String, String>, f64)>,
 }
 
-/// Every metric with at least one sample.
+/// Returns metrics that have at least one sample each.
 fn all() -> Metrics {
     let metrics = Metrics::default();
     for (webhook, outcome, reason) in [
@@ -43,7 +43,7 @@ fn all() -> Metrics {
     metrics
 }
 
-/// Reads OpenMetrics as its specification has it, and refuses what it forbids.
+/// Parses OpenMetrics by its specification, and fails for text that it forbids.
 fn read(text: &str) -> BTreeMap<String, Family> {
     let mut families: BTreeMap<String, Family> = BTreeMap::new();
     let mut seen = BTreeSet::new();
@@ -122,7 +122,7 @@ fn the_metrics_are_well_formed() {
     assert!((now - 3600.0..now + 5.0).contains(&started), "{started} is not just before {now}");
 }
 
-/// `OUTRIGGER_BLESS=1` writes it.
+/// With `OUTRIGGER_BLESS=1`, the test updates the list.
 #[test]
 fn the_documentation_lists_every_metric() {
     let mut table = "| metric | type | says |\n| --- | --- | --- |\n".to_owned();

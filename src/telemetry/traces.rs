@@ -1,4 +1,4 @@
-//! Traces for an OpenTelemetry collector: a span for each request.
+//! OpenTelemetry traces: a span for each request.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -25,21 +25,21 @@ use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider, Span};
 
 use super::Verdict;
 
-/// How long one delivery may take.
+/// Time limit for one export.
 const DELIVERY: Duration = Duration::from_secs(5);
-/// How long the last spans may take when the server ends.
+/// Time limit for the export of the last spans at shutdown.
 const FAREWELL: Duration = Duration::from_secs(3);
-/// The most that a collector may answer, in bytes.
+/// Maximum size of a collector's response, in bytes.
 const ANSWER: usize = 64 * 1024;
-/// Longest value that a client chose, in bytes.
+/// Longest value from a client, in bytes.
 const LONGEST_VALUE: usize = 256;
 
 tokio::task_local! {
-    /// The span of the request that is being answered.
+    /// Span of the current request.
     static CURRENT: Mutex<Span>;
 }
 
-/// Where traces go; nowhere unless started. Clones share one state.
+/// Exporter of traces; does nothing unless started. Clones share one state.
 #[derive(Clone, Default)]
 pub struct Traces(Option<Arc<Started>>);
 
@@ -50,11 +50,11 @@ struct Started {
 }
 
 impl Traces {
-    /// Sends traces to a collector, by OTLP over HTTP. `sample` is the share of requests that are traced where whoever
-    /// calls does not say.
+    /// Sends traces to a collector, by OTLP over HTTP. `sample` is the share of requests that are traced if the caller has made
+    /// no sampling decision.
     ///
     /// # Errors
-    /// The endpoint is none that can be spoken to.
+    /// The endpoint cannot be used for OTLP.
     pub fn start(endpoint: &Uri, sample: f64) -> anyhow::Result<Self> {
         let client = Delivery {
             client: Client::builder(TokioExecutor::new()).build_http(),
@@ -85,12 +85,12 @@ impl Traces {
         Ok(Self(Some(Arc::new(Started { provider, tracer, parents: TraceContextPropagator::new() }))))
     }
 
-    /// Whether there is anything to do for a request.
+    /// Returns whether traces are exported.
     pub fn is_on(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Delivers what was not delivered yet, and ends.
+    /// Exports the remaining spans and stops.
     pub async fn stop(self) {
         let Some(started) = self.0 else { return };
         let ended = tokio::task::spawn_blocking(move || started.provider.shutdown_with_timeout(FAREWELL));
@@ -100,9 +100,9 @@ impl Traces {
     }
 }
 
-/// Answers a request within a span, whose parent the caller may name in the header `traceparent`.
+/// Answers a request within a span. The caller may name its parent in the header `traceparent`.
 pub(crate) async fn traced(State(traces): State<Traces>, request: Request, next: Next) -> Response {
-    // The kubelet's probes would be most of what is recorded.
+    // The kubelet's probes would be most of the recorded spans.
     let Some(started) = traces.0.as_ref().filter(|_| request.method() == Method::POST) else {
         return next.run(request).await;
     };
@@ -130,7 +130,7 @@ pub(crate) async fn traced(State(traces): State<Traces>, request: Request, next:
         .await
 }
 
-/// Writes a request's name and place into its span.
+/// Records a request's UID and namespace in its span.
 pub(crate) fn trace_request(uid: &str, namespace: &str, is_dry_run: bool) {
     with_current(|span| {
         span.set_attribute(KeyValue::new("outrigger.uid", bounded(uid)));
@@ -139,7 +139,7 @@ pub(crate) fn trace_request(uid: &str, namespace: &str, is_dry_run: bool) {
     });
 }
 
-/// Writes how a request ended into its span.
+/// Records the result of a request in its span.
 pub(super) fn trace_verdict(verdict: &Verdict) {
     with_current(|span| {
         span.set_attribute(KeyValue::new("outrigger.webhook", verdict.webhook));
@@ -148,18 +148,18 @@ pub(super) fn trace_verdict(verdict: &Verdict) {
     });
 }
 
-/// Writes the profiles that a pod gets into its request's span.
+/// Records the injected profiles in the request's span.
 pub(crate) fn trace_profiles(profiles: impl FnOnce() -> String) {
     with_current(|span| span.set_attribute(KeyValue::new("outrigger.profiles", profiles())));
 }
 
-/// The beginning of a text that a client chose: spans wait in memory for their collector.
+/// Returns a text from a client, cut to a limit: spans wait in memory until they are exported.
 fn bounded(text: &str) -> String {
     text.get(..text.floor_char_boundary(LONGEST_VALUE)).unwrap_or_default().to_owned()
 }
 
 fn with_current(write: impl FnOnce(&mut Span)) {
-    // Without traces there is none.
+    // Without traces there is no current span.
     let _ = CURRENT.try_with(|span| {
         let mut span = span.lock().unwrap_or_else(PoisonError::into_inner);
         if span.is_recording() {
@@ -180,7 +180,7 @@ impl Extractor for Headers<'_> {
     }
 }
 
-/// Brings spans to the collector. The SDK asks from a thread of its own, so the work is handed to the runtime.
+/// The HTTP client of the exporter. The SDK calls it from its own thread, so the work is handed to the runtime.
 #[derive(Debug)]
 struct Delivery {
     client: Client<HttpConnector, Full<Bytes>>,
@@ -194,7 +194,7 @@ impl HttpClient for Delivery {
         request: axum::http::Request<Bytes>,
     ) -> Result<axum::http::Response<Bytes>, HttpError> {
         let client = self.client.clone();
-        // What a thread outside of the runtime makes of its clock would panic, so the limit is made within.
+        // A Tokio timer panics outside of the runtime, so the time limit is created inside.
         let sent = self.runtime.spawn(async move {
             let delivery = async {
                 let answer = client.request(request.map(Full::new)).await?;
