@@ -27,10 +27,10 @@ pub(crate) use documents::{Document, documents};
 pub(crate) use objects::Object;
 pub(crate) use write::write;
 
-/// The reason why a text cannot be read, with its place.
+/// An error in a text, with its line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Error {
-    /// The line in the whole text, counted from 1; 0 where none is known.
+    /// Line in the whole text, counted from 1; 0 if unknown.
     pub(crate) line: u64,
     /// The problem.
     pub(crate) message: String,
@@ -53,10 +53,10 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Reads a text with one document, or none, which is null.
+/// Parses a text with one document, or none, which is null.
 ///
 /// # Errors
-/// The first thing that is no YAML, or a second document.
+/// The text is not valid YAML, or has a second document.
 pub(crate) fn read(text: &str) -> Result<Value, Error> {
     let mut documents = documents(text);
     let Some(first) = documents.next() else { return Ok(Value::Null) };

@@ -1,4 +1,4 @@
-//! A document's tree, made from the events of the parser.
+//! The tree of a document, composed from the events of the parser.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -9,17 +9,17 @@ use serde_json::{Map, Value};
 
 use super::{Error, scalar};
 
-/// The deepest nesting that is read. Kubernetes' own objects have some ten levels, schemas in definitions some thirty.
+/// Maximum nesting depth. Kubernetes' own objects have some ten levels, schemas in definitions some thirty.
 const DEPTH: usize = 500;
-/// The most bytes of a document that the parser takes at once.
+/// Maximum number of bytes of a document that the parser reads at once.
 const CHUNK: usize = 16 * 1024;
-/// How many nodes aliases may add to a document, so that ten lines cannot fill the memory ("billion laughs").
+/// Maximum number of nodes that aliases add to a document, so that ten lines cannot fill the memory ("billion laughs").
 const ALIASED: usize = 400_000;
 
-/// A value with its place.
+/// A value with its line.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
-    /// The line on which it begins, counted from 1.
+    /// First line of the value, counted from 1.
     pub(crate) line: u64,
     /// The value.
     pub(crate) kind: Kind,
@@ -28,16 +28,16 @@ pub(crate) struct Node {
 /// Kind and content of a node.
 #[derive(Clone, Debug)]
 pub(crate) enum Kind {
-    /// Null, a boolean, a number or a text.
+    /// Null, a boolean, a number or a string.
     Scalar(Value),
     /// A list.
     Items(Vec<Node>),
-    /// A mapping: each key with the line on which it stands.
+    /// A mapping: each key with its line.
     Fields(Vec<(String, u64, Node)>),
 }
 
 impl Node {
-    /// The node without its places.
+    /// Returns the value without lines.
     pub(crate) fn into_value(self) -> Value {
         match self.kind {
             Kind::Scalar(value) => value,
@@ -58,7 +58,7 @@ impl Node {
     }
 }
 
-/// Reads one document, which begins after so many lines; `None` where there is nothing in it.
+/// Reads one document, which begins after this number of lines; `None` if it is empty.
 pub(super) fn node(text: Cow<'_, str>, lines_before: u64) -> Result<Option<Node>, Error> {
     let mut composer = Composer::new(text, lines_before);
     let Some(event) = composer.begin()? else { return Ok(None) };
@@ -72,7 +72,7 @@ pub(super) struct Composer<'a> {
     parser: Parser<BufReader<Cursor<Cow<'a, [u8]>>>>,
     lines_before: u64,
     anchors: HashMap<String, Node>,
-    /// How many nodes aliases added.
+    /// Number of nodes that aliases added.
     aliased: usize,
     depth: usize,
 }
@@ -84,15 +84,15 @@ impl<'a> Composer<'a> {
             Cow::Owned(text) => Cow::Owned(text.into_bytes()),
         };
         let mut parser = Parser::new();
-        // Otherwise the parser takes every text that begins with a byte 0xEF for one with a byte order mark.
+        // Otherwise, the parser treats every text that begins with the byte 0xEF as one with a byte order mark.
         parser.set_encoding(Encoding::Utf8);
-        // The parser decodes all that its input offers at once.
+        // The parser decodes everything that its input offers at once.
         let most = bytes.len().min(CHUNK);
         parser.set_input(BufReader::with_capacity(most, Cursor::new(bytes)));
         Self { parser, lines_before, anchors: HashMap::new(), aliased: 0, depth: 0 }
     }
 
-    /// Returns the first event of the document's value; `None` where there is nothing in the document.
+    /// Returns the first event of the document's value; `None` if the document is empty.
     pub(super) fn begin(&mut self) -> Result<Option<Event>, Error> {
         loop {
             let event = self.next()?;
@@ -166,7 +166,7 @@ impl<'a> Composer<'a> {
         Ok(node)
     }
 
-    /// An anchor does not exist before its own value is complete.
+    /// Removes an anchor: it does not exist before its own value is complete.
     fn forget(&mut self, anchor: Option<&str>) {
         anchor.map(|anchor| self.anchors.remove(anchor));
     }
@@ -235,17 +235,17 @@ impl<'a> Composer<'a> {
 
 /// A key of a mapping.
 pub(super) struct Key {
-    /// The line on which it stands.
+    /// Line of the key.
     line: u64,
-    /// Its text; `None` for a merge key.
+    /// Name of the key; `None` for a merge key.
     pub(super) name: Option<String>,
 }
 
-/// The fields of a mapping that is being read.
+/// The fields of a mapping during parsing.
 #[derive(Default)]
 pub(super) struct Fields {
     fields: Vec<(String, u64, Node)>,
-    /// The place of each key in `fields`, and whether it came by a merge key, so that the mapping may set it itself.
+    /// Index of each key in `fields`, and whether a merge key added it: the mapping may then still set the key itself.
     known: HashMap<String, (usize, bool)>,
 }
 
@@ -283,9 +283,9 @@ impl Fields {
         }
     }
 
-    /// Takes in the fields of a merge key's mapping, or of several, of which the first wins.
+    /// Adds the fields of a merge key's mapping, or of several, the first of which wins.
     ///
-    /// They replace what stands before the merge key in this mapping, as in go-yaml.
+    /// They replace fields before the merge key in this mapping, as in go-yaml.
     fn merge(&mut self, value: Node) -> Result<(), &'static str> {
         let mappings = match value.kind {
             Kind::Fields(fields) => vec![fields],

@@ -1,4 +1,4 @@
-//! The documents of a stream, one after the other.
+//! The documents of a stream, in order.
 
 use std::borrow::Cow;
 
@@ -11,34 +11,34 @@ use super::{Error, Kind, json};
 /// A document of a stream.
 #[derive(Clone, Debug)]
 pub(crate) enum Document<'a> {
-    /// YAML, which begins at a line of the stream, counted from 0.
+    /// YAML, with its first line in the stream, counted from 0.
     Yaml {
-        /// The document with the separator before it.
+        /// Text of the document, with the separator before it.
         text: Cow<'a, str>,
-        /// Its first line.
+        /// First line.
         line: u64,
     },
     /// JSON.
     Json {
-        /// Its text.
+        /// Text of the document.
         text: &'a str,
-        /// Its first line, counted from 0.
+        /// First line, counted from 0.
         line: u64,
     },
 }
 
 impl Document<'_> {
-    /// The number of its first line, counted from 1.
+    /// Returns the first line, counted from 1.
     pub(crate) fn line(&self) -> u64 {
         match self {
             Self::Yaml { line, .. } | Self::Json { line, .. } => line + 1,
         }
     }
 
-    /// Reads the document; an empty one is null.
+    /// Parses the document; an empty one is null.
     ///
     /// # Errors
-    /// The first thing in it that is no YAML.
+    /// The document is not valid YAML.
     pub(crate) fn read(self) -> Result<Value, Error> {
         match self {
             Self::Yaml { text, line } => Ok(compose::node(text, line)?.map_or(Value::Null, Node::into_value)),
@@ -46,10 +46,10 @@ impl Document<'_> {
         }
     }
 
-    /// Reads the document with the lines of everything in it.
+    /// Parses the document and keeps the lines of all values.
     ///
     /// # Errors
-    /// As [`Self::read`].
+    /// See [`Self::read`].
     pub(crate) fn node(&self) -> Result<Node, Error> {
         let (text, line) = match self {
             Self::Yaml { text, line } => (text.as_ref(), *line),
@@ -60,26 +60,26 @@ impl Document<'_> {
     }
 }
 
-/// Splits a stream into documents as kubectl's `YAMLOrJSONDecoder` does: JSON if it begins with a brace, and YAML where
-/// that turns out to be no JSON before a second object.
+/// Splits a stream into documents like kubectl's `YAMLOrJSONDecoder`: as JSON if it begins with a brace, and as YAML if that
+/// proves not to be JSON before a second object.
 pub(crate) fn documents(text: &str) -> impl Iterator<Item = Result<Document<'_>, Error>> {
     Documents { rest: text, line: 0, mode: Mode::Unknown }
 }
 
 struct Documents<'a> {
     rest: &'a str,
-    /// The lines before `rest`.
+    /// Number of lines before `rest`.
     line: u64,
     mode: Mode,
 }
 
 enum Mode {
-    /// Nothing was read yet.
+    /// Nothing has been read yet.
     Unknown,
-    /// JSON objects, of which so many were read.
+    /// JSON objects, and the number of those that were read.
     Json(usize),
     Yaml,
-    /// An error was given, or nothing is left.
+    /// An error has been returned, or the stream has ended.
     Done,
 }
 
@@ -134,7 +134,7 @@ impl<'a> Documents<'a> {
         }
     }
 
-    /// Passes over white space up to the next line, as after a JSON object.
+    /// Skips white space up to the next line, for example after a JSON object.
     fn skip_line(&mut self) {
         let blank = self.rest.len() - self.rest.trim_start().len();
         let blank = self.rest.get(..blank).unwrap_or_default();
@@ -143,7 +143,7 @@ impl<'a> Documents<'a> {
         self.rest = self.rest.get(skipped..).unwrap_or_default();
     }
 
-    /// The lines up to the next one that begins with `---`; such a line belongs to the document after it.
+    /// Returns the lines up to the next one that begins with `---`; that line belongs to the next document.
     fn yaml(&mut self) -> Option<Result<Document<'a>, Error>> {
         let (start, mut end, mut count) = (self.line, 0, 0);
         for line in self.rest.split_inclusive('\n') {
@@ -170,7 +170,7 @@ impl<'a> Documents<'a> {
     }
 }
 
-/// The text with plain line feeds, and without byte order marks at the beginnings of lines, which mean nothing there.
+/// Returns the text with plain line feeds, and without byte order marks at the beginning of lines, which have no meaning there.
 fn unmarked(text: &str) -> Cow<'_, str> {
     if !text.contains(['\r', '\u{feff}']) {
         return Cow::Borrowed(text);

@@ -1,4 +1,4 @@
-//! JSON in which no key is there twice.
+//! JSON without duplicate keys.
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -7,7 +7,7 @@ use serde_json::{Map, Number, Value};
 use super::Error;
 use super::documents::lines;
 
-/// Reads a JSON text that begins after so many lines.
+/// Parses a JSON text that begins after this number of lines.
 pub(super) fn value(text: &str, lines_before: u64) -> Result<Value, Error> {
     let read: Result<Strict, _> = serde_json::from_str(text);
     read.map(|Strict(value)| value).map_err(|found| error(&found, lines_before))
@@ -15,9 +15,9 @@ pub(super) fn value(text: &str, lines_before: u64) -> Result<Value, Error> {
 
 /// Finds the items of a List in a JSON text, each with the number of lines before it. `None` for other values.
 ///
-/// The items are not read yet, so that no more than one has to be in memory.
+/// The items are not parsed yet, so only one at a time has to be in memory.
 pub(super) fn items(text: &str, lines_before: u64) -> Result<Option<Vec<(&str, u64)>>, Error> {
-    // A text with a problem is reported when its value is read.
+    // An invalid text is reported when its value is parsed.
     let Ok(Root(Some(list))) = serde_json::from_str::<Root<'_>>(text) else { return Ok(None) };
     let items: Vec<&RawValue> = serde_json::from_str(list).map_err(|found| error(&found, lines_before))?;
     let mut position = (0, lines_before);
@@ -29,7 +29,7 @@ pub(super) fn items(text: &str, lines_before: u64) -> Result<Option<Vec<(&str, u
     Ok(Some(placed.collect()))
 }
 
-/// The text of the list `items` at the root, of an object without duplicate keys.
+/// The text of the list `items` at the root of an object without duplicate keys.
 struct Root<'a>(Option<&'a str>);
 
 impl<'de> Deserialize<'de> for Root<'de> {
@@ -71,7 +71,7 @@ pub(super) fn error(error: &serde_json::Error, lines_before: u64) -> Error {
     Error::at(line, format!("invalid JSON: {}", text.strip_suffix(&place).unwrap_or(&text)))
 }
 
-/// JSON in which no key is there twice.
+/// A JSON value without duplicate keys.
 struct Strict(Value);
 
 impl<'de> Deserialize<'de> for Strict {

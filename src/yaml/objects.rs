@@ -1,4 +1,4 @@
-//! The objects of a document, one at a time, so that a long List needs no more memory than its longest item.
+//! The objects of a document, one at a time: a long List needs no more memory than its longest item.
 
 use std::vec::IntoIter;
 
@@ -14,25 +14,25 @@ pub(crate) struct Objects<'a>(State<'a>);
 /// An object of a document.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Object {
-    /// Its index in `items`; `None` where it is the whole document.
+    /// Index in `items`; `None` for the whole document.
     pub(crate) index: Option<usize>,
-    /// Its value.
+    /// Value of the object.
     pub(crate) value: Value,
 }
 
 enum State<'a> {
-    /// Nothing was read yet.
+    /// Nothing has been read yet.
     Start(Document<'a>),
     /// Items of a YAML list.
     Yaml { composer: Box<Composer<'a>>, fields: Fields, index: usize },
     /// Items of a JSON list: text, and the number of lines before it.
     Json { items: IntoIter<(&'a str, u64)>, index: usize },
-    /// Nothing is left, or an error was given.
+    /// All objects, or an error, have been returned.
     Done,
 }
 
 impl<'a> Document<'a> {
-    /// Reads the objects of the document; an empty one has none.
+    /// Returns the objects of the document; an empty one has none.
     pub(crate) fn objects(self) -> Objects<'a> {
         Objects(State::Start(self))
     }

@@ -16,7 +16,7 @@ pub(super) fn plain(text: &str) -> Value {
     }
 }
 
-/// Whether a plain scalar has no value that JSON can carry.
+/// Returns whether a plain scalar has a value that JSON cannot represent.
 pub(super) fn is_infinite(text: &str) -> bool {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     matches!(unsigned, ".inf" | ".Inf" | ".INF") || matches!(text, ".nan" | ".NaN" | ".NAN")
@@ -31,7 +31,7 @@ fn word(text: &str) -> Value {
     }
 }
 
-/// A float that begins with its point, in which Go lets underscores part digits.
+/// Parses a float that begins with its decimal point; Go allows underscores between its digits.
 fn fraction(text: &str) -> Option<Value> {
     let bytes = text.as_bytes();
     let is_digit =
@@ -43,13 +43,13 @@ fn fraction(text: &str) -> Option<Value> {
     is_number.then(|| digits.parse().ok().and_then(float)).flatten()
 }
 
-/// A number in one of YAML 1.1's forms; underscores count for nothing.
+/// Parses a number in one of YAML 1.1's forms; underscores are ignored.
 fn number(text: &str) -> Option<Value> {
     let digits = text.replace('_', "");
     integer(&digits).or_else(|| is_float(&digits).then(|| digits.parse().ok().and_then(float)).flatten())
 }
 
-/// An integer as Go's `ParseInt` and `ParseUint` read it with base 0: a leading 0 means octal.
+/// Parses an integer like Go's `ParseInt` and `ParseUint` with base 0: a leading 0 means octal.
 fn integer(text: &str) -> Option<Value> {
     let (is_negative, unsigned) = match text.strip_prefix(['+', '-']) {
         Some(unsigned) => (text.starts_with('-'), unsigned),
@@ -71,14 +71,14 @@ fn integer(text: &str) -> Option<Value> {
     }
     match i64::try_from(amount) {
         Ok(amount) => Some(amount.into()),
-        // Go's ParseUint takes no sign. A number of that size becomes a float when kubectl reads its own JSON.
+        // Go's ParseUint accepts no sign. A number of that size becomes a float when kubectl reads its own JSON.
         Err(_) if text.starts_with('+') => None,
         #[expect(clippy::cast_precision_loss, reason = "as kubectl has it")]
         Err(_) => float(amount as f64),
     }
 }
 
-/// Whether the text is `[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`.
+/// Returns whether the text matches `[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`.
 fn is_float(text: &str) -> bool {
     let is_digits = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
@@ -94,9 +94,9 @@ fn is_float(text: &str) -> bool {
         && exponent.is_none_or(|exponent| !exponent.is_empty() && is_digits(exponent))
 }
 
-/// A float as it comes out of JSON: one without a fraction is an integer. `None` where JSON has no such number.
+/// Returns a float as JSON represents it: without a fraction, it is an integer. `None` if JSON has no such number.
 fn float(value: f64) -> Option<Value> {
-    // 2^63; Go writes floats below 1e21 without an exponent, and reads what fits as int64.
+    // 2^63: Go writes floats below 1e21 without an exponent, and reads those that fit as int64.
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
     if value.fract() == 0.0 && value.abs() < LIMIT {
         #[expect(clippy::cast_possible_truncation, reason = "it was compared with the limits")]
@@ -108,7 +108,7 @@ fn float(value: f64) -> Option<Value> {
 /// Returns the value of a scalar with a tag.
 ///
 /// # Errors
-/// The tag is one of YAML's own, and the text is none of that type.
+/// The tag is one of YAML's own, and the text is not of that type.
 pub(super) fn tagged(tag: &str, text: &str) -> Result<Value, String> {
     let Some(kind) = tag.strip_prefix(TAG) else { return Ok(text.into()) };
     let value = plain(text);
@@ -132,7 +132,7 @@ fn binary(text: &str) -> Result<Value, String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned().into())
 }
 
-/// Returns the key of a mapping that a scalar means; JSON has only texts.
+/// Returns the mapping key for a scalar; JSON has only strings as keys.
 ///
 /// # Errors
 /// The scalar is null.
@@ -146,7 +146,7 @@ pub(super) fn key(value: Value) -> Result<String, String> {
     }
 }
 
-/// Returns the key that a plain scalar means if it is a float; go-yaml writes that with the digits of 32 bits.
+/// Returns the mapping key for a plain scalar that is a float; go-yaml writes it with the digits of 32 bits.
 pub(super) fn float_key(text: &str) -> Option<String> {
     let digits = text.replace('_', "");
     let begins = text.starts_with(|first: char| first.is_ascii_digit() || matches!(first, '+' | '-' | '.'));
@@ -156,7 +156,7 @@ pub(super) fn float_key(text: &str) -> Option<String> {
     Some(short_float(digits.parse().ok()?))
 }
 
-/// Go's format `g` with the fewest digits that mean this number in 32 bits.
+/// Formats a number like Go's format `g`, with the fewest digits that identify it in 32 bits.
 fn short_float(value: f64) -> String {
     #[expect(clippy::cast_possible_truncation, reason = "go-yaml writes keys so")]
     let value = value as f32;

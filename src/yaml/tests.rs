@@ -5,16 +5,16 @@ use serde_json::json;
 
 use super::*;
 
-/// What kubectl 1.35 makes of each scalar; the end-to-end test `yaml` asks kubectl itself.
+/// The value of each scalar in kubectl 1.35; the end-to-end test `yaml` compares with kubectl itself.
 const SCALARS: &str = include_str!("../../tests/yaml/scalars.json");
-/// The same for whole streams.
+/// The objects of whole streams, in the same form.
 const DOCUMENTS: &str = include_str!("../../tests/yaml/documents.json");
 
 fn cases(corpus: &str) -> Vec<Value> {
     serde_json::from_str(corpus).unwrap()
 }
 
-/// The objects of a stream, as `kubectl create` has them.
+/// Returns the objects of a stream, like `kubectl create`.
 fn objects(text: &str) -> Result<Vec<Value>, Error> {
     let mut objects = Vec::new();
     for document in documents(text) {
@@ -30,7 +30,7 @@ fn objects(text: &str) -> Result<Vec<Value>, Error> {
     Ok(objects)
 }
 
-/// Whether two values are the same; kubectl writes large floats without an exponent.
+/// Returns whether two values are equal; kubectl writes large floats without an exponent.
 fn is_same(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Number(left), Value::Number(right)) => left.as_f64() == right.as_f64(),
@@ -55,7 +55,7 @@ fn scalars_as_kubectl_reads_them() {
         match read(&text) {
             Ok(read) if case.get("value").is_some_and(|wanted| is_same(&read["value"], wanted)) => {}
             Err(_) if case["error"] == true => {}
-            // YAML 1.2 has this escape, go-yaml 2 has not.
+            // YAML 1.2 has this escape, go-yaml 2 does not.
             Ok(_) if case["text"] == "\"a\\/b\"" => {}
             other => wrong.push(format!("{case}: {other:?}")),
         }
@@ -157,7 +157,7 @@ proptest! {
     }
 }
 
-/// The objects of each document, with their indexes.
+/// Returns the objects of each document, with their indexes.
 fn indexed(text: &str) -> Result<Vec<(Option<usize>, Value)>, Error> {
     let mut found = Vec::new();
     for document in documents(text) {
@@ -200,7 +200,7 @@ fn objects_are_those_of_the_whole_value() {
             }
         }
         let objects = indexed(&text).unwrap();
-        // A list with an anchor is read as a part of its document.
+        // A list with an anchor is read as part of its document.
         let is_whole = objects.iter().any(|(_, value)| value.get("items").is_some_and(Value::is_array));
         if text.starts_with("items: &a") {
             assert!(is_whole, "{text:?}");

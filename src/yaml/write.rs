@@ -1,4 +1,4 @@
-//! Values as YAML that kubectl reads as the same values.
+//! Serialization of values as YAML that kubectl reads as the same values.
 
 use libyaml_safer::{Emitter, Event, MappingStyle, ScalarStyle, SequenceStyle};
 use serde_json::Value;
@@ -8,14 +8,14 @@ use super::scalar;
 /// Writes a value as a document, in block style, without a separator.
 ///
 /// # Errors
-/// An error of the emitter; none is known for JSON values.
+/// The emitter fails; no such JSON value is known.
 pub(crate) fn write(value: &Value) -> Result<String, libyaml_safer::Error> {
     let mut bytes = Vec::new();
     {
         let mut emitter = Emitter::new();
         emitter.set_output_string(&mut bytes);
         emitter.set_unicode(true);
-        // No line is folded: diffs stay readable.
+        // Long lines are not folded, so diffs stay readable.
         emitter.set_width(-1);
         emitter.emit(Event::stream_start(libyaml_safer::Encoding::Utf8))?;
         emitter.emit(Event::document_start(None, &[], true))?;
@@ -55,7 +55,7 @@ fn plain(emitter: &mut Emitter<'_>, text: &str) -> Result<(), libyaml_safer::Err
     emitter.emit(Event::scalar(None, None, text, true, false, ScalarStyle::Plain))
 }
 
-/// A text that means itself: in quotes where it would be a number, a boolean, null or a merge key without them.
+/// Writes a string, in quotes if it would otherwise be a number, a boolean, null or a merge key.
 fn string(emitter: &mut Emitter<'_>, text: &str) -> Result<(), libyaml_safer::Error> {
     let is_itself = scalar::plain(text) == *text && !scalar::is_infinite(text) && !matches!(text, "<<" | "=");
     let style = match text {
@@ -66,7 +66,7 @@ fn string(emitter: &mut Emitter<'_>, text: &str) -> Result<(), libyaml_safer::Er
     emitter.emit(Event::scalar(None, None, text, is_itself, true, style))
 }
 
-/// A text of several lines as they are, unless that could be read otherwise.
+/// Returns the style of a multi-line text: a block, unless that could be read as a different text.
 fn block_style(text: &str) -> ScalarStyle {
     let is_safe = |line: &str| {
         !line.ends_with([' ', '\t']) && !line.contains(['\t', '\r', '\u{85}', '\u{2028}', '\u{2029}'])
