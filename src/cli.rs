@@ -1,7 +1,7 @@
-//! The command line: a file a command.
+//! The command line, with one file per command.
 //!
-//! Data goes to stdout; diagnostics go to stderr. Exit codes: 0 done, 1 a denied injection,
-//! a profile with errors or a failure of the server, 2 wrong usage or input that cannot be read.
+//! Data goes to stdout, diagnostics to stderr. Exit codes: 0 for success; 1 for a denied injection, a profile with errors or a
+//! failure of the server; 2 for wrong usage or invalid input.
 
 mod autoscaling;
 mod changes;
@@ -62,7 +62,7 @@ enum Command {
 }
 
 impl Cli {
-    /// Runs the command and says on stderr what went wrong.
+    /// Runs the command and reports errors on stderr.
     pub fn run(self) -> ExitCode {
         let (done, failure) = match self.command {
             Command::Serve(serve) => (serve.run(), ExitCode::FAILURE),
@@ -85,10 +85,10 @@ impl Cli {
     }
 }
 
-/// The exit code for input that cannot be read, as for wrong usage.
+/// The exit code for invalid input, as for wrong usage.
 const UNREADABLE: u8 = 2;
 
-/// Reads what expressions see as `cluster`.
+/// Parses the value of `cluster` in expressions.
 fn cluster_values(text: &str) -> Result<serde_json::Value, String> {
     match crate::yaml::read(text) {
         Ok(object @ serde_json::Value::Object(_)) => Ok(object),
@@ -97,7 +97,7 @@ fn cluster_values(text: &str) -> Result<serde_json::Value, String> {
     }
 }
 
-/// Says something to a person.
+/// Prints a message to stderr.
 fn say(what: impl std::fmt::Display) {
     #[expect(clippy::print_stderr, reason = "diagnostics go to stderr")]
     {

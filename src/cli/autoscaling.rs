@@ -1,5 +1,5 @@
-//! Horizontal pod autoscalers that an injection would blind: a utilization is a share of what is requested, so
-//! the controller gives up where a container of the pod requests nothing.
+//! Horizontal pod autoscalers that an injection breaks. A utilization is a share of the requests, so the controller reports an
+//! error if a container of the pod has no request.
 
 use std::fmt;
 
@@ -13,14 +13,14 @@ use crate::workload::{Role, containers};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct HpaWithoutRequest {
     pub(super) autoscaler: String,
-    /// `cpu` or `memory`.
+    /// Resource of the metric: `cpu` or `memory`.
     pub(super) resource: String,
     pub(super) profile: String,
     pub(super) container: String,
 }
 
 impl HpaWithoutRequest {
-    /// It stays, as the codes of the engine's reasons do.
+    /// Code of the warning. It is stable, like the engine's reason codes.
     pub(super) const CODE: &str = "HpaWithoutRequest";
 }
 
@@ -39,7 +39,7 @@ pub(super) fn is_autoscaler(manifest: &Manifest) -> bool {
     manifest.kind() == "HorizontalPodAutoscaler" && version.starts_with("autoscaling/")
 }
 
-/// What an autoscaler of the same namespace could not do any more with the workload's pods.
+/// Returns the metrics of autoscalers in the same namespace that fail for the injected pods of the workload.
 pub(super) fn check(
     autoscaler: &Manifest,
     workload: &Manifest,
@@ -54,7 +54,7 @@ pub(super) fn check(
     }
     let mut found = Vec::new();
     for Metric { resource, container: only } in metrics(spec) {
-        // What the pod as a whole requests counts instead of what its containers do.
+        // Requests of the whole pod take precedence over those of its containers.
         let pod_level = after.pointer("/spec/resources");
         if only.is_none() && ["cpu", "memory"].iter().any(|resource| requests(pod_level, resource)) {
             continue;
@@ -80,11 +80,11 @@ pub(super) fn check(
 
 struct Metric {
     resource: String,
-    /// The one container that counts; all of them without it.
+    /// Container of the metric; `None` means all containers.
     container: Option<String>,
 }
 
-/// The metrics by utilization. An autoscaler that names none scales by cpu.
+/// Returns the utilization metrics. An autoscaler without metrics scales by cpu.
 /// <https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/horizontal-pod-autoscaler-v2/>
 fn metrics(spec: &Value) -> Vec<Metric> {
     let given = spec.get("metrics").and_then(Value::as_array).filter(|metrics| !metrics.is_empty());
@@ -101,7 +101,7 @@ fn metrics(spec: &Value) -> Vec<Metric> {
     given.iter().filter_map(read).collect()
 }
 
-/// Whether resources request something: a limit alone becomes a request, too.
+/// Returns whether resources have a request; a limit alone sets the request as well.
 fn requests(resources: Option<&Value>, resource: &str) -> bool {
     let has = |list: &str| {
         resources.is_some_and(|resources| resources.get(list).is_some_and(|l| l.get(resource).is_some()))

@@ -4,14 +4,14 @@ use serde_json::Value;
 
 use crate::fields::lists::{key_of, merge_key};
 
-/// One field with another value.
+/// A field with a different value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Change {
     /// Path with elements of lists by their keys: `spec.initContainers[proxy].image`.
     pub(super) path: String,
-    /// Null where the field is new.
+    /// Old value; null if the field is new.
     pub(super) before: Value,
-    /// Null where the field is gone.
+    /// New value; null if the field was removed.
     pub(super) after: Value,
 }
 

@@ -1,4 +1,4 @@
-//! A look at the cluster of a kubeconfig's context: its profiles, namespaces and workloads.
+//! A client for the cluster of a kubeconfig's context: profiles, namespaces and workloads.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -19,7 +19,7 @@ use crate::api::Scope;
 use crate::cluster::{minor_version, profile_resources};
 use crate::workload::Facts;
 
-/// The kinds that hold pods: group, version, kind, plural and kubectl's short name.
+/// The kinds with pods: group, version, kind, plural and kubectl's short name.
 const KINDS: [(&str, &str, &str, &str, &str); 9] = [
     ("", "v1", "Pod", "pods", "po"),
     ("apps", "v1", "Deployment", "deployments", "deploy"),
@@ -32,7 +32,7 @@ const KINDS: [(&str, &str, &str, &str, &str); 9] = [
     ("batch", "v1", "CronJob", "cronjobs", "cj"),
 ];
 
-/// Kinds that admission plugins read: group, version, kind and plural. Those of the core group are namespaced.
+/// The kinds that admission plugins read: group, version, kind and plural. Those of the core group are namespaced.
 const FACTS: [(&str, &str, &str, &str); 5] = [
     ("", "v1", "ServiceAccount", "serviceaccounts"),
     ("", "v1", "LimitRange", "limitranges"),
@@ -41,7 +41,7 @@ const FACTS: [(&str, &str, &str, &str); 5] = [
     ("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses"),
 ];
 
-/// A live object as kubectl names it: `deployment/checkout`.
+/// A reference to a live object, as in kubectl: `deployment/checkout`.
 #[derive(Clone, Debug)]
 pub(super) struct ObjectName {
     resource: ApiResource,
@@ -51,7 +51,7 @@ pub(super) struct ObjectName {
 impl FromStr for ObjectName {
     type Err = String;
 
-    /// Reads `kind/name`; the kind may be plural, short, in any case, or with its group: `deployment.apps/web`.
+    /// Parses `kind/name`; the kind may be plural, short, in any case, or with its group: `deployment.apps/web`.
     fn from_str(text: &str) -> Result<Self, String> {
         let Some((kind, name)) = text.split_once('/').filter(|(_, name)| !name.is_empty()) else {
             return Err(
@@ -78,7 +78,7 @@ fn described((_, _, kind, _, short): &(&str, &str, &str, &str, &str)) -> String 
     if kind == *short { kind } else { format!("{kind} ({short})") }
 }
 
-/// A cluster that can be asked.
+/// A connection to a cluster.
 pub(super) struct ClusterClient {
     runtime: Runtime,
     client: Client,
@@ -90,9 +90,9 @@ impl ClusterClient {
     /// Reads the kubeconfig.
     ///
     /// # Errors
-    /// There is none, or it cannot be used.
+    /// No kubeconfig exists, or it is invalid.
     pub(super) fn connect(context: Option<&str>, kubeconfig: Option<&Path>) -> anyhow::Result<Self> {
-        // A second command of one process would find it installed, which is as good.
+        // The call fails if a provider is already installed, which is just as good.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let kubeconfig = kubeconfig::read(kubeconfig)?;
         let name = context.map(str::to_owned).or_else(|| kubeconfig.current_context.clone());
@@ -101,30 +101,30 @@ impl ClusterClient {
         Ok(Self { runtime, client, context: name.unwrap_or_default(), default_namespace })
     }
 
-    /// A client of it.
+    /// Returns a client for the cluster.
     pub(super) fn client(&self) -> Client {
         self.client.clone()
     }
 
-    /// The kubeconfig's context.
+    /// Returns the name of the kubeconfig's context.
     pub(super) fn context(&self) -> &str {
         &self.context
     }
 
-    /// The namespace of the kubeconfig's context.
+    /// Returns the namespace of the kubeconfig's context.
     pub(super) fn default_namespace(&self) -> &str {
         &self.default_namespace
     }
 
-    /// Waits for an answer of it.
+    /// Waits for an API call.
     pub(super) fn block_on<F: Future>(&self, answer: F) -> F::Output {
         self.runtime.block_on(answer)
     }
 
-    /// Adds the namespaces of these names. One that does not exist is left out.
+    /// Adds the namespaces of these names. A namespace that does not exist is skipped.
     ///
     /// # Errors
-    /// The API server does not give one.
+    /// The API server does not return one.
     pub(super) fn add_namespaces<'a>(
         &self,
         inputs: &mut Inputs,
@@ -148,10 +148,10 @@ impl ClusterClient {
         Ok(())
     }
 
-    /// Adds the profiles of these namespaces; of the whole cluster, where there is none.
+    /// Adds the profiles of these namespaces, or of the whole cluster if none is given.
     ///
     /// # Errors
-    /// The API server does not give them, or Outrigger is not installed.
+    /// The API server does not return them, or Outrigger is not installed.
     pub(super) fn add_profiles<'a>(
         &self,
         inputs: &mut Inputs,
@@ -205,7 +205,7 @@ impl ClusterClient {
         }
     }
 
-    /// Adds the objects that admission plugins read in a namespace. Those that may not be read stay unknown.
+    /// Adds the objects that admission plugins read in a namespace. Objects without read permission stay unknown.
     pub(super) fn add_facts(&self, facts: &mut Facts, namespace: &str) {
         for (group, version, kind, plural) in FACTS {
             let resource =
@@ -226,14 +226,14 @@ impl ClusterClient {
         }
     }
 
-    /// Creates a pod in a dry run of the API server, under a generated name, and returns the pod that it would store.
+    /// Creates a pod in a dry run of the API server, with a generated name, and returns the pod that would be stored.
     ///
     /// # Errors
     /// The API server's refusal, in one line.
     pub(super) fn dry_run(&self, namespace: &str, pod: &Value) -> anyhow::Result<Value> {
         let mut pod = pod.clone();
         if let Some(metadata) = pod.get_mut("metadata").and_then(Value::as_object_mut) {
-            // A pod of its name may exist.
+            // A pod with the original name may exist.
             metadata.remove("name");
             metadata.insert("generateName".to_owned(), "outrigger-explain-".into());
         }
@@ -245,10 +245,10 @@ impl ClusterClient {
         Ok(serde_json::to_value(created)?)
     }
 
-    /// A live object.
+    /// Returns a live object.
     ///
     /// # Errors
-    /// The API server does not give it.
+    /// The API server does not return it.
     pub(super) fn get(&self, object: &ObjectName, namespace: &str) -> anyhow::Result<Manifest> {
         let ObjectName { resource, name } = object;
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, resource);
@@ -258,8 +258,7 @@ impl ClusterClient {
         manifest(&found, resource)
     }
 
-    /// The horizontal pod autoscalers of a namespace; none where they may not be read, since nothing but a
-    /// warning depends on them.
+    /// Returns the horizontal pod autoscalers of a namespace; none without read permission, because they only affect a warning.
     pub(super) fn autoscalers(&self, namespace: &str) -> Vec<Manifest> {
         let kind = GroupVersionKind::gvk("autoscaling", "v2", "HorizontalPodAutoscaler");
         let resource = ApiResource::from_gvk(&kind);
@@ -270,7 +269,7 @@ impl ClusterClient {
     }
 }
 
-/// Returns an error of the API server as kubectl writes it, on one line. A refusal names the missing right.
+/// Returns an error of the API server in kubectl's format, in one line. A denied request names the missing permission.
 pub(super) fn refused(error: kube::Error) -> anyhow::Error {
     match error {
         kube::Error::Api(answer) => {
@@ -283,7 +282,7 @@ pub(super) fn refused(error: kube::Error) -> anyhow::Error {
 
 fn manifest(found: &DynamicObject, resource: &ApiResource) -> anyhow::Result<Manifest> {
     let mut object = serde_json::to_value(found)?;
-    // In a list, the API server leaves them out.
+    // The API server omits both fields from the items of a list.
     if let Some(fields) = object.as_object_mut() {
         fields.insert("apiVersion".to_owned(), resource.api_version.clone().into());
         fields.insert("kind".to_owned(), resource.kind.clone().into());

@@ -1,4 +1,4 @@
-//! `disarm` and `rearm`: the webhooks out of the way, and back, with nothing but the API server.
+//! `disarm` and `rearm`: disable and enable the webhooks. They need only the API server.
 
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ use super::in_force::is_disabled;
 use crate::api::keys::DISARMED as CONDITION;
 use crate::controller::{TAKEN_UP, mandatory_name};
 
-/// How often a change that met another one is tried again.
+/// Maximum number of attempts after conflicts with concurrent changes.
 const TRIES: usize = 5;
 
 /// Arguments of `outrigger disarm` and `outrigger rearm`.
@@ -35,21 +35,21 @@ pub(super) struct Disarm {
     kubeconfig: Option<PathBuf>,
 }
 
-/// Which of the two it is.
+/// The direction of the change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// Out of the way.
+    /// Disable the webhooks.
     Off,
-    /// Back.
+    /// Enable the webhooks.
     On,
 }
 
-/// A webhook configuration by its kind and name.
+/// A webhook configuration, by kind and name.
 struct Named {
     kind: &'static str,
     name: String,
     api: Api<DynamicObject>,
-    /// Whether it holds the release's own webhooks, and not those of Mandatory profiles.
+    /// True if it has the release's own webhooks, and not those of Mandatory profiles.
     is_own: bool,
 }
 
@@ -65,7 +65,7 @@ impl Disarm {
             for Named { kind, name, api, is_own } in configurations {
                 let done = live.block_on(switch(api, name, turn));
                 match done.with_context(|| format!("{kind} {name:?}"))? {
-                    // There need be no Mandatory profile.
+                    // There may be no Mandatory profile.
                     Some(Switched { webhooks: 0, .. }) if !is_own => {}
                     Some(Switched { changed, .. }) => {
                         found += 1;
@@ -89,7 +89,8 @@ impl Disarm {
                 }
             );
         }
-        // The success that is claimed is about what API servers do, so it is read back once they have had time to see the change.
+        // The message reports what API servers do, so the configurations are read again after the API servers have had time to
+        // load them.
         if changes > 0 {
             std::thread::sleep(TAKEN_UP);
         }
@@ -107,7 +108,7 @@ impl Disarm {
         Ok(())
     }
 
-    /// The configurations of each kind, in the order in which the kinds are turned.
+    /// Returns the configurations of each kind, in the order in which they are changed.
     fn configurations(&self, live: &ClusterClient, turn: Turn) -> [Vec<Named>; 2] {
         let of = |kind, resource: &ApiResource| {
             let names = [(self.configuration.clone(), true), (mandatory_name(&self.configuration), false)];
@@ -121,17 +122,18 @@ impl Disarm {
             of("MutatingWebhookConfiguration", &ApiResource::erase::<MutatingWebhookConfiguration>(&()));
         let validating =
             of("ValidatingWebhookConfiguration", &ApiResource::erase::<ValidatingWebhookConfiguration>(&()));
-        // The verifying webhooks are enabled only while the injecting ones are, or they would refuse pods without injection.
+        // The verifying webhooks are enabled only while the injecting ones are: otherwise, they would reject pods without
+        // injection.
         match turn {
             Turn::Off => [validating, mutating],
             Turn::On => [mutating, validating],
         }
     }
 
-    /// Reads all configurations again.
+    /// Reads all configurations again to verify the change.
     ///
     /// # Errors
-    /// One of them is not as it should be after this turn.
+    /// One of them is not in the expected state.
     fn read_back(&self, live: &ClusterClient, kinds: &[Vec<Named>; 2], turn: Turn) -> anyhow::Result<()> {
         let mut problems = Vec::new();
         for Named { kind, name, api, is_own } in kinds.iter().flatten() {
@@ -167,7 +169,7 @@ impl Disarm {
     }
 }
 
-/// Webhooks of other configurations that still call the Service of these; none where they cannot be listed, which is said.
+/// Returns webhooks of other configurations that still call the same Service; none, with a message, if they cannot be listed.
 fn others(live: &ClusterClient, kinds: &[Vec<Named>; 2]) -> Vec<String> {
     let mut problems = Vec::new();
     for configurations in kinds {
@@ -199,7 +201,7 @@ fn webhooks(configuration: &Value) -> impl Iterator<Item = &Value> {
     configuration.get("webhooks").and_then(Value::as_array).into_iter().flatten()
 }
 
-/// The namespace and name of the Service that a webhook calls.
+/// Returns the namespace and name of the Service that a webhook calls.
 fn service(webhook: &Value) -> Option<(&str, &str)> {
     let service = webhook.get("clientConfig")?.get("service")?;
     Some((service.get("namespace")?.as_str()?, service.get("name")?.as_str()?))
@@ -249,15 +251,15 @@ fn said(turn: Turn, changed: usize) -> String {
     }
 }
 
-/// What was done to a configuration.
+/// The result of a change of one configuration.
 struct Switched {
-    /// How many webhooks it has.
+    /// Number of webhooks in it.
     webhooks: usize,
-    /// How many of them were the other way before.
+    /// Number of webhooks that were changed.
     changed: usize,
 }
 
-/// Turns a configuration's webhooks; `None` where there is no such configuration.
+/// Changes a configuration's webhooks; returns `None` if the configuration does not exist.
 async fn switch(api: &Api<DynamicObject>, name: &str, turn: Turn) -> anyhow::Result<Option<Switched>> {
     let written = PostParams { field_manager: Some("outrigger-disarm".to_owned()), ..PostParams::default() };
     let mut tries = 0;
@@ -272,14 +274,14 @@ async fn switch(api: &Api<DynamicObject>, name: &str, turn: Turn) -> anyhow::Res
         tries += 1;
         match api.replace(name, &written, &object).await {
             Ok(_) => return Ok(Some(switched)),
-            // The server puts its authority into the same object.
+            // The server writes its CA into the same object.
             Err(kube::Error::Api(answer)) if answer.code == 409 && tries < TRIES => {}
             Err(error) => return Err(error.into()),
         }
     }
 }
 
-/// Turns every webhook of a configuration; says how many were the other way.
+/// Changes every webhook of a configuration, and returns the number of those that were in the other state.
 fn turn_all(configuration: &mut Value, turn: Turn) -> usize {
     let webhooks = configuration.get_mut("webhooks").and_then(Value::as_array_mut);
     webhooks

@@ -1,4 +1,4 @@
-//! `outrigger explain`: the answer first, then why, then what changes.
+//! `outrigger explain`: the result first, then the reasons, then the changes.
 
 mod additions;
 mod machine;
@@ -50,7 +50,7 @@ enum DryRun {
     Server,
 }
 
-/// The form of an explanation.
+/// The format of an explanation.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 enum Output {
     /// Text, colored on a terminal
@@ -61,12 +61,12 @@ enum Output {
 }
 
 impl Explain {
-    /// Writes for each pod what would be done and why.
+    /// Prints the decision for each pod and its reasons.
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let size = terminal_size::terminal_size_of(std::io::stdout());
         let screen =
             text::Screen { trace: self.trace, all: self.all, width: size.map(|(width, _)| width.0.into()) };
-        // JSON has no colors that a file should not get.
+        // JSON has no colors that would have to be stripped for a file.
         let stdout: Box<dyn Write> = match self.output {
             Output::Text => Box::new(anstream::stdout().lock()),
             Output::Json => Box::new(std::io::stdout().lock()),

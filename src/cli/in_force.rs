@@ -1,7 +1,7 @@
-//! The configuration of an installed release that decides about pods besides profiles and namespaces.
+//! The settings of an installed release that affect pods, besides profiles and namespaces.
 //!
-//! The `MutatingWebhookConfiguration` tells it: its entries name the excluded namespaces and the failure policy, an
-//! annotation has the cluster values.
+//! They are read from the `MutatingWebhookConfiguration`: its entries have the excluded namespaces and the failure policy, and
+//! an annotation has the cluster values.
 
 use std::collections::BTreeSet;
 
@@ -9,20 +9,20 @@ use serde_json::Value;
 
 use crate::api::keys;
 
-/// Settings of the webhooks in a cluster.
+/// The settings of the webhooks in a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct InForce {
     pub(super) excluded_namespaces: BTreeSet<String>,
-    /// `None` where the release has none.
+    /// Cluster values; `None` if the release has none.
     pub(super) cluster_values: Option<Value>,
     /// State of the webhooks, in one sentence.
     pub(super) state: String,
-    /// Code of the warning that no pod is injected now; `state` says why.
+    /// Code of the warning that no pod is injected now; `state` has the reason.
     pub(super) warning: Option<&'static str>,
 }
 
 impl InForce {
-    /// Returns the settings in a configuration of this name; `None` stands for one that does not exist.
+    /// Returns the settings of the configuration with this name; `None` means that it does not exist.
     pub(super) fn read(name: &str, configuration: Option<&Value>) -> Self {
         let Some(configuration) = configuration else {
             return Self {
@@ -59,7 +59,7 @@ impl InForce {
         }
     }
 
-    /// Returns the settings that are taken where the configuration could not be read.
+    /// Returns the default settings for a configuration that could not be read.
     pub(super) fn unknown(cause: &str) -> Self {
         let state = format!(
             "not known: {cause}; taken as in force, without excluded namespaces, and with the cluster values of --cluster-values"
@@ -75,7 +75,7 @@ pub(super) fn is_disabled(webhook: &Value) -> bool {
     names.into_iter().any(|name| name == keys::DISARMED)
 }
 
-/// Returns the namespaces that a webhook's selector leaves out by name.
+/// Returns the namespaces that a webhook's selector excludes by name.
 fn excluded(webhook: &Value) -> BTreeSet<String> {
     let expressions = webhook.pointer("/namespaceSelector/matchExpressions").and_then(Value::as_array);
     let of = |expression: &Value, name: &str| expression.get(name).and_then(Value::as_str).map(str::to_owned);

@@ -31,7 +31,7 @@ pub(super) struct Inject {
     output: Output,
 }
 
-/// The form in which objects are written.
+/// The output format of objects.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 enum Output {
     /// One YAML document per object
@@ -42,7 +42,7 @@ enum Output {
 }
 
 impl Inject {
-    /// Writes the objects as the cluster would have their pods. A pod that would be denied is left out, and reported.
+    /// Prints the objects with their pods as injected in the cluster. Denied pods are omitted and reported.
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let mut is_denied = false;
         let mut writer = Writer::new(BufWriter::new(std::io::stdout().lock()), self.output);

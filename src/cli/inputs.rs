@@ -1,4 +1,4 @@
-//! The profiles and namespaces that hold for manifests, from files or from a cluster.
+//! The profiles and namespaces that apply to manifests, from files or from a cluster.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ use crate::engine::Namespace;
 use crate::profiles::ProfileSet;
 use crate::workload::Facts;
 
-/// The profiles and namespaces that hold.
+/// The profiles and namespaces that apply.
 pub(super) struct Inputs {
     pub(super) profiles: ProfileSet,
     pub(super) namespaces: HashMap<String, Namespace>,
@@ -107,7 +107,7 @@ impl Inputs {
     }
 }
 
-/// Writes a time in RFC 3339 as the API server does.
+/// Formats a time in RFC 3339, like the API server.
 fn written(time: &Time) -> String {
     serde_json::to_value(time).ok().and_then(|time| time.as_str().map(str::to_owned)).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Kubeconfigs. They hold credentials, so that no error quotes what is in one: it names file, line and column.
+//! Kubeconfigs. They contain credentials, so no error quotes their content: it names file, line and column.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use kube::{Client, Config};
 /// Reads the given kubeconfig, or those of `KUBECONFIG`, or `~/.kube/config`.
 ///
 /// # Errors
-/// There is none, or one cannot be read.
+/// No kubeconfig exists, or one cannot be read.
 pub(super) fn read(file: Option<&Path>) -> anyhow::Result<Kubeconfig> {
     let read = match file {
         Some(file) => Kubeconfig::read_from(file),
@@ -34,10 +34,10 @@ fn of_environment() -> Vec<PathBuf> {
     files
 }
 
-/// Makes a client for a context, and tells its namespace.
+/// Returns a client for a context, and the context's namespace.
 ///
 /// # Errors
-/// The kubeconfig does not have what the context needs.
+/// The kubeconfig lacks something that the context needs.
 pub(super) async fn client(
     kubeconfig: Kubeconfig,
     context: Option<&str>,
@@ -50,7 +50,7 @@ pub(super) async fn client(
     Ok((client.context("cannot connect with this kubeconfig")?, namespace))
 }
 
-/// The error of a client, without the output of a credential plugin and without tokens.
+/// Returns the error of a client without the output of a credential plugin and without tokens.
 pub(super) fn without_credentials(error: kube::Error) -> anyhow::Error {
     if let Some(found) = cause_of::<KubeconfigError>(&error) {
         return anyhow!("{}", problem(found, Path::new("kubeconfig")));
@@ -77,7 +77,7 @@ pub(super) fn without_credentials(error: kube::Error) -> anyhow::Error {
     }
 }
 
-/// Finds the cause of this type. A token that is renewed during a request fails below the layers of the client.
+/// Returns the cause of this type. The renewal of a token during a request fails below the layers of the client.
 fn cause_of<E: std::error::Error + 'static>(error: &kube::Error) -> Option<&E> {
     let first: &(dyn std::error::Error + 'static) = error;
     std::iter::successors(Some(first), |error| error.source()).find_map(|error| error.downcast_ref())

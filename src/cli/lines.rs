@@ -1,18 +1,18 @@
-//! Where in a file the fields of its objects stand.
+//! Line numbers of the fields of objects in a file.
 
 use crate::yaml::{self, Kind, Node};
 
-/// A document, with the place of everything in it.
+/// A document with the lines of all its values.
 pub(super) struct Lines(Node);
 
 impl Lines {
-    /// Reads the document with this index in a text. One that cannot be read has no lines.
+    /// Parses the document with this index in a text; `None` if it is invalid.
     pub(super) fn read(text: &str, index: usize) -> Option<Self> {
         yaml::documents(text).nth(index)?.and_then(|document| document.node()).ok().map(Self)
     }
 
-    /// The line of a field of an object, counted from 1; or else of what is nearest around it. `items` leads to
-    /// the object: its index in each List around it.
+    /// Returns the line of an object's field, counted from 1, or of the nearest field around it. `items` is the path to the
+    /// object: its index in each enclosing List.
     pub(super) fn find(&self, items: &[usize], path: &str) -> Option<u64> {
         let mut at = &self.0;
         for index in items {
@@ -30,8 +30,8 @@ impl Lines {
     }
 }
 
-/// One step down a path such as `spec.volumes[0].name`: the line, what stands there, and what is left. A key
-/// may have dots in it, so the longest one that fits is taken.
+/// Resolves one step of a path such as `spec.volumes[0].name`. Returns the line, the value and the rest of the path. Keys may
+/// contain dots, so the longest matching key is used.
 fn step<'n, 'p>(node: &'n Node, path: &'p str) -> Option<(u64, &'n Node, &'p str)> {
     match &node.kind {
         Kind::Fields(fields) => {

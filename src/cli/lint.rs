@@ -1,4 +1,4 @@
-//! `outrigger lint`: everything that can be known of profiles before a pod comes.
+//! `outrigger lint`: checks of profiles that need no pod.
 
 mod checks;
 
@@ -22,7 +22,7 @@ use crate::cluster::{LiveLookup, ask_cluster};
 use crate::profiles::{Finding, Severity};
 use crate::workload::pod_security::Level;
 
-/// Longest wait for the API server's judgment of one profile.
+/// Longest wait for the API server's validation of one profile.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Arguments of `outrigger lint`.
@@ -48,7 +48,7 @@ pub(super) struct Lint {
     kubeconfig: Option<PathBuf>,
 }
 
-/// The form of findings.
+/// The output format of findings.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 enum Output {
     /// One line per finding, colored on a terminal
@@ -58,13 +58,13 @@ enum Output {
     Json,
 }
 
-/// All that was found, with the number of profiles.
+/// All findings, with the number of profiles.
 struct Report {
     profiles: usize,
     findings: Vec<Found>,
 }
 
-/// A finding, and where it stands.
+/// A finding with its position.
 struct Found {
     file: String,
     line: Option<u64>,
@@ -75,7 +75,7 @@ struct Found {
 }
 
 impl Lint {
-    /// Writes what is wrong with the profiles, and between them.
+    /// Prints the findings for the profiles and for their combination.
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let Results { profiles: mut checked, workloads } = checks::check(&Manifests::open(&self.paths)?)?;
         if self.cluster {
@@ -102,7 +102,7 @@ impl Lint {
     }
 }
 
-/// Has the API server validate the profiles without an error.
+/// Has the API server validate the profiles that have no error.
 fn ask(live: &ClusterClient, checked: &mut [Checked]) {
     let lookup = LiveLookup::new(live.client(), live.default_namespace());
     for Checked { findings, sample, .. } in checked {
@@ -118,7 +118,7 @@ impl Report {
     fn new(checked: Vec<Checked>, workloads: Vec<Checked>) -> Self {
         let profiles = checked.len();
         let mut findings = Vec::new();
-        // The profiles of one List follow each other, so its document is read once.
+        // The profiles of one List follow each other, so its document is parsed once.
         let mut read: Option<(Arc<str>, usize, Lines)> = None;
         for Checked { manifest, findings: found, .. } in checked.into_iter().chain(workloads) {
             let text = &manifest.origin.text;

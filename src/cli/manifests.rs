@@ -1,4 +1,4 @@
-//! Manifests as people have them: files, folders, standard input; YAML with several documents, JSON, Lists.
+//! Manifests from files, folders and standard input: YAML with several documents, JSON, and Lists.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -14,19 +14,19 @@ use crate::yaml::{self, Document, Object};
 /// One object of a manifest.
 #[derive(Clone, Debug)]
 pub(super) struct Manifest {
-    /// The file that it stands in, for messages.
+    /// File of the object, for messages.
     pub(super) source: Arc<str>,
     pub(super) object: Value,
     pub(super) origin: Origin,
 }
 
-/// Where in a text an object stands.
+/// The position of an object in a text.
 #[derive(Clone, Debug)]
 pub(super) struct Origin {
     pub(super) text: Arc<str>,
-    /// The YAML document that holds nothing but the object, as it is written.
+    /// Text of the YAML document, if it contains only this object.
     pub(super) written: Option<Arc<str>>,
-    /// The document, then the index in each List around the object.
+    /// Index of the document, then the index in each enclosing List.
     pub(super) way: Vec<usize>,
 }
 
@@ -55,14 +55,14 @@ impl Manifest {
     }
 }
 
-/// The texts of files, whose objects are read one at a time and as often as needed.
+/// The texts of files. Their objects are parsed one at a time and as often as needed.
 pub(super) struct Manifests(Vec<(Arc<str>, Arc<str>)>);
 
 impl Manifests {
     /// Reads the texts of files and folders; `-` is standard input.
     ///
     /// # Errors
-    /// A file that cannot be read.
+    /// A file cannot be read.
     pub(super) fn open(paths: &[PathBuf]) -> anyhow::Result<Self> {
         let mut texts: Vec<(Arc<str>, Arc<str>)> = Vec::new();
         for path in paths {
@@ -81,7 +81,7 @@ impl Manifests {
         Ok(Self(texts))
     }
 
-    /// Reads the objects, in order. An item is an error where a text is no YAML or JSON of objects; nothing follows it.
+    /// Parses the objects, in order. An item is an error if a text is not YAML or JSON of objects; it is then the last item.
     pub(super) fn objects(&self) -> impl Iterator<Item = anyhow::Result<Manifest>> {
         let mut failed = false;
         self.0.iter().flat_map(|(source, text)| parse(source, text)).take_while(move |read| {
@@ -92,10 +92,10 @@ impl Manifests {
     }
 }
 
-/// Tells the contents of the files from others, without reading objects.
+/// Returns a hash of the files' contents, without parsing objects.
 ///
 /// # Errors
-/// A file that cannot be read.
+/// A file cannot be read.
 pub(super) fn fingerprint(paths: &[PathBuf]) -> anyhow::Result<u64> {
     let mut hasher = DefaultHasher::new();
     for path in paths {
@@ -107,7 +107,7 @@ pub(super) fn fingerprint(paths: &[PathBuf]) -> anyhow::Result<u64> {
     Ok(hasher.finish())
 }
 
-/// The file itself, or the manifests directly in a folder and below it, in the order of their names.
+/// Returns the file itself, or all manifests in a folder and its subfolders, sorted by name.
 fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
@@ -128,7 +128,7 @@ fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Reads the objects of a text.
+/// Parses the objects of a text.
 fn parse<'a>(
     source: &'a Arc<str>,
     text: &'a Arc<str>,
@@ -156,7 +156,7 @@ fn parse<'a>(
     })
 }
 
-/// The manifests of an object of a document: one, or those of its items.
+/// Returns the manifests of a parsed object: itself, or the items of a List.
 fn manifests(
     source: &Arc<str>,
     text: &Arc<str>,
@@ -171,7 +171,7 @@ fn manifests(
     Ok(found)
 }
 
-/// The error for a text that is no YAML: file and line first, as compilers write it.
+/// Returns the error for invalid YAML, with file and line first, as in compiler messages.
 fn unreadable(source: &str, error: &yaml::Error) -> anyhow::Error {
     match error.line {
         0 => anyhow::anyhow!("{source}: {}", error.message),

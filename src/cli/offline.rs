@@ -1,4 +1,4 @@
-//! What `inject` and `explain` share: their inputs, and the engine run over each of the pods in them.
+//! The inputs of `inject` and `explain`, and the engine run over each of their pods.
 
 mod subject;
 
@@ -20,7 +20,7 @@ use crate::api::keys;
 use crate::engine::{Namespace, Settings};
 use crate::string_map::StringMap;
 
-/// The profiles and namespaces that hold for manifests, and how the manifests are read.
+/// The profiles and namespaces that apply to manifests, and how manifests are read.
 #[derive(Debug, Args)]
 pub(super) struct InputArgs {
     /// Profiles and Namespaces: files or folders (default: those of the current context)
@@ -52,10 +52,10 @@ pub(super) struct InputArgs {
     templates: Vec<TemplatePath>,
 }
 
-/// The first reading of manifests: what decides about the pods in them.
+/// The result of the first pass over the manifests: the objects that affect their pods.
 #[derive(Default)]
 struct Read {
-    /// The namespaces of pods; `None` for that of objects that name none.
+    /// Namespaces of pods; `None` for objects without a namespace.
     namespaces: BTreeSet<Option<String>>,
     /// Profiles, namespaces, and the objects that admission plugins read.
     relevant: Vec<Manifest>,
@@ -77,7 +77,7 @@ impl Read {
         Ok(read)
     }
 
-    /// Notes the namespaces of objects with pods.
+    /// Records the namespaces of objects with pods.
     fn add(&mut self, manifests: &[Manifest], templates: &[TemplatePath]) {
         let with_pods = manifests.iter().filter(|manifest| pod_pointer(manifest, templates).is_some());
         self.namespaces.extend(with_pods.map(|manifest| manifest.namespace().map(str::to_owned)));
@@ -85,12 +85,13 @@ impl Read {
 }
 
 impl InputArgs {
-    /// Decides about each pod, the manifests in their order, then the live objects, and hands over one object at a time.
+    /// Decides about each pod, first those of the manifests in order, then those of the live objects, and passes on one object
+    /// at a time.
     ///
-    /// Profiles and namespaces may follow the pods for which they hold, so the manifests are read twice.
+    /// Profiles and namespaces may follow the pods that they apply to, so the manifests are read twice.
     ///
     /// # Errors
-    /// A text that cannot be read (before anything is handed over), or a cluster that does not answer.
+    /// A text is invalid (before any object is passed on), or a cluster does not answer.
     pub(super) fn decide(
         &self,
         filename: &[PathBuf],
@@ -123,7 +124,7 @@ impl InputArgs {
         Ok(())
     }
 
-    /// Connects to the cluster, where one is needed.
+    /// Connects to the cluster, if one is needed.
     fn connect(&self, objects: &[ObjectName], asks_server: bool) -> anyhow::Result<Option<ClusterClient>> {
         if self.offline || !(self.profiles.is_empty() || !objects.is_empty() || asks_server) {
             return Ok(None);
@@ -136,8 +137,7 @@ impl InputArgs {
         })
     }
 
-    /// Reads the live objects, and everything that decides about their pods and those of the manifests. Returns the live
-    /// objects.
+    /// Reads the live objects, and everything that affects their pods and those of the manifests. Returns the live objects.
     fn look(
         &self,
         live: &ClusterClient,
@@ -149,7 +149,7 @@ impl InputArgs {
         live.default_namespace().clone_into(&mut inputs.default_namespace);
         let default = self.namespace.clone().unwrap_or_else(|| inputs.default_namespace.clone());
         if self.profiles.is_empty() {
-            // It tells best whether this is the right cluster.
+            // An error of this call shows best whether this is the right cluster.
             live.add_profiles(inputs, std::iter::empty())?;
         }
         let found: Vec<Manifest> =

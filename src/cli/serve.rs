@@ -91,29 +91,29 @@ pub(super) struct Serve {
     traces: TraceArgs,
 }
 
-/// What the tasks share. Clones share one state.
+/// The state that all tasks share. Clones share one state.
 #[derive(Clone, Default)]
 struct Shared {
-    /// What is known of the cluster.
+    /// Latest view of the cluster.
     snapshot: Arc<ArcSwap<Snapshot>>,
-    /// The certificate that new connections get.
+    /// Certificate of new connections.
     serving: Arc<Serving>,
     metrics: Arc<Metrics>,
     health: Health,
 }
 
-/// Threads that answer, at the most: a decision takes microseconds, and each thread keeps memory of its own.
+/// Maximum number of worker threads: a decision takes microseconds, and each thread has memory of its own.
 const MOST_THREADS: usize = 4;
-/// Connections to the metrics: those of the kubelet and of a few scrapers.
+/// Maximum number of connections to the metrics port, for the kubelet and a few scrapers.
 const METRICS_CONNECTIONS: usize = 64;
 
-/// Threads that answer.
+/// Returns the number of worker threads.
 fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS)
 }
 
 impl Serve {
-    /// Serves until it is told to stop. An error after the log was started is logged.
+    /// Serves until the process is told to stop. Errors after the start of the log are logged.
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let is_filter_read = start_logs(self.log_format, &self.log_filter)?;
         let ended = is_filter_read.and_then(|()| self.run_logged());
@@ -142,7 +142,7 @@ impl Serve {
         if self.hide_profile_names {
             shared.metrics.hide_profile_names();
         }
-        // Who cannot have the addresses is to write nothing into the cluster.
+        // Bind before any write, so that a replica that cannot serve changes nothing in the cluster.
         let https = self.limits.listen(self.listen, &shared, &mut tasks).await?;
         let for_metrics = Limits { connections: METRICS_CONNECTIONS, ..Limits::default() };
         let http = Listener::bind(self.metrics_listen, None, for_metrics).await?;
@@ -180,13 +180,13 @@ impl Serve {
         ended
     }
 
-    /// Where the server runs; nowhere without a cluster.
+    /// Returns the server's own namespace; empty without a cluster.
     fn own_namespace(&self) -> &str {
         self.namespace.as_deref().unwrap_or_default()
     }
 
-    /// As the API server names the service account.
-    /// <https://kubernetes.io/docs/reference/access-authn-authz/authentication/#service-account-tokens>
+    /// Returns the service account's user name in the API server:
+    /// <https://kubernetes.io/docs/reference/access-authn-authz/authentication/#service-account-tokens>.
     fn own_user(&self) -> String {
         let user = |namespace| format!("system:serviceaccount:{namespace}:{}", self.service_account);
         self.namespace.as_deref().map(user).unwrap_or_default()

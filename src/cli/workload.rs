@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::manifests::Manifest;
 use crate::workload;
 
-/// Where the pod template of a kind stands, as a JSON pointer.
+/// The JSON pointer to the pod template of a kind.
 #[derive(Clone, Debug)]
 pub(super) struct TemplatePath {
     kind: String,
@@ -17,7 +17,7 @@ pub(super) struct TemplatePath {
 impl FromStr for TemplatePath {
     type Err = String;
 
-    /// Reads `Kind=/json/pointer`.
+    /// Parses `Kind=/json/pointer`.
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once('=') {
             Some((kind, pointer)) if !kind.is_empty() && pointer.starts_with('/') => {
@@ -28,7 +28,7 @@ impl FromStr for TemplatePath {
     }
 }
 
-/// Where the pod stands in an object; `None` where the object has none.
+/// Returns the JSON pointer to the pod in an object; `None` if the object has none.
 pub(super) fn pod_pointer<'a>(manifest: &Manifest, custom: &'a [TemplatePath]) -> Option<&'a str> {
     if let Some(path) = custom.iter().find(|path| path.kind == manifest.kind()) {
         return Some(&path.pointer);
@@ -36,7 +36,7 @@ pub(super) fn pod_pointer<'a>(manifest: &Manifest, custom: &'a [TemplatePath]) -
     workload::pod_pointer(manifest.kind())
 }
 
-/// Returns the object with another pod, or pod template, in its place.
+/// Returns the object with another pod or pod template at the pointer.
 pub(super) fn with_template(mut object: Value, pointer: &str, template: Value) -> Value {
     if let Some(place) = object.pointer_mut(pointer) {
         *place = template;

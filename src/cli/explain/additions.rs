@@ -1,4 +1,4 @@
-//! What profiles add to a pod, in words: counted for all of them, and by name for each.
+//! Texts about the elements that profiles add to a pod: counted for all profiles, and by name for each.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::api::InjectedProfile;
 use crate::fields::{ContainerField, DnsList, Map, Place, SpecList};
 use crate::workload::{Container, containers};
 
-/// What something is called, in the order in which it is told.
+/// The nouns for elements, in their order in the text.
 const NOUNS: [&str; 18] = [
     "native sidecar",
     "init container",
@@ -31,13 +31,13 @@ const NOUNS: [&str; 18] = [
     "mount",
 ];
 
-/// What profiles added, by the container that got it (none: the pod itself), and by what it is.
+/// Added elements by container (`None`: the pod itself) and noun.
 type Added<'a> = BTreeMap<Option<String>, BTreeMap<usize, Vec<&'a str>>>;
 
-/// All of it, counted: `2 native sidecars, 2 volumes; app: +1 env, +1 mount`.
+/// Returns the added elements as numbers: `2 native sidecars, 2 volumes; app: +1 env, +1 mount`.
 pub(super) fn counted(profiles: &[InjectedProfile], after: &Value) -> String {
     let mut own = String::new();
-    // Containers that get the same are named together.
+    // Containers with the same additions are listed together.
     let mut others: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (container, nouns) in added(profiles, after) {
         let count = |(noun, keys): (usize, Vec<&str>)| match &container {
@@ -56,7 +56,7 @@ pub(super) fn counted(profiles: &[InjectedProfile], after: &Value) -> String {
     parts.join("; ")
 }
 
-/// What one profile added, by name: `native sidecar log-shipper; volume app-logs; app: env LOG_DIR`.
+/// Returns the elements that one profile added, by name: `native sidecar log-shipper; volume app-logs; app: env LOG_DIR`.
 pub(super) fn named(profile: &InjectedProfile, after: &Value) -> String {
     let mut parts = Vec::new();
     for (container, nouns) in added(std::slice::from_ref(profile), after) {
@@ -80,7 +80,7 @@ pub(super) fn named(profile: &InjectedProfile, after: &Value) -> String {
     parts.join("; ")
 }
 
-/// One element, as the trace names it: `app: env LOG_DIR`, `volume app-logs`.
+/// Returns the name of one element in the trace: `app: env LOG_DIR`, `volume app-logs`.
 pub(super) fn element(place: &str, key: &str) -> String {
     let key = cut(key);
     match place.parse::<Place>() {

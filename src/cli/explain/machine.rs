@@ -1,4 +1,4 @@
-//! The explanation for machines. Its fields stay; codes, steps and levels are those of the engine.
+//! The explanation as JSON. Its fields are stable; codes, steps and levels are those of the engine.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! The answer for a pod that exists: whether it has what a new pod would get, and the cause where it has not.
+//! The result for a live pod: whether it has the injection that a new pod would get, and the cause if it has not.
 
 use serde_json::Value;
 
@@ -8,20 +8,20 @@ use crate::cli::manifests::Manifest;
 use crate::cli::offline::Decided;
 use crate::engine::{Outcome, Reason};
 
-/// Most differences that are listed.
+/// Maximum number of listed differences.
 const MOST: usize = 10;
 
-/// Answer for a pod that exists.
+/// The result for a live pod.
 pub(super) struct Running {
     /// First line, without the pod's name.
     pub(super) headline: String,
-    /// Differences of a new pod from this one.
+    /// Differences between a new pod and this one.
     pub(super) differences: Vec<String>,
-    /// Way to a pod with the injection of today.
+    /// Command that replaces the pod by one with the current injection.
     pub(super) remedy: Option<String>,
 }
 
-/// Returns the answer for a pod that exists and is not as a new one would be; `None` for everything else.
+/// Returns the result for a live pod that differs from a new one; `None` in all other cases.
 pub(super) fn of(object: &Manifest, decided: &Decided) -> Option<Running> {
     let created = text(&object.object, "/metadata/creationTimestamp").filter(|_| object.kind() == "Pod")?;
     let status = object.object.pointer("/metadata/annotations").and_then(|all| all.get(keys::STATUS));
@@ -61,7 +61,7 @@ fn profiles<'a>(of: impl Iterator<Item = (&'a String, &'a String)>) -> String {
     names.join(", ")
 }
 
-/// Returns why a pod that was created then is not injected. Times are in RFC 3339, so their order is that of their texts.
+/// Returns the cause for which a pod with this creation time is not injected. Times in RFC 3339 sort like their texts.
 fn cause(created: &str, decided: &Decided) -> String {
     match decided.since.iter().find(|(_, since)| since.as_str() > created) {
         Some((what, since)) => format!("created {created}, before {what} ({since})"),
@@ -105,7 +105,7 @@ fn remedy(pod: &Value) -> String {
     }
 }
 
-/// Returns a sentence of bounded length.
+/// Returns a sentence, truncated to a maximum length.
 fn short(sentence: &str) -> String {
     const LONGEST: usize = 160;
     match sentence.char_indices().nth(LONGEST) {

@@ -1,4 +1,4 @@
-//! The API server's own answer about a pod, compared with the decision.
+//! The API server's answer to a dry run of a pod, compared with the decision.
 
 use serde_json::Value;
 
@@ -7,13 +7,13 @@ use crate::cli::offline::Asked;
 use crate::cli::offline::Decided;
 use crate::engine::Outcome;
 
-/// Fields of the metadata that the API server sets, or that a dry run has otherwise.
+/// Metadata fields that the API server sets, or that differ in a dry run.
 const GENERATED: [&str; 7] =
     ["name", "generateName", "uid", "creationTimestamp", "managedFields", "generation", "resourceVersion"];
 const LIMIT_RANGER: &str = "kubernetes.io/limit-ranger";
 const TOKEN_VOLUME: &str = "kube-api-access-";
 
-/// Returns what the API server said, a sentence a line; none where it was not asked.
+/// Returns the API server's answer, one sentence per line; empty if there was no dry run.
 pub(super) fn of(decided: &Decided) -> Vec<String> {
     let is_denied = decided.decision.outcome == Outcome::Denied;
     match &decided.asked {
@@ -39,12 +39,12 @@ pub(super) fn of(decided: &Decided) -> Vec<String> {
     }
 }
 
-/// Returns whether the API server's answer is not that of the decision.
+/// Returns whether the API server's answer contradicts the decision.
 pub(super) fn is_refused(decided: &Decided) -> bool {
     matches!(decided.asked, Some(Asked::Refused(_)))
 }
 
-/// Returns a pod without what differs between two pods of the same template.
+/// Returns a pod without the fields that differ between pods of the same template.
 fn comparable(pod: &Value) -> Value {
     let mut pod = without_token_names(pod);
     if let Some(fields) = pod.as_object_mut() {
@@ -52,7 +52,7 @@ fn comparable(pod: &Value) -> Value {
     }
     if let Some(metadata) = pod.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.retain(|name, _| !GENERATED.contains(&name.as_str()));
-        // The plugin writes it again for the containers that were injected.
+        // The plugin updates it for the injected containers.
         if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
             annotations.remove(LIMIT_RANGER);
             if annotations.is_empty() {
@@ -63,7 +63,7 @@ fn comparable(pod: &Value) -> Value {
     pod
 }
 
-/// Names of token volumes end with five random characters.
+/// Removes the five random characters at the end of token volumes' names.
 fn without_token_names(value: &Value) -> Value {
     match value {
         Value::String(text) if text.starts_with(TOKEN_VOLUME) && text.len() == TOKEN_VOLUME.len() + 5 => {

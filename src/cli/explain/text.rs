@@ -1,4 +1,4 @@
-//! The explanation for people: one screen, labelled rows.
+//! The explanation as text: one screen with labelled rows.
 
 use std::fmt::Write as _;
 
@@ -12,7 +12,7 @@ use crate::engine::{ChoicePlace, Level, Outcome, Reason, SetBy};
 use crate::workload::Submitted;
 use crate::workload::{Role, containers};
 
-/// The labels, in the order in which they are shown.
+/// The labels, in the order of the output.
 const LABELS: [&str; 19] = [
     "server", "before", "differs", "remedy", "webhook", "enabled", "chosen", "left out", "set", "order",
     "adds", "changes", "keeps", "shares", "costs", "notes", "unknown", "warns", "trace",
@@ -22,7 +22,7 @@ const BOLD: Style = Style::new().bold();
 const DENIED: Style = AnsiColor::Red.on_default().bold();
 const DIMMED: Style = Style::new().dimmed();
 
-/// A labelled row; its cells stand below those of the other rows of the same label.
+/// A labelled row; its cells are aligned with those of the other rows of the same label.
 struct Row {
     label: &'static str,
     cells: Vec<String>,
@@ -34,18 +34,18 @@ impl Row {
     }
 }
 
-/// What is shown, and how wide.
+/// The options of the output.
 #[derive(Clone, Copy)]
 pub(super) struct Screen {
-    /// Whether every line of the trace is shown as well.
+    /// True if every line of the trace is shown as well.
     pub(super) trace: bool,
     /// True if parameters at their defaults are shown as well.
     pub(super) all: bool,
-    /// The terminal's columns; without one, nothing is broken into lines.
+    /// Columns of the terminal; without a terminal, lines are not wrapped.
     pub(super) width: Option<usize>,
 }
 
-/// Explains one pod.
+/// Returns the explanation of one pod.
 pub(super) fn of(object: &Manifest, decided: &Decided, Screen { trace, all, width }: Screen) -> String {
     let name = object.name();
     let running = running::of(object, decided);
@@ -56,7 +56,7 @@ pub(super) fn of(object: &Manifest, decided: &Decided, Screen { trace, all, widt
     let reasons = lines.iter().map(|line| &line.reason).filter(|reason| is_shown(reason));
     let mut rows: Vec<Row> = reasons.filter_map(row).collect();
     if decision.outcome == Outcome::Injected {
-        // What was left out after all stands there, and not here.
+        // A chosen profile that was left out later has its own row.
         let stays = |row: &Row| {
             let name = row.cells.first();
             decision.profiles.iter().any(|profile| name.is_some_and(|name| *name == profile.name))
@@ -65,7 +65,7 @@ pub(super) fn of(object: &Manifest, decided: &Decided, Screen { trace, all, widt
         rows.push(Row::new("order", [&order(decided)]));
         rows.extend(adds(decided));
     } else {
-        // What was planned before a decision ended otherwise is no news.
+        // Without an injection, the planned effects are not shown.
         rows.retain(|row| !matches!(row.label, "keeps" | "shares" | "changes" | "costs" | "notes"));
     }
     let shown_elsewhere =
@@ -131,7 +131,7 @@ fn write(group: &[Row], screen: Option<usize>, text: &mut String) {
     }
 }
 
-/// Objects that would change the submitted pod, and are not known; in full, the generated values as well.
+/// Returns rows for unknown objects that would change the submitted pod; with `is_full`, also for the generated values.
 fn unknown(submitted: &Submitted, is_full: bool) -> Vec<Row> {
     let missing: Vec<String> = submitted.missing.iter().map(ToString::to_string).collect();
     let mut rows = Vec::new();
@@ -147,12 +147,12 @@ fn unknown(submitted: &Submitted, is_full: bool) -> Vec<Row> {
     rows
 }
 
-/// The columns before the first cell.
+/// Columns before the first cell.
 const LABEL: usize = 13;
-/// In fewer columns, breaking a sentence helps nobody.
+/// With fewer columns than this, sentences are not wrapped.
 const NARROW: usize = 24;
 
-/// A sentence in lines of so many columns, broken at spaces.
+/// Wraps a sentence at spaces to this number of columns.
 fn broken(sentence: &str, width: Option<usize>) -> Vec<String> {
     let Some(width) = width.filter(|width| *width >= NARROW) else { return vec![sentence.to_owned()] };
     let mut lines: Vec<String> = Vec::new();
@@ -185,7 +185,7 @@ fn headline(decided: &Decided) -> String {
     }
 }
 
-/// What a line of the trace says to a person. What is added is summed up elsewhere.
+/// Returns the row for a line of the trace. Added elements are summarized elsewhere.
 fn row(reason: &Reason) -> Option<Row> {
     let text = reason.to_string();
     Some(match reason {
@@ -246,7 +246,7 @@ fn is_left_out(reason: &Reason) -> bool {
     left_out(reason).is_some()
 }
 
-/// The profile of which something, or all, is left out, and why.
+/// Returns the profile that is left out in part or as a whole, and the reason.
 fn left_out(reason: &Reason) -> Option<(&str, String)> {
     Some(match reason {
         Reason::ReplacedByPod { profile } => {
@@ -279,7 +279,7 @@ fn left_out(reason: &Reason) -> Option<(&str, String)> {
     })
 }
 
-/// The start order of all containers, ours and the pod's own.
+/// Returns the start order of all containers, the injected ones and the pod's own.
 fn order(decided: &Decided) -> String {
     let mut names = Vec::new();
     let (mut any_sidecar, mut own_before) = (false, false);
@@ -312,10 +312,10 @@ fn adds(decided: &Decided) -> Vec<Row> {
     rows
 }
 
-/// How much of a value is shown, in characters.
+/// Longest shown value, in characters.
 const LONGEST: usize = 60;
 
-/// A value on one line, cut where it is long.
+/// Returns a value in one line, truncated if it is long.
 pub(super) fn cut(value: &str) -> String {
     let line = value.replace('\n', "\\n");
     if line.chars().count() <= LONGEST {

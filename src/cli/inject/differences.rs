@@ -1,7 +1,7 @@
 //! Differences between a pod of an injected manifest and the same pod injected by the webhook.
 //!
-//! A template has the same text for all pods, and its pods pass controllers and admission plugins after the injection, not
-//! before it. Most of that gives the same pod; the rest is found here.
+//! A template has the same text for all its pods. Its pods pass through controllers and admission plugins after the injection,
+//! and not before it. Mostly the resulting pods are equal; the differences are reported here.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! Objects on their way to standard output, one at a time.
+//! Output of objects to standard output, one at a time.
 
 use std::io::Write;
 
@@ -9,11 +9,11 @@ use super::Output;
 use crate::cli::manifests::Manifest;
 use crate::yaml;
 
-/// The form and the stream in which objects are written.
+/// The output format and stream.
 pub(super) struct Writer<W> {
     stream: W,
     output: Output,
-    /// The first object of JSON output, which stands alone if no other follows.
+    /// First object of JSON output, which is printed without a List if no other follows.
     first: Option<Value>,
     count: usize,
 }
@@ -23,7 +23,7 @@ impl<W: Write> Writer<W> {
         Self { stream, output, first: None, count: 0 }
     }
 
-    /// Writes an object that nothing changes: a YAML document as it is written, with its comments.
+    /// Writes an unchanged object: a YAML document keeps its text and comments.
     pub(super) fn unchanged(&mut self, manifest: Manifest) -> anyhow::Result<()> {
         let Some(text) = manifest.origin.written.filter(|_| matches!(self.output, Output::Yaml)) else {
             return self.object(manifest.object);
@@ -72,7 +72,7 @@ impl<W: Write> Writer<W> {
         self.text(&lines)
     }
 
-    /// Completes JSON output: one object, or a List where there are several or none.
+    /// Completes JSON output: one object, or a List of several or none.
     pub(super) fn end(&mut self) -> anyhow::Result<()> {
         match (self.output, self.first.take(), self.count) {
             (Output::Yaml, ..) => Ok(()),
@@ -92,7 +92,7 @@ impl<W: Write> Writer<W> {
         self.stream.write_all(text.as_bytes()).context("cannot write to stdout")
     }
 
-    /// Hands everything to the stream.
+    /// Flushes the stream.
     pub(super) fn flush(&mut self) -> anyhow::Result<()> {
         self.stream.flush().context("cannot write to stdout")
     }

@@ -1,4 +1,4 @@
-//! The checks, over all profiles of the given files.
+//! The checks of `lint`, over all profiles of the given files.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,18 +25,18 @@ pub(super) struct Results {
     pub(super) workloads: Vec<Checked>,
 }
 
-/// An object, and what is wrong with it.
+/// An object with its findings.
 pub(super) struct Checked {
     pub(super) manifest: Manifest,
     pub(super) findings: Vec<Finding>,
-    /// The pod template for the API server to validate, where the profile is valid.
+    /// Pod template for the API server to validate, if the profile is valid.
     pub(super) sample: Option<Value>,
 }
 
-/// Checks each profile for itself, and then all of them together.
+/// Checks each profile, and then the profiles in combination.
 ///
 /// # Errors
-/// A text that is no YAML of objects.
+/// A text is not YAML, or has a document that is not an object.
 pub(super) fn check(manifests: &Manifests) -> anyhow::Result<Results> {
     let mut set = ProfileSet::default();
     let (mut checked, mut workloads) = (Vec::new(), Vec::new());
@@ -91,7 +91,7 @@ fn workload(manifest: Manifest) -> Option<Checked> {
     (!findings.is_empty()).then_some(Checked { manifest, findings, sample: None })
 }
 
-/// Adds the fields that a level of the Pod Security Standards refuses. A value that is computed for each pod counts as not set.
+/// Adds the fields that a level of the Pod Security Standards forbids. Values that are computed for each pod count as not set.
 pub(super) fn pod_security(level: Level, checked: &mut Checked) {
     let Some(spec) = checked.manifest.object.pointer("/spec/template/spec") else { return };
     let found = violations(level, spec).into_iter().map(|violation| {
@@ -115,7 +115,7 @@ fn scope(manifest: &Manifest) -> Option<Scope> {
     }
 }
 
-/// The namespace, if it has one, and the name. With `generateName`, the API server adds five characters.
+/// Returns the namespace, if the object has one, and the name. With `generateName`, the API server adds five characters.
 fn identity(manifest: &Manifest, scope: Scope) -> (Option<String>, String) {
     let generated = manifest.object.pointer("/metadata/name").is_none()
         && manifest.object.pointer("/metadata/generateName").is_some();
@@ -124,7 +124,7 @@ fn identity(manifest: &Manifest, scope: Scope) -> (Option<String>, String) {
     ((scope == Scope::Namespace).then_some(namespace), name)
 }
 
-/// Compiles it, as the webhook does.
+/// Compiles a profile like the webhook.
 fn compile(object: &Value, name: &str, scope: Scope, findings: &mut Vec<Finding>) -> Option<ProfileEntry> {
     let mut read: DynamicObject = match serde_path_to_error::deserialize(object) {
         Ok(read) => read,
@@ -139,7 +139,7 @@ fn compile(object: &Value, name: &str, scope: Scope, findings: &mut Vec<Finding>
     Some(entry)
 }
 
-/// What the API server's schema refuses before the webhook is asked.
+/// Adds errors that the API server's schema finds before it calls the webhook.
 fn outside_spec(object: &Value, findings: &mut Vec<Finding>) {
     const FIELDS: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
     let version = object.get("apiVersion").and_then(Value::as_str).unwrap_or_default();

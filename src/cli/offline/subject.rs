@@ -15,14 +15,14 @@ use crate::workload::{
     MisplacedKey, Submitted, another, carry, foreseen, may_be_generated, misplaced, settled, submitted,
 };
 
-/// The command for which a pod is decided about.
+/// The command that requests the decision.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::cli) enum Mode {
     /// `inject`: the injected object.
     Inject,
     /// `explain`: every step of the decision.
     Explain {
-        /// True where the API server is asked, too.
+        /// True if a dry run is requested.
         dry_run: bool,
     },
 }
@@ -33,53 +33,53 @@ impl Mode {
     }
 }
 
-/// One object, and what the engine decided about the pod in it.
+/// An object with the decision about its pod.
 pub(in crate::cli) struct Subject {
     pub(in crate::cli) manifest: Manifest,
-    /// `None` for an object without a pod.
+    /// Decision; `None` for an object without a pod.
     pub(in crate::cli) decided: Option<Decided>,
 }
 
 pub(in crate::cli) struct Decided {
     pub(in crate::cli) namespace: String,
-    /// Where in the object the pod stands.
+    /// JSON pointer to the pod in the object.
     pub(in crate::cli) pointer: String,
-    /// The pod as the API server would send it to the webhook.
+    /// Pod that the API server would send to the webhook.
     pub(in crate::cli) submitted: Submitted,
     /// Submitted pod with the decision's patch.
     pub(in crate::cli) after: Value,
     /// The pod, or pod template, of the manifest with the injection.
     pub(in crate::cli) injected: Value,
-    /// Injected template for a pod with other generated values, where it may differ; only for `inject`.
+    /// Injected template for a pod with other generated values, if it may differ; only for `inject`.
     pub(in crate::cli) another: Option<Value>,
     pub(in crate::cli) decision: Decision,
-    /// What the engine cannot know, since it sees nothing but the pod.
+    /// Autoscalers that fail with the injection; the engine sees only the pod and cannot know them.
     pub(in crate::cli) autoscaling: Vec<HpaWithoutRequest>,
-    /// Keys of ours on the workload itself.
+    /// Outrigger's keys on the workload itself.
     pub(in crate::cli) misplaced: Vec<MisplacedKey>,
-    /// Times from which on the decision holds, each with its cause.
+    /// Times since which the decision applies, each with its cause.
     pub(in crate::cli) since: Vec<(String, String)>,
     /// The settings of the cluster's webhooks; `None` without a cluster.
     pub(in crate::cli) in_force: Option<InForce>,
     /// Refusals by the rules of the namespace, each with its code.
     pub(in crate::cli) refusals: Vec<(&'static str, String)>,
-    /// The answer to a dry run; `None` where the API server was not asked.
+    /// Answer to a dry run; `None` if there was none.
     pub(in crate::cli) asked: Option<Asked>,
 }
 
-/// Answer of an API server to a dry run.
+/// The API server's answer to a dry run.
 pub(in crate::cli) enum Asked {
     Admitted {
-        /// The pod that it would store.
+        /// Pod that the API server would store.
         pod: Value,
-        /// The pod that it would store by the decision.
+        /// Pod that it would store according to the decision.
         foreseen: Value,
     },
-    /// Its message.
+    /// The message of a rejection.
     Refused(String),
 }
 
-/// Asks the API server about a pod, by a dry run.
+/// Sends a pod to the API server in a dry run.
 pub(super) fn asked(live: &ClusterClient, decided: &Decided, inputs: &Inputs) -> Asked {
     match live.dry_run(&decided.namespace, &decided.submitted.created) {
         Ok(pod) => {
@@ -91,7 +91,7 @@ pub(super) fn asked(live: &ClusterClient, decided: &Decided, inputs: &Inputs) ->
 }
 
 impl Decided {
-    /// Warnings for the person who wrote the object, each with its code.
+    /// Returns warnings for the author of the object, each with its code.
     pub(in crate::cli) fn warnings(&self) -> impl Iterator<Item = (&'static str, String)> {
         let decision = self.decision.warnings().map(|reason| (reason.code(), reason.to_string()));
         let off = self.in_force.as_ref().and_then(|found| Some((found.warning?, found.state.clone())));
@@ -102,21 +102,21 @@ impl Decided {
     }
 }
 
-/// The pod of an object, and all that decides about it.
+/// The pod of an object, and the inputs of the decision about it.
 pub(super) struct Question<'a> {
     pub(super) manifest: &'a Manifest,
-    /// Place of the pod in the object.
+    /// JSON pointer to the pod in the object.
     pub(super) pointer: String,
     pub(super) namespace: Namespace,
     pub(super) settings: Settings,
     pub(super) inputs: &'a Inputs,
-    /// True if what some profile selects or renders may depend on the pod.
+    /// True if the selection or rendering of some profile may depend on the pod.
     pub(super) reads_pod: bool,
     pub(super) mode: Mode,
 }
 
 impl Question<'_> {
-    /// Decides about the pod; `None` where the object has none.
+    /// Decides about the pod; returns `None` if the object has none.
     ///
     /// # Errors
     /// The patch does not apply.
@@ -171,7 +171,7 @@ impl Question<'_> {
         Ok((after, injected))
     }
 
-    /// Returns the injected template for another pod of the object where it may differ from that of the first one.
+    /// Returns the injected template for another pod of the object, if it may differ from that of the first pod.
     fn another(&self, first: &Submitted, decided: &Decision) -> anyhow::Result<Option<Value>> {
         // Without an expression that reads the pod, a generated value can only have been copied.
         let may_differ = || self.reads_pod || may_be_generated(&decided.patch.to_string());
@@ -190,7 +190,7 @@ impl Question<'_> {
     }
 }
 
-/// Returns when the namespace was enabled and when the profiles of the decision were created, as far as it is known.
+/// Returns the known times at which the namespace was enabled and the decision's profiles were created.
 fn since(inputs: &Inputs, namespace: &str, decision: &Decision) -> Vec<(String, String)> {
     let enabled = inputs.enabled_since.get(namespace);
     let enabled = enabled.map(|since| (format!("namespace {namespace:?} was enabled"), since.clone()));

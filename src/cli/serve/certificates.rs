@@ -14,7 +14,7 @@ use crate::controller::mandatory_name;
 use crate::duration::Duration;
 use crate::supervise::Tasks;
 
-/// The certificates of the server's own making, and who has to believe those that are served.
+/// The settings of managed certificates, and the webhook configurations that must trust the serving certificate.
 #[derive(Debug, Args)]
 pub(super) struct CertificateArgs {
     /// Secret with the certificates, shared by all replicas
@@ -34,7 +34,7 @@ pub(super) struct CertificateArgs {
     pub(super) validating_webhook: String,
 }
 
-/// For whom certificates are made, and who serves them.
+/// The client, Service and shared state that the certificates depend on.
 pub(super) struct Context {
     pub(super) client: Client,
     pub(super) namespace: String,
@@ -43,11 +43,11 @@ pub(super) struct Context {
 }
 
 impl CertificateArgs {
-    /// Ties readiness to what the webhook configurations believe; with a Lease, also makes certificates, and puts their
-    /// authorities there. Without one, both come from elsewhere. Returns what the configurations hold, as it changes.
+    /// Makes readiness depend on the trust of the webhook configurations. With a Lease, it also issues certificates and writes
+    /// their CAs there; without one, both come from elsewhere. Returns a receiver of the live configurations.
     ///
     /// # Errors
-    /// The lifetimes do not fit.
+    /// The lifetimes are invalid.
     pub(super) fn spawn(
         &self,
         context: &Context,
@@ -122,7 +122,7 @@ impl CertificateArgs {
 }
 
 impl Context {
-    /// The names by which the API server may call the Service; by the first one it does.
+    /// Returns the DNS names of the Service. The API server uses the first one.
     fn dns_names(&self) -> Vec<String> {
         let short = format!("{}.{}", self.service, self.namespace);
         vec![self.dns_name(), format!("{short}.svc.cluster.local"), short]

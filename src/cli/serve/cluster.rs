@@ -1,4 +1,4 @@
-//! Serving a cluster: everything that the server follows there, and writes there.
+//! Serving a cluster: the watches, and the writes to the cluster.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use crate::controller::{Drift, Mandatory, write_status};
 use crate::supervise::Tasks;
 
 impl Serve {
-    /// Follows the cluster, and writes there what is this server's to write.
+    /// Starts the watches and the tasks that write to the cluster.
     ///
     /// # Errors
-    /// There is no cluster, or a flag does not fit another one.
+    /// There is no cluster, or two flags conflict.
     pub(super) async fn follow_cluster(
         &self,
         shared: &Shared,
@@ -33,12 +33,12 @@ impl Serve {
             service: self.service.clone(),
             shared: shared.clone(),
         };
-        // Those of files are made elsewhere.
+        // Certificates from files are issued elsewhere.
         let maker = self.certificate_files().is_none().then(|| leadership.clone());
         let live = self.certificates.spawn(&context, maker, tasks)?;
 
         let observations = Observations::default();
-        // Apart from the lookups of reviews, whose rate is limited together.
+        // A separate lookup, so that validations do not count against the rate limit of reviews.
         let judge = Arc::new(LiveLookup::new(client.clone(), self.own_namespace()));
         let written = write_status(client.clone(), observations.clone(), judge, tasks.stop());
         tasks.spawn("profile status", written);

@@ -6,8 +6,8 @@ use tracing::info;
 
 use crate::supervise::Health;
 
-/// Waits for a signal to end. The first one lets the API server turn to other replicas before the sockets
-/// close; a second one closes them at once.
+/// Waits for a signal to terminate. After the first one, the API server gets time to use other replicas before the sockets
+/// close. A second one closes them at once.
 pub(super) async fn drain(health: Health, delay: Duration, stop: CancellationToken) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -7,7 +7,7 @@ use crate::cluster::{Election, Leadership};
 use crate::supervise::Tasks;
 use crate::telemetry::Metrics;
 
-/// How one of several replicas is chosen to write.
+/// The settings of leader election.
 #[derive(Debug, Args)]
 pub(super) struct ElectionArgs {
     /// Unique name of this replica in leader election
@@ -19,7 +19,7 @@ pub(super) struct ElectionArgs {
 }
 
 impl ElectionArgs {
-    /// Takes part in the election.
+    /// Joins the leader election.
     pub(super) fn spawn(
         &self,
         client: &Client,

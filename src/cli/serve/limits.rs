@@ -13,7 +13,7 @@ use crate::supervise::Tasks;
 use crate::telemetry::Metrics;
 use crate::webhook::{Clients, Limits, Listener, LoadShed};
 
-/// What clients may cost, and which may ask.
+/// The limits for clients, and their authentication.
 #[derive(Debug, Args)]
 pub(super) struct LimitArgs {
     /// Maximum number of connections; at the limit, the connection that has been idle longest is closed
@@ -41,10 +41,10 @@ pub(super) struct LimitArgs {
 }
 
 impl LimitArgs {
-    /// The webhook's listener.
+    /// Returns the webhook's listener.
     ///
     /// # Errors
-    /// The address cannot be had.
+    /// The address cannot be bound.
     pub(super) async fn listen(
         &self,
         address: SocketAddr,
@@ -65,18 +65,18 @@ impl LimitArgs {
         Ok(listener.counted(metrics.load.clone()).with_clients(clients))
     }
 
-    /// Whether reviews come only from clients that showed a certificate.
+    /// Returns whether clients must show a certificate.
     pub(super) fn verifies_clients(&self) -> bool {
         self.client_ca.is_some()
     }
 
-    /// What lets reviews in.
+    /// Returns the load limits for reviews.
     pub(super) fn gate(&self, metrics: &Metrics) -> LoadShed {
         let gate = LoadShed::new(self.limits(), metrics.load.clone());
         if self.client_ca.is_some() { gate.for_clients_only() } else { gate }
     }
 
-    /// The memory for profiles.
+    /// Returns the memory limits for profiles.
     pub(super) fn profile_memory(&self) -> ProfileMemory {
         ProfileMemory {
             cluster: Quota::of_cluster(self.profile_memory),

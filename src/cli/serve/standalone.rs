@@ -18,10 +18,10 @@ use crate::profiles::ProfileEntry;
 use crate::supervise::Tasks;
 use crate::telemetry::Metrics;
 
-/// Serves what the files hold, and follows their changes.
+/// Serves the profiles and namespaces of the files, and reloads them when they change.
 ///
 /// # Errors
-/// A file that cannot be read now. Later, what was read before goes on holding.
+/// A file cannot be read at startup. Later, the previous content remains in use.
 pub(super) fn follow(
     paths: Vec<PathBuf>,
     shared: &Shared,
@@ -30,18 +30,18 @@ pub(super) fn follow(
     let Shared { snapshot, metrics, .. } = shared.clone();
     let mut files = Files { paths, seen: None };
     files.look(&snapshot, &metrics)?;
-    // Profiles are read and compiled; requests go on beside that.
+    // Reading and compiling blocks this thread, so requests move to other threads.
     let look = move || tokio::task::block_in_place(|| files.look(&snapshot, &metrics));
     let followed = follow_files("cannot read profiles and namespaces again", look, tasks.stop());
     tasks.spawn("files", followed);
     Ok((Arc::new(NoCluster), Announcer::default()))
 }
 
-/// Where nothing can be looked up: what the files do not hold does not exist.
+/// A lookup without a cluster: only the objects in the files exist.
 struct NoCluster;
 
 impl Lookup for NoCluster {
-    /// A namespace that no file holds has neither labels nor annotations.
+    /// Returns a namespace without labels and annotations, because no file has it.
     fn namespace<'a>(&'a self, name: &'a str) -> Looking<'a, Option<Namespace>> {
         futures::future::ready(Ok(Some(Namespace { name: name.to_owned(), ..Namespace::default() }))).boxed()
     }
@@ -54,7 +54,7 @@ impl Lookup for NoCluster {
 /// The files with profiles and namespaces.
 struct Files {
     paths: Vec<PathBuf>,
-    /// The fingerprint of what was read last: what it was itself would double the memory.
+    /// Fingerprint of the last content; the content itself would double the memory.
     seen: Option<u64>,
 }
 

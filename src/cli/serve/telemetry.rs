@@ -1,11 +1,11 @@
-//! Flags of `outrigger serve` about what it tells of itself.
+//! Flags of `outrigger serve` for traces.
 
 use axum::http::Uri;
 use clap::Args;
 
 use crate::telemetry::Traces;
 
-/// Where traces go.
+/// The destination of traces.
 #[derive(Debug, Args)]
 pub(super) struct TraceArgs {
     /// OpenTelemetry collector for a span of each request, by OTLP over HTTP, such as http://HOST:4318
@@ -17,10 +17,10 @@ pub(super) struct TraceArgs {
 }
 
 impl TraceArgs {
-    /// Starts tracing where a collector is named.
+    /// Starts tracing if an endpoint is set.
     ///
     /// # Errors
-    /// The collector cannot be spoken to.
+    /// The endpoint cannot be used for OTLP.
     pub(super) fn start(&self) -> anyhow::Result<Traces> {
         match &self.otlp_endpoint {
             Some(endpoint) => Traces::start(endpoint, self.trace_sample),
