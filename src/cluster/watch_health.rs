@@ -106,7 +106,7 @@ impl WatchHealth {
                     );
                 }
                 format!(
-                    "{resource}: not heard of the API server for {seconds} s; serving what was known then"
+                    "{resource}: disconnected from the API server for {seconds} s; serving the last known state"
                 )
             })
             .collect()

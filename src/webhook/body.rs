@@ -117,7 +117,7 @@ fn values(text: &[u8]) -> usize {
     text.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count()
 }
 
-const TOO_MANY: &str = "too many large reviews at once; come again in a second";
+const TOO_MANY: &str = "too many concurrent large reviews; retry after 1s";
 
 fn too_large() -> Refused {
     let message = format!("the body is larger than {} bytes", Limits::MOST_BYTES);

@@ -172,7 +172,7 @@ async fn answered(
             return Err(Refused { code, reason, message, rest: Some(body) });
         }
         let Some(_admitted) = gate.enter() else {
-            let message = "too many reviews at once; come again in a second".to_owned();
+            let message = "too many concurrent reviews; retry after 1s".to_owned();
             let (code, reason) = (StatusCode::TOO_MANY_REQUESTS, "Shed");
             return Err(Refused { code, reason, message, rest: Some(body) });
         };

@@ -88,7 +88,7 @@ async fn large_bodies_share_a_bounded_memory() {
     for other in others {
         let (status, message) = other.await.unwrap();
         assert_eq!(status, StatusCode::TOO_MANY_REQUESTS, "{message}");
-        assert!(message.contains("too many large reviews at once"), "{message}");
+        assert!(message.contains("too many concurrent large reviews"), "{message}");
     }
     assert_eq!(metric(&metrics, "outrigger_requests_shed_total{reason=\"memory\"}"), "50");
     assert_eq!(post(&router, "/mutate", of("shop")).await.0, StatusCode::OK, "an ordinary review is let in");

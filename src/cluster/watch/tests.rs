@@ -218,7 +218,7 @@ async fn it_serves_what_it_knew_while_the_api_server_is_away() {
     assert!((3600.0..3690.0).contains(&watching.age()), "{}", watching.age());
     let remarks = watching.health.remarks();
     assert_eq!(remarks.len(), 3, "{remarks:?}");
-    assert!(remarks[1].starts_with("namespaces: not heard of the API server for 36"), "{remarks:?}");
+    assert!(remarks[1].starts_with("namespaces: disconnected from the API server for 36"), "{remarks:?}");
     let asked = watching.server.asked("");
     assert!((3 * 700..3 * 1100).contains(&asked), "asked {asked} times in an hour");
 
