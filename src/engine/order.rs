@@ -4,7 +4,7 @@
 //! order does not depend on the order in which profiles were loaded or chosen.
 //!
 //! A protected profile (Mandatory, or required by a Mandatory one) starts before all others, unless its own `after`,
-//! `requires` or side says otherwise. Otherwise an Optional profile could run a container before the protected one has
+//! `requires` or side says otherwise. An Optional profile then cannot run a container before the protected one has
 //! started.
 
 use std::collections::{BTreeMap, BTreeSet};

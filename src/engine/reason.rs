@@ -232,7 +232,7 @@ pub enum Reason {
         owner: Owner,
     },
 
-    /// Injected elements were changed later, and are rendered anew.
+    /// Injected elements were changed later, and are rendered again.
     #[error(
         "{} of profile {profile:?} was changed after its injection, and is rendered anew; have the webhook that changes it run after Outrigger, or write the change into the profile",
         elements.join(", ")

@@ -137,7 +137,7 @@ impl<'p> User<'p> {
         Self { is_windows, non_root: of_pod("runAsNonRoot"), id: of_pod("runAsUser") }
     }
 
-    /// Returns why the kubelet would refuse a container. An image's own user is not known here.
+    /// Returns the reason for which the kubelet would reject a container. An image's own user is not known here.
     fn problem(&self, place: &Place, container: Seen<'_>) -> Option<String> {
         let security = field(container.json(), "securityContext");
         let own = |name| security.and_then(|security| field(security, name));
