@@ -1,15 +1,15 @@
-//! Durations in the form of Go's `time.ParseDuration`, which Kubernetes and most sidecars take.
+//! Durations in the format of Go's `time.ParseDuration`, which Kubernetes and most sidecars use.
 //!
 //! See <https://pkg.go.dev/time#ParseDuration> and <https://pkg.go.dev/time#Duration.String>.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A duration in nanoseconds; at most about 292 years in either direction.
+/// Duration in nanoseconds; at most about 292 years in either direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Duration(i64);
 
-/// What is wrong with a text that should be a duration.
+/// Error for a text that is not a duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{text:?} is not a duration: {problem} (write numbers with the units h m s ms us ns, such as 1h30m or 1.5s)"
@@ -20,7 +20,7 @@ pub struct ParseError {
 }
 
 impl ParseError {
-    /// What is wrong, without the text itself, which may be none that a log should hold.
+    /// Returns the problem without the text, which may be confidential.
     pub fn problem(&self) -> &'static str {
         self.problem
     }
@@ -35,26 +35,26 @@ const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
 
 impl Duration {
-    /// No time at all, written `0s`.
+    /// Zero, written `0s`.
     pub const ZERO: Self = Self(0);
 
-    /// A duration of so many nanoseconds.
+    /// Returns a duration of so many nanoseconds.
     pub const fn from_nanos(nanos: i64) -> Self {
         Self(nanos)
     }
 
-    /// The nanoseconds.
+    /// Returns the nanoseconds.
     pub const fn nanos(self) -> i64 {
         self.0
     }
 
-    /// The sum, if it fits.
+    /// Returns the sum, if it fits.
     #[must_use]
     pub fn checked_add(self, other: Self) -> Option<Self> {
         self.0.checked_add(other.0).map(Self)
     }
 
-    /// The difference, if it fits.
+    /// Returns the difference, if it fits.
     #[must_use]
     pub fn checked_sub(self, other: Self) -> Option<Self> {
         self.0.checked_sub(other.0).map(Self)
@@ -89,7 +89,7 @@ impl FromStr for Duration {
     }
 }
 
-/// The nanoseconds of the number and unit that `text` begins with, and what follows them.
+/// Returns the nanoseconds of the number and unit at the start of `text`, and the rest of the text.
 fn first_part(text: &str) -> Result<(u64, &str), &'static str> {
     let (whole, after) = split_digits(text);
     let (fraction, after) = after.strip_prefix('.').map_or(("", after), split_digits);
@@ -100,7 +100,7 @@ fn first_part(text: &str) -> Result<(u64, &str), &'static str> {
     let (unit, rest) = after.split_at(unit_end);
     let unit = match unit {
         "ns" => 1,
-        // The micro sign and the Greek letter mu.
+        // Micro sign and Greek letter mu.
         "us" | "\u{b5}s" | "\u{3bc}s" => MICROSECOND,
         "ms" => MILLISECOND,
         "s" => SECOND,
@@ -120,10 +120,10 @@ fn split_digits(text: &str) -> (&str, &str) {
     text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
 }
 
-/// The nanoseconds of `0.<digits>` units.
+/// Returns the nanoseconds of `0.<digits>` units.
 ///
-/// Go multiplies floats here, and so do we: `0.3333333333333333333h` is twenty minutes to every program
-/// that reads the value after us, and so it is to us.
+/// Multiplies floats, like Go, so that the result is the same as in the sidecars that parse the value:
+/// `0.3333333333333333333h` is twenty minutes.
 #[allow(
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
@@ -133,7 +133,7 @@ fn split_digits(text: &str) -> (&str, &str) {
 fn nanos_of_fraction(digits: &str, unit: u64) -> u64 {
     let (mut value, mut scale) = (0_u64, 1_f64);
     for digit in digits.bytes().map(|digit| u64::from(digit - b'0')) {
-        // Digits that do not fit are far below a nanosecond.
+        // Further digits are far below a nanosecond.
         let Some(longer) = value.checked_mul(10).and_then(|value| value.checked_add(digit)) else { break };
         if longer > 1 << 63 {
             break;
@@ -144,7 +144,7 @@ fn nanos_of_fraction(digits: &str, unit: u64) -> u64 {
     (value as f64 * (unit as f64 / scale)) as u64
 }
 
-/// As Go writes it: `1h0m0s`, `1m30s`, `1.5s`; below a second in one smaller unit; `0s`.
+/// Formats like Go: `1h0m0s`, `1m30s`, `1.5s`; below a second in one smaller unit; `0s`.
 impl fmt::Display for Duration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.0 < 0 { "-" } else { "" };
@@ -165,7 +165,7 @@ impl fmt::Display for Duration {
     }
 }
 
-/// `nanos / unit` with as many decimal places as it needs.
+/// Returns `nanos / unit` with as few decimal places as possible.
 fn decimal(nanos: u64, unit: u64) -> String {
     let (whole, fraction) = (nanos / unit, nanos % unit);
     if fraction == 0 {

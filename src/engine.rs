@@ -1,13 +1,12 @@
-//! The decision: what is injected into a pod, and why.
+//! Decision engine: decides which profiles are injected into a pod, and records why.
 //!
-//! [`inject`] is the one entry point, and [`admit`] the same with less to say. It takes values and gives a [`Decision`];
-//! it does no I/O, reads no clock and never asks for more. A pod's fields that this build has never heard of pass through
-//! untouched, since the pod stays JSON; every access to it goes through `pod`.
+//! [`inject`] is the entry point, and [`admit`] is the variant with a shorter trace. It takes values and returns a
+//! [`Decision`]; it does no I/O and reads no clock. Unknown fields of a pod stay unchanged, because the pod stays JSON; every
+//! access to it goes through `pod`.
 //!
-//! The steps, in the order of the files that make them: [reinvocation] takes away what an
-//! earlier injection added, [select] decides whether and which profiles, [order] in which order they
-//! start, [merge] puts them into the pod, [patch] writes the difference. Every step leaves lines in the
-//! [`Trace`], each with a [`Reason`] whose code is stable.
+//! The steps are in one file each: [reinvocation] removes the elements of an earlier injection, [select] decides whether the
+//! pod is injected and with which profiles, [order] finds their start order, [merge] adds them to the pod, and [patch] writes
+//! the difference. Every step adds lines to the [`Trace`], each with a [`Reason`] whose code is stable.
 
 mod cost;
 mod exact;
@@ -53,23 +52,23 @@ use pod::Pod;
 use reinvocation::Previous;
 use select::{Matches, Selection};
 
-/// What a decision needs of a namespace.
+/// Name and metadata of a pod's namespace, as far as decisions read them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Namespace {
-    /// Its name.
+    /// Name of the namespace.
     pub name: String,
-    /// Its labels.
+    /// Labels of the namespace.
     pub labels: StringMap,
-    /// Its annotations.
+    /// Annotations of the namespace.
     pub annotations: StringMap,
 }
 
-/// What the operator set at install.
+/// Settings of the installation.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Namespaces that are never injected, besides [`keys::ALWAYS_EXCLUDED_NAMESPACES`].
     pub excluded_namespaces: BTreeSet<String>,
-    /// What expressions see as `cluster`: an object of the operator's own.
+    /// Value of `cluster` in expressions: an object that the operator defines.
     pub cluster: Value,
 }
 
@@ -79,34 +78,34 @@ impl Default for Settings {
     }
 }
 
-/// What was decided for a pod.
+/// Decision for a pod.
 #[derive(Clone, Debug)]
 pub struct Decision {
-    /// What becomes of the pod.
+    /// Outcome for the pod.
     pub outcome: Outcome,
-    /// The one line that answers why: the last word of the trace.
+    /// Reason for the outcome: the last line of the trace.
     pub reason: Reason,
     /// The profiles that the pod has after the decision, in start order.
     pub profiles: Vec<InjectedProfile>,
-    /// The change to the pod as RFC 6902 has it; empty where there is none.
+    /// Change to the pod as an RFC 6902 patch; empty if nothing changes.
     pub patch: Patch,
-    /// Every step; from [`admit`] only what is wrong.
+    /// Lines of all steps; from [`admit`], only warnings and denials.
     pub trace: Trace,
 }
 
-/// What becomes of a pod.
+/// Outcome of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It has its profiles.
+    /// The pod has its profiles.
     Injected,
-    /// It goes on without any.
+    /// The pod is admitted without any injection.
     Skipped,
-    /// It is refused.
+    /// The pod is rejected.
     Denied,
 }
 
 impl Outcome {
-    /// The word for it in logs, metrics and traces.
+    /// Returns the name of the outcome in logs, metrics and traces.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Injected => "injected",
@@ -117,12 +116,12 @@ impl Outcome {
 }
 
 impl Decision {
-    /// What the person who created the pod should hear, although it was admitted.
+    /// Returns the warnings for the creator of an admitted pod.
     pub fn warnings(&self) -> impl Iterator<Item = &Reason> {
         self.trace.lines().iter().map(|line| &line.reason).filter(|reason| reason.level() == Level::Warning)
     }
 
-    /// The profiles that the pod does without though it should have them, each with what kept it out.
+    /// Returns the profiles that should be injected and were left out, each with the cause.
     pub fn left_out(&self) -> impl Iterator<Item = (&str, &Reason)> {
         self.trace.lines().iter().filter_map(|line| match &line.reason {
             Reason::ProfileLeftOut { profile, cause } => Some((profile.as_str(), &**cause)),
@@ -130,7 +129,7 @@ impl Decision {
         })
     }
 
-    /// The names that pod, namespace or a chosen profile ask for and that mean no profile here.
+    /// Returns the names in choices of the pod, its namespace or a chosen profile that match no profile.
     pub fn unknown_profiles(&self) -> Vec<&str> {
         let lines = self.trace.lines().iter().map(|line| &line.reason);
         let mut names: Vec<&str> = lines.flat_map(Reason::unknown_profiles).collect();
@@ -139,21 +138,21 @@ impl Decision {
     }
 }
 
-/// Decides about a pod that is to be created in `namespace`.
+/// Decides about a pod that is created in `namespace`.
 ///
-/// The same inputs give the same decision; a pod that was injected before comes out as it went in.
+/// The same inputs give the same decision. The injection is idempotent: an already injected pod is unchanged.
 pub fn inject(pod: &Json<'_>, namespace: &Namespace, profiles: &ProfileSet, settings: &Settings) -> Decision {
     traced(pod, namespace, profiles, settings, (Purpose::Inject, Trace::default()))
 }
 
-/// Decides as [`inject`] does, for a request: its trace has warnings and denials only, and what would be found out only to
-/// explain is not.
+/// Decides like [`inject`], for an admission request: the trace has only warnings and denials, and details that only explain
+/// the decision are not computed.
 pub fn admit(pod: &Json<'_>, namespace: &Namespace, profiles: &ProfileSet, settings: &Settings) -> Decision {
     traced(pod, namespace, profiles, settings, (Purpose::Inject, Trace::brief()))
 }
 
-/// Decides as [`admit`] does about a submitted pod. No admission plugin has changed an injected container yet, so no such
-/// change is accepted in a Mandatory profile's container.
+/// Decides like [`admit`] about a submitted pod. No admission plugin has changed an injected container yet, so such a change
+/// is not accepted in a Mandatory profile's container.
 pub fn admit_submitted(
     pod: &Json<'_>,
     namespace: &Namespace,
@@ -184,22 +183,22 @@ fn traced(
     }
 }
 
-/// What a pod is looked at for.
+/// Purpose of a decision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Purpose {
-    /// To be injected.
+    /// Injection.
     #[default]
     Inject,
-    /// To be injected, before admission plugins have changed any injected container.
+    /// Injection before admission plugins have changed any injected container.
     InjectSubmitted,
-    /// It is finished: its Mandatory profiles must be in it.
+    /// Verification of a finished pod: its Mandatory profiles must be unchanged.
     Verify,
 }
 
-/// A decision that ends before anything is injected.
+/// Result of a decision that ends before anything is injected.
 struct Ending {
     reason: Reason,
-    /// What an earlier injection added, taken away.
+    /// Removal of the elements of an earlier injection.
     patch: Patch,
 }
 
@@ -215,7 +214,7 @@ struct Done {
     patch: Patch,
 }
 
-/// What decides about a pod besides the pod itself.
+/// Inputs of a decision other than the pod.
 #[derive(Clone, Copy)]
 struct DecidedBy<'a> {
     namespace: &'a Namespace,
@@ -229,7 +228,7 @@ struct Stripped<'a> {
     previous: Previous,
 }
 
-/// Parameters of a pod that has none.
+/// Parameters of a pod without any.
 static NO_PARAMETERS: BTreeMap<String, ParameterValue> = BTreeMap::new();
 
 fn decide(came: &Json<'_>, by: DecidedBy<'_>, purpose: Purpose, trace: &mut Trace) -> Result<Done, Ending> {
@@ -316,13 +315,13 @@ fn select(
         Err(reason) => select::insist(pod, namespace, profiles, mandatory, &reason, trace),
     };
     selected.map_err(|reason| match (reason, post_merge::image_auto(pod, &[])) {
-        // Injection is asked for, and nothing that could be injected is the image.
+        // The pod asks for injection, but the only thing to inject would be the image.
         (Reason::NoProfileChosen { .. } | Reason::NothingLeft, Err(auto)) => auto,
         (reason, _) => reason,
     })
 }
 
-/// Orders the selected profiles by their start.
+/// Sorts the selected profiles by their start order.
 fn order(selection: &Selection, trace: &mut Trace) -> Result<Vec<Arc<Profile>>, Reason> {
     let chosen = selection.profiles.values().cloned().collect();
     let ordered = order::order(chosen, |profile| selection.is_protected(profile), trace)?;
@@ -333,7 +332,7 @@ fn order(selection: &Selection, trace: &mut Trace) -> Result<Vec<Arc<Profile>>, 
 }
 
 impl<'a> DecidedBy<'a> {
-    /// Returns the variables of expressions, without a profile's own.
+    /// Returns the variables of expressions, except those of a profile.
     fn variables(self, pod: &Pod<'a>) -> Variables<'a> {
         let Namespace { name, labels, annotations } = self.namespace;
         Variables {
@@ -348,7 +347,7 @@ impl<'a> DecidedBy<'a> {
 }
 
 impl<'a> Stripped<'a> {
-    /// Returns the original pod as a whole; `None` where nothing was stripped.
+    /// Returns the whole original pod, or `None` if nothing was stripped.
     fn original(&self) -> Option<Json<'_>> {
         self.pod.is_changed().then(|| materialize::original_pod(&self.pod))
     }
@@ -363,7 +362,7 @@ impl<'a> Stripped<'a> {
         }
     }
 
-    /// A pod that is skipped becomes the original pod.
+    /// Returns the result for a pod that is not injected. A skipped pod becomes the original pod.
     fn ending(&self, reason: Reason) -> Ending {
         let leaves = reason.level() != Level::Denial && !self.previous.is_empty();
         let patch = if leaves { patch::of(&self.pod) } else { Patch::default() };
@@ -371,7 +370,7 @@ impl<'a> Stripped<'a> {
     }
 }
 
-/// Writes down what was done, on the pod itself.
+/// Records the injection in the pod's annotations and labels.
 fn finish<'a>(
     merged: Merged<'a>,
     came: &'a Json<'a>,

@@ -1,11 +1,11 @@
-//! The expressions of profiles: CEL, checked when a profile is loaded and evaluated for each pod.
+//! Expressions of profiles: CEL, checked when a profile is loaded and evaluated for each pod.
 //!
-//! # What an expression may say
+//! # Language
 //!
-//! CEL as <https://github.com/google/cel-spec> has it, on these variables: `pod`, `namespaceObject`
-//! (`.metadata.name`, `.metadata.labels`, `.metadata.annotations`), `params`, `profile.name`, `cluster`, and
-//! where the [`Scope`] says so `container`. There is no clock, no chance and no request: the same inputs give
-//! the same result. The functions:
+//! CEL as specified at <https://github.com/google/cel-spec>, on these variables: `pod`, `namespaceObject` (`.metadata.name`,
+//! `.metadata.labels`, `.metadata.annotations`), `params`, `profile.name`, `cluster`, and `container` if the [`Scope`] has it.
+//! Expressions have no access to the clock, random numbers or the request: the same inputs give the same result. The
+//! functions:
 //!
 //! - on any value: `size`, `type`, `dyn`, `bool`, `bytes`, `double`, `int`, `string`, `uint`, `max`, `min`;
 //! - on strings: `charAt`, `contains`, `endsWith`, `find`, `findAll`, `format`, `indexOf`, `lastIndexOf`,
@@ -17,26 +17,26 @@
 //! - on quantities: `quantity(x)` of a string or int, `isQuantity`, `+ - * / == < <= > >=`, `add`, `sub`, `mul`,
 //!   `div`, `compareTo`, `isGreaterThan`, `isLessThan`, `sign`, `isInteger`, `asInteger`, `asApproximateFloat`;
 //!   on durations: `duration(x)`, `+ - == < <= > >=`, `getHours`, `getMinutes`, `getSeconds`, `getMilliseconds`.
-//!   Either is its text where it is added to a string;
+//!   A quantity or duration that is added to a string is converted to text;
 //! - `math.abs`, `bitAnd`, `bitNot`, `bitOr`, `bitShiftLeft`, `bitShiftRight`, `bitXor`, `ceil`, `floor`,
 //!   `greatest`, `isFinite`, `isInf`, `isNaN`, `least`, `round`, `sign`, `sqrt`, `trunc`;
-//! - `fail("words")`, which ends the decision about the profile with these words;
-//! - for what may be absent: `has(a.b)`, `a.?b`, `a[?0]`, `[?x]`, `{?"key": x}`, `optional.of`, `optional.none`,
+//! - `fail("words")`, which rejects the profile for the pod with these words as the message;
+//! - for values that may be absent: `has(a.b)`, `a.?b`, `a[?0]`, `[?x]`, `{?"key": x}`, `optional.of`, `optional.none`,
 //!   `optional.ofNonZeroValue`, `hasValue`, `value`, `or`, `orValue`, `optMap`, `optFlatMap`.
 //!
-//! Left out: timestamps, messages, `cel.bind`, comprehensions of two variables, `url`, `ip`, `cidr`, `semver`,
-//! and escaped names of fields (write `map["a.b/c"]`). Patterns are those of the `regex` crate,
-//! with `\d`, `\s`, `\w` and `\b` of ASCII only, as in CEL.
+//! Not supported: timestamps, messages, `cel.bind`, comprehensions of two variables, `url`, `ip`, `cidr`, `semver`, and
+//! escaped names of fields (write `map["a.b/c"]`). Patterns are those of the `regex` crate, with `\d`, `\s`, `\w` and `\b` of
+//! ASCII only, as in CEL.
 //!
-//! # How it is evaluated
+//! # Evaluation
 //!
-//! The `cel` crate parses. Its tree is lowered to one of our own, in which every name is resolved, and that is
-//! evaluated here, not by the crate: it copies what it touches, counts nothing, and its errors know no place.
-//! A pod of 200 KB is never converted; a value is a view until something new is computed from it.
+//! The `cel` crate only parses. Its tree is lowered to a tree of its own (`node`), in which every name is resolved, and
+//! evaluated here: the crate's own evaluator copies values, counts no steps, and its errors have no position. A pod of 200 KB
+//! is never converted; a value borrows from it until something new is computed.
 //!
-//! Hostile input is bounded: the length, the depth and the number of operations of an expression when it is
-//! compiled, memory and work of compiling all that one profile has by one [`CompileBudget`], and work and memory of all the
-//! expressions of a request together by one [`Budget`].
+//! Hostile input is bounded: the length, the depth and the number of operations of an expression at compilation, the memory
+//! and work of compiling one profile by a [`CompileBudget`], and the work and memory of all expressions of a request by a
+//! [`Budget`].
 
 mod budget;
 mod compile_budget;
@@ -72,22 +72,22 @@ pub use pattern::{Pattern, PatternError};
 use value::Value;
 pub use variables::{Json, NamespaceView, ParameterValue, Reads, Scope, Variables};
 
-/// The longest message of an [`EvaluationError`], in characters: it may name what a pod's author wrote.
+/// Maximum length of an [`EvaluationError`]'s message, in characters: it may contain names from the pod.
 const LONGEST_MESSAGE: usize = 600;
 
-/// A compiled expression. A copy of it is cheap.
+/// Compiled expression. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Expression(Arc<Program>);
 
-/// Why an expression does not compile.
+/// Error for which an expression does not compile.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("column {column}: {message}")]
 pub struct CompileError {
-    /// Where, from 1, in characters.
+    /// Position in characters, from 1.
     pub column: usize,
-    /// What is wrong, and what to write instead where that can be guessed.
+    /// Problem, with a suggestion where one is known.
     pub message: String,
-    /// Whether the profile's [`CompileBudget`] is used up; every later compilation then fails as well.
+    /// `true` if the profile's [`CompileBudget`] is used up; every later compilation then fails as well.
     pub is_over_budget: bool,
 }
 
@@ -101,17 +101,17 @@ impl CompileError {
     }
 }
 
-/// Why an expression has no value for a pod.
+/// Error for which an expression has no value for a pod.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("column {column}: {message}")]
 pub struct EvaluationError {
-    /// The operation that failed, from 1, in characters.
+    /// Position of the failed operation in characters, from 1.
     pub column: usize,
-    /// What is wrong, and what to write instead where that can be guessed.
+    /// Problem, with a suggestion where one is known.
     pub message: String,
-    /// The budget of the request is used up, so whatever is evaluated next fails too.
+    /// `true` if the budget of the request is used up; every later evaluation then fails as well.
     pub is_exhausted: bool,
-    /// True if the message is that of a call of `fail`, in the words of the profile's author.
+    /// `true` if the message is the text of a call of `fail`.
     pub is_stated: bool,
 }
 
@@ -127,8 +127,8 @@ impl Expression {
     /// Compiles an expression.
     ///
     /// # Errors
-    /// It is not CEL, it names a variable, a parameter or a function that is not there, or it is too large:
-    /// more than 4096 bytes, 1000 operations, 64 of them nested, 8 nested loops, or more than the budget has left.
+    /// It is not valid CEL, it names an unknown variable, parameter or function, or it is too large: more than 4096 bytes,
+    /// 1000 operations, 64 of them nested, 8 nested loops, or more than the remaining budget.
     pub fn compile(
         source: &str,
         scope: &Scope<'_>,
@@ -137,10 +137,10 @@ impl Expression {
         parse::compile(source, scope, budget).map(|program| Self(Arc::new(program)))
     }
 
-    /// The value as JSON. A quantity or a duration becomes its text.
+    /// Evaluates the expression to JSON. A quantity or a duration becomes text.
     ///
     /// # Errors
-    /// An operation fails, the value has no form in JSON, or the budget is used up.
+    /// An operation fails, the value has no JSON form, or the budget is used up.
     pub fn evaluate(
         &self,
         variables: &Variables<'_>,
@@ -149,10 +149,10 @@ impl Expression {
         self.with_value(variables, budget, result::to_json)
     }
 
-    /// Whether the expression holds.
+    /// Evaluates the expression to a bool.
     ///
     /// # Errors
-    /// As [`Self::evaluate`]; or the value is not a bool.
+    /// Those of [`Self::evaluate`], or the value is not a bool.
     pub fn holds(&self, variables: &Variables<'_>, budget: &mut Budget) -> Result<bool, EvaluationError> {
         self.with_value(variables, budget, |_, value| match value {
             Value::Bool(value) => Ok(*value),
@@ -162,7 +162,7 @@ impl Expression {
         })
     }
 
-    /// The variables that it reads.
+    /// Returns the variables that it reads.
     pub fn reads(&self) -> &Reads {
         &self.0.reads
     }

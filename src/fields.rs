@@ -1,4 +1,4 @@
-//! How Kubernetes names the parts of a pod, and how it tells the elements of its lists apart.
+//! Names of the parts of a pod, and the keys of list elements, as in Kubernetes.
 
 pub(crate) mod defaults;
 pub(crate) mod lists;

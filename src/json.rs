@@ -1,7 +1,7 @@
-//! JSON as it came, borrowed from the bytes of a review.
+//! JSON, borrowed from the bytes of a review.
 //!
-//! A pod of 200 KB is parsed into this tree without copying a string, and what no decision reads is not
-//! parsed at all ([`PodBody`]).
+//! A pod of 200 KB is parsed into this tree without copying a string, and parts that no decision reads are skipped
+//! ([`PodBody`]).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,20 +10,20 @@ use serde::de::value::SeqAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-/// A JSON value whose text is borrowed where it can be.
+/// JSON value whose text is borrowed if possible.
 pub type Json<'a> = serde_json_borrow::Value<'a>;
 
-/// The field of an object; `None` where the value is no object, has no such field, or has null there.
+/// Returns the field of an object; `None` if the value is not an object, or the field is missing or null.
 pub fn field<'a, 'b>(value: &'a Json<'b>, name: &str) -> Option<&'a Json<'b>> {
     value.as_object()?.get(name).filter(|value| !value.is_null())
 }
 
-/// The text in a field of an object.
+/// Returns the text in a field of an object.
 pub fn text<'a>(value: &'a Json<'_>, name: &str) -> Option<&'a str> {
     field(value, name)?.as_str()
 }
 
-/// Whether a value is null, or an empty list or object.
+/// Checks whether a value is null, or an empty list or object.
 pub fn is_empty(value: &Json<'_>) -> bool {
     match value {
         Json::Null => true,
@@ -33,18 +33,18 @@ pub fn is_empty(value: &Json<'_>) -> bool {
     }
 }
 
-/// The elements of a list; none where the value is no list.
+/// Returns the elements of a list; none if the value is not a list.
 pub fn items<'a, 'b>(value: Option<&'a Json<'b>>) -> &'a [Json<'b>] {
     value.and_then(Json::as_array).unwrap_or_default()
 }
 
-/// The value with text of its own, in no more memory than it takes: much less than serde's maps.
+/// Converts to a value with its own text, which takes much less memory than serde's maps.
 pub fn owned(value: Value) -> Json<'static> {
-    // JSON can be read from every value of JSON.
+    // Every JSON value can be deserialized as JSON.
     Json::deserialize(value).unwrap_or_default()
 }
 
-/// The same value, of which no text is copied.
+/// Returns a value that borrows its text from another one.
 pub fn lent<'a>(value: &'a Json<'_>) -> Json<'a> {
     match value {
         Json::Null => Json::Null,
@@ -58,7 +58,7 @@ pub fn lent<'a>(value: &'a Json<'_>) -> Json<'a> {
     }
 }
 
-/// About the bytes that are written for a value.
+/// Returns the approximate length of the serialized value in bytes.
 pub fn length(value: &Json<'_>) -> usize {
     match value {
         Json::Null | Json::Bool(_) | Json::Number(_) => 8,
@@ -70,7 +70,7 @@ pub fn length(value: &Json<'_>) -> usize {
     }
 }
 
-/// Whether two values are the same; the order of an object's fields does not matter.
+/// Checks whether two values are equal; the order of an object's fields is ignored.
 pub fn same(one: &Json<'_>, other: &Json<'_>) -> bool {
     match (one, other) {
         (Json::Null, Json::Null) => true,
@@ -91,8 +91,8 @@ pub fn same(one: &Json<'_>, other: &Json<'_>) -> bool {
     }
 }
 
-/// A pod in a review, without what no decision reads: its status and `metadata.managedFields`, which are
-/// often more than half of it.
+/// Pod of a review, without the parts that no decision reads: its status and `metadata.managedFields`, which are often more
+/// than half of it.
 #[derive(Clone, Debug)]
 pub struct PodBody<'a>(pub Json<'a>);
 
@@ -102,7 +102,7 @@ impl<'de> Deserialize<'de> for PodBody<'de> {
     }
 }
 
-/// How deep in the pod an object is.
+/// Depth of an object in the pod.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Level {
     Pod,
@@ -121,7 +121,7 @@ impl<'de> Deserialize<'de> for Metadata<'de> {
     }
 }
 
-/// A key; one that is written with escapes has no borrowed form and is none that a pod has.
+/// Key of an object. A key with escapes cannot be borrowed, and no field of a pod has one.
 struct Key<'a>(Option<&'a str>);
 
 impl<'de> Deserialize<'de> for Key<'de> {
@@ -169,7 +169,7 @@ impl<'de> Visitor<'de> for Fields {
         Ok(Json::Object(fields.into()))
     }
 
-    // What is no object where a pod has one is kept, for the error that says so.
+    // Values of the wrong type are kept, for the error message.
 
     fn visit_unit<E>(self) -> Result<Json<'de>, E> {
         Ok(Json::Null)

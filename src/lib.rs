@@ -1,16 +1,16 @@
 //! Outrigger injects native sidecars, init containers, volumes and settings into pods at admission.
 //!
-//! The modules in reading order; each uses only those above it:
+//! Modules in reading order; each uses only those above it:
 //!
-//! 1. [`api`]: what users write, and every name that they touch.
-//! 2. [`json`]: a pod's JSON as it came; [`quantity`] and [`duration`]: exact Kubernetes quantities, and
-//!    durations as Go reads them; [`resources`]: what a pod requests, and its quality of service.
+//! 1. [`api`]: resources of users, and all public names.
+//! 2. [`json`]: borrowed JSON of a pod; [`quantity`] and [`duration`]: exact Kubernetes quantities, and durations in Go's
+//!    format; [`resources`]: requests, limits and quality of service.
 //! 3. [`expression`]: CEL in templates and conditions.
-//! 4. [`profiles`]: a profile, checked and compiled; the set of all profiles, indexed.
-//! 5. [`engine`]: [`engine::inject`], the one entry point of a decision.
+//! 4. [`profiles`]: checked and compiled profiles, and the indexed set of them.
+//! 5. [`engine`]: [`engine::inject`], the entry point of a decision.
 //!
-//! Up to here nothing does I/O, reads a clock or waits. The rest, behind the feature `server`, is the
-//! shell around it: certificates, watches, the webhook, the command line.
+//! These modules do no I/O, read no clock and do not wait. The others, behind the feature `server`, connect them to the
+//! cluster: certificates, watches, the webhook, the command line.
 
 pub mod api;
 pub mod duration;

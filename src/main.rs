@@ -1,11 +1,11 @@
-//! The binary: parse the command line and run.
+//! Binary: parses the command line and runs the command.
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 use outrigger::cli::Cli;
 
-/// Large reviews are parsed into many small values; this allocator spends less time on them than the system's.
+/// Large reviews are parsed into many small values; mimalloc takes less time for them than the system's allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,4 +1,4 @@
-//! What is tried again and again: files that may have changed, and what failed and may fail in the same way.
+//! Polling of files for changes, and logging of each distinct error once.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -6,12 +6,11 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-/// How often files are read: a look at their contents finds every way of changing them, the kubelet's exchange of a link
-/// among them.
+/// Interval between reads of the files. Comparing contents detects every kind of change, including the symlink swap of the
+/// kubelet.
 pub(crate) const LOOK: Duration = Duration::from_secs(2);
 
-/// Looks at files now and every [`LOOK`], until `stop`. What goes wrong is logged with `complaint`, as long as it stays the
-/// same only once.
+/// Reads files now and every [`LOOK`], until `stop`. Errors are logged with `complaint`, and a repeated error only once.
 ///
 /// # Errors
 /// None.
@@ -37,12 +36,12 @@ pub(crate) async fn follow_files(
     }
 }
 
-/// What failed at the last try.
+/// Error of the last attempt.
 #[derive(Default)]
 pub(crate) struct RepeatedFailure(String);
 
 impl RepeatedFailure {
-    /// What is to be said of it; nothing where the last try failed in the same way.
+    /// Returns the error to log; `None` if the last attempt failed with the same error.
     pub(crate) fn news(&mut self, error: &impl Display) -> Option<&str> {
         let said = format!("{error:#}");
         (said != self.0).then(|| {
@@ -51,7 +50,7 @@ impl RepeatedFailure {
         })
     }
 
-    /// The last try did not fail.
+    /// Records that the last attempt succeeded.
     pub(crate) fn is_over(&mut self) {
         self.0.clear();
     }

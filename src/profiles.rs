@@ -1,7 +1,8 @@
-//! Profiles, checked and compiled: what a decision needs of them, and nothing that costs time on a request.
+//! Profiles, checked and compiled into the form that decisions read. Everything expensive is done at compilation and not per
+//! request.
 //!
-//! [`compile`] takes what a user wrote and gives a [`Profile`], or everything that is wrong with it at
-//! once. [`ProfileSet`] holds the profiles of a cluster and finds the one that a name means in a namespace.
+//! [`compile`] turns a user's spec into a [`Profile`], or returns all of its errors at once. [`ProfileSet`] contains the
+//! profiles of a cluster and resolves a name in a namespace.
 
 mod annotations;
 mod app_containers;
@@ -45,38 +46,38 @@ pub use weight::is_oversized;
 
 use crate::api::{HostNetwork, OnConflict, OnError, Order, ProfileName, Scope};
 
-/// A profile that can be injected.
+/// Profile that can be injected.
 #[derive(Clone, Debug)]
 pub struct Profile {
-    /// Its name, unique in its scope.
+    /// Name, unique in its scope.
     pub name: ProfileName,
-    /// Where it is defined.
+    /// Scope of the profile: the cluster or a namespace.
     pub scope: Scope,
-    /// A hash of its spec: twelve hexadecimal digits.
+    /// Hash of the spec: twelve hexadecimal digits.
     pub revision: String,
-    /// Whether no pod that it matches can do without it.
+    /// `true` if matching pods cannot opt out.
     pub mandatory: bool,
-    /// The pods that get it without asking.
+    /// Rules that select pods without a choice.
     pub matching: Option<Matching>,
-    /// What pods and namespaces may set.
+    /// Parameters that pods and namespaces can set.
     pub parameters: Vec<Parameter>,
-    /// The partial pod.
+    /// Partial pod.
     pub template: Template,
-    /// What the pod's own containers get.
+    /// Elements for app containers.
     pub app_containers: Vec<AppContainers>,
-    /// Rules for its annotations that a pod has already.
+    /// Merge rules for annotations that the pod already has.
     pub annotations: AnnotationRules,
-    /// Where its init containers stand.
+    /// Position of its init containers.
     pub order: Order,
-    /// The profiles that come along and start before it.
+    /// Names of the profiles that are injected with it and start before it.
     pub requires: Vec<String>,
-    /// Whether its native sidecars are injected as ordinary containers.
+    /// `true` if its native sidecars are injected as ordinary containers.
     pub classic: bool,
-    /// What happens to a pod on the node's network.
+    /// Behavior for pods on the node's network.
     pub host_network: HostNetwork,
-    /// What happens where the pod has something else under one of its names.
+    /// Behavior if the pod has a different element with the same key.
     pub on_conflict: OnConflict,
-    /// What happens to a pod to which it cannot be applied.
+    /// Behavior if the profile is rejected for a pod.
     pub on_error: OnError,
     /// Charge against the server's memory for profiles, in bytes; the units of work if those are more, because a starting
     /// server compiles all profiles.

@@ -1,10 +1,9 @@
 //! Exact Kubernetes quantities.
 //!
-//! The form is that of
-//! <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/>. Values are held
-//! in billionths, the finest step that the form can write, so `0.1` and `100m` are the same value and
-//! nothing is ever rounded through a float. A quantity remembers the suffixes that it was written with,
-//! so that a sum of `Mi` is written in `Mi` again; equality, order and hash are the value's alone.
+//! The format is that of <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/>. Values are stored
+//! in billionths, the smallest unit of the format, so `0.1` and `100m` are the same value and nothing is rounded through a
+//! float. A quantity keeps the kind of its suffix, so that a sum of `Mi` is written in `Mi` again; equality, order and hash
+//! depend only on the value.
 
 mod text;
 
@@ -13,14 +12,14 @@ use std::hash::{Hash, Hasher};
 
 pub use text::ParseError;
 
-/// A quantity of cores, bytes, or a plain number; at most 10^29 in magnitude.
+/// Quantity of cores, bytes, or a plain number; at most 10^29 in magnitude.
 #[derive(Clone, Copy, Debug)]
 pub struct Quantity {
     nanos: i128,
     format: Format,
 }
 
-/// The suffixes that a quantity is written with.
+/// Kind of a quantity's suffix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
     /// `Ki`, `Mi`, `Gi` …
@@ -33,61 +32,60 @@ enum Format {
 
 const NANOS: i128 = 1_000_000_000;
 
-/// A multiple of every step that the form can write, so that rounding up cannot leave the range.
+/// Multiple of every unit of the format, so that rounding up cannot exceed the range.
 const MAX_NANOS: i128 = 10_i128.pow(38);
 
 impl Quantity {
     /// Zero, written `0`.
     pub const ZERO: Self = Self { nanos: 0, format: Format::Decimal };
 
-    /// A whole number, in decimal form.
+    /// Returns an integer as a quantity in decimal form.
     pub const fn from_integer(integer: i64) -> Self {
         Self { nanos: integer as i128 * NANOS, format: Format::Decimal }
     }
 
-    /// The value in billionths of its unit.
+    /// Returns the value in billionths of its unit.
     pub const fn nanos(self) -> i128 {
         self.nanos
     }
 
-    /// The value, if it is whole and fits.
+    /// Returns the value, if it is an integer and fits.
     pub fn as_integer(self) -> Option<i64> {
         (self.nanos % NANOS == 0).then(|| i64::try_from(self.nanos / NANOS).ok()).flatten()
     }
 
-    /// Whether the value is below zero.
+    /// Checks whether the value is below zero.
     pub const fn is_negative(self) -> bool {
         self.nanos < 0
     }
 
-    /// Whether the value is zero.
+    /// Checks whether the value is zero.
     pub const fn is_zero(self) -> bool {
         self.nanos == 0
     }
 
-    /// The sum, in the form of the left operand (as in Kubernetes: of the right one where the left is
-    /// zero); none above 10^29.
+    /// Returns the sum, in the form of the left operand (as in Kubernetes: of the right one if the left is zero); `None` above
+    /// 10^29.
     #[must_use]
     pub fn checked_add(self, other: Self) -> Option<Self> {
         self.form_of_sum(other).with_nanos(self.nanos.checked_add(other.nanos)?)
     }
 
-    /// The difference, in the form of the left operand (of the right one where the left is zero); none
-    /// below -10^29.
+    /// Returns the difference, in the form of the left operand (of the right one if the left is zero); `None` below -10^29.
     #[must_use]
     pub fn checked_sub(self, other: Self) -> Option<Self> {
         self.form_of_sum(other).with_nanos(self.nanos.checked_sub(other.nanos)?)
     }
 
-    /// The sum, held at 10^29 in magnitude where it would be more.
+    /// Returns the sum, which saturates at 10^29 in magnitude.
     #[must_use]
     pub fn saturating_add(self, other: Self) -> Self {
         let nanos = self.nanos.saturating_add(other.nanos).clamp(-MAX_NANOS, MAX_NANOS);
         Self { nanos, ..self.form_of_sum(other) }
     }
 
-    /// `self * numerator / denominator`: exact, then rounded away from zero to a billionth. None where
-    /// the denominator is zero or the result above 10^29 in magnitude; no step in between overflows.
+    /// Returns `self * numerator / denominator`, computed exactly and then rounded away from zero to a billionth. `None` if
+    /// the denominator is zero or the result exceeds 10^29 in magnitude; intermediate results cannot overflow.
     #[must_use]
     pub fn checked_mul_ratio(self, numerator: i128, denominator: i128) -> Option<Self> {
         let negative = self.is_negative() ^ (numerator < 0) ^ (denominator < 0);
@@ -97,8 +95,8 @@ impl Quantity {
         self.with_nanos(if negative { -magnitude } else { magnitude })
     }
 
-    /// Rounded away from zero to a multiple of `step_nanos`, as Kubernetes rounds. None where the step
-    /// is not above zero or the result above 10^29 in magnitude.
+    /// Rounds away from zero to a multiple of `step_nanos`, like Kubernetes. `None` if the step is not above zero or the
+    /// result exceeds 10^29 in magnitude.
     #[must_use]
     pub fn round_up_to(self, step_nanos: i128) -> Option<Self> {
         if step_nanos <= 0 {
@@ -111,13 +109,13 @@ impl Quantity {
         self.with_nanos((self.nanos - rest).checked_add(step_nanos * rest.signum())?)
     }
 
-    /// Rounded away from zero to thousandths: the finest step of `cpu`.
+    /// Rounds away from zero to thousandths: the smallest unit of `cpu`.
     #[must_use]
     pub fn ceil_milli(self) -> Self {
         self.round_up_to(NANOS / 1000).unwrap_or(self)
     }
 
-    /// Rounded away from zero to a whole number: the finest step of `memory`, in bytes.
+    /// Rounds away from zero to an integer: the smallest unit of `memory`, in bytes.
     #[must_use]
     pub fn ceil(self) -> Self {
         self.round_up_to(NANOS).unwrap_or(self)
@@ -158,12 +156,12 @@ impl Hash for Quantity {
     }
 }
 
-/// `a * b / divisor`, rounded up; none if `divisor` is zero or the result does not fit.
+/// Returns `a * b / divisor`, rounded up; `None` if `divisor` is zero or the result does not fit.
 ///
-/// The product itself need not fit: it is built bit by bit as quotient and rest, so `1Ti` times a ratio
-/// of seventeen digits is as exact as any other.
+/// The product itself need not fit: quotient and remainder are computed bit by bit, so `1Ti` times a ratio of seventeen digits
+/// is exact.
 fn mul_div_up(a: u128, b: u128, divisor: u128) -> Option<u128> {
-    // A rest is below the divisor, and twice a rest must fit.
+    // A remainder is below the divisor, and twice a remainder must fit.
     if divisor == 0 || divisor > 1 << 127 {
         return None;
     }

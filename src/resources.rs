@@ -1,10 +1,10 @@
-//! What a pod requests, what it may use, and its quality of service.
+//! Requests, limits and quality of service of a pod.
 //!
-//! Everything here is what the API server, the scheduler and the kubelet compute from the same pod, native
-//! sidecars (KEP-753) and pod-level resources (KEP-2837) included:
+//! The results equal those of the API server, the scheduler and the kubelet, including native sidecars (KEP-753) and pod-level
+//! resources (KEP-2837):
 //! <https://github.com/kubernetes/enhancements/tree/master/keps/sig-node/753-sidecar-containers> and
 //! <https://github.com/kubernetes/enhancements/tree/master/keps/sig-node/2837-pod-level-resource-spec>.
-//! It knows nothing of JSON, and nothing of nodes, quotas or limit ranges.
+//! The module does not depend on JSON, and ignores nodes, quotas and limit ranges.
 
 mod list;
 mod problems;
@@ -20,18 +20,18 @@ const CPU: &str = "cpu";
 const MEMORY: &str = "memory";
 const HUGE_PAGES: &str = "hugepages-";
 
-/// What a container is to the pod's resources.
+/// Role of a container in the pod's resources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// One of `containers`: they run together.
+    /// One of `containers`: they run concurrently.
     App,
     /// One of `initContainers` that ends: they run one after the other.
     Init,
-    /// One of `initContainers` with `restartPolicy: Always`: it runs beside all that follow.
+    /// One of `initContainers` with `restartPolicy: Always`: it runs concurrently with all later containers.
     NativeSidecar,
 }
 
-/// A container's resources, as the API server holds them.
+/// Resources of a container in the API server's form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Container {
     name: String,
@@ -41,8 +41,8 @@ pub struct Container {
 }
 
 impl Container {
-    /// A container's resources as they were written, with the API server's defaults: rounded up to
-    /// thousandths, and requested up to the limit where nothing is requested.
+    /// Returns a container's resources with the API server's defaults: quantities are rounded up to thousandths, and missing
+    /// requests default to the limits.
     pub fn new(name: impl Into<String>, kind: Kind, requests: ResourceList, limits: ResourceList) -> Self {
         let (mut requests, limits) = (rounded(requests), rounded(limits));
         for (resource, limit) in limits.iter() {
@@ -51,30 +51,30 @@ impl Container {
         Self { name: name.into(), kind, requests, limits }
     }
 
-    /// The container's name, for messages.
+    /// Returns the container's name, for messages.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What the container is.
+    /// Returns the container's role.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// What it requests.
+    /// Returns the requests.
     pub fn requests(&self) -> &ResourceList {
         &self.requests
     }
 
-    /// What it may use at most.
+    /// Returns the limits.
     pub fn limits(&self) -> &ResourceList {
         &self.limits
     }
 }
 
-/// The pod's own resources, `spec.resources`.
+/// Pod-level resources, `spec.resources`.
 ///
-/// A pod whose `spec.resources` is there but empty has them too: for its quality of service that counts.
+/// An empty `spec.resources` counts as present for the quality of service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PodLevel {
     requests: ResourceList,
@@ -82,26 +82,26 @@ pub struct PodLevel {
 }
 
 impl PodLevel {
-    /// The pod's resources as they were written, rounded up to thousandths.
+    /// Returns the pod-level resources, rounded up to thousandths.
     pub fn new(requests: ResourceList, limits: ResourceList) -> Self {
         Self { requests: rounded(requests), limits: rounded(limits) }
     }
 
-    /// What the pod requests as a whole.
+    /// Returns the pod-level requests.
     pub fn requests(&self) -> &ResourceList {
         &self.requests
     }
 
-    /// What the pod may use at most as a whole.
+    /// Returns the pod-level limits.
     pub fn limits(&self) -> &ResourceList {
         &self.limits
     }
 
-    /// With what the API server adds for these containers: a pod that has limits requests what its
-    /// containers request together, else its limit; what was set stays.
+    /// Adds the API server's defaults for these containers: a missing request of a limited resource is the total request of
+    /// the containers, or the limit if they have none; set values are kept.
     ///
-    /// The API server does this before a webhook sees the pod and again after it. So a pod that wrote
-    /// only limits comes with requests that leave no room for one container more.
+    /// The API server does this before a webhook is called and again after it. So a pod with only limits already has requests
+    /// when the webhook is called, which leave no room for another container.
     #[must_use]
     pub fn with_defaults(mut self, containers: &[Container]) -> Self {
         if self.requests.is_empty() && self.limits.is_empty() {
@@ -126,11 +126,11 @@ impl PodLevel {
     }
 }
 
-/// What the scheduler counts for the pod: the larger of what its containers and sidecars request together
-/// and of what any init container requests beside the sidecars before it; the pod's own request where it
-/// has one; and `overhead` (the runtime class's) on top.
+/// Returns the requests that the scheduler counts for the pod: the larger of the total of its containers and sidecars, and the
+/// maximum over the init containers with the sidecars before each; the pod-level request overrides it; and `overhead` (of the
+/// runtime class) is added.
 ///
-/// `containers` are the init containers in their order, then the others. A sum stops at 10^29.
+/// `containers` are the init containers in order, then the others. Sums saturate at 10^29.
 pub fn effective_requests(
     containers: &[Container],
     pod_level: Option<&PodLevel>,
@@ -144,8 +144,8 @@ pub fn effective_requests(
     requests
 }
 
-/// The pod's limits by the rule of [`effective_requests`], over the containers that have one; `overhead`
-/// is added only where there is a limit to raise.
+/// Returns the pod's limits by the rule of [`effective_requests`], over the containers that have one; `overhead` is added only
+/// to an existing limit.
 pub fn effective_limits(
     containers: &[Container],
     pod_level: Option<&PodLevel>,
@@ -162,16 +162,16 @@ pub fn effective_limits(
     limits
 }
 
-/// A pod's quality-of-service class: who is evicted first, and whose processes are killed first.
+/// Quality-of-service class of a pod: it determines which pods are evicted, and which processes are killed, first.
 ///
 /// See <https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/>.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub enum Qos {
-    /// Every container has limits for CPU and memory, and requests them in full.
+    /// Every container has limits for CPU and memory, and equal requests.
     Guaranteed,
-    /// Something is requested or limited.
+    /// Some resource has a request or a limit.
     Burstable,
-    /// Nothing is.
+    /// No resource has a request or a limit.
     BestEffort,
 }
 
@@ -185,8 +185,8 @@ impl fmt::Display for Qos {
     }
 }
 
-/// The pod's class, by CPU and memory alone; init containers count like all others, zero counts as unset,
-/// and where the pod has resources of its own, only these count.
+/// Returns the pod's class, by CPU and memory alone. Init containers count like all others, and zero counts as unset. If the
+/// pod has pod-level resources, only these count.
 pub fn qos(containers: &[Container], pod_level: Option<&PodLevel>) -> Qos {
     let pod_level = pod_level.map(|pod_level| pod_level.clone().with_defaults(containers));
     let lists: Vec<_> = match &pod_level {
@@ -209,7 +209,7 @@ pub fn qos(containers: &[Container], pod_level: Option<&PodLevel>) -> Qos {
     }
 }
 
-/// What the containers need of each resource at the moment when they need most.
+/// Returns the peak demand of the containers for each resource.
 fn together(containers: &[Container], list: impl Fn(&Container) -> &ResourceList) -> ResourceList {
     let (mut running, mut sidecars, mut starting) =
         (ResourceList::new(), ResourceList::new(), ResourceList::new());
@@ -260,7 +260,7 @@ fn cpu_and_memory(list: &ResourceList) -> ResourceList {
     quantities.filter(|(_, quantity)| *quantity > Quantity::ZERO).collect()
 }
 
-/// Whether a pod can have the resource as a whole.
+/// Checks whether the resource can be set at the pod level.
 fn is_pod_level(resource: &str) -> bool {
     resource == CPU || resource == MEMORY || is_huge_pages(resource)
 }

@@ -1,50 +1,51 @@
-//! Labels and annotations that are kept.
+//! Compact storage of labels and annotations.
 
-/// A map of texts, in the order of its keys and in no more memory than it takes.
+/// Compact, immutable map of strings, sorted by key.
 ///
-/// A server keeps the labels and annotations of every namespace, and the nodes of a tree have room for many times as many.
+/// A server keeps the labels and annotations of every namespace, and the nodes of a tree map would take many times as much
+/// memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StringMap(Box<[(Box<str>, Box<str>)]>);
 
 impl StringMap {
-    /// The text of a key.
+    /// Returns the value of a key.
     pub fn get(&self, key: &str) -> Option<&str> {
         let at = self.0.binary_search_by(|(other, _)| (**other).cmp(key)).ok()?;
         self.0.get(at).map(|(_, text)| &**text)
     }
 
-    /// Whether it has the key.
+    /// Checks whether the map has the key.
     pub fn contains_key(&self, key: &str) -> bool {
         self.get(key).is_some()
     }
 
-    /// The keys and their texts, in the order of the keys.
+    /// Returns the keys and values, sorted by key.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(key, text)| (&**key, &**text))
     }
 
-    /// The same as a list.
+    /// Returns the keys and values as a list.
     pub fn pairs(&self) -> Vec<(&str, &str)> {
         self.iter().collect()
     }
 
-    /// The keys, in their order.
+    /// Returns the keys, sorted.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.iter().map(|(key, _)| key)
     }
 
-    /// How many keys it has.
+    /// Returns the number of keys.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether it has none.
+    /// Checks whether the map is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// Of several texts of one key, the last one holds.
+/// The last value of a repeated key is kept.
 impl<K: Into<Box<str>>, V: Into<Box<str>>> FromIterator<(K, V)> for StringMap {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
         let mut all: Vec<(Box<str>, Box<str>)> =

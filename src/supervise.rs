@@ -1,4 +1,4 @@
-//! Tasks that end together, and what the server says of itself.
+//! Supervision of the server's tasks, which end together, and its health.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-/// The server's tasks. When one ends, all are told to stop; the first error is the server's own.
+/// Tasks of the server. When one ends, all are told to stop; the first error is returned as the server's.
 #[derive(Default)]
 pub struct Tasks {
     tasks: JoinSet<(&'static str, anyhow::Result<()>)>,
@@ -17,12 +17,12 @@ pub struct Tasks {
 }
 
 impl Tasks {
-    /// What a task watches to learn that it should stop.
+    /// Returns the token that tells a task to stop.
     pub fn stop(&self) -> CancellationToken {
         self.stop.clone()
     }
 
-    /// Starts a task. It should end soon after [`Tasks::stop`] says so.
+    /// Starts a task. It must end soon after [`Tasks::stop`] is cancelled.
     pub fn spawn(
         &mut self,
         name: &'static str,
@@ -34,7 +34,7 @@ impl Tasks {
     /// Waits for all tasks.
     ///
     /// # Errors
-    /// The first error of a task, with the task's name; a panic counts as one.
+    /// The first error of a task, with the task's name; a panic counts as an error.
     pub async fn join(mut self) -> anyhow::Result<()> {
         let mut result = Ok(());
         while let Some(ended) = self.tasks.join_next().await {
@@ -58,62 +58,62 @@ impl Tasks {
     }
 }
 
-/// Whether requests should come here. Clones share one state.
+/// Readiness of the server. Clones share one state.
 #[derive(Clone, Default)]
 pub struct Health(Arc<Parts>);
 
-/// What can be asked for what a person should know.
+/// Callback that returns remarks for the operator.
 type Remarks = Box<dyn Fn() -> Vec<String> + Send>;
 
 #[derive(Default)]
 struct Parts {
-    /// Every request reads it, so it is no part of what the lock guards.
+    /// Atomic and outside the lock, because every request reads it.
     draining: AtomicBool,
-    /// The same, for those who wait for it.
+    /// Same state as `draining`, for tasks that wait for it.
     drain: CancellationToken,
     waiting: Mutex<BTreeMap<&'static str, String>>,
     remarks: Mutex<Vec<Remarks>>,
 }
 
 impl Health {
-    /// A part without which the server is not ready; it is waited for until [`Health::ready`] names it.
+    /// Adds a part that the server needs before it is ready, until [`Health::ready`] names it.
     pub fn wait_for(&self, part: &'static str, what: impl Into<String>) {
         self.waiting().insert(part, what.into());
     }
 
-    /// The part is there.
+    /// Records that the part is ready.
     pub fn ready(&self, part: &'static str) {
         self.waiting().remove(part);
     }
 
-    /// Something to be asked for what a person should know of a server that is ready.
+    /// Adds a callback for remarks about a server that is ready.
     pub fn remark(&self, about: impl Fn() -> Vec<String> + Send + 'static) {
         self.0.remarks.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(about));
     }
 
-    /// What a person should know although the server is ready.
+    /// Returns the remarks for the operator, although the server is ready.
     pub fn remarks(&self) -> Vec<String> {
         let remarks = self.0.remarks.lock().unwrap_or_else(PoisonError::into_inner);
         remarks.iter().flat_map(|about| about()).collect()
     }
 
-    /// The server is going away.
+    /// Starts the shutdown: the server drains its connections.
     pub fn drain(&self) {
         self.0.draining.store(true, Ordering::Relaxed);
         self.0.drain.cancel();
     }
 
-    /// Waits until the server is going away.
+    /// Waits until the server is draining.
     pub async fn draining(&self) {
         self.0.drain.cancelled().await;
     }
 
-    /// Whether the server is going away.
+    /// Checks whether the server is draining.
     pub fn is_draining(&self) -> bool {
         self.0.draining.load(Ordering::Relaxed)
     }
 
-    /// What is missing; `None` when the server is ready.
+    /// Returns the missing parts; `None` when the server is ready.
     pub fn waiting_for(&self) -> Option<String> {
         if self.is_draining() {
             return Some("it is going away".to_owned());

@@ -1,7 +1,7 @@
-//! Pods of workloads: their place in each kind, the pod as the API server sends it to the webhook, and the
-//! injection carried into the pod template.
+//! Pods of workloads: the path of the pod template in each kind, the pod as submitted to the webhook, and the injection
+//! carried into the pod template.
 //!
-//! Nothing here does I/O. [`submitted`] is the one function that turns an object into the pod that the webhook gets; the
+//! This module does no I/O. [`submitted`] is the only function that turns an object into the pod that the webhook gets; the
 //! command line and the advice webhook both use it.
 
 mod admission;
@@ -27,7 +27,7 @@ pub(crate) use foreseen::foreseen;
 pub(crate) use misplaced::{MisplacedKey, misplaced};
 pub(crate) use submitted::{Submitted, another, may_be_generated, settled, submitted};
 
-/// Returns the JSON pointer of the pod template in an object of a kind; `None` where the kind has none.
+/// Returns the JSON pointer of the pod template in an object of a kind; `None` if the kind has no pod template.
 pub(crate) fn pod_pointer(kind: &str) -> Option<&'static str> {
     match kind {
         "Pod" => Some(""),

@@ -1,4 +1,4 @@
-//! What an injection costs: requests as the scheduler counts them, and the quality of service.
+//! Cost of an injection: the additional requests as the scheduler counts them, and the quality of service.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +12,7 @@ use crate::resources::{
     Container, Kind, PodLevel, Problem, Qos, ResourceList, effective_requests, problems, qos,
 };
 
-/// What the pod requests more than before, and its quality of service.
+/// Additional requests of an injection, and the pod's quality of service before and after it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Cost {
@@ -46,7 +46,7 @@ impl fmt::Display for Cost {
     }
 }
 
-/// What a pod asks for.
+/// Requests, limits and quality of service of a pod.
 pub(super) struct Demand {
     pub(super) containers: Vec<Container>,
     pod_level: Option<PodLevel>,
@@ -58,10 +58,10 @@ impl Demand {
         qos(&self.containers, self.pod_level.as_ref())
     }
 
-    /// Returns what is wrong with the requests and limits.
+    /// Returns the problems of the requests and limits.
     ///
-    /// Before Kubernetes 1.37, the API server fills in the requests of the pod itself before any webhook sees it, so they leave
-    /// no room for one more container. Since then it does so after the webhooks, for all containers.
+    /// Before Kubernetes 1.37, the API server sets the default requests of the pod itself before any webhook is called, so
+    /// they leave no room for another container. Since 1.37, it sets them after the webhooks, for all containers.
     pub(super) fn problems(&self) -> Vec<Problem> {
         let level = self.pod_level.clone().map(|level| level.with_defaults(&self.containers));
         problems(&self.containers, level.as_ref())
@@ -72,8 +72,8 @@ impl Demand {
     }
 }
 
-/// Whether the pod's quality of service can have been Guaranteed before any profile. Nearly always the first look says that it
-/// cannot, and no quantity need be read.
+/// Checks whether the original pod's quality of service can be Guaranteed. Usually the presence of fields already rules it
+/// out, and no quantity has to be parsed.
 pub(super) fn may_be_guaranteed(pod: &Pod<'_>) -> bool {
     let Some(spec) = field(pod.author(), "spec").map(Seen::Came) else { return false };
     let is_limited = |container: Seen<'_>| {
@@ -87,7 +87,7 @@ pub(super) fn may_be_guaranteed(pod: &Pod<'_>) -> bool {
             .all(|container| is_auto(container) || is_limited(container))
 }
 
-/// What the pod asked for before any profile.
+/// Returns the demand of the original pod.
 pub(super) fn came(pod: &Pod<'_>) -> Demand {
     let untouched = Pod::new(pod.author());
     let spec = field(pod.author(), "spec").map(Seen::Came);
@@ -99,13 +99,13 @@ pub(super) fn came(pod: &Pod<'_>) -> Demand {
     Demand { containers, pod_level, overhead }
 }
 
-/// What it asks for now, that before is `came`.
+/// Returns the demand of the pod with its changes; `came` is the demand of the original pod.
 pub(super) fn now(pod: &Pod<'_>, came: &Demand) -> Demand {
     let (pod_level, overhead) = (came.pod_level.clone(), came.overhead.clone());
     Demand { containers: containers(pod), pod_level, overhead }
 }
 
-/// What the profiles in the pod cost, that asked for `before` without them.
+/// Returns the cost of the profiles in the pod; `before` is the demand without them.
 pub(super) fn of_injection(pod: &Pod<'_>, before: &Demand) -> Cost {
     let after = now(pod, before);
     let (old, new) = (before.requests(), after.requests());
@@ -121,14 +121,14 @@ pub(super) fn of_injection(pod: &Pod<'_>, before: &Demand) -> Cost {
 
 fn containers(pod: &Pod<'_>) -> Vec<Container> {
     let of_kind = |kind: ContainerKind| {
-        // A container that is left to a profile asks for nothing before it is taken up.
+        // A container with `image: auto` has no requests until a profile overlays it.
         let elements = pod.elements(&Place::Spec(kind.list())).filter(|seen| !is_auto(*seen));
         elements.map(move |seen| container(kind, seen)).collect::<Vec<_>>()
     };
     ContainerKind::ALL.into_iter().flat_map(of_kind).collect()
 }
 
-/// What a container asks for.
+/// Returns the requests and limits of a container.
 pub(super) fn container(list: ContainerKind, container: Seen<'_>) -> Container {
     let kind = match (list, container.text("restartPolicy")) {
         (ContainerKind::App, _) => Kind::App,

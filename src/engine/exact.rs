@@ -1,14 +1,14 @@
 //! Exact comparison of a pod's element with the one that a Mandatory profile renders.
 //!
-//! The pod's author may have written the element. So values, order and number of elements must be equal. Only these
-//! additions of the API server are accepted, with exactly its values:
+//! The element may be part of the original pod. So values, order and number of elements must be equal. Only these additions of
+//! the API server are accepted, with exactly its values:
 //!
 //! - the defaults of [`crate::fields::defaults`];
 //! - the mount of the service account's token, whose volume has exactly the API server's content;
 //! - `imagePullPolicy: Always`, of the admission plugin `AlwaysPullImages`;
 //! - requests and limits of resources for which the profile sets none, of a `LimitRange`.
 //!
-//! The last two look the same when the pod's author writes them. They are not accepted in a submitted pod
+//! The last two cannot be told from fields of the original pod. They are not accepted in a submitted pod
 //! ([`Additions::without_plugins`]), which no admission plugin has changed yet.
 
 use serde_json::Value;
@@ -21,11 +21,11 @@ use crate::fields::{Place, SpecList, mount_path};
 use crate::json::{self, Json, field, items, lent, owned, same, text};
 use crate::profiles::Rendered;
 
-/// What decides about the API server's additions to an element.
+/// Accepted additions of the API server to an element.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Additions<'p> {
     host_network: bool,
-    /// Whether admission plugins have seen the element: `AlwaysPullImages`, and those of a `LimitRange`.
+    /// `true` if admission plugins may have changed the element: `AlwaysPullImages`, and those of a `LimitRange`.
     plugins: bool,
     volumes: &'p [Json<'p>],
 }
@@ -35,12 +35,12 @@ impl<'p> Additions<'p> {
         Self { host_network: pod.host_network(), plugins: true, volumes: pod.list(&Place::VOLUMES) }
     }
 
-    /// Those of an element that no admission plugin has seen.
+    /// Returns the accepted additions for an element that no admission plugin has changed.
     pub(super) fn without_plugins(self) -> Self {
         Self { plugins: false, ..self }
     }
 
-    /// Whether an element of a list or map equals the rendered one.
+    /// Checks whether an element of a list or map equals the rendered one.
     pub(super) fn is_exactly(self, place: &Place, rendered: &Json<'_>, live: &Json<'_>) -> bool {
         match place {
             Place::Spec(SpecList::InitContainers | SpecList::Containers) => self.container(rendered, live),
@@ -99,7 +99,7 @@ impl<'p> Additions<'p> {
             && self.object(CONTAINER, &without(rendered, &APART), &without(live, &APART))
     }
 
-    /// The mount of the service account's token that the API server put into the live container.
+    /// Returns the mount of the service account's token that the API server added to the live container.
     fn token_mount<'j>(self, rendered: &Json<'_>, live: &'j Json<'_>) -> Option<&'j Json<'j>> {
         let is_token = |mount: &Json<'_>| {
             text(mount, "mountPath").is_some_and(|path| mount_path::is_same(path, mount_path::TOKEN))
@@ -125,7 +125,7 @@ impl<'p> Additions<'p> {
         has.is_some() && ((self.plugins && has == Some("Always")) || has == wanted.or(default))
     }
 
-    /// Requests and limits: those of the profile; a request that is missing beside a limit is set to it.
+    /// Compares requests and limits: those of the profile must be equal; a missing request defaults to its limit.
     fn resources(self, wanted: Option<&Json<'_>>, live: Option<&Json<'_>>) -> bool {
         let is_kept = |list: &str| {
             amounts(wanted, list).all(|(name, wanted)| {
@@ -157,7 +157,7 @@ impl<'p> Additions<'p> {
                 .as_object()
                 .is_some_and(|fields| fields.iter().any(|(name, value)| name != "name" && !value.is_null()))
         };
-        // The default of a volume that says nothing; beside another source it would be a second one.
+        // `emptyDir` is the default of a volume without a source; beside another source it would be a second one.
         if has_source(rendered) && field(rendered, "emptyDir").is_none() && field(live, "emptyDir").is_some()
         {
             return false;
@@ -176,7 +176,7 @@ impl<'p> Additions<'p> {
         self.object(VOLUME, rendered, live)
     }
 
-    /// `parent` is the name of the object that has the field.
+    /// Compares a field's value. `parent` is the name of the object that has the field.
     fn value(self, name: &str, parent: &str, wanted: &Json<'_>, live: &Json<'_>) -> bool {
         match (wanted, live) {
             (Json::Object(_), Json::Object(_)) => self.object(name, wanted, live),
@@ -193,7 +193,7 @@ impl<'p> Additions<'p> {
 
     fn object(self, object: &str, wanted: &Json<'_>, live: &Json<'_>) -> bool {
         let (Json::Object(wanted), Json::Object(live)) = (wanted, live) else { return false };
-        // JSON with a field twice has no meaning that two readers agree on.
+        // JSON parsers disagree about a field that occurs twice.
         let has_once = live
             .iter()
             .enumerate()
@@ -217,18 +217,18 @@ impl<'p> Additions<'p> {
     }
 }
 
-/// Fields of a container that have their own comparison.
+/// Fields of a container that are compared by separate functions.
 const APART: [&str; 3] = ["volumeMounts", "imagePullPolicy", "resources"];
 
-/// The profile's resources with the requests and limits of the live container for which the profile sets none; `None`
-/// where there are none.
+/// Returns the profile's resources with the requests and limits of the live container for which the profile sets none, or
+/// `None` if there are none.
 fn more_resources(rendered: &Json<'_>, live: &Json<'_>) -> Option<Value> {
     let (wanted, live) = (field(rendered, "resources"), field(live, "resources"));
     let mut all = wanted.map_or_else(|| Value::Object(serde_json::Map::new()), Value::from);
     let mut is_more = false;
     for list in ["limits", "requests"] {
         for (name, value) in amounts(live, list) {
-            // A request that is missing beside a limit of the profile is the limit.
+            // A missing request defaults to the profile's limit.
             let is_said = amount(wanted, "limits", name).is_some() || amount(wanted, list, name).is_some();
             if !is_said && let Some(all) = all.as_object_mut() {
                 let amounts = all.entry(list).or_insert_with(|| Value::Object(serde_json::Map::new()));
@@ -245,8 +245,8 @@ fn more_resources(rendered: &Json<'_>, live: &Json<'_>) -> Option<Value> {
 /// Name prefix of the volumes that the API server adds for service account tokens.
 pub(super) const TOKEN_VOLUME: &str = "kube-api-access-";
 
-/// Whether a volume has exactly the content that the API server gives the volume of the service account's token
-/// (`TokenVolumeSource` in `plugin/pkg/admission/serviceaccount/admission.go`). `OpenShift` adds its own authority.
+/// Checks whether a volume has exactly the content of the API server's volume for the service account's token
+/// (`TokenVolumeSource` in `plugin/pkg/admission/serviceaccount/admission.go`). `OpenShift` adds its own CA.
 pub(super) fn is_token_volume(volume: &Json<'_>) -> bool {
     let Some(projected) = field(volume, "projected") else { return false };
     let genuine = owned(serde_json::json!([
@@ -273,17 +273,17 @@ pub(super) fn is_token_volume(volume: &Json<'_>) -> bool {
         && field(projected, "defaultMode").and_then(Json::as_i64) == Some(0o644)
 }
 
-/// What API servers before 1.33 fill in, where they resize pods at all.
+/// Checks for the default resize policy, which API servers before 1.33 set if they can resize pods.
 fn is_default_resize_policy(value: &Json<'_>) -> bool {
     items(Some(value)).iter().all(|policy| text(policy, "restartPolicy") == Some("NotRequired"))
 }
 
-/// The amount of a resource among requests or limits.
+/// Returns the amount of a resource among requests or limits.
 fn amount<'j, 'b>(resources: Option<&'j Json<'b>>, list: &str, name: &str) -> Option<&'j Json<'b>> {
     field(field(resources?, list)?, name)
 }
 
-/// The resources among requests or limits, with their amounts.
+/// Returns the resources among requests or limits, with their amounts.
 fn amounts<'j, 'b>(
     resources: Option<&'j Json<'b>>,
     list: &str,

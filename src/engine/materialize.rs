@@ -1,13 +1,13 @@
-//! The original pod as a whole, for expressions, after an earlier injection was removed.
+//! The whole original pod, for expressions, after an earlier injection was removed.
 
 use super::pod::{Pod, Seen};
 use crate::fields::{ContainerKind, DnsList, Map, Place, SpecList};
 use crate::json::{Json, field, text};
 
-/// Fields of an object that are set, or taken away where there is no value.
+/// Fields of an object that are set, or removed if the value is `None`.
 type Changes<'s> = Vec<(&'s str, Option<Json<'s>>)>;
 
-/// The pod with all its changes in it.
+/// Returns the pod with all its changes.
 pub(super) fn original_pod<'s>(pod: &'s Pod<'_>) -> Json<'s> {
     let came: &'s Json<'s> = pod.came();
     let metadata = field(came, "metadata");
@@ -54,7 +54,7 @@ fn changes<'s>(pod: &'s Pod<'_>, map: Map) -> Changes<'s> {
     pod.changed_keys(map).map(|(key, value)| (key, value.map(|value| (**value).clone()))).collect()
 }
 
-/// The change to the field that holds a map, if the map changes.
+/// Returns the change to the field with a map, or nothing if the map does not change.
 fn keys<'s>(
     pod: &'s Pod<'_>,
     map: Map,
@@ -88,7 +88,7 @@ fn not_empty(object: Json<'_>) -> Option<Json<'_>> {
     object.as_object().is_some_and(|fields| !fields.is_empty()).then_some(object)
 }
 
-/// The object with its fields changed.
+/// Returns the object with changed fields.
 fn with<'s>(object: Option<&'s Json<'s>>, changes: Changes<'s>) -> Json<'s> {
     let fields = object.and_then(Json::as_object).into_iter().flat_map(serde_json_borrow::ObjectAsVec::iter);
     let kept = fields.filter(|(name, _)| !changes.iter().any(|(changed, _)| changed == name));

@@ -1,10 +1,10 @@
-//! Putting profiles into a pod: step 8 of a decision.
+//! Merge of profiles into a pod: step 8 of a decision.
 //!
-//! Profile by profile in start order, each whole or not at all: the steps in [`STEPS`] render and plan what
-//! a profile adds and look for conflicts, and only a plan without one is carried out. What the pod says wins
-//! for its own containers; between two profiles the earlier one's element stays.
+//! Profiles are merged one by one in start order, and each is atomic. The rules in [`STEPS`] render and plan a profile's
+//! elements and look for conflicts; only a plan without a conflict is carried out. For app containers, the fields of the pod
+//! take precedence; between two profiles, the element of the earlier one stays.
 //!
-//! To add a rule, write a file beside the others, name it in [`STEPS`], and add a fixture.
+//! To add a rule, write a file beside the others, add it to [`STEPS`], and add a fixture.
 
 mod annotations;
 mod app_containers;
@@ -39,13 +39,13 @@ use crate::fields::{ContainerField, ContainerKind, Map, Place};
 use crate::json::{Json, field, items, owned, same, text};
 use crate::profiles::{Condition, Failed, Profile, Rendered, TemplateValue, problem_in};
 
-/// One merge rule. It may only read the pod.
+/// Merge rule. It may only read the pod.
 ///
 /// # Errors
-/// The conflict or failing expression for which the whole profile cannot be applied.
+/// The conflict or failed expression for which the whole profile is rejected.
 type Rule = for<'a> fn(&Context<'a, '_>, &mut Plan<'a, '_>) -> Result<(), Reason>;
 
-/// The rules, in the order in which a profile's parts go into the pod.
+/// Rules in the order in which they plan a profile's elements.
 const STEPS: [Rule; 6] = [
     maps::plan,
     volumes::plan,
@@ -55,18 +55,18 @@ const STEPS: [Rule; 6] = [
     app_containers::plan,
 ];
 
-/// A pod with profiles in it.
+/// Pod with merged profiles.
 #[derive(Clone)]
 pub(super) struct Merged<'a> {
     pub(super) pod: Pod<'a>,
     pub(super) profiles: Vec<InjectedProfile>,
-    /// Whose the elements are that profiles put there. They are few, and asked for by parts that nobody should have to copy.
+    /// Owners of the elements that profiles added. A list, because it is short and can be searched without copies of the key.
     owners: Vec<Owned<'a>>,
-    /// How many init containers, and how many classic sidecars, of profiles stand before the pod's own.
+    /// Number of init containers, and of classic sidecars, of profiles before the pod's own.
     first: BTreeMap<Place, usize>,
 }
 
-/// An element, and the profile that put it there.
+/// Element with the profile that added it.
 #[derive(Clone)]
 struct Owned<'a> {
     place: Place,
@@ -74,17 +74,16 @@ struct Owned<'a> {
     profile: &'a str,
 }
 
-/// What a rule sees.
+/// Inputs of a merge rule.
 struct Context<'a, 'm> {
     profile: &'a Profile,
-    /// Whether nothing of the profile is for pod or namespace to change: it is Mandatory, or comes along with
-    /// one that is.
+    /// `true` if pod and namespace cannot override anything of the profile: it is Mandatory, or required by a Mandatory one.
     protected: bool,
     merged: &'m Merged<'a>,
     variables: Variables<'m>,
 }
 
-/// What a profile does to the pod.
+/// Planned changes of a profile to the pod.
 struct Plan<'a, 'b> {
     changes: Vec<Change<'a>>,
     notes: Vec<Reason>,
@@ -92,42 +91,42 @@ struct Plan<'a, 'b> {
 }
 
 enum Change<'a> {
-    /// An element for a list.
+    /// New element of a list.
     Add { place: Place, at: At, key: String, value: Rendered<'a> },
-    /// A key of a map.
+    /// New key of a map.
     Set { map: Map, key: String, value: Rendered<'a> },
-    /// A scalar that the pod has, with its old value.
+    /// Scalar of the pod that changes, with its old value.
     Replace { map: Map, key: String, before: Value, value: Value },
-    /// An element that the pod's author or another profile wrote exactly as a protected profile renders it.
+    /// Element of the pod or another profile that equals the one that a protected profile renders.
     Share { place: Place, key: String },
-    /// A container that came with the pod, is what the profile renders, and becomes the profile's own.
+    /// Container of the original pod that equals the rendered one and now belongs to the profile.
     Adopt { place: Place, at: At, key: String, value: Rendered<'a> },
-    /// The pod's own container, with the profile's under it.
+    /// Container of the pod, merged over the profile's.
     Overlay { place: Place, index: usize, key: String, author: Value, value: Json<'a> },
 }
 
-/// Where in a list an element goes.
+/// Position of a new element in a list.
 #[derive(Clone)]
 enum At {
     Start,
     End,
-    /// Before the element of this key.
+    /// Before the element with this key.
     Before(String),
-    /// Behind the elements of earlier profiles, before the pod's own.
+    /// After the elements of earlier profiles, before the pod's own.
     BeforeOwn,
 }
 
-/// What all profiles of a decision share.
+/// Inputs that all profiles of a decision share.
 pub(super) struct MergeInputs<'a> {
     pub(super) variables: Variables<'a>,
     pub(super) parameters: &'a BTreeMap<ProfileName, Parameters>,
     pub(super) previous: &'a Previous,
 }
 
-/// Puts the profiles in.
+/// Merges the profiles into the pod.
 ///
 /// # Errors
-/// What kept a profile whose `onError` is Fail from being applied.
+/// The cause for which a profile with `onError: Fail` is rejected.
 pub(super) fn merge<'a>(
     pod: Pod<'a>,
     profiles: &'a [Arc<Profile>],
@@ -284,15 +283,15 @@ impl<'a> Merged<'a> {
         }
     }
 
-    /// Who put the element there.
+    /// Returns the owner of an element.
     pub(super) fn owner(&self, place: &Place, key: &str) -> Owner {
-        // A scalar that two profiles raised is the later one's.
+        // If two profiles raised a scalar, it belongs to the later one.
         let owned = self.owners.iter().rev().find(|owned| owned.key == key && owned.place == *place);
         owned.map_or(Owner::Pod, |owned| Owner::Profile(owned.profile.to_owned()))
     }
 }
 
-/// Adds to what the status says of a place.
+/// Adds an entry to a place of the status.
 fn note<T>(places: &mut BTreeMap<String, Vec<T>>, place: &Place, what: T) {
     let place = place.text();
     match places.get_mut(&*place) {
@@ -317,7 +316,7 @@ impl<'a> Context<'a, '_> {
         }
     }
 
-    /// A value of the profile for this pod, and inside `appContainers` for this container.
+    /// Returns a value of the profile, rendered for this pod and, inside `appContainers`, for this container.
     fn render<'t>(
         &self,
         plan: &mut Plan<'a, '_>,
@@ -325,7 +324,7 @@ impl<'a> Context<'a, '_> {
         value: &'t TemplateValue,
         container: Option<&Json<'_>>,
     ) -> Result<Rendered<'t>, Reason> {
-        // What was checked when the profile was loaded need not be checked again.
+        // Literals were checked when the profile was loaded.
         if let Some(literal) = value.as_literal() {
             self.is_added(plan, place, literal.length())?;
             return Ok(literal);
@@ -356,7 +355,7 @@ impl<'a> Context<'a, '_> {
         Err(Reason::InvalidResult { profile: self.name(), problem })
     }
 
-    /// Whether a condition of the profile holds; one that is absent does.
+    /// Evaluates a condition of the profile; a missing condition is true.
     fn when(
         &self,
         plan: &mut Plan<'a, '_>,
@@ -379,8 +378,8 @@ impl<'a> Context<'a, '_> {
         containers.iter().find(|container| text(container, "name") == Some(name))
     }
 
-    /// Whether an element that is there already is as good as the profile's own. What is protected may not
-    /// have anything in it that the profile does not say.
+    /// Checks whether an existing element can be shared instead of the profile's own. For a protected profile it must equal
+    /// the rendered one.
     fn is_shared(&self, place: &Place, live: Seen<'_>, value: &Json<'_>) -> bool {
         if self.protected {
             Additions::of(self.pod()).is_exactly(place, value, live.json())
@@ -389,12 +388,12 @@ impl<'a> Context<'a, '_> {
         }
     }
 
-    /// The same of all elements of a key: of several, Kubernetes takes the last or the first.
+    /// Checks whether all elements with a key can be shared: Kubernetes uses the first or the last of several.
     fn are_shared(&self, place: &Place, key: &str, value: &Json<'_>) -> bool {
         self.pod().all(place, key).into_iter().all(|live| self.is_shared(place, live, value))
     }
 
-    /// Notes an element that is there already.
+    /// Records an element that is shared.
     fn share(&self, plan: &mut Plan<'a, '_>, place: &Place, key: &str) {
         let (profile, what) = (self.name(), key.to_owned());
         plan.notes.push(Reason::Shared { profile, what, place: place.to_string() });
@@ -415,7 +414,7 @@ impl<'a> Context<'a, '_> {
         }
     }
 
-    /// Plans an element that the pod's own one of the same key beats.
+    /// Plans an element, unless the pod has one with the same key.
     fn add_unless_set(
         &self,
         plan: &mut Plan<'a, '_>,
@@ -452,7 +451,7 @@ impl<'a> Context<'a, '_> {
         Ok(())
     }
 
-    /// Plans an element that is shared where the same is there, and a conflict where something else is.
+    /// Plans an element. An identical existing element is shared; a different one is a conflict.
     fn add_or_share(
         &self,
         plan: &mut Plan<'a, '_>,
@@ -475,7 +474,7 @@ impl<'a> Context<'a, '_> {
 }
 
 impl<'a> Plan<'a, '_> {
-    /// Plans an element, once: a profile may reach a container by two of its `appContainers`.
+    /// Plans an element once: several of a profile's `appContainers` may select the same container.
     fn add(&mut self, place: Place, at: At, key: &str, value: Rendered<'a>) {
         let key = key.to_owned();
         if let Place::Map(map) = place {
@@ -485,14 +484,14 @@ impl<'a> Plan<'a, '_> {
         }
     }
 
-    /// Returns whether a container that is in the pod already is planned as the profile's own.
+    /// Checks whether an existing container is planned to be adopted.
     fn adopts(&self, in_place: &Place, name: &str) -> bool {
         self.changes.iter().any(
             |change| matches!(change, Change::Adopt { place, key, .. } if place == in_place && key == name),
         )
     }
 
-    /// Whether the key of a map is planned.
+    /// Checks whether a map's key is planned.
     fn sets(&self, in_map: Map, of_key: &str) -> bool {
         self.changes
             .iter()

@@ -1,11 +1,11 @@
-//! The start order of several profiles: step 7 of a decision.
+//! Start order of several profiles: step 7 of a decision.
 //!
-//! First the side of the pod's own init containers, then `before` and `after`, then the name. It does not
-//! depend on the order in which profiles were loaded or chosen.
+//! Profiles are sorted by side (before or after the pod's own init containers), then `before` and `after`, then name. The
+//! order does not depend on the order in which profiles were loaded or chosen.
 //!
-//! A protected profile (Mandatory, or required by one that is) starts before all others, unless it says otherwise itself:
-//! by `after`, `requires` or its side. An Optional profile could else run a container of its choice before the protected
-//! one is there.
+//! A protected profile (Mandatory, or required by a Mandatory one) starts before all others, unless its own `after`,
+//! `requires` or side says otherwise. An Optional profile then cannot run a container before the protected one has
+//! started.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use super::{Reason, Trace};
 use crate::api::Position;
 use crate::profiles::Profile;
 
-/// For every profile that waits, those that start before it and wait as well.
+/// For each waiting profile, the waiting profiles that start before it.
 type Waiting<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
 
-/// Puts the profiles in their start order.
+/// Sorts the profiles by their start order.
 ///
 /// # Errors
-/// [`Reason::OrderCycle`] where the profiles ask for what cannot be.
+/// [`Reason::OrderCycle`] if the profiles' rules form a cycle.
 pub(super) fn order(
     profiles: Vec<Arc<Profile>>,
     is_protected: impl Fn(&Profile) -> bool,
@@ -53,8 +53,8 @@ pub(super) fn order(
     Ok(ordered)
 }
 
-/// Returns the profile that starts next: while a protected one waits, nothing but what that one waits for itself may go
-/// before it. `None` where the profiles wait for each other.
+/// Returns the next profile to start. While a protected profile waits, only the profiles that it waits for may precede it.
+/// Returns `None` if the profiles form a cycle.
 fn next<'a>(
     waiting: &Waiting<'a>,
     protected: &BTreeSet<&'a str>,
@@ -71,7 +71,7 @@ fn next<'a>(
     ready.map(|(name, _)| *name).min_by_key(|name| (position(name), !protected.contains(name), *name))
 }
 
-/// Returns a profile and all that start before it.
+/// Returns a profile and all profiles that start before it.
 fn ancestors<'a>(waiting: &Waiting<'a>, name: &'a str) -> BTreeSet<&'a str> {
     let mut found = BTreeSet::new();
     let mut pending = vec![name];
@@ -83,13 +83,13 @@ fn ancestors<'a>(waiting: &Waiting<'a>, name: &'a str) -> BTreeSet<&'a str> {
     found
 }
 
-/// The line that shows the order.
+/// Returns the trace line with the order.
 pub(super) fn describe(ordered: &[Arc<Profile>]) -> Reason {
     Reason::Ordered { profiles: ordered.iter().map(|profile| profile.name.to_string()).collect() }
 }
 
-/// For every profile those that start before it. A profile that is not there is ignored, and so is the `before` of an
-/// Optional profile that names a protected one.
+/// Returns, for each profile, those that start before it. Profiles that are not injected are ignored, and so is the `before`
+/// of an Optional profile that names a protected one.
 fn predecessors<'a>(
     profiles: &'a BTreeMap<String, Arc<Profile>>,
     protected: &BTreeSet<&str>,
@@ -126,13 +126,13 @@ fn predecessors<'a>(
     edges
 }
 
-/// Whether a protected profile itself says that another one starts before it.
+/// Checks whether a protected profile's own rules let another profile start before it.
 fn lets_start_first(protected: &Profile, other: &Profile) -> bool {
     protected.order.after.iter().any(|name| *name == other.name.as_str())
         || (other.order.position, protected.order.position) == (Position::First, Position::Last)
 }
 
-/// Walks from one waiting profile to what it waits for until a name comes again.
+/// Follows the waiting profiles from one to its predecessor until a name repeats.
 fn cycle(waiting: &Waiting<'_>) -> Vec<String> {
     let mut path: Vec<&str> = Vec::new();
     let mut next = waiting.keys().next().copied();

@@ -1,5 +1,4 @@
-//! The values of parameters: step 6 of a decision. The pod's annotation beats the namespace's, that the
-//! default.
+//! Parameter values: step 6 of a decision. The pod's annotation overrides the namespace's, which overrides the default.
 
 use std::collections::BTreeMap;
 
@@ -11,18 +10,18 @@ use crate::api::{ProfileName, Source, keys, nearest};
 use crate::expression::{Budget, ParameterValue};
 use crate::profiles::{Parameter, Profile, ProfileEntry, ProfileSet, Refusal, shown};
 
-/// The parameters of one profile.
+/// Parameters of one profile.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Parameters {
     pub(super) values: BTreeMap<String, ParameterValue>,
-    /// Those that somebody set, as text.
+    /// Explicitly set values, as text.
     pub(super) set: BTreeMap<String, String>,
 }
 
-/// Finds every parameter's value. A profile without one that it needs is left out.
+/// Resolves the value of every parameter. A profile without a required value is left out.
 ///
 /// # Errors
-/// All values that are wrong where pod or namespace set them, and the missing ones where `onError` is Fail.
+/// All invalid values of the pod and the namespace, and the missing values of profiles with `onError: Fail`.
 pub(super) fn resolve(
     pod: &Pod<'_>,
     namespace: &Namespace,
@@ -108,7 +107,7 @@ fn value(
 const KNOWN_ANNOTATIONS: [&str; 2] = [keys::PROFILES, keys::STATUS];
 const KNOWN_LABELS: [&str; 2] = [keys::INJECT, keys::INJECTED];
 
-/// Warns of keys under our domain that mean nothing.
+/// Warns about unknown keys in Outrigger's domain.
 pub(super) fn warn_of_unknown_keys(
     pod: &Pod<'_>,
     namespace: &Namespace,
@@ -136,11 +135,11 @@ pub(super) fn warn_of_unknown_keys(
     }
 }
 
-/// What a key of a label or annotation means to us.
+/// Classification of a label's or annotation's key.
 enum Meaning {
-    /// Something, or it is not ours.
+    /// Known key, or a key outside Outrigger's domain.
     Some,
-    /// It is under our domain, and nothing of ours is called so.
+    /// Unknown key in Outrigger's domain.
     None { probably: Option<String> },
 }
 

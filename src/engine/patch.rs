@@ -1,8 +1,8 @@
-//! The difference between a pod as it came and as it shall be, as RFC 6902 writes it.
+//! Difference between the submitted pod and the draft, as an RFC 6902 patch.
 //!
-//! Lists are compared element by element, so that one inserted container is one operation and not a
-//! rewritten list. In a list removals come first, from the end; then insertions from the start, each at its
-//! place in the finished list; then what changed inside elements that stayed.
+//! Lists are compared element by element, so that an inserted container is one operation and not a rewritten list. For each
+//! list, removals come first, from the end; then insertions from the start, each at its index in the resulting list; then
+//! changes inside the remaining elements.
 
 mod text;
 
@@ -20,7 +20,7 @@ use crate::profiles::Rendered;
 pub use text::Patch;
 use text::Text;
 
-/// The operations that make the changes to a pod.
+/// Returns the operations that apply the changes to a pod.
 pub(super) fn of(pod: &Pod<'_>) -> Patch {
     let mut writer = Writer::default();
     for (place, slots) in pod.changed_lists() {
@@ -48,8 +48,8 @@ pub(super) fn of(pod: &Pod<'_>) -> Patch {
     writer.text.done()
 }
 
-/// Whether the operations, applied by a library of others, make what was merged. Tests run with it; what is
-/// empty or null is as good as absent.
+/// Checks that the operations, applied by an independent library, result in the merged pod. Only tests call it. Empty and null
+/// values count as absent.
 pub(super) fn makes(patch: &Patch, came: &Json<'_>, merged: &Json<'_>) -> bool {
     let mut patched = Value::from(came);
     let mut merged = Value::from(merged);
@@ -76,7 +76,7 @@ fn drop_empty(value: &mut Value) {
     }
 }
 
-/// A container as it came, and its index in the finished list.
+/// Returns a container of the submitted pod, and its index in the resulting list.
 fn container<'a>(pod: &Pod<'a>, kind: ContainerKind, name: &str) -> Option<(usize, &'a Json<'a>)> {
     let place = Place::Spec(kind.list());
     let came = pod.list(&place).iter().position(|container| text(container, "name") == Some(name))?;
@@ -90,17 +90,17 @@ fn container<'a>(pod: &Pod<'a>, kind: ContainerKind, name: &str) -> Option<(usiz
 #[derive(Default)]
 struct Writer {
     text: Text,
-    /// Objects directly under the root that the pod came without and that were made.
+    /// Objects directly under the root that the submitted pod lacks and that the patch has created.
     made: Vec<&'static str>,
 }
 
-/// The elements of a list, as they are written.
+/// Elements of a list, serialized on demand.
 struct Elements<'s> {
     before: &'s [Json<'s>],
     slots: &'s [Slot<'s>],
 }
 
-/// An object of which only some fields are there yet, written with those that are missing around it.
+/// Object of which only some parents exist, serialized with the missing parents around it.
 struct Nested<'s, T> {
     missing: &'s [&'static str],
     fields: &'s [(&'s str, T)],
@@ -123,7 +123,7 @@ impl<T: Serialize> Serialize for Nested<'_, T> {
     }
 }
 
-/// One of them.
+/// One element of a list.
 struct Element<'s> {
     before: &'s [Json<'s>],
     slot: &'s Slot<'s>,
@@ -139,11 +139,11 @@ impl Serialize for Element<'_> {
 }
 
 impl Writer {
-    /// A list, as the field of the object that the path names.
+    /// Writes a list: a field of the object at the path.
     fn list_field(&mut self, name: &'static str, came: Option<&Json<'_>>, slots: &[Slot<'_>]) {
         let before = came.and_then(Json::as_array).unwrap_or_default();
         self.within(name, |writer| match (came, slots) {
-            // A pod always has containers, if only an empty list of them.
+            // A pod always has a list of containers, even if it is empty.
             (Some(_), []) if name == SpecList::Containers.name() => writer.list(before, slots),
             (Some(_), []) if !before.is_empty() => writer.text.remove(),
             (_, []) => {}
@@ -185,7 +185,7 @@ impl Writer {
         }
     }
 
-    /// The lists of the DNS configuration, which may have to be made first.
+    /// Writes the lists of the DNS configuration, and creates the configuration first if needed.
     fn dns(&mut self, pod: &Pod<'_>) {
         let changed = DnsList::ALL.map(|list| (list, pod.changed_lists().get(&Place::Dns(list))));
         let came = pod.spec("dnsConfig");
@@ -224,7 +224,7 @@ impl Writer {
         });
     }
 
-    /// The keys of a map, which may have to be made first, with what it stands in.
+    /// Writes the keys of a map, and creates the map and its parents first if needed.
     fn keys(&mut self, pod: &Pod<'_>, map: Map) {
         let changed: Vec<(&str, Option<&Rendered<'_>>)> = pod.changed_keys(map).collect();
         let mut came = Some(pod.came());
@@ -262,7 +262,7 @@ impl Writer {
         self.text.up(up);
     }
 
-    /// Adds an object whose path exists only as far as `there`.
+    /// Adds an object of whose path only the first `there` fields exist.
     fn add_nested(&mut self, path: &[&'static str], there: usize, fields: &[(&str, &Rendered<'_>)]) {
         let (existing, missing) = path.split_at(there.min(path.len() - 1) + 1);
         self.made.extend(path.first());
@@ -310,8 +310,8 @@ impl Writer {
     }
 }
 
-/// The elements of a list, each with the one of the same key that was there before. Kubernetes lets some
-/// keys repeat; they are counted.
+/// Pairs the elements of a list with the earlier ones of the same key. Kubernetes allows some keys to repeat; the n-th is
+/// paired with the n-th.
 fn counterparts<'a>(name: &str, before: &[Json<'_>], after: &'a [Json<'a>]) -> Vec<Slot<'a>> {
     let mut there: BTreeMap<Cow<'_, str>, Vec<usize>> = BTreeMap::new();
     for (index, item) in before.iter().enumerate().rev() {
@@ -326,16 +326,16 @@ fn counterparts<'a>(name: &str, before: &[Json<'_>], after: &'a [Json<'a>]) -> V
         .collect()
 }
 
-/// The indexes of the longest run of elements whose counterparts are in increasing order: those that need
-/// not move.
+/// Returns the indexes of the longest subsequence of elements whose counterparts are in increasing order: those that need not
+/// move.
 fn longest_increasing(counterparts: &[Option<usize>]) -> Vec<usize> {
-    // Hardly ever does anything move.
+    // Fast path: elements rarely move.
     if counterparts.iter().flatten().is_sorted_by(|left, right| left < right) {
         return (0..counterparts.len())
             .filter(|index| matches!(counterparts.get(*index), Some(Some(_))))
             .collect();
     }
-    // For every length the index at which the best run of that length ends, and for every index its predecessor.
+    // For every length, the index at which the best subsequence of that length ends; for every index, its predecessor.
     let mut ends: Vec<usize> = Vec::new();
     let mut predecessors: Vec<Option<usize>> = vec![None; counterparts.len()];
     for (index, counterpart) in counterparts.iter().enumerate() {
@@ -363,7 +363,7 @@ mod tests {
     use crate::json::owned;
     use serde_json::json;
 
-    /// The patch between two objects, of which `before` has become `after`.
+    /// Returns the patch that turns `before` into `after`.
     fn check(before: &Value, after: &Value, operations: usize) -> json_patch::Patch {
         let mut writer = Writer::default();
         writer.values("", &Json::from(before), &Json::from(after));

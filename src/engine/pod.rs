@@ -1,8 +1,7 @@
-//! The one way to a pod's JSON.
+//! Access to a pod's JSON.
 //!
-//! The shape of everything that a decision reads or changes is checked once, in [`check`]; after that no
-//! access can fail. The pod itself is never copied: what changes is kept beside it, a list or map at a
-//! time, and [`super::patch`] writes the difference from that.
+//! [`check`] validates the shape of every part that a decision reads or changes; after that, no access can fail. The pod
+//! itself is never copied: its changes are kept beside it, per list or map, and [`super::patch`] computes the patch from them.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -19,45 +18,45 @@ use crate::profiles::Rendered;
 use crate::quantity::Quantity;
 pub(super) use crate::validation::quantity;
 
-/// A pod as it came, and what is changed in it.
+/// Submitted pod with its pending changes.
 #[derive(Clone, Debug)]
 pub(super) struct Pod<'a> {
     came: &'a Json<'a>,
-    /// The original pod: without the elements of an earlier injection.
+    /// Original pod: without the elements of an earlier injection.
     author: &'a Json<'a>,
     lists: BTreeMap<Place, Vec<Slot<'a>>>,
     maps: BTreeMap<Map, BTreeMap<Cow<'a, str>, Option<Rendered<'a>>>>,
 }
 
-/// An element of a list that changes.
+/// Element of a list that changes.
 #[derive(Clone, Debug)]
 pub(super) enum Slot<'a> {
-    /// The element that came at this index.
+    /// Element of the submitted pod, at this index.
     Kept(usize),
-    /// The element that came at this index, become another one.
+    /// Element of the submitted pod at this index, with another value.
     Changed(usize, Rendered<'a>),
-    /// An element that did not come with the pod.
+    /// New element.
     Added(Rendered<'a>),
 }
 
-/// An element of the pod, seen.
+/// Element of the draft, with its origin.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Seen<'s> {
-    /// As it came.
+    /// From the submitted pod.
     Came(&'s Json<'s>),
-    /// As a profile put it there.
+    /// From a profile.
     Put(&'s Json<'s>),
 }
 
 const CONTAINER_LISTS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
 
 impl<'a> Pod<'a> {
-    /// A pod without any change. Its shape has been checked.
+    /// Returns the pod without changes. Its shape must have been checked.
     pub(super) fn new(came: &'a Json<'a>) -> Self {
         Self { came, author: came, lists: BTreeMap::new(), maps: BTreeMap::new() }
     }
 
-    /// Returns the pod with its original pod.
+    /// Sets the original pod.
     pub(super) fn with_author(self, author: &'a Json<'a>) -> Self {
         Self { author, ..self }
     }
@@ -78,7 +77,7 @@ impl<'a> Pod<'a> {
         &self.lists
     }
 
-    /// The keys of a map that are set, or taken away where there is no value.
+    /// Returns the changed keys of a map; removed keys have no value.
     pub(super) fn changed_keys(&self, map: Map) -> impl Iterator<Item = (&str, Option<&Rendered<'a>>)> {
         self.maps.get(&map).into_iter().flatten().map(|(key, value)| (key.as_ref(), value.as_ref()))
     }
@@ -103,7 +102,7 @@ impl<'a> Pod<'a> {
         pairs.filter_map(|(key, value)| Some((key, value.as_str()?)))
     }
 
-    /// The keys of the annotations as they are now.
+    /// Returns the current keys of the annotations.
     pub(super) fn annotation_keys(&self) -> Vec<&str> {
         let came = field(self.came, "metadata").and_then(|metadata| field(metadata, "annotations"));
         let came = came.and_then(Json::as_object).into_iter().flat_map(ObjectAsVec::keys);
@@ -122,8 +121,8 @@ impl<'a> Pod<'a> {
         self.spec("hostNetwork").and_then(Json::as_bool).unwrap_or_default()
     }
 
-    /// The operating system of the nodes on which the pod can run, by `spec.os`, node selector and required node affinity;
-    /// linux by default. The API server has added a `RuntimeClass`'s node selector to the pod's own.
+    /// Returns the operating system of the nodes on which the pod can run, from `spec.os`, node selector and required node
+    /// affinity; linux by default. The API server has added a `RuntimeClass`'s node selector to the pod's own.
     pub(super) fn os(&self) -> &'a str {
         let named = self.spec("os").and_then(|os| text(os, "name"));
         let selected = self
@@ -132,8 +131,8 @@ impl<'a> Pod<'a> {
         named.or(selected).or_else(|| self.os_by_affinity()).unwrap_or("linux")
     }
 
-    /// The operating system that every term of the required node affinity names. One term has to be met, so all must name the
-    /// same.
+    /// Returns the operating system that every term of the required node affinity names. The terms are alternatives, so all
+    /// must name the same.
     fn os_by_affinity(&self) -> Option<&'a str> {
         let affinity = field(field(self.spec("affinity")?, "nodeAffinity")?, REQUIRED_AFFINITY)?;
         let mut systems = items(field(affinity, "nodeSelectorTerms")).iter().map(os_of_term);
@@ -141,12 +140,12 @@ impl<'a> Pod<'a> {
         systems.all(|other| other == Some(first)).then_some(first)
     }
 
-    /// The names in one of the lists of containers, in order.
+    /// Returns the names in one of the lists of containers, in order.
     pub(super) fn container_names(&self, kind: ContainerKind) -> Vec<&str> {
         self.elements(&Place::Spec(kind.list())).filter_map(Seen::name).collect()
     }
 
-    /// What the pod has under a container's name: the words for a message.
+    /// Returns a description, for messages, of the container with a name.
     pub(super) fn container_of_name(&self, name: &str) -> Option<&'static str> {
         let taken = |list| self.elements(&Place::Spec(list)).any(|seen| seen.name() == Some(name));
         if taken(SpecList::InitContainers) {
@@ -159,7 +158,7 @@ impl<'a> Pod<'a> {
         ephemeral.iter().any(|item| text(item, "name") == Some(name)).then_some("an ephemeral container")
     }
 
-    /// The element of a key.
+    /// Returns the element with a key.
     pub(super) fn get(&self, place: &Place, key: &str) -> Option<Seen<'_>> {
         if let Place::Map(map) = place {
             return match self.maps.get(map).and_then(|changed| changed.get(key)) {
@@ -171,7 +170,7 @@ impl<'a> Pod<'a> {
         self.elements(place).find(|seen| key_of(name, seen.json()) == key)
     }
 
-    /// All elements of a key: a list may have one twice.
+    /// Returns all elements with a key: a list may have duplicates.
     pub(super) fn all<'s>(&'s self, place: &Place, key: &str) -> Vec<Seen<'s>> {
         if matches!(place, Place::Map(_)) {
             return self.get(place, key).into_iter().collect();
@@ -180,7 +179,7 @@ impl<'a> Pod<'a> {
         self.elements(place).filter(|seen| key_of(name, seen.json()) == key).collect()
     }
 
-    /// The elements of a list as it is now.
+    /// Returns the current elements of a list.
     pub(super) fn elements<'s>(&'s self, place: &Place) -> impl Iterator<Item = Seen<'s>> + use<'s, 'a> {
         let came = self.list(place);
         let slots = self.lists.get(place);
@@ -192,12 +191,12 @@ impl<'a> Pod<'a> {
         untouched.iter().map(Seen::Came).chain(changed)
     }
 
-    /// The element as it came, by its index.
+    /// Returns an element of the submitted pod by its index.
     pub(super) fn came_at(&self, place: &Place, index: usize) -> Option<&'a Json<'a>> {
         self.list(place).get(index)
     }
 
-    /// What the pod came with under a key of a map.
+    /// Returns the value of a map's key in the submitted pod.
     pub(super) fn came_in(&self, map: Map, key: &str) -> Option<&'a Json<'a>> {
         map.path()
             .iter()
@@ -210,15 +209,15 @@ impl<'a> Pod<'a> {
         self.maps.entry(map).or_default().insert(key, Some(value));
     }
 
-    /// Takes a key out of a map.
+    /// Removes a key from a map.
     pub(super) fn unset(&mut self, map: Map, key: &str) {
         if self.came_in(map, key).is_some() {
             self.maps.entry(map).or_default().insert(Cow::Owned(key.to_owned()), None);
         }
     }
 
-    /// Puts a slot into a list; `at` is a position in it, its end if too large. An element that stays as it
-    /// came also stays where it came, except among containers, whose order says when they start.
+    /// Inserts a slot into a list at a position, or at the end if the position is too large. An unchanged element keeps its
+    /// index in the submitted pod, except in lists of containers, whose order is their start order.
     pub(super) fn insert(&mut self, place: &Place, at: usize, slot: Slot<'a>) {
         let is_ordered = matches!(place, Place::Spec(SpecList::InitContainers | SpecList::Containers));
         let came = match slot {
@@ -230,18 +229,18 @@ impl<'a> Pod<'a> {
         self.insert_at(place, came.unwrap_or(usize::MAX), slot);
     }
 
-    /// Puts a slot at a position of a list, at its end if that is too large.
+    /// Inserts a slot at a position of a list, or at the end if the position is too large.
     pub(super) fn insert_at(&mut self, place: &Place, at: usize, slot: Slot<'a>) {
         let slots = self.slots(place);
         slots.insert(at.min(slots.len()), slot);
     }
 
-    /// Gives a list other slots.
+    /// Replaces the slots of a list.
     pub(super) fn set_list(&mut self, place: &Place, slots: Vec<Slot<'a>>) {
         self.lists.insert(place.clone(), slots);
     }
 
-    /// Takes the element of a key out, and says at which index it came.
+    /// Removes the element with a key and returns its index in the submitted pod.
     pub(super) fn take(&mut self, place: &Place, key: &str) -> Option<usize> {
         let index = self.list(place).iter().position(|item| key_of(place.field(), item) == key)?;
         let slots = self.slots(place);
@@ -250,7 +249,7 @@ impl<'a> Pod<'a> {
         Some(index)
     }
 
-    /// Puts something else in the place of the element that came at an index.
+    /// Replaces the element with this index in the submitted pod.
     pub(super) fn replace(&mut self, place: &Place, index: usize, value: Slot<'a>) {
         let slots = self.slots(place);
         let position = slots
@@ -261,7 +260,7 @@ impl<'a> Pod<'a> {
         }
     }
 
-    /// The index in the pod as it came of the element with a key, where it still is in the list.
+    /// Returns the index in the submitted pod of the element with a key, if the list still has it.
     pub(super) fn index_of(&self, place: &Place, key: &str) -> Option<usize> {
         let name = place.field();
         let Some(slots) = self.lists.get(place) else {
@@ -288,7 +287,7 @@ impl<'a> Pod<'a> {
         self.lists.entry(place.clone()).or_default()
     }
 
-    /// A list as it came.
+    /// Returns a list of the submitted pod.
     pub(super) fn list(&self, place: &Place) -> &'a [Json<'a>] {
         items(match place {
             Place::Map(_) => None,
@@ -307,7 +306,7 @@ impl<'a> Pod<'a> {
 }
 
 impl<'s> Seen<'s> {
-    /// The value, whoever put it there.
+    /// Returns the value, regardless of its origin.
     pub(super) fn json(self) -> &'s Json<'s> {
         match self {
             Self::Came(value) | Self::Put(value) => value,
@@ -321,38 +320,38 @@ impl<'s> Seen<'s> {
         }
     }
 
-    /// The field of an object, if it is there and not null.
+    /// Returns the field of an object if it is present and not null.
     pub(super) fn field(self, name: &str) -> Option<Self> {
         field(self.json(), name).map(|value| self.part(value))
     }
 
-    /// The fields of an object; none where it is no object.
+    /// Returns the fields of an object; none if the value is not an object.
     pub(super) fn fields(self) -> impl Iterator<Item = (&'s str, Self)> {
         let fields = self.json().as_object().into_iter().flat_map(ObjectAsVec::iter);
         fields.map(move |(name, value)| (name, self.part(value)))
     }
 
-    /// The elements of the list in a field; none where there is no list.
+    /// Returns the elements of the list in a field; none if there is no list.
     pub(super) fn items(self, name: &str) -> impl Iterator<Item = Self> + use<'s> {
         items(field(self.json(), name)).iter().map(move |value| self.part(value))
     }
 
-    /// The text, if it is one.
+    /// Returns the text if the value is a string.
     pub(super) fn as_text(self) -> Option<&'s str> {
         self.json().as_str()
     }
 
-    /// The text in a field.
+    /// Returns the text in a field.
     pub(super) fn text(self, name: &str) -> Option<&'s str> {
         text(self.json(), name)
     }
 
-    /// The number, if it is an integer.
+    /// Returns the number if the value is an integer.
     pub(super) fn integer(self) -> Option<i64> {
         self.json().as_i64()
     }
 
-    /// The quantity, as text or as a number.
+    /// Returns the quantity, from text or a number.
     pub(super) fn quantity(self) -> Option<Quantity> {
         quantity(self.json())
     }
@@ -364,7 +363,7 @@ impl<'s> Seen<'s> {
 
 const REQUIRED_AFFINITY: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 
-/// The operating system that a node selector term names; `None` where it allows several.
+/// Returns the operating system that a node selector term requires; `None` if it allows several.
 fn os_of_term<'a>(term: &'a Json<'a>) -> Option<&'a str> {
     let is_os =
         |expression: &&'a Json<'a>| text(expression, "key").is_some_and(|key| keys::NODE_OS.contains(&key));
@@ -372,7 +371,7 @@ fn os_of_term<'a>(term: &'a Json<'a>) -> Option<&'a str> {
         let values = items(field(expression, "values"));
         match (text(expression, "operator")?, values) {
             ("In", [single]) => single.as_str(),
-            // Kubernetes has nodes of two systems.
+            // Kubernetes has nodes of two operating systems.
             ("NotIn", values) if values.iter().any(|value| value.as_str() == Some("linux")) => {
                 Some("windows")
             }
@@ -381,10 +380,10 @@ fn os_of_term<'a>(term: &'a Json<'a>) -> Option<&'a str> {
     })
 }
 
-/// Whether a value is shaped like a pod, as far as decisions read it.
+/// Checks that a value has the shape of a pod, in the parts that decisions read.
 ///
 /// # Errors
-/// [`Reason::MalformedPod`] where a part that a decision reads has the wrong type.
+/// [`Reason::MalformedPod`] if a part that a decision reads has the wrong type.
 pub(super) fn check(pod: &Json<'_>) -> Result<(), Reason> {
     if !pod.is_object() {
         return Err(malformed("object", "it must be an object"));

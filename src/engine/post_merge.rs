@@ -1,4 +1,4 @@
-//! What is looked at once all profiles are in the pod: what nobody took up, what clashes, what it costs.
+//! Checks after all profiles are merged: overlays without a profile, conflicts, and the cost.
 
 use std::collections::BTreeSet;
 
@@ -13,13 +13,13 @@ use crate::json::same;
 use crate::profiles::Profile;
 use crate::resources::Qos;
 
-/// A grace period in which a sidecar that stops after the app has hardly time to.
+/// Grace period in seconds up to which a sidecar that stops after the app has too little time.
 const SHORT_GRACE_PERIOD: i64 = 5;
 
-/// Looks at the whole.
+/// Checks the merged pod.
 ///
 /// # Errors
-/// [`Reason::ImageAuto`] where a container waits for a profile that is not there.
+/// [`Reason::ImageAuto`] if no injected profile has the container of an overlay.
 pub(super) fn check(
     merged: &Merged<'_>,
     profiles: &[std::sync::Arc<Profile>],
@@ -54,7 +54,7 @@ fn has_containers(merged: &Merged<'_>) -> bool {
 }
 
 /// # Errors
-/// [`Reason::ImageAuto`] where a container waits for a profile that is not there.
+/// [`Reason::ImageAuto`] if no injected profile has the container of an overlay.
 pub(super) fn image_auto(pod: &Pod<'_>, profiles: &[std::sync::Arc<Profile>]) -> Result<(), Reason> {
     for kind in ContainerKind::ALL {
         let waiting = pod.elements(&Place::Spec(kind.list())).find(|seen| is_auto(*seen));
@@ -74,7 +74,7 @@ pub(super) fn image_auto(pod: &Pod<'_>, profiles: &[std::sync::Arc<Profile>]) ->
     Ok(())
 }
 
-/// An overlay in the init containers stays where the pod put it; that may be too early.
+/// Warns about overlays in the init containers: they keep the position in the pod, which may be too early.
 fn overlay_order(merged: &Merged<'_>, profiles: &[std::sync::Arc<Profile>], trace: &mut Trace) {
     let overlaid: Vec<(&str, &str)> = merged
         .profiles
@@ -112,13 +112,13 @@ fn overlay_order(merged: &Merged<'_>, profiles: &[std::sync::Arc<Profile>], trac
     }
 }
 
-/// Whether `first` asks to start before `name`, or that one to start after it.
+/// Checks whether `first` must start before `name` by the rules of either.
 fn starts_before(first: &Profile, name: &ProfileName, this: &Profile) -> bool {
     let is = |list: &[String], name: &ProfileName| list.iter().any(|other| other == name.as_str());
     is(&first.order.before, name) || is(&this.order.after, &first.name) || is(&this.requires, &first.name)
 }
 
-/// Warns of injected containers that listen where another container of the pod does.
+/// Warns about injected containers that listen on the same port as another container of the pod.
 fn ports(merged: &Merged<'_>, trace: &mut Trace) {
     let pod = &merged.pod;
     let mut seen_clashes = BTreeSet::new();
@@ -155,7 +155,7 @@ fn ports(merged: &Merged<'_>, trace: &mut Trace) {
     }
 }
 
-/// Whether a container runs beside the app, and not before it.
+/// Checks whether a container runs beside the app, and not before it.
 fn stays(place: &Place, container: Seen<'_>) -> bool {
     *place == Place::CONTAINERS || container.text("restartPolicy") == Some("Always")
 }
@@ -171,7 +171,7 @@ fn listens(container: Seen<'_>) -> Vec<String> {
     container.items("ports").filter_map(port).collect()
 }
 
-/// The first injected container whose cpu and memory are not limited to what it requests.
+/// Returns the first injected container whose CPU and memory limits differ from its requests.
 fn not_guaranteed(merged: &Merged<'_>) -> Option<String> {
     let mut containers =
         merged.profiles.iter().flat_map(|injected| injected_containers(&merged.pod, injected));

@@ -12,7 +12,7 @@ use crate::fields::{ContainerField, ContainerKind, DnsList, Place, SpecList, mou
 use crate::json::{field, items};
 use crate::profiles::Profile;
 
-/// Checks the whole pod, once all profiles are in it.
+/// Checks the pod after all profiles are merged.
 ///
 /// # Errors
 /// The part of the pod that changes a protected profile's containers or their inputs.
@@ -29,7 +29,7 @@ pub(super) fn check(merged: &Merged<'_>, protected: &[&Profile]) -> Result<(), R
     undermined.map_or(Ok(()), Err)
 }
 
-/// Whether the element belongs to a protected profile, including elements that it shares.
+/// Checks whether the element belongs to a protected profile, or is shared with one.
 fn is_protected(merged: &Merged<'_>, protected: &[&Profile], place: &Place, key: &str) -> bool {
     match merged.owner(place, key) {
         Owner::Profile(owner) => protected.iter().any(|profile| profile.name.as_str() == owner),
@@ -37,7 +37,7 @@ fn is_protected(merged: &Merged<'_>, protected: &[&Profile], place: &Place, key:
     }
 }
 
-/// The containers of protected profiles, each with the profile's name.
+/// Returns the containers of protected profiles, each with the profile's name.
 fn containers<'m>(
     merged: &'m Merged<'_>,
     protected: &'m [&Profile],
@@ -94,8 +94,8 @@ fn volumes(merged: &Merged<'_>, protected: &[&Profile]) -> Result<(), Reason> {
     Ok(())
 }
 
-/// A volume that the API server takes for that of the service account's token, by its name, and mounts into every
-/// container without a mount there.
+/// Returns a problem if a volume has the name prefix of the volumes for service account tokens: the API server would mount it
+/// into every container without a mount at the token's path.
 fn token_volume(merged: &Merged<'_>, protected: &[&Profile]) -> Option<Reason> {
     let forged = merged.pod.elements(&Place::VOLUMES).find(|volume| {
         volume.name().is_some_and(|name| name.starts_with(TOKEN_VOLUME)) && !is_token_volume(volume.json())
@@ -117,7 +117,7 @@ fn token_volume(merged: &Merged<'_>, protected: &[&Profile]) -> Option<Reason> {
     })
 }
 
-/// The container that an annotation is about which changes how a container is confined: those of the kubelet for
+/// Returns the container named by an annotation that changes the confinement of a container: those of the kubelet for
 /// `AppArmor` and seccomp, and those of CRI-O.
 pub(super) fn confined_container(annotation: &str) -> Option<&str> {
     let (domain, name) = annotation.split_once('/').unwrap_or((annotation, ""));
@@ -130,7 +130,7 @@ pub(super) fn confined_container(annotation: &str) -> Option<&str> {
     }
 }
 
-/// The annotation for a container's profile of `AppArmor`, which the API server also writes from the container's field.
+/// Key prefix of a container's `AppArmor` annotation, which the API server also sets from the container's field.
 const APPARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
 
 /// Returns an annotation that changes the `AppArmor` or seccomp profile of a protected container.
@@ -201,7 +201,7 @@ fn host_aliases(merged: &Merged<'_>, protected: &[&Profile]) -> Option<Reason> {
     })
 }
 
-/// Returns a name server or search domain that precedes a protected profile's; the first one that answers counts.
+/// Returns a name server or search domain that precedes a protected profile's; the first one that answers is used.
 fn name_servers(merged: &Merged<'_>, protected: &[&Profile]) -> Option<Reason> {
     [DnsList::Nameservers, DnsList::Searches].into_iter().map(Place::Dns).find_map(|place| {
         let keys: Vec<String> =
@@ -217,8 +217,8 @@ fn name_servers(merged: &Merged<'_>, protected: &[&Profile]) -> Option<Reason> {
     })
 }
 
-/// A variable of a protected profile in one of the pod's own containers that reads another one of the profile's, which
-/// comes after it: Kubernetes then leaves the reference as text.
+/// Returns a variable of a protected profile in an app container that refers to a later variable of the profile: Kubernetes
+/// then leaves the reference as text.
 fn references(merged: &Merged<'_>, protected: &[&Profile]) -> Option<Reason> {
     for kind in ContainerKind::ALL {
         for container in merged.pod.elements(&Place::Spec(kind.list())) {

@@ -1,4 +1,4 @@
-//! Every reason that a decision can give: a code that stays, and a sentence.
+//! Reasons of decisions: each has a stable code and a sentence.
 
 mod facts;
 
@@ -6,14 +6,14 @@ use super::Step;
 use super::cost::Cost;
 use crate::profiles::Failed;
 
-/// Why something was done, left or refused.
+/// Reason for an effect, an omission or a denial.
 ///
 /// The code is the same in logs, metrics, warnings and denials. The sentence names the object, the field or
 /// annotation, what is wrong, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, thiserror::Error)]
 #[serde(rename_all_fields = "camelCase")]
 pub enum Reason {
-    // What ends a decision without an injection.
+    // Decisions that end without an injection.
     /// The namespace is never injected.
     #[error("namespace {namespace:?} is never injected")]
     NamespaceExcluded {
@@ -23,22 +23,22 @@ pub enum Reason {
     /// A mirror pod is a kubelet's static pod.
     #[error("a mirror pod is the image of a static pod; only its node's files can change it")]
     MirrorPod,
-    /// The pod's label says no.
+    /// The pod's label disables injection.
     #[error("the label outrigger.dev/inject=disabled on the pod")]
     DisabledByPod,
-    /// The namespace's label says no.
+    /// The namespace's label disables injection.
     #[error("the label outrigger.dev/inject=disabled on namespace {namespace:?}")]
     DisabledByNamespace {
         /// The namespace.
         namespace: String,
     },
-    /// Neither pod nor namespace asks for injection.
+    /// Neither the pod nor the namespace enables injection.
     #[error("neither the pod nor namespace {namespace:?} carries the label outrigger.dev/inject=enabled")]
     NamespaceNotEnabled {
         /// The namespace.
         namespace: String,
     },
-    /// Nobody chose a profile.
+    /// No profile is chosen.
     #[error(
         "no profile is chosen: neither the pod nor namespace {namespace:?} names one in the annotation outrigger.dev/profiles, and none matches by itself"
     )]
@@ -47,7 +47,7 @@ pub enum Reason {
         namespace: String,
     },
 
-    // What a pod, a namespace or a profile did wrongly.
+    // Errors in a pod, a namespace or a profile.
     /// Several problems at once. The code is that of the first.
     #[error("{first}; {}", others.iter().map(|other| format!("{other} [{}]", other.code())).collect::<Vec<_>>().join("; "))]
     Several {
@@ -56,15 +56,15 @@ pub enum Reason {
         /// The others.
         others: Vec<Reason>,
     },
-    /// The pod is not shaped like a pod.
+    /// The submitted object does not have the shape of a pod.
     #[error("the pod's {field} is malformed: {problem}")]
     MalformedPod {
         /// The field.
         field: String,
-        /// What is wrong with it.
+        /// The error.
         problem: &'static str,
     },
-    /// The pod's label has another value than the two.
+    /// The pod's label has an unknown value.
     #[error("the label outrigger.dev/inject={value:?} on the pod must be \"enabled\" or \"disabled\"")]
     InvalidInjectLabel {
         /// The value.
@@ -73,31 +73,31 @@ pub enum Reason {
     /// The annotation `outrigger.dev/profiles` cannot be read.
     #[error("{place}: {problem}")]
     InvalidChoice {
-        /// Whose annotation.
+        /// The source of the choice.
         place: ChoicePlace,
-        /// What is wrong with it.
+        /// The error.
         problem: String,
     },
-    /// A chosen name means no profile here.
+    /// A chosen profile does not exist.
     #[error("profile {name:?} ({place}) does not exist in namespace {namespace:?}{}", hint(probably.as_deref()))]
     ProfileNotFound {
         /// The name.
         name: String,
-        /// Whose annotation.
+        /// The source of the choice.
         place: ChoicePlace,
         /// The pod's namespace.
         namespace: String,
-        /// What was probably meant.
+        /// The closest known name.
         probably: Option<String>,
     },
-    /// A chosen profile exists and cannot be injected.
+    /// A chosen profile exists, but cannot be injected.
     #[error("profile {name:?} ({place}) cannot be injected: {finding}")]
     ProfileInvalid {
         /// The profile.
         name: String,
-        /// Whose annotation.
+        /// The source of the choice.
         place: ChoicePlace,
-        /// The first thing that is wrong with it.
+        /// The first error of its spec.
         finding: String,
     },
     /// The pod is on the node's network, and the profile denies such pods.
@@ -106,7 +106,7 @@ pub enum Reason {
         /// The profile.
         profile: String,
     },
-    /// The order that profiles ask for goes round in a circle.
+    /// The order rules of profiles form a cycle.
     #[error("the profiles' order is a cycle: {}", path.join(" → "))]
     OrderCycle {
         /// The cycle; the first name is repeated at its end.
@@ -117,34 +117,34 @@ pub enum Reason {
         "profile {profile:?} has order.before {mandatory:?}, which is Mandatory and starts first; remove {mandatory:?} from order.before, or let {mandatory:?} say order.after {profile:?}"
     )]
     OrderOverruled {
-        /// The profile that asks for it.
+        /// The Optional profile.
         profile: String,
         /// The Mandatory profile, or one that a Mandatory profile requires.
         mandatory: String,
     },
-    /// A container of the name is there already.
+    /// The name of a container is already in use.
     #[error("profile {profile:?} adds a container {container:?}, but {owner} has {list} of that name")]
     ContainerNameTaken {
         /// The profile.
         profile: String,
         /// The container.
         container: String,
-        /// Who has it: `the pod` or another profile.
+        /// The owner of the other container: `the pod` or another profile.
         owner: Owner,
-        /// What it is there.
+        /// The kind of the other container.
         list: &'static str,
     },
-    /// Another volume of the name is there already.
+    /// A different volume of the name already exists.
     #[error("profile {profile:?} adds a volume {volume:?}, but {owner} has a different volume of that name")]
     VolumeConflict {
         /// The profile.
         profile: String,
         /// The volume.
         volume: String,
-        /// Who has it.
+        /// The owner of the other one.
         owner: Owner,
     },
-    /// Something else is mounted there already.
+    /// A different volume is already mounted at the path.
     #[error(
         "profile {profile:?} mounts a volume at {path:?} in container {container:?}, but {owner} mounts another one there"
     )]
@@ -155,10 +155,10 @@ pub enum Reason {
         container: String,
         /// The mount path.
         path: String,
-        /// Who mounts it.
+        /// The owner of the other mount.
         owner: Owner,
     },
-    /// A mount of the profile and another one of the container lie within each other.
+    /// A mount of the profile and another mount of the container are nested.
     #[error(
         "profile {profile:?} mounts a volume at {path:?} in container {container:?}, where {owner} has a mount, too: {inner:?} hides that folder of the volume at {outer:?}; mount one of the two elsewhere, or the same volume at both"
     )]
@@ -176,7 +176,7 @@ pub enum Reason {
         /// The path of the mount around it.
         outer: String,
     },
-    /// The pod's own variable beats the profile's.
+    /// The pod's own variable overrides the profile's.
     #[error(
         "container {container:?} sets the variable {variable} itself, so the value of profile {profile:?} is not used there; remove it from the container, or include the profile's value in it"
     )]
@@ -188,7 +188,7 @@ pub enum Reason {
         /// The variable.
         variable: String,
     },
-    /// A variable cannot stand both after the one that it reads and before the one that reads it.
+    /// A variable cannot both follow the variable that it reads and precede the one that reads it.
     #[error(
         "container {container:?}: {reader} reads $({variable}) of profile {profile:?}, which itself reads $({read}); {read} stands after {reader}, so {reader} gets the text $({variable}); move {read} before {reader}"
     )]
@@ -219,7 +219,7 @@ pub enum Reason {
         /// The sources: a `ConfigMap` or `Secret` each.
         sources: Vec<String>,
     },
-    /// An earlier profile sets the same variable, label or annotation to something else.
+    /// An earlier profile sets the same variable, label or annotation to a different value.
     #[error("profile {profile:?} sets {what} in {place}, but {owner} sets it to something else")]
     ValueConflict {
         /// The profile.
@@ -228,11 +228,11 @@ pub enum Reason {
         what: String,
         /// The list or map.
         place: String,
-        /// Who set it.
+        /// The source of the value.
         owner: Owner,
     },
 
-    /// Injected elements were changed since, and are rendered anew.
+    /// Injected elements were changed later, and are rendered again.
     #[error(
         "{} of profile {profile:?} was changed after its injection, and is rendered anew; have the webhook that changes it run after Outrigger, or write the change into the profile",
         elements.join(", ")
@@ -243,7 +243,7 @@ pub enum Reason {
         /// The elements, each with its list.
         elements: Vec<String>,
     },
-    /// An init container of the pod stood before a profile's, and stands behind it now.
+    /// An init container of the pod preceded a profile's, and follows it now.
     #[error(
         "init container {container:?} stood before {own:?} of profile {profile:?}, which goes to the front, and now starts behind it; have the webhook that adds it run after Outrigger, or set order.position: Last in the profile"
     )]
@@ -255,7 +255,7 @@ pub enum Reason {
         /// The other container.
         container: String,
     },
-    /// An earlier injection added elements that its profile does not add now.
+    /// The profile no longer adds some elements of an earlier injection.
     #[error(
         "{} stayed in the pod from an earlier injection: profile {profile:?} does not add it now; create the pod from its original manifest, or remove it there",
         elements.join(", ")
@@ -266,12 +266,12 @@ pub enum Reason {
         /// The elements, each with its list.
         elements: Vec<String>,
     },
-    /// The pod takes away what another chosen profile needs.
+    /// The pod removes a profile that another chosen profile requires.
     #[error(
         "annotation outrigger.dev/profiles on the pod: it removes profile {profile:?}, which profile {by:?} requires; remove {by:?} as well"
     )]
     RequiredTakenAway {
-        /// The profile that is taken away.
+        /// The removed profile.
         profile: String,
         /// The profile that requires it.
         by: String,
@@ -281,51 +281,51 @@ pub enum Reason {
     RequiredNotFound {
         /// The profile.
         profile: String,
-        /// What it requires.
+        /// The required profile.
         required: String,
         /// The pod's namespace.
         namespace: String,
-        /// What was probably meant.
+        /// The closest known name.
         probably: Option<String>,
     },
-    /// A required profile exists and cannot be injected.
+    /// A required profile exists, but cannot be injected.
     #[error("profile {profile:?} requires profile {required:?}, which cannot be injected: {finding}")]
     RequiredInvalid {
         /// The profile.
         profile: String,
-        /// What it requires.
+        /// The required profile.
         required: String,
-        /// The first thing that is wrong with it.
+        /// The first error of its spec.
         finding: String,
     },
-    /// A required profile could not be applied.
+    /// A required profile was rejected.
     #[error("profile {profile:?} requires profile {required:?}, which was left out: {cause}")]
     RequiredLeftOut {
         /// The profile.
         profile: String,
-        /// What it requires.
+        /// The required profile.
         required: String,
-        /// Why that was left out.
+        /// The reason why that was left out.
         cause: Box<Reason>,
     },
-    /// A Mandatory profile matches and cannot be injected.
+    /// A matching Mandatory profile cannot be injected.
     #[error("the mandatory profile {name:?} cannot be injected: {finding}")]
     MandatoryInvalid {
         /// The profile.
         name: String,
-        /// The first thing that is wrong with it.
+        /// The first error of its spec.
         finding: String,
     },
-    /// A condition of `match` cannot be evaluated, and none is false.
+    /// A condition of `match` cannot be evaluated, and no other condition is false.
     #[error("profile {profile:?}: the condition {condition:?} cannot be evaluated ({failed}){}", if *mandatory { ", and the profile is mandatory" } else { ", so it does not match" })]
     ConditionFailed {
         /// The profile.
         profile: String,
         /// The condition's name.
         condition: String,
-        /// What is wrong.
+        /// The error.
         failed: Failed,
-        /// Whether the profile is Mandatory; then it is a denial.
+        /// `true` if the profile is Mandatory; then the reason is a denial.
         mandatory: bool,
     },
     /// A value is not of the parameter's type.
@@ -335,7 +335,7 @@ pub enum Reason {
         key: String,
         /// The value and the rule.
         problem: String,
-        /// Who set it.
+        /// The source of the value.
         place: SetBy,
     },
     /// A value is outside the parameter's bounds.
@@ -347,30 +347,30 @@ pub enum Reason {
         parameter: String,
         /// The value and the rule.
         problem: String,
-        /// Who set it.
+        /// The source of the value.
         place: SetBy,
     },
-    /// A value is of the type, and not one that the parameter takes.
+    /// A value has the right type, but is not allowed for the parameter.
     #[error("{key}: {problem} ({place})")]
     ParameterNotAllowed {
         /// The annotation.
         key: String,
         /// The value and the rule.
         problem: String,
-        /// Who set it.
+        /// The source of the value.
         place: SetBy,
     },
-    /// A parameter is set by someone who may not.
+    /// The source of a value may not set the parameter.
     #[error("{key}: the parameter may be set by {by} ({place}); remove the annotation")]
     ParameterNotSettable {
         /// The annotation.
         key: String,
-        /// Those who may.
+        /// The sources that may set it.
         by: &'static str,
-        /// Who set it.
+        /// The source of the value.
         place: SetBy,
     },
-    /// A required parameter is set by nobody.
+    /// A required parameter is not set.
     #[error("profile {profile:?} needs the parameter {parameter:?}: set the annotation {key} ({by} may)")]
     ParameterMissing {
         /// The profile.
@@ -379,7 +379,7 @@ pub enum Reason {
         parameter: String,
         /// The annotation that sets it.
         key: String,
-        /// Those who may set it.
+        /// The sources that may set it.
         by: &'static str,
     },
     /// An expression of a profile cannot be evaluated for this pod.
@@ -387,54 +387,54 @@ pub enum Reason {
     ExpressionFailed {
         /// The profile.
         profile: String,
-        /// Where and what.
+        /// The field and the error.
         failed: Failed,
     },
-    /// With the profile, the pod would be refused by the API server.
+    /// The API server would reject the pod with the profile.
     #[error("with profile {profile:?} the pod is not valid: {problem}")]
     InvalidResult {
         /// The profile.
         profile: String,
-        /// What the API server would say.
+        /// The API server's objection.
         problem: String,
     },
-    /// An overlay that the profile does not take.
+    /// The profile does not support the overlay.
     #[error("the pod's container {container:?} has image: auto, but profile {profile:?} {problem}")]
     OverlayRefused {
         /// The profile.
         profile: String,
         /// The container.
         container: String,
-        /// Why not.
+        /// The error.
         problem: &'static str,
     },
-    /// A container with `image: auto` that no injected profile takes up.
+    /// No injected profile has the container of an overlay.
     #[error("container {container:?} has image: auto, and no profile that is injected has a container of that name{}", hint(probably.as_deref()))]
     ImageAuto {
         /// The container.
         container: String,
-        /// What was probably meant.
+        /// The closest known name.
         probably: Option<String>,
     },
-    /// An ordinary container that never ends would keep the pod from ending.
+    /// A Classic sidecar never ends, so the pod would never end.
     #[error(
         "profile {profile:?} has sidecarMode: Classic, and the pod has restartPolicy: {restart_policy}; its sidecars would never let the pod end"
     )]
     ClassicRefused {
         /// The profile.
         profile: String,
-        /// The pod's.
+        /// The pod's value.
         restart_policy: String,
     },
 
-    /// A container that is not a Mandatory profile's own mounts a volume of it.
+    /// A container outside a Mandatory profile mounts a volume of that profile.
     #[error(
         "container {container:?} mounts the volume {volume:?} of the mandatory profile {profile:?}, which only the profile itself may mount; remove the mount, or give the pod's own volume another name"
     )]
     VolumeProtected {
         /// The profile.
         profile: String,
-        /// Its volume.
+        /// The profile's volume.
         volume: String,
         /// The container that mounts it.
         container: String,
@@ -444,74 +444,74 @@ pub enum Reason {
     MandatoryUndermined {
         /// The profile.
         profile: String,
-        /// What would change it.
+        /// The part of the pod that would change it.
         what: String,
-        /// What to do.
+        /// The remedy.
         fix: String,
     },
-    /// The finished pod has not all that a Mandatory profile says.
+    /// The finished pod lacks a part of a Mandatory profile.
     #[error(
         "the finished pod lacks a part of the mandatory profile {profile:?}: {what}; a webhook after Outrigger changed it, or the profile was changed just now; create the pod again, and look at the cluster's mutating webhooks if that does not help"
     )]
     MandatoryIncomplete {
         /// The profile.
         profile: String,
-        /// What is missing or was changed.
+        /// The missing or changed part.
         what: String,
     },
-    /// A change of a live pod touches what a Mandatory profile put there.
+    /// An update of a live pod changes an element of a Mandatory profile.
     #[error(
         "{what} belongs to the mandatory profile {profile:?}, and nobody changes it on a live pod; the profile's own change, and a new pod, do"
     )]
     MandatoryChanged {
         /// The profile.
         profile: String,
-        /// What would be changed.
+        /// The element that would be changed.
         what: String,
     },
-    /// Somebody wants to get into a container of a Mandatory profile.
+    /// A user tries to enter a container of a Mandatory profile.
     #[error(
         "{what} is refused, since it belongs to the mandatory profile {profile:?}; only who may update that ClusterSidecarProfile may"
     )]
     MandatoryEntered {
         /// The profile.
         profile: String,
-        /// Into what, and how.
+        /// The attempted access, with the container.
         what: String,
     },
 
     // Warnings.
-    /// A Mandatory profile stays although pod or namespace say no.
+    /// A Mandatory profile is injected although the pod or the namespace disables injection.
     #[error("profile {profile:?} is mandatory here, despite {despite}")]
     MandatoryKept {
         /// The profile.
         profile: String,
-        /// What says no.
+        /// The label that disables injection.
         despite: String,
     },
-    /// A required profile is not for pods like this one.
+    /// A required profile does not apply to this pod.
     #[error(
         "profile {profile:?} is passed over: it requires profile {required:?}, which is not for pods like this one"
     )]
     RequiredSkipped {
         /// The profile.
         profile: String,
-        /// What it requires.
+        /// The required profile.
         required: String,
     },
-    /// A key under our domain that means nothing.
+    /// Unknown key in Outrigger's domain.
     #[error("unknown {what} {key} on {place}{}", hint(probably.as_deref()))]
     UnknownKey {
-        /// Label or annotation.
+        /// `label` or `annotation`.
         what: &'static str,
         /// The key.
         key: String,
-        /// Whose it is: the pod, or the namespace.
+        /// The object with the key: the pod or the namespace.
         place: String,
-        /// What was probably meant.
+        /// The closest known name.
         probably: Option<String>,
     },
-    /// An overlay stands where the profile's order does not want it.
+    /// The position of an overlay contradicts the profile's order.
     #[error(
         "container {container:?} of profile {profile:?} stands where the pod put it: before {other:?}, which should start earlier"
     )]
@@ -535,25 +535,25 @@ pub enum Reason {
         /// The other container.
         other: String,
     },
-    /// The pod loses its quality of service.
+    /// The pod loses its Guaranteed quality of service.
     #[error(
         "the pod was Guaranteed and becomes {to}: {container:?} needs limits equal to its requests, for cpu and memory"
     )]
     QosLost {
         /// The class afterwards.
         to: String,
-        /// The first injected container that is to blame.
+        /// The first injected container that causes it.
         container: String,
     },
-    /// Sidecars end after the app, within the same grace period.
+    /// Sidecars stop after the app, within the same grace period.
     #[error(
         "the pod's terminationGracePeriodSeconds is {seconds}: sidecars stop after the app and have what is left of it, at least 2 s"
     )]
     GracePeriodShort {
-        /// The pod's.
+        /// The pod's value.
         seconds: i64,
     },
-    /// The namespace's label has another value than the two.
+    /// The namespace's label has an unknown value.
     #[error(
         "the label outrigger.dev/inject={value:?} on namespace {namespace:?} is neither \"enabled\" nor \"disabled\" and counts as not set"
     )]
@@ -568,23 +568,23 @@ pub enum Reason {
         "the annotation outrigger.dev/status on the pod cannot be read and is written anew; remove it from the manifest"
     )]
     StatusMalformed,
-    /// A profile was left out: as its `onError` says, or because it matches by itself and is wrong.
+    /// A profile was left out, by its `onError`, or because it matches and is invalid.
     #[error("profile {profile:?} was left out: {cause}")]
     ProfileLeftOut {
         /// The profile.
         profile: String,
-        /// Why.
+        /// The cause.
         cause: Box<Reason>,
     },
-    /// An element was left out, as `onConflict` says.
+    /// An element was skipped, by `onConflict`.
     #[error("left as it is (onConflict: Skip): {cause}")]
     ConflictSkipped {
-        /// Why.
+        /// The cause.
         cause: Box<Reason>,
     },
 
-    // What was done.
-    /// A profile comes along with another one.
+    // Effects.
+    /// A profile is injected because another one requires it.
     #[error("profile {profile:?} comes along: profile {by:?} requires it")]
     Required {
         /// The profile.
@@ -592,19 +592,19 @@ pub enum Reason {
         /// The profile that requires it.
         by: String,
     },
-    /// A parameter's value.
+    /// Value of a parameter.
     #[error("{profile}.{parameter} = {value} ({place})")]
     ParameterSet {
         /// The profile.
         profile: String,
         /// The parameter.
         parameter: String,
-        /// Its value.
+        /// The value.
         value: String,
-        /// Who set it.
+        /// The source of the value.
         place: SetBy,
     },
-    /// An element whose condition is false.
+    /// The `when` of an element is false.
     #[error("{profile}: leaves {what} out, as its condition says")]
     WhenFalse {
         /// The profile.
@@ -612,7 +612,7 @@ pub enum Reason {
         /// The element.
         what: String,
     },
-    /// The pod's container is put on top of the profile's.
+    /// The pod's container is merged over the profile's.
     #[error("{profile}: takes up the pod's container {container}, with the pod's fields on top")]
     Overlaid {
         /// The profile.
@@ -627,34 +627,34 @@ pub enum Reason {
         profile: String,
         /// The field.
         what: &'static str,
-        /// Before.
+        /// The old value.
         from: i64,
-        /// After.
+        /// The new value.
         to: i64,
     },
-    /// What the injection costs.
+    /// Cost of the injection.
     #[error("{cost}")]
     Costs {
-        /// What the pod requests besides, and its quality of service.
+        /// The additional requests and the quality of service.
         cost: Cost,
     },
-    /// The pod's label says yes.
+    /// The pod's label enables injection.
     #[error("enabled by the label outrigger.dev/inject=enabled on the pod")]
     EnabledByPod,
-    /// The namespace's label says yes.
+    /// The namespace's label enables injection.
     #[error("enabled by the label outrigger.dev/inject=enabled on namespace {namespace:?}")]
     EnabledByNamespace {
         /// The namespace.
         namespace: String,
     },
-    /// A profile matches the pod by itself.
+    /// A profile's `match` selects the pod.
     #[error("profile {profile:?} matches by itself: {selectors}{}", if *mandatory { " (mandatory)" } else { "" })]
     Matched {
         /// The profile.
         profile: String,
-        /// What of it matched.
+        /// The selectors and conditions that matched.
         selectors: String,
-        /// Whether it is Mandatory.
+        /// `true` if the profile is Mandatory.
         mandatory: bool,
     },
     /// The selectors of a profile select the pod, and one of its conditions is false.
@@ -670,16 +670,16 @@ pub enum Reason {
     Chosen {
         /// The profile.
         profile: String,
-        /// Whose annotation.
+        /// The source of the choice.
         place: ChoicePlace,
     },
-    /// The pod took a profile of the namespace's default away.
+    /// The pod removed a profile of the namespace's default.
     #[error("profile {profile:?} is taken away by the annotation outrigger.dev/profiles on the pod")]
     TakenAway {
         /// The profile.
         profile: String,
     },
-    /// A profile of the namespace takes the place of a cluster profile.
+    /// A profile of the namespace replaces a cluster profile of the same name.
     #[error(
         "profile {profile:?} is the SidecarProfile of namespace {namespace:?}, in place of the ClusterSidecarProfile of that name"
     )]
@@ -695,7 +695,7 @@ pub enum Reason {
         /// The profile.
         profile: String,
     },
-    /// The profile leaves pods on the node's network alone.
+    /// The profile skips pods on the node's network.
     #[error("profile {profile:?} is not injected into pods with hostNetwork: true (its hostNetwork is Skip)")]
     HostNetworkSkipped {
         /// The profile.
@@ -706,9 +706,9 @@ pub enum Reason {
     OsMismatch {
         /// The profile.
         profile: String,
-        /// The profile's.
+        /// The profile's operating system.
         wanted: String,
-        /// The pod's.
+        /// The pod's value.
         os: String,
     },
     /// The start order of several profiles.
@@ -742,7 +742,7 @@ pub enum Reason {
         what: String,
         /// The list or map.
         place: String,
-        /// Who set it.
+        /// The source of the value.
         owner: Owner,
     },
     /// The pod or another profile has annotations of a group, so the profile's are not set.
@@ -769,7 +769,7 @@ pub enum Reason {
         /// The owner of the other items.
         owner: Owner,
     },
-    /// A container that came with the pod is the profile's own.
+    /// A container of the original pod belongs to the profile now.
     #[error("{profile}: container {container} is already in the pod, equal to the rendered one")]
     Adopted {
         /// The profile.
@@ -777,7 +777,7 @@ pub enum Reason {
         /// The container.
         container: String,
     },
-    /// An identical element is there already.
+    /// An identical element already exists.
     #[error("{profile}: shares {what} in {place}, which is the same")]
     Shared {
         /// The profile.
@@ -793,18 +793,18 @@ pub enum Reason {
         /// The profiles.
         profiles: Vec<String>,
     },
-    /// The pod already has all of it.
+    /// The pod already has all profiles.
     #[error("already injected: {}", profiles.join(", "))]
     AlreadyInjected {
         /// The profiles.
         profiles: Vec<String>,
     },
-    /// Every chosen profile was left out.
+    /// All chosen profiles were left out.
     #[error("every chosen profile was left out")]
     NothingLeft,
 }
 
-/// What made a choice.
+/// Source of a choice.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub enum ChoicePlace {
     /// The pod's annotation.
@@ -825,14 +825,14 @@ impl std::fmt::Display for ChoicePlace {
     }
 }
 
-/// Who set a parameter.
+/// Source of a parameter's value.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub enum SetBy {
     /// The pod's annotation.
     Pod,
     /// The namespace's annotation.
     Namespace(String),
-    /// Nobody: it is the default.
+    /// The default.
     Default,
 }
 
@@ -846,10 +846,10 @@ impl std::fmt::Display for SetBy {
     }
 }
 
-/// Who put an element into the pod.
+/// Owner of an element in the pod.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub enum Owner {
-    /// The pod's author.
+    /// The original pod.
     Pod,
     /// An earlier profile.
     Profile(String),
@@ -864,31 +864,31 @@ impl std::fmt::Display for Owner {
     }
 }
 
-/// How much a reason matters to the person who creates the pod.
+/// Severity of a reason for the creator of the pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// What was done.
+    /// An effect.
     Info,
-    /// The pod is admitted, but not quite as was meant.
+    /// The pod is admitted, with a warning.
     Warning,
-    /// It ends the decision without an injection.
+    /// The decision ends without an injection.
     Skip,
-    /// It ends the decision with a refusal.
+    /// The decision ends with a denial.
     Denial,
 }
 
 impl Reason {
-    /// The stable code, in `CamelCase` as Kubernetes' condition reasons are.
+    /// Returns the stable code, in `CamelCase` like the reasons of Kubernetes conditions.
     pub fn code(&self) -> &'static str {
         self.facts().0
     }
 
-    /// How much it matters.
+    /// Returns the severity.
     pub fn level(&self) -> Level {
         self.facts().1
     }
 
-    /// The names that mean no profile, where that is the reason.
+    /// Returns the names of chosen profiles that do not exist, if that is the reason.
     pub fn unknown_profiles(&self) -> Vec<&str> {
         match self {
             Self::ProfileNotFound { name, .. } => vec![name],
@@ -904,7 +904,7 @@ impl Reason {
         }
     }
 
-    /// Returns the denial for several problems; none is no denial.
+    /// Returns the denial for several problems; `Ok` if there are none.
     pub(super) fn all_of(problems: Vec<Self>) -> Result<(), Self> {
         let mut problems = problems.into_iter();
         let Some(first) = problems.next() else { return Ok(()) };
@@ -915,7 +915,7 @@ impl Reason {
         Err(Self::Several { first: Box::new(first), others })
     }
 
-    /// The Mandatory profile that is not whole in a finished pod, where that is the reason.
+    /// Returns the Mandatory profile that the finished pod lacks in part, if that is the reason.
     pub fn incomplete_profile(&self) -> Option<&str> {
         match self {
             Self::MandatoryIncomplete { profile, .. } => Some(profile),
@@ -923,7 +923,7 @@ impl Reason {
         }
     }
 
-    /// The step of the decision that it belongs to.
+    /// Returns the step of the decision that the reason belongs to.
     pub fn step(&self) -> Step {
         match self {
             Self::ProfileLeftOut { cause, .. } => cause.step(),

@@ -1,9 +1,9 @@
-//! An already injected pod: the elements of the earlier injection are removed before anything is decided.
+//! Already injected pods: the elements of the earlier injection are removed before any decision.
 //!
-//! A pod can come again by reinvocation, or because someone exported it. The annotation
-//! `outrigger.dev/status` says what was added; it is believed only as far as the profiles that it names
-//! add just that, so a forged one takes nothing of others' away. What was taken away is kept: an element
-//! that still holds all that its profile says goes back as it was, byte for byte.
+//! An already injected pod is the result of a reinvocation or an exported manifest. The annotation `outrigger.dev/status`
+//! lists what was added. An entry is accepted only if the named profile adds such an element, so a forged annotation cannot
+//! remove other elements. The removed elements are kept: an element that still contains all that its profile renders is added
+//! back unchanged, byte for byte.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,39 +22,39 @@ use crate::fields::{ContainerField, ContainerKind, Map, Place, SpecList};
 use crate::json::{Json, owned, same, text};
 use crate::profiles::{Element, Profile, ProfileEntry, ProfileSet, Rendered};
 
-/// What an earlier injection left in the pod.
+/// Elements of an earlier injection in the pod.
 #[derive(Debug, Default)]
 pub(super) struct Previous {
     profiles: Vec<InjectedProfile>,
-    /// What was taken away; of a list's element the index at which it came.
+    /// Removed elements; for an element of a list, its index in the submitted pod.
     elements: BTreeMap<(Place, String), Option<usize>>,
-    /// Containers that were taken up, and the index at which they came.
+    /// Overlaid containers, with their index in the submitted pod.
     overlays: BTreeMap<(Place, String), usize>,
     purpose: Purpose,
 }
 
-/// How far an element that came with the pod is taken for what a profile put there.
+/// Condition under which an element of the submitted pod counts as the profile's element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Trust {
-    /// The profile, its revision or its parameters are others now: it is replaced.
+    /// Never, because the profile, its revision or its parameters have changed: the element is replaced.
     Never,
-    /// It has everything that the profile says; what others added to it stays.
+    /// If it contains everything that the profile renders; additions by others are kept.
     IfContained,
-    /// The profile is Mandatory, and the pod's author may have written the element: it must equal the rendered one, except
-    /// for additions of the API server.
+    /// If it equals the rendered element, except for additions of the API server: the profile is Mandatory, and the element
+    /// may be part of the original pod.
     IfItIsExactly,
 }
 
-/// The status that a pod came with.
+/// Returns the status annotation of the submitted pod.
 ///
 /// # Errors
-/// It cannot be read.
+/// The annotation cannot be parsed.
 pub(super) fn status(pod: &Pod<'_>) -> Result<Option<InjectionStatus>, Reason> {
     let Some(text) = pod.annotation(keys::STATUS) else { return Ok(None) };
     serde_json::from_str(text).map(Some).map_err(|_| Reason::StatusMalformed)
 }
 
-/// Takes away what an earlier injection added.
+/// Removes the elements of an earlier injection.
 pub(super) fn take_away(
     pod: &mut Pod<'_>,
     status: Result<Option<InjectionStatus>, Reason>,
@@ -91,7 +91,7 @@ pub(super) fn take_away(
     previous
 }
 
-/// The profile that an earlier injection names; it may have moved between the cluster and the namespace since.
+/// Returns the profile that an earlier injection names; it may have moved between the cluster and the namespace since.
 fn profile_of<'p>(
     injected: &InjectedProfile,
     namespace: &str,
@@ -105,7 +105,7 @@ fn profile_of<'p>(
     find(injected.scope).or_else(|| find(other))
 }
 
-/// Warns of the elements of a profile that does not exist any more, or has errors: they cannot be told from the pod's own.
+/// Warns about elements of a profile that no longer exists or has errors: they cannot be told from the pod's own.
 fn leave(pod: &Pod<'_>, injected: &InjectedProfile, trace: &mut Trace) {
     let places = injected.added.iter().filter_map(|(place, keys)| Some((place.parse::<Place>().ok()?, keys)));
     let elements: Vec<String> = places
@@ -118,7 +118,7 @@ fn leave(pod: &Pod<'_>, injected: &InjectedProfile, trace: &mut Trace) {
     }
 }
 
-/// The map and the key of a value that a profile replaced.
+/// Returns the map and the key of a value that a profile replaced.
 pub(super) fn replaced_key(path: &str) -> Option<(Map, &str)> {
     [Map::Spec, Map::Annotations].into_iter().find_map(|map| {
         let key = path.strip_prefix(&*Place::Map(map).text())?.strip_prefix('.')?;
@@ -126,7 +126,7 @@ pub(super) fn replaced_key(path: &str) -> Option<(Map, &str)> {
     })
 }
 
-/// Gives a scalar its old value back, unless somebody changed it since.
+/// Restores the old value of a scalar, unless it was changed later.
 fn put_back(pod: &mut Pod<'_>, profile: &Profile, path: &str, replaced: &Replaced) {
     let Some((map, key)) = replaced_key(path) else { return };
     let sets = profile.template.sets(map, key) || key == keys::SAFE_TO_EVICT_VOLUMES;
@@ -143,12 +143,12 @@ fn put_back(pod: &mut Pod<'_>, profile: &Profile, path: &str, replaced: &Replace
     }
 }
 
-/// Whether the profile adds an element of this key there; `mount` has the volume and the path of a mount as they are
-/// written in the pod.
+/// Checks whether the profile adds an element with this key there; `mount` has the volume and the path of a mount as written
+/// in the pod.
 fn renders(profile: &Profile, place: &Place, key: &str, mount: Option<(&str, &str)>) -> bool {
     let template = &profile.template;
     match place {
-        // Of a classic profile, which may be a native one now.
+        // The annotation of a classic profile, which may have become a native one.
         Place::Map(Map::Annotations) if key == keys::DEFAULT_CONTAINER => true,
         Place::Map(Map::Annotations) if key == keys::SAFE_TO_EVICT_VOLUMES => true,
         Place::Map(map) => template.sets(*map, key),
@@ -179,8 +179,8 @@ fn containers_of(profile: &Profile) -> impl Iterator<Item = &Element> {
     [&Place::INIT_CONTAINERS, &Place::CONTAINERS].into_iter().flat_map(|place| profile.template.list(place))
 }
 
-/// Returns whether a container that an earlier revision of the profile is said to have added is one: the profile still has a container
-/// of that image, under another name.
+/// Checks whether a container that the status attributes to an earlier revision of the profile was renamed: the profile still
+/// has a container of that image under another name.
 fn was_renamed(profile: &Profile, place: &Place, live: Option<Seen<'_>>) -> bool {
     if !matches!(place, Place::Spec(SpecList::InitContainers | SpecList::Containers)) {
         return false;
@@ -193,7 +193,7 @@ fn was_renamed(profile: &Profile, place: &Place, live: Option<Seen<'_>>) -> bool
     containers_of(profile).any(has_image)
 }
 
-/// An image's name without tag and digest.
+/// Returns an image's name without tag and digest.
 fn repository(image: &str) -> &str {
     let name = image.split_once('@').map_or(image, |(name, _)| name);
     match name.rsplit_once(':') {
@@ -212,7 +212,7 @@ fn is_element(element: &Element, place: &Place, key: &str) -> bool {
     }
 }
 
-/// Whether an element whose key is all of it can be rendered as this text.
+/// Checks whether an element that consists only of its key can be rendered as this text.
 fn could_be_whole(value: &crate::profiles::TemplateValue, key: &str) -> bool {
     value.could_be(&key.into()) || serde_json::from_str(key).is_ok_and(|key: Json<'_>| value.could_be(&key))
 }
@@ -257,7 +257,7 @@ impl Previous {
         }
     }
 
-    /// Gives containers that were taken up back to their author, as he wrote them.
+    /// Restores overlaid containers to the form of the original pod.
     fn take_overlays(&mut self, pod: &mut Pod<'_>, profile: &Profile, injected: &InjectedProfile) {
         for (place, authored) in &injected.overlays {
             let Ok(place) = place.parse::<Place>() else { continue };
@@ -274,7 +274,7 @@ impl Previous {
         }
     }
 
-    /// How far an element is taken for a profile's own that came with the pod.
+    /// Returns the condition under which an element of the submitted pod counts as the profile's.
     pub(super) fn trust(&self, injected: &InjectedProfile, protected: bool) -> Trust {
         match (protected, self.has(injected)) {
             (true, _) => Trust::IfItIsExactly,
@@ -283,7 +283,7 @@ impl Previous {
         }
     }
 
-    /// Whether the pod had the profile before, at the same revision and with the same parameters.
+    /// Checks whether the pod had the profile before, at the same revision and with the same parameters.
     pub(super) fn has(&self, injected: &InjectedProfile) -> bool {
         self.profiles.iter().any(|before| {
             before.name == injected.name
@@ -293,8 +293,8 @@ impl Previous {
         })
     }
 
-    /// What to put in for an element that a profile renders: the live one, where it comes from the same
-    /// profile and still holds all that is rendered.
+    /// Returns the slot for a rendered element: the live element if it is from the same profile and still contains the
+    /// rendered one.
     pub(super) fn slot<'a>(
         &self,
         pod: &Pod<'a>,
@@ -319,15 +319,15 @@ impl Previous {
         }
     }
 
-    /// Returns whether a slot takes the place of an element that the same revision put there, and that was changed since: by
-    /// another webhook before a reinvocation, or in an exported pod.
+    /// Checks whether a slot replaces an element of the same revision that was changed later: by another webhook before a
+    /// reinvocation, or in an exported pod.
     pub(super) fn undoes_a_change(&self, place: &Place, key: &str, slot: &Slot<'_>, trust: Trust) -> bool {
         matches!(slot, Slot::Added(_))
             && trust != Trust::Never
             && matches!(self.elements.get(&(place.clone(), key.to_owned())), Some(Some(_)))
     }
 
-    /// Warns of the pod's own init containers that stood before one of a profile, and stand behind it now: another webhook put
+    /// Warns about the pod's own init containers that preceded a profile's container and follow it now: another webhook put
     /// them there after the earlier injection.
     pub(super) fn moved_behind(&self, merged: &Merged<'_>, trace: &mut Trace) {
         let place = &Place::INIT_CONTAINERS;
@@ -337,7 +337,7 @@ impl Previous {
         let came = |name: &str| {
             merged.pod.list(place).iter().position(|container| text(container, "name") == Some(name))
         };
-        // The profiles' containers in the new order so far, with the index at which they came.
+        // Containers of profiles in the new order so far, with their index in the submitted pod.
         let mut before: Vec<(&str, usize, String)> = Vec::new();
         for name in merged.pod.container_names(ContainerKind::Init) {
             let Some(index) = came(name) else { continue };
@@ -361,8 +361,8 @@ impl Previous {
         }
     }
 
-    /// Returns what to put in for a container that came with the pod, at an index, without a status, and that equals the
-    /// rendered one.
+    /// Returns the slot for a container of the submitted pod, at an index, that has no status entry and equals the rendered
+    /// one.
     pub(super) fn adopted_slot<'a>(
         &self,
         pod: &Pod<'a>,
@@ -378,7 +378,7 @@ impl Previous {
         }
     }
 
-    /// The same for a container that was taken up.
+    /// Returns the slot for an overlaid container.
     pub(super) fn overlay_slot<'a>(
         &self,
         pod: &Pod<'a>,
@@ -397,11 +397,11 @@ impl Previous {
         Slot::Changed(index, Rendered::Made(rendered))
     }
 
-    /// Whether the pod as it came already is what the merge made of it: the same profiles at the same
-    /// revisions, the same elements in the same start order, each still holding what its profile says.
+    /// Checks whether the submitted pod already equals the merge: the same profiles at the same revisions, and the same
+    /// elements in the same start order, each containing the rendered element.
     ///
-    /// With a Mandatory profile the order counts of all init containers: what the pod's author put before its sidecars
-    /// would run without them.
+    /// With a Mandatory profile, the order of all init containers counts: a container of the original pod that precedes its
+    /// sidecars would run without them.
     pub(super) fn holds(&self, merged: &Pod<'_>, profiles: &[InjectedProfile], any_protected: bool) -> bool {
         if self.profiles.is_empty() || self.profiles != profiles {
             return false;
@@ -449,7 +449,7 @@ fn is_as_it_came(merged: &Pod<'_>, place: &Place, key: &str, index: Option<usize
     }
 }
 
-/// Whether the element of a key is the one that the pod came with.
+/// Checks whether the element with a key is the one of the submitted pod.
 pub(super) fn is_unchanged(merged: &Pod<'_>, place: &Place, key: &str) -> bool {
     match merged.get(place, key) {
         Some(Seen::Came(_)) => true,
@@ -461,7 +461,7 @@ pub(super) fn is_unchanged(merged: &Pod<'_>, place: &Place, key: &str) -> bool {
     }
 }
 
-/// Whether no element of a list that came with the pod stands elsewhere now.
+/// Checks whether all elements of the submitted pod's list keep their order.
 pub(super) fn is_in_order(merged: &Pod<'_>, place: &Place) -> bool {
     let slots = merged.changed_lists().get(place).into_iter().flatten();
     let kept = slots.filter_map(|slot| match slot {

@@ -1,9 +1,9 @@
-//! A live pod whose original manifest is applied again.
+//! Live pods whose original manifest is applied again.
 //!
-//! `kubectl apply` sets fields of the manifest back to the manifest's values. An injection may have changed some of them: the
-//! grace period, the image of a container with `image: auto`, a list that `kubectl` replaces as a whole, or the order of a
-//! list. The API server rejects most of that, since a pod's spec cannot be changed, and accepts the image `auto`. So what the
-//! injection changed keeps its live value, and the pod is unchanged. `kubectl diff` then shows no difference.
+//! `kubectl apply` sets fields back to the manifest's values. An injection may have changed some of them: the grace period,
+//! the image of a container with `image: auto`, a list that `kubectl` replaces as a whole, or the order of a list. The API
+//! server rejects most of these updates, since a pod's spec is immutable, and accepts the image `auto`. So the injected values
+//! are restored, and the pod is unchanged. `kubectl diff` then shows no difference.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,8 +20,8 @@ use crate::fields::{Place, SpecList};
 use crate::json::{Json, lent, same, text};
 use crate::profiles::Rendered;
 
-/// Returns the changes that give the fields of an injection the values of the live pod again, where an update has set them to
-/// the values before the injection. Other updates are left alone.
+/// Returns the changes that restore the live values of injected fields which an update has set to the values before the
+/// injection. Other updates are kept.
 pub fn restore(live: &Json<'_>, updated: &Json<'_>) -> Patch {
     if pod::check(live).is_err() || pod::check(updated).is_err() {
         return Patch::default();
@@ -42,7 +42,7 @@ pub fn restore(live: &Json<'_>, updated: &Json<'_>) -> Patch {
     patch::of(&pod)
 }
 
-/// The lists that profiles added to, each with the keys of what they added.
+/// Returns the lists that profiles added to, each with the keys of the added elements.
 fn lists(profiles: &[InjectedProfile]) -> BTreeMap<Place, BTreeSet<&str>> {
     let mut lists: BTreeMap<Place, BTreeSet<&str>> = BTreeMap::new();
     for (place, added) in profiles.iter().flat_map(|injected| &injected.added) {
@@ -54,7 +54,7 @@ fn lists(profiles: &[InjectedProfile]) -> BTreeMap<Place, BTreeSet<&str>> {
     lists
 }
 
-/// Puts a list back into its live order, and the injected elements back into it if it has none of them.
+/// Restores the live order of a list, and its injected elements if it has none of them.
 fn restore_list<'a>(before: &Pod<'a>, pod: &mut Pod<'a>, place: &Place, ours: &BTreeSet<&str>) {
     let field = place.field();
     let keys = |items: &'a [Json<'a>]| -> Vec<Cow<'a, str>> {
@@ -92,7 +92,7 @@ fn restore_list<'a>(before: &Pod<'a>, pod: &mut Pod<'a>, place: &Place, ours: &B
     }
 }
 
-/// Gives containers whose image is `auto` again the live image and fields.
+/// Restores the live image and fields of containers whose image is `auto` again.
 fn restore_overlays<'a>(before: &Pod<'a>, pod: &mut Pod<'a>, place: &Place) {
     let (live, updated) = (before.list(place), pod.list(place));
     for (index, container) in updated.iter().enumerate().filter(|(_, one)| is_auto(Seen::Came(one))) {
@@ -103,7 +103,7 @@ fn restore_overlays<'a>(before: &Pod<'a>, pod: &mut Pod<'a>, place: &Place) {
     }
 }
 
-/// Gives a value that an injection replaced its live value again, where it is the one before the injection.
+/// Restores the live value of a field that an injection replaced, if the update has the value before the injection.
 fn restore_value<'a>(before: &Pod<'a>, pod: &mut Pod<'a>, path: &str, replaced: &Replaced) {
     let Some((map, key)) = reinvocation::replaced_key(path) else { return };
     let is = |value: Option<&Json<'_>>, wanted: &Value| match value {
@@ -125,7 +125,7 @@ mod tests {
 
     use super::*;
 
-    /// The updated pod with what was restored.
+    /// Returns the updated pod with the restored values.
     fn restored(live: &Value, updated: &Value) -> Value {
         let patch = restore(&Json::from(live), &Json::from(updated));
         let mut pod = updated.clone();

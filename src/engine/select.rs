@@ -1,4 +1,4 @@
-//! Whether a pod is injected, and with which profiles: steps 1 to 5 of a decision.
+//! Selection: whether a pod is injected, and with which profiles. Steps 1 to 5 of a decision.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::api::{HostNetwork, OnError, ProfileName, Scope, keys, nearest};
 use crate::expression::{Budget, Variables};
 use crate::profiles::{Labels, Profile, ProfileEntry, ProfileSet};
 
-/// Steps 1 and 2: what is never injected, whatever namespace and pod say.
+/// Steps 1 and 2: checks for pods that are never injected, regardless of labels and annotations.
 pub(super) fn excluded(pod: &Pod<'_>, namespace: &Namespace, settings: &Settings) -> Option<Reason> {
     let name = namespace.name.as_str();
     if keys::ALWAYS_EXCLUDED_NAMESPACES.contains(&name) || settings.excluded_namespaces.contains(name) {
@@ -19,7 +19,7 @@ pub(super) fn excluded(pod: &Pod<'_>, namespace: &Namespace, settings: &Settings
     pod.annotation(keys::MIRROR_POD).map(|_| Reason::MirrorPod)
 }
 
-/// Step 4: the pod's label, else the namespace's.
+/// Step 4: evaluates the pod's label, or the namespace's if the pod has none.
 pub(super) fn enabled(pod: &Pod<'_>, namespace: &Namespace, trace: &mut Trace) -> Result<(), Reason> {
     match pod.label(keys::INJECT) {
         Some(keys::ENABLED) => {
@@ -47,33 +47,33 @@ pub(super) fn enabled(pod: &Pod<'_>, namespace: &Namespace, trace: &mut Trace) -
     }
 }
 
-/// What an annotation `outrigger.dev/profiles` says.
+/// Parsed annotation `outrigger.dev/profiles`.
 #[derive(Debug, PartialEq, Eq)]
 enum Choice {
-    /// Exactly these.
+    /// Exactly these profiles.
     These(Vec<ProfileName>),
-    /// The default with these added and those taken away.
+    /// Additions to and removals from the namespace's default.
     Changes { add: Vec<ProfileName>, remove: Vec<ProfileName> },
 }
 
-/// The profiles of a decision.
+/// Selected profiles of a decision.
 #[derive(Debug, Default)]
 pub(super) struct Selection {
-    /// Those that are to be injected, by name.
+    /// Profiles to inject, by name.
     pub(super) profiles: BTreeMap<ProfileName, Arc<Profile>>,
-    /// Those of them that only come along with another one.
+    /// Profiles among them that are injected only because another one requires them.
     pub(super) along: BTreeSet<ProfileName>,
-    /// Those that come along with a Mandatory profile, and are as little to be got round as that one.
+    /// Profiles that a Mandatory profile requires, and that are protected like it.
     protected: BTreeSet<ProfileName>,
-    /// Those that were left out, and why.
+    /// Profiles that were left out, with the reason.
     pub(super) absent: BTreeMap<String, Reason>,
 }
 
 impl Selection {
-    /// Leaves a profile out: as its `onError` says, or as that of the profiles which require it.
+    /// Leaves a profile out, by its `onError`, or by that of the profiles which require it.
     ///
     /// # Errors
-    /// The cause, where the profile's `onError` is Fail.
+    /// The cause, if the profile's `onError` is Fail.
     pub(super) fn leave_out(
         &mut self,
         profile: &Profile,
@@ -82,24 +82,24 @@ impl Selection {
     ) -> Result<(), Reason> {
         self.profiles.remove(&profile.name);
         self.absent.insert(profile.name.to_string(), cause.clone());
-        // One that only came along is missed, and said, by the profile that requires it.
+        // For a required profile, the profile that requires it reports the cause.
         if self.along.contains(&profile.name) {
             return Ok(());
         }
         left_out(profile.name.as_str(), profile.on_error, cause, trace)
     }
 
-    /// Whether nothing of a profile is for pod or namespace to change.
+    /// Checks whether pod and namespace cannot override anything of a profile.
     pub(super) fn is_protected(&self, profile: &Profile) -> bool {
         profile.mandatory || self.protected.contains(&profile.name)
     }
 
-    /// Those of the profiles of which nothing is for pod or namespace to change.
+    /// Returns the profiles that pod and namespace cannot override.
     pub(super) fn protected<'p>(&self, profiles: &'p [Arc<Profile>]) -> Vec<&'p Profile> {
         profiles.iter().map(AsRef::as_ref).filter(|profile| self.is_protected(profile)).collect()
     }
 
-    /// The first profile that this one requires and that was left out.
+    /// Returns the reason for the first required profile that was left out.
     pub(super) fn missing(&self, profile: &Profile) -> Option<Reason> {
         let absent = |required: &&String| self.absent.contains_key(*required);
         let required = profile.requires.iter().find(absent)?;
@@ -111,7 +111,7 @@ impl Selection {
     }
 }
 
-/// Step 3: the Mandatory profiles that match.
+/// Step 3: selects the matching Mandatory profiles.
 ///
 /// # Errors
 /// One of them cannot be injected, or a condition cannot be evaluated.
@@ -134,7 +134,7 @@ pub(super) fn mandatory(matching: &mut Matches<'_>) -> Result<Vec<Arc<Profile>>,
     Ok(kept)
 }
 
-/// The profiles whose selectors select the pod, and what their conditions read.
+/// Profiles whose selectors select the pod, with the inputs of their conditions.
 pub(super) struct Matches<'a> {
     selected: BTreeMap<&'a str, &'a ProfileEntry>,
     variables: Variables<'a>,
@@ -153,7 +153,7 @@ impl<'a> Matches<'a> {
         Self { selected, variables, budget }
     }
 
-    /// The name of a profile's condition that is false.
+    /// Returns the name of a profile's condition that is false.
     fn false_condition<'p>(&mut self, profile: &'p Profile) -> Result<Option<&'p str>, Reason> {
         let Some(matching) = &profile.matching else { return Ok(None) };
         if !matching.has_conditions() {
@@ -171,7 +171,7 @@ impl<'a> Matches<'a> {
     }
 }
 
-/// Step 5: the pod's choice over the namespace's default, with what matches by itself and what is required.
+/// Step 5: applies the pod's choice to the namespace's default, and adds matching and required profiles.
 pub(super) fn choose(
     pod: &Pod<'_>,
     namespace: &Namespace,
@@ -206,7 +206,7 @@ pub(super) fn choose(
                 let finding = invalid.findings.first().map(ToString::to_string).unwrap_or_default();
                 let name = invalid.name.clone();
                 let cause = Reason::ProfileInvalid { name, place: ChoicePlace::Match, finding };
-                // Whatever its onError says: it cannot hold up pods that did not ask for it.
+                // Regardless of its `onError`: an invalid profile must not block pods that did not choose it.
                 left_out(&invalid.name, OnError::Ignore, cause, trace)?;
                 continue;
             }
@@ -245,7 +245,7 @@ pub(super) fn choose(
     }
 }
 
-/// Steps 3 and 4 where neither pod nor namespace asks for anything: the Mandatory profiles alone.
+/// Steps 3 and 4 if neither pod nor namespace enables injection: selects only the Mandatory profiles.
 pub(super) fn insist(
     pod: &Pod<'_>,
     namespace: &Namespace,
@@ -272,12 +272,12 @@ fn matched(profile: &Profile) -> Reason {
     Reason::Matched { profile: profile.name.to_string(), selectors, mandatory: profile.mandatory }
 }
 
-/// What pod and namespace chose by name.
+/// Profiles that pod and namespace chose by name.
 #[derive(Default)]
 struct Chosen {
-    /// The names, each with the place that chose it.
+    /// Chosen names, each with the source of the choice.
     names: Vec<(ProfileName, ChoicePlace)>,
-    /// Those that the pod took away, also where they match by themselves.
+    /// Profiles that the pod removed, including matching ones.
     removed: Vec<ProfileName>,
 }
 
@@ -314,7 +314,7 @@ impl Choosing<'_> {
         }
     }
 
-    /// The namespace's default choice.
+    /// Returns the namespace's default choice.
     fn default(&self) -> Result<Vec<(ProfileName, ChoicePlace)>, Reason> {
         let place = || ChoicePlace::Namespace(self.namespace.name.clone());
         let Some(text) = self.namespace.annotations.get(keys::PROFILES) else { return Ok(Vec::new()) };
@@ -328,10 +328,10 @@ impl Choosing<'_> {
         }
     }
 
-    /// Takes in the profiles that are named.
+    /// Adds the named profiles.
     ///
     /// # Errors
-    /// All that is wrong with the names.
+    /// All errors in the names.
     fn take_chosen(
         &self,
         names: &[(ProfileName, ChoicePlace)],
@@ -372,7 +372,7 @@ impl Choosing<'_> {
         Ok(())
     }
 
-    /// Takes in what the chosen profiles require; a profile whose requirement cannot be met is left out.
+    /// Adds the required profiles; a profile whose requirement cannot be met is left out.
     fn bring_required(
         &self,
         selection: &mut Selection,
@@ -399,7 +399,7 @@ impl Choosing<'_> {
         Ok(())
     }
 
-    /// A profile to take in for another one; `None` where it is there already or cannot be had.
+    /// Returns a required profile to add; `None` if it is already selected or not available.
     fn required(
         &self,
         profile: &Profile,
@@ -412,7 +412,7 @@ impl Choosing<'_> {
         let namespace = &self.namespace.name;
         let is_protected = selection.is_protected(profile);
         if let Some(there) = selection.profiles.values().find(|known| known.name.as_str() == required) {
-            // A namespace's own profile of that name is not what a Mandatory one asked for.
+            // A Mandatory profile requires the cluster profile, and not the namespace's profile of that name.
             if !is_protected || there.scope == Scope::Cluster {
                 let name = there.name.clone();
                 selection.protected.extend(is_protected.then_some(name));
@@ -467,7 +467,7 @@ impl Choosing<'_> {
         })
     }
 
-    /// The profile of a name, if it can be injected at all.
+    /// Returns the profile with a name, if it can be injected.
     fn find_ready(
         &self,
         name: &ProfileName,
@@ -484,7 +484,7 @@ impl Choosing<'_> {
         }
     }
 
-    /// Whether the profile is for pods like this one.
+    /// Checks whether the profile applies to the pod.
     fn suits(&self, profile: &Profile, trace: &mut Trace) -> Result<bool, Reason> {
         let name = || profile.name.to_string();
         let os = self.pod.os();
@@ -508,7 +508,7 @@ impl Choosing<'_> {
 }
 
 impl Selection {
-    /// Takes out what came along only for a profile that is not there any more.
+    /// Removes required profiles whose dependents are gone.
     fn drop_orphans(&mut self) {
         if self.along.is_empty() {
             return;
@@ -528,7 +528,7 @@ impl Selection {
     }
 }
 
-/// Does what a profile's `onError` says: a denial, or a warning in the trace.
+/// Applies a profile's `onError`: a denial, or a warning in the trace.
 fn left_out(profile: &str, on_error: OnError, cause: Reason, trace: &mut Trace) -> Result<(), Reason> {
     match on_error {
         OnError::Fail => Err(cause),

@@ -1,14 +1,13 @@
-//! Whether an element of a live pod still is what a profile says.
+//! Check that an element of a live pod contains the rendered one.
 //!
-//! The API server fills in defaults, drops empty values and rewrites quantities; other webhooks add fields.
-//! None of that makes the element another one. So: whatever the profile says must be there, with the same
-//! value; what else is there does not matter.
+//! The API server sets defaults, drops empty values and rewrites quantities; other webhooks add fields. None of these changes
+//! the element's meaning. So every rendered value must be present and equal; additional fields are ignored.
 
 use super::pod::quantity;
 use crate::fields::lists::{is_keyed, is_map, is_quantity, is_quantity_map, key_of};
 use crate::json::{self, Json, same};
 
-/// Whether `actual` has everything that `wanted` says.
+/// Checks whether `actual` is a superset of `wanted`.
 pub(super) fn is_contained(wanted: &Json<'_>, actual: &Json<'_>) -> bool {
     field_is_contained("", wanted, Some(actual), false)
 }
@@ -44,8 +43,8 @@ fn field_is_contained(
     }
 }
 
-/// Whether the API server leaves the value out when it writes the object. An empty object is a value
-/// (`emptyDir: {}`), an empty map is not (`limits: {}`).
+/// Checks whether the API server omits the value when it serializes the object. An empty object is a value (`emptyDir: {}`);
+/// an empty map is not (`limits: {}`).
 fn is_left_out(field: &str, value: &Json<'_>) -> bool {
     match value {
         Json::Null => true,

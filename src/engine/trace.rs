@@ -1,7 +1,7 @@
 use super::Reason;
 use super::reason::Level;
 
-/// What happened while a pod was decided, in order.
+/// Ordered lines of a decision.
 #[derive(Clone, Debug, Default)]
 pub struct Trace {
     lines: Vec<Line>,
@@ -11,42 +11,42 @@ pub struct Trace {
 /// One line of a [`Trace`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// The step that wrote it.
+    /// Step that added the line.
     pub step: Step,
-    /// What it says.
+    /// Reason of the line.
     pub reason: Reason,
 }
 
 /// A step of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// The pod's shape, and what an earlier injection left.
+    /// Reads the pod: its shape and the elements of an earlier injection.
     Read,
-    /// Whether the namespace or the pod is never injected.
+    /// Checks for namespaces and pods that are never injected.
     Exclude,
-    /// Whether namespace or pod asked for it.
+    /// Checks whether the namespace or the pod enables injection.
     Enable,
-    /// Which profiles.
+    /// Selects the profiles.
     Choose,
-    /// With which parameters.
+    /// Resolves their parameters.
     Parameters,
-    /// In which order they start.
+    /// Finds their start order.
     Order,
-    /// Putting them into the pod.
+    /// Merges them into the pod.
     Merge,
-    /// Writing the difference.
+    /// Computes the patch.
     Patch,
-    /// A look at the finished pod, and at changes of a live one.
+    /// Verifies finished pods and changes of live pods.
     Verify,
 }
 
 impl Trace {
-    /// One for a request, where nobody reads more than what is wrong.
+    /// Returns a trace for an admission request: it keeps only warnings and denials.
     pub(super) fn brief() -> Self {
         Self { lines: Vec::new(), is_brief: true }
     }
 
-    /// Whether what only explains need not be found out.
+    /// Checks whether details can be omitted.
     pub(super) fn is_brief(&self) -> bool {
         self.is_brief
     }
@@ -57,14 +57,14 @@ impl Trace {
         }
     }
 
-    /// Adds what only explains; for a request it is not even made.
+    /// Adds a detail that only explains the decision; a brief trace does not compute it.
     pub(super) fn add_detail(&mut self, reason: impl FnOnce() -> Reason) {
         if !self.is_brief {
             self.add(reason());
         }
     }
 
-    /// The lines, in order.
+    /// Returns the lines in order.
     pub fn lines(&self) -> &[Line] {
         &self.lines
     }

@@ -1,7 +1,7 @@
-//! What the API server would say against a pod after a profile was put into it. Only what the profile touched
-//! is looked at: what was invalid before is left to the API server.
+//! Validation of a pod after a profile was merged, with the rules of the API server. Only the profile's elements are checked:
+//! an error in the original pod is left to the API server.
 //!
-//! `failurePolicy: Ignore` does not cover a pod that is found invalid after a webhook, so it is found here.
+//! `failurePolicy: Ignore` does not cover a pod that becomes invalid by a webhook's patch, so the engine validates it.
 
 mod contradictions;
 
@@ -17,11 +17,11 @@ use crate::profiles::problem_in;
 use crate::resources;
 use crate::validation::dns_problem;
 
-/// The most that all annotations of an object may have, in bytes of keys and values.
+/// Maximum size of all annotations of an object, in bytes of keys and values.
 /// <https://kubernetes.io/docs/concepts/overview/working-with-objects/annotations/>
 const ANNOTATIONS_SIZE: usize = 256 * 1024;
 
-/// The first thing that is wrong.
+/// Returns the first problem.
 pub(super) fn problem(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {
     annotations(pod, injected)
         .or_else(|| containers(pod, injected))
@@ -53,7 +53,7 @@ fn annotations(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {
     })
 }
 
-/// The containers that a profile put into the pod, or under one of the pod's own.
+/// Returns the containers that a profile added to the pod or overlaid.
 pub(super) fn injected_containers<'s>(
     pod: &'s Pod<'_>,
     injected: &'s InjectedProfile,
@@ -102,7 +102,7 @@ fn mounts(pod: &Pod<'_>, place: &Place, name: &str, container: Seen<'_>) -> Opti
     None
 }
 
-/// Host ports must be unique over the ordinary containers; on the node's network every port is one.
+/// Checks host ports: they must be unique over the ordinary containers, and on the node's network every port is a host port.
 fn host_ports(pod: &Pod<'_>, place: &Place, seen: Seen<'_>) -> Option<String> {
     if *place != Place::CONTAINERS {
         return None;
@@ -132,7 +132,7 @@ fn ports<'s>(container: Seen<'s>, host_network: bool) -> Vec<(i64, &'s str, &'s 
     container.items("ports").filter_map(port).collect()
 }
 
-/// Whether what is mounted into the pod's own containers is a volume of the pod.
+/// Checks that mounts added to app containers refer to volumes of the pod.
 fn own_mounts(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {
     let mounts = injected.added.iter().filter(|(place, _)| place.ends_with("].volumeMounts"));
     mounts.filter_map(|(place, paths)| Some((place.parse::<Place>().ok()?, paths))).find_map(
@@ -156,7 +156,7 @@ fn dns(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {
     })
 }
 
-/// Whether requests and limits fit one another, and what the pod as a whole may have.
+/// Checks requests and limits against each other and against the pod-level resources.
 fn resources(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {
     let has_pod_level = field(pod.author(), "spec").is_some_and(|spec| field(spec, "resources").is_some());
     if has_pod_level {
@@ -168,7 +168,7 @@ fn resources(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {
             .find(|problem| !known.contains(problem))
             .map(|problem| problem.to_string());
     }
-    // Without figures of the pod's own, each container's stand for themselves.
+    // Without pod-level resources, each container's are checked alone.
     let untouched = Pod::new(pod.author());
     injected_containers(pod, injected).find_map(|(place, seen)| {
         let kind = ContainerKind::ALL.into_iter().find(|kind| place == Place::Spec(kind.list()))?;

@@ -1,8 +1,8 @@
-//! Mandatory profiles after the injection: whether a finished pod has them, and what nobody may do to a live one.
+//! Verification of Mandatory profiles after the injection: in finished pods, and for changes of live pods.
 //!
-//! A pod's author may write anything before the injection, a status annotation included; [`super::inject`] puts that
-//! right. Between the injection and the stored pod come only the cluster's other webhooks. Afterwards the status
-//! annotation is protected, so it says what belongs to whom.
+//! The original pod may contain anything, even a status annotation; [`super::inject`] corrects that. Between the injection and
+//! the stored pod, only other webhooks of the cluster change the pod. After that, the status annotation is protected, so it
+//! identifies the profiles' elements.
 
 mod live_pod;
 
@@ -18,12 +18,12 @@ use crate::fields::{Map, Place};
 use crate::json::Json;
 use crate::profiles::{Profile, ProfileEntry, ProfileSet};
 
-/// Checks a finished pod: it must have every element of each Mandatory profile that selects it.
+/// Verifies a finished pod: it must have every element of each Mandatory profile that selects it.
 ///
 /// The elements must equal the rendered ones, since changes by later webhooks cannot be told from changes by an attacker.
 ///
 /// # Errors
-/// What is missing, or why nothing can be said of it.
+/// The missing or changed element, or the reason why the pod cannot be verified.
 pub fn verify(
     pod: &Json<'_>,
     namespace: &Namespace,
@@ -39,8 +39,8 @@ pub fn verify(
     }
 }
 
-/// The profiles, with those at an earlier revision that were changed between the pod's injection and this look; `None`
-/// where there are none.
+/// Returns the profiles, with earlier revisions of those that were changed between the pod's injection and its verification;
+/// `None` if there are none.
 fn at_injected_revisions(pod: &Json<'_>, profiles: &ProfileSet) -> Option<ProfileSet> {
     pod::check(pod).ok()?;
     let status = status(&Pod::new(pod)).ok().flatten()?;
@@ -54,7 +54,7 @@ fn at_injected_revisions(pod: &Json<'_>, profiles: &ProfileSet) -> Option<Profil
     set
 }
 
-/// Whether all that the protected profiles say came with the pod, and the status that protects it afterwards.
+/// Checks that the submitted pod has all elements of the protected profiles, and the status that protects them.
 pub(super) fn whole(merged: &Merged<'_>, protected: &[&Profile], previous: &Previous) -> Result<(), Reason> {
     for injected in &merged.profiles {
         if !protected.iter().any(|profile| profile.name.as_str() == injected.name) {
@@ -93,7 +93,7 @@ fn added(injected: &InjectedProfile) -> Vec<(Place, String)> {
     let elements = lists.flat_map(|(place, keys)| keys.iter().map(move |key| (place.clone(), key.clone())));
     let scalars = injected.replaced.keys().filter_map(|path| path.strip_prefix("spec."));
     let all = elements.chain(scalars.map(|key| (Place::Map(Map::Spec), key.to_owned())));
-    // A list that others may extend, and that says nothing about what the profile does.
+    // Excludes a list that others may extend, and that does not affect the profile's function.
     all.filter(|(place, key)| *place != Place::ANNOTATIONS || key != keys::SAFE_TO_EVICT_VOLUMES).collect()
 }
 

@@ -1,10 +1,9 @@
-//! What all expressions of one request may use together.
+//! Shared budget of all expressions of one request.
 
-/// The work and the memory that are left to the expressions of one request.
+/// Remaining work and memory for the expressions of one request.
 ///
-/// A profile is written by a person, and the pod it meets by another: together they must not be able to hold
-/// up the webhook. Every operation draws on the same budget; when it is used up, evaluation ends with an error
-/// that no `||` or `has()` can hide.
+/// Profiles and pods have different authors. The combination must not block the webhook. Every operation is charged to the
+/// same budget; when it is used up, evaluation ends with an error that no `||` or `has()` can hide.
 #[derive(Clone, Debug)]
 pub struct Budget {
     steps: usize,
@@ -13,31 +12,31 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// The steps of a request: one for each operation, for each element that one looks at and for each 64
-    /// bytes of text that one reads. A condition over ten containers takes about a hundred.
+    /// Steps of a request: one for each operation, for each element that an operation reads and for each 64 bytes of text that
+    /// it reads. A condition over ten containers takes about a hundred.
     pub const STEPS: usize = 1_000_000;
 
-    /// The bytes of text and of values that the expressions of a request may produce, 1 MiB. What they only
-    /// read from the pod costs nothing.
+    /// Bytes of text and values that the expressions of a request may produce, 1 MiB. Values that are only read from the pod
+    /// are free.
     pub const BYTES: usize = 1 << 20;
 
-    /// The bytes that the profiles of a request may add to the pod, 2 MiB: etcd takes no object of more than 1.5 MiB.
+    /// Bytes that the profiles of a request may add to the pod, 2 MiB: etcd does not accept objects of more than 1.5 MiB.
     pub const OUTPUT: usize = 2 << 20;
 
-    /// Charge for an added element besides its text, in bytes: each element is compared with the others.
+    /// Charge for an added element in addition to its text, in bytes: each element is compared with the others.
     const ELEMENT: usize = 512;
 
-    /// A whole budget.
+    /// Returns a full budget.
     pub fn new() -> Self {
         Self { steps: Self::STEPS, bytes: Self::BYTES, output: Self::OUTPUT }
     }
 
-    /// The steps that were taken.
+    /// Returns the number of steps taken.
     pub(crate) fn steps_taken(&self) -> usize {
         Self::STEPS - self.steps
     }
 
-    /// Takes steps away.
+    /// Charges steps.
     pub(super) fn step(&mut self, steps: usize) -> Result<(), Problem> {
         match self.steps.checked_sub(steps) {
             Some(left) => self.steps = left,
@@ -46,12 +45,12 @@ impl Budget {
         Ok(())
     }
 
-    /// Takes the steps away that reading so many bytes of text costs.
+    /// Charges the steps for reading so many bytes of text.
     pub(super) fn read(&mut self, bytes: usize) -> Result<(), Problem> {
         self.step(bytes / 64)
     }
 
-    /// Takes bytes away that are about to be produced.
+    /// Charges bytes that are about to be produced.
     pub(super) fn produce(&mut self, bytes: usize) -> Result<(), Problem> {
         match self.bytes.checked_sub(bytes) {
             Some(left) => self.bytes = left,
@@ -60,7 +59,7 @@ impl Budget {
         self.read(bytes)
     }
 
-    /// Takes the bytes of an element away that is about to be added to the pod. Returns whether there were so many.
+    /// Charges the bytes of an element that is about to be added to the pod. Returns `false` if the budget does not suffice.
     pub(crate) fn add_element(&mut self, bytes: usize) -> bool {
         let left = self.output.checked_sub(bytes.saturating_add(Self::ELEMENT));
         self.output = left.unwrap_or_default();
@@ -79,10 +78,10 @@ impl Default for Budget {
     }
 }
 
-/// Why an operation has no result.
+/// Cause for which an operation has no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Problem {
-    /// Its operands do not fit.
+    /// The types or values of its operands do not fit the operation.
     Operands(String),
     /// The expression called `fail`.
     Stated(String),

@@ -1,4 +1,4 @@
-//! What compiling one profile may use.
+//! Budget for compiling one profile.
 
 use std::collections::BTreeMap;
 
@@ -6,19 +6,19 @@ use super::pattern::Pattern;
 
 /// Remaining memory and work for compiling one profile.
 ///
-/// A text of a few kilobytes can compile to hundreds of megabytes: a pattern repeats, and Unicode classes are large. Every
-/// part of a profile draws on the same budget. Work is charged by the size of the input before it is compiled, so the
-/// result does not depend on a clock.
+/// A text of a few kilobytes can compile to hundreds of megabytes: a pattern repeats, and Unicode classes are large. All parts
+/// of a profile are charged to the same budget. Work is charged by the size of the input before it is compiled, so the result
+/// does not depend on a clock.
 #[derive(Debug)]
 pub struct CompileBudget {
     memory: usize,
     work: usize,
     limits: (usize, usize),
-    /// Compiled patterns by their source, so that the same pattern is compiled and charged once.
+    /// Compiled patterns by their source: the same pattern is compiled and charged once.
     patterns: BTreeMap<String, Pattern>,
 }
 
-/// Why a budget does not suffice.
+/// Exhausted part of a budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OverBudget {
     /// The compiled form would take too much memory.
@@ -35,18 +35,18 @@ pub enum OverBudget {
 }
 
 impl CompileBudget {
-    /// The memory of one compiled profile in bytes, 1 MiB. A profile of the catalogue takes about 20 KiB.
+    /// Maximum memory of one compiled profile in bytes, 1 MiB. A profile of the catalogue takes about 20 KiB.
     pub const MEMORY: usize = 1 << 20;
 
-    /// The work of compiling one profile, in units of roughly a microsecond.
+    /// Maximum work of compiling one profile, in units of roughly a microsecond.
     pub const WORK: usize = 300_000;
 
-    /// Returns a whole budget.
+    /// Returns a full budget.
     pub fn new() -> Self {
         Self::with_limits(Self::MEMORY, Self::WORK)
     }
 
-    /// Returns a budget of so many bytes and so many units of work.
+    /// Returns a budget with these limits in bytes and units of work.
     pub(super) fn with_limits(memory: usize, work: usize) -> Self {
         Self { memory, work, limits: (memory, work), patterns: BTreeMap::new() }
     }
@@ -54,7 +54,7 @@ impl CompileBudget {
     /// Charges memory that the compiled profile keeps.
     ///
     /// # Errors
-    /// There is not so much left. The budget is exhausted from then on.
+    /// The remaining memory does not suffice. The budget is exhausted from then on.
     pub fn keep(&mut self, bytes: usize) -> Result<(), OverBudget> {
         let left = self.memory.checked_sub(bytes);
         self.memory = left.unwrap_or_default();
@@ -64,19 +64,19 @@ impl CompileBudget {
     /// Charges work that is about to be done.
     ///
     /// # Errors
-    /// There is not so much left. The budget is exhausted from then on.
+    /// The remaining work does not suffice. The budget is exhausted from then on.
     pub fn work(&mut self, units: usize) -> Result<(), OverBudget> {
         let left = self.work.checked_sub(units);
         self.work = left.unwrap_or_default();
         left.map(drop).ok_or(OverBudget::Work)
     }
 
-    /// The bytes that were charged.
+    /// Returns the bytes that were charged.
     pub fn kept(&self) -> usize {
         self.limits.0 - self.memory
     }
 
-    /// The units of work that were charged.
+    /// Returns the units of work that were charged.
     pub(super) fn worked(&self) -> usize {
         self.limits.1 - self.work
     }
@@ -86,7 +86,7 @@ impl CompileBudget {
         self.kept().max(self.worked())
     }
 
-    /// The bytes that are left.
+    /// Returns the remaining bytes.
     pub(super) fn memory_left(&self) -> usize {
         self.memory
     }

@@ -1,4 +1,4 @@
-//! Lists and maps: views of what was given, or new ones.
+//! Lists and maps: borrowed from the input, or new.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -9,7 +9,7 @@ use super::value::{Str, Value};
 use super::variables::{Json, NamespaceView, ParameterValue};
 use crate::string_map::StringMap;
 
-/// A list: a view of one that was given, or a new one.
+/// List, borrowed from the input or new.
 #[derive(Clone, Debug)]
 pub(super) enum List<'v> {
     Json(&'v [Json<'v>]),
@@ -19,7 +19,7 @@ pub(super) enum List<'v> {
     Built(Rc<Vec<Value<'v>>>),
 }
 
-/// A map: a view of one that was given, or a new one.
+/// Map, borrowed from the input or new.
 #[derive(Clone, Debug)]
 pub(super) enum Map<'v> {
     Json(&'v serde_json_borrow::ObjectAsVec<'v>),
@@ -29,11 +29,11 @@ pub(super) enum Map<'v> {
     Namespace(&'v NamespaceView<'v>),
     NamespaceMetadata(&'v NamespaceView<'v>),
     Profile(&'v str),
-    /// In the order of the keys.
+    /// Sorted by key.
     Built(Rc<Vec<(Key<'v>, Value<'v>)>>),
 }
 
-/// The key of a map. Whole numbers are one kind of key, as CEL compares them.
+/// Key of a map. All integers are one kind of key, as CEL compares them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Key<'v> {
     Bool(bool),
@@ -80,7 +80,7 @@ impl<'v> Map<'v> {
         }
     }
 
-    /// The value of a field. Objects of the pod are searched from their start, so that costs steps.
+    /// Returns the value of a field. Objects of the pod are searched linearly, so the search is charged.
     pub(super) fn field(&self, budget: &mut Budget, name: &str) -> Result<Option<Value<'v>>, Problem> {
         Ok(match self {
             Self::Json(fields) => {
@@ -104,7 +104,7 @@ impl<'v> Map<'v> {
         })
     }
 
-    /// The value of a key of any type.
+    /// Returns the value of a key of any type.
     pub(super) fn get(&self, budget: &mut Budget, key: &Value<'_>) -> Result<Option<Value<'v>>, Problem> {
         match (self, key) {
             (Self::Built(entries), key) => Ok(Key::to_find(key).and_then(|key| built_field(entries, &key))),
@@ -136,7 +136,7 @@ fn built_field<'v>(entries: &[(Key<'v>, Value<'v>)], key: &Key<'_>) -> Option<Va
 }
 
 impl<'v> Key<'v> {
-    /// A value as a key to look for: also a whole double.
+    /// Returns a value as a key for a lookup; also a double without a fraction.
     pub(super) fn to_find(value: &Value<'v>) -> Option<Self> {
         match value {
             Value::Double(_) => {
@@ -146,7 +146,7 @@ impl<'v> Key<'v> {
         }
     }
 
-    /// A value as a key; `None` if it is of a type that CEL has no keys of.
+    /// Returns a value as a key; `None` if CEL has no keys of its type.
     pub(super) fn from_value(value: &Value<'v>) -> Option<Self> {
         match value {
             Value::Bool(value) => Some(Self::Bool(*value)),

@@ -1,11 +1,11 @@
-//! Values and operations in the words of messages.
+//! Descriptions of values and operations for messages.
 
 use super::budget::Problem;
 use super::node::Node;
 use super::value::Value;
 
-/// A value for a message: short, and nothing of what a text, list or map holds. The message reaches logs, and
-/// a pod's texts may be secret.
+/// Returns a short form of a value for a message, without the contents of a text, list or map. The message is logged, and a
+/// pod's texts may be secret.
 pub(super) fn shown(value: &Value<'_>) -> String {
     match value {
         Value::Bool(value) => value.to_string(),
@@ -18,10 +18,10 @@ pub(super) fn shown(value: &Value<'_>) -> String {
     }
 }
 
-/// The longest key that a message repeats, in characters.
+/// Maximum number of characters of a key in a message.
 const MOST_OF_A_KEY: usize = 60;
 
-/// What a value is, with its article.
+/// Returns the type of a value with its article.
 pub(super) fn described(value: &Value<'_>) -> String {
     match value {
         Value::Null => "null".to_owned(),
@@ -32,7 +32,7 @@ pub(super) fn described(value: &Value<'_>) -> String {
     }
 }
 
-/// What probably is to be written instead.
+/// Returns a suggestion for operands that do not fit.
 pub(super) fn hint(left: &Value<'_>, right: &Value<'_>) -> &'static str {
     match (left, right) {
         (Value::Quantity(_), Value::Text(_)) | (Value::Text(_), Value::Quantity(_)) => {
@@ -51,17 +51,17 @@ pub(super) fn hint(left: &Value<'_>, right: &Value<'_>) -> &'static str {
     }
 }
 
-/// The node as its author wrote it, or "this".
+/// Returns the node's source, or "this".
 pub(super) fn named(node: &Node) -> String {
     node.path().unwrap_or_else(|| "this".to_owned())
 }
 
-/// A field of what has none.
+/// Returns the problem of reading a field of a value without fields.
 pub(super) fn no_fields(of: &Node, name: &str, value: &Value<'_>) -> Problem {
     format!("{} is {}: it has no field {name}", named(of), described(value)).into()
 }
 
-/// A field that is not there.
+/// Returns the problem of a missing field.
 pub(super) fn missing_field(of: &Node, name: &str, profile: &str) -> Problem {
     let path = named(of);
     match of.path() {
@@ -77,7 +77,7 @@ pub(super) fn missing_field(of: &Node, name: &str, profile: &str) -> Problem {
     .into()
 }
 
-/// An element that is not there.
+/// Returns the problem of a missing element.
 pub(super) fn missing_element(of: &Node, holder: &Value<'_>, key: &Value<'_>) -> Problem {
     let path = named(of);
     match (holder, key) {

@@ -1,4 +1,4 @@
-//! Evaluating a compiled expression.
+//! Evaluation of a compiled expression.
 
 mod loops;
 
@@ -14,7 +14,7 @@ use super::parse::Program;
 use super::value::{Key, Map, Value};
 use super::variables::Variables;
 
-/// A problem, and the operation that has it.
+/// Problem with the position of the failed operation.
 #[derive(Clone, Debug)]
 pub(super) struct Failure {
     pub(super) column: usize,
@@ -23,7 +23,7 @@ pub(super) struct Failure {
 
 type Evaluated<T> = Result<T, Failure>;
 
-/// Says which operation a problem is in.
+/// Adds the position of an operation to a problem.
 trait At<T> {
     fn at(self, node: &Node) -> Evaluated<T>;
 }
@@ -126,7 +126,7 @@ impl<'v, 'b> Machine<'v, 'b> {
         }
     }
 
-    /// `&&` and `||`: one side that decides wins over an error of the other.
+    /// Evaluates `&&` and `||`: a side that decides takes precedence over an error of the other.
     fn decide(&mut self, left: &'v Node, right: &'v Node, by: bool) -> Evaluated<Value<'v>> {
         let failed = match self.truth(left) {
             Ok(value) if value == by => return Ok(Value::Bool(by)),
@@ -140,7 +140,7 @@ impl<'v, 'b> Machine<'v, 'b> {
         }
     }
 
-    /// A failure that something else may win over: unless the budget is used up. Its message had its price.
+    /// Returns a failure that another value may replace, unless the budget is used up. Its message is charged.
     fn absorbed(&mut self, failure: Failure) -> Evaluated<Failure> {
         let (Problem::Operands(message) | Problem::Stated(message)) = &failure.problem else {
             return Err(failure);
@@ -199,7 +199,7 @@ impl<'v, 'b> Machine<'v, 'b> {
         }
     }
 
-    /// A value without the optional around it, and whether there was one; `None` for an empty one.
+    /// Returns a value without its optional, and `true` if there was an optional; `None` for an empty one.
     fn unwrapped(&mut self, node: &'v Node) -> Evaluated<(Option<Value<'v>>, bool)> {
         Ok(match self.value(node)? {
             Value::Optional(None) => (None, true),
@@ -208,7 +208,7 @@ impl<'v, 'b> Machine<'v, 'b> {
         })
     }
 
-    /// The value of an element that is optional if written so; `None` if it is to be left out.
+    /// Returns the value of an element, unwrapped if it is marked as optional; `None` if it is left out.
     fn element(&mut self, node: &'v Node, optional: bool) -> Evaluated<Option<Value<'v>>> {
         if optional { Ok(self.unwrapped(node)?.0) } else { self.value(node).map(Some) }
     }

@@ -3,7 +3,8 @@
 
 use serde_json::Value;
 
-/// Returns the names of the references in a text, as the kubelet reads it: `$$` is one `$`, and begins no reference.
+/// Returns the names of the references in a text by the kubelet's rules: `$$` is an escaped `$` and does not start a
+/// reference.
 pub(crate) fn references(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {

@@ -1,4 +1,4 @@
-//! The functions that expressions may call.
+//! Functions of expressions.
 
 pub(super) mod convert;
 pub(super) mod lists;
@@ -16,23 +16,23 @@ use super::describe::{described, hint};
 use super::value::Value;
 use crate::api::nearest;
 
-/// What a function gives.
+/// Result of a function.
 type Outcome<'v> = Result<Value<'v>, Problem>;
 
-/// The implementation of a function; what a method is called on comes first.
+/// Implementation of a function; the receiver of a method is the first argument.
 type Native = for<'v> fn(&mut Budget, &[Value<'v>]) -> Outcome<'v>;
 
-/// A function or a method.
+/// Function or method.
 #[derive(Debug)]
 pub(super) struct Function {
     name: &'static str,
     is_method: bool,
-    /// The fewest and the most arguments, with what a method is called on.
+    /// Minimum and maximum number of arguments, including the receiver of a method.
     arguments: (usize, usize),
     pub(super) call: Native,
 }
 
-/// The first words of `math.greatest` and the like.
+/// First part of names such as `math.greatest`.
 pub(super) const NAMESPACES: [&str; 6] = ["base64", "lists", "math", "optional", "sets", "strings"];
 
 impl Function {
@@ -44,12 +44,12 @@ impl Function {
         Self { name, is_method: true, arguments: (fewest, most), call }
     }
 
-    /// Whether it takes so many arguments, with what a method is called on.
+    /// Checks whether it takes so many arguments, including the receiver of a method.
     pub(super) fn takes(&self, count: usize) -> bool {
         (self.arguments.0..=self.arguments.1).contains(&count)
     }
 
-    /// Says how many arguments it takes.
+    /// Describes how many arguments it takes.
     pub(super) fn how_many(&self, count: usize) -> String {
         let itself = usize::from(self.is_method);
         let (fewest, most) = (self.arguments.0 - itself, self.arguments.1 - itself);
@@ -62,10 +62,10 @@ impl Function {
     }
 }
 
-/// The longest text that is read as a number, in bytes.
+/// Maximum length of a text that is parsed as a number, in bytes.
 const LONGEST_NUMBER: usize = 1000;
 
-/// What looks like a method but takes a name.
+/// Macros that look like methods, but take a variable's name.
 const LOOPS: [&str; 6] = ["all", "exists", "exists_one", "filter", "map", "sortBy"];
 
 fn all() -> impl Iterator<Item = &'static Function> {
@@ -83,10 +83,10 @@ fn all() -> impl Iterator<Item = &'static Function> {
     .flatten()
 }
 
-/// The function or method of a name.
+/// Returns the function or method with a name.
 ///
 /// # Errors
-/// There is none; the message says what was probably meant.
+/// There is no such function; the message suggests the closest name.
 pub(super) fn find(name: &str, is_method: bool) -> Result<&'static Function, String> {
     if let Some(function) = all().find(|function| function.name == name && function.is_method == is_method) {
         return Ok(function);
@@ -103,7 +103,7 @@ pub(super) fn find(name: &str, is_method: bool) -> Result<&'static Function, Str
     })
 }
 
-/// The problem of arguments that a function does not take.
+/// Returns the problem of arguments that a function does not take.
 fn misfit<'v>(name: &str, arguments: &[Value<'_>]) -> Result<Value<'v>, Problem> {
     let (first, rest) = (arguments.first(), arguments.get(1..).unwrap_or_default());
     let of = first.map(described).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! A string leaf of a template, with expressions in it or without.
+//! String leaf of a template, with or without expressions.
 
 use serde_json::Value as JsonValue;
 
@@ -11,7 +11,7 @@ use super::{
     CompileBudget, CompileError, EvaluationError, Expression, ParameterValue, Reads, Scope, Variables,
 };
 
-/// A string leaf of a template: literal text, one expression, or text with expressions in it.
+/// String leaf of a template: literal text, one expression, or text with expressions.
 #[derive(Clone, Debug)]
 pub struct Text {
     pieces: Vec<Piece>,
@@ -22,11 +22,11 @@ pub struct Text {
 /// References to variables, `$(NAME)`, that the rendered text of a leaf may contain.
 #[derive(Clone, Debug, Default)]
 struct References {
-    /// Those that the profile writes out, by name.
+    /// References in the profile's literal text, by name.
     written: Box<[Box<str>]>,
-    /// The parameters that it reads and whose values may hold some.
+    /// Parameters that it reads and whose values may contain references.
     expandable: Box<[Box<str>]>,
-    /// Whether it reads nothing but such parameters.
+    /// `true` if it reads only such parameters.
     are_free: bool,
 }
 
@@ -35,7 +35,7 @@ enum Piece {
     Literal(String),
     Expression {
         expression: Expression,
-        /// The characters before it in the leaf.
+        /// Offset in the leaf, in characters.
         before: usize,
     },
 }
@@ -44,16 +44,16 @@ const OPEN: &str = "$[[";
 const ESCAPED: &str = "$$[[";
 
 impl Text {
-    /// Whether a text is more than itself: an expression begins in it, or would but for an escape.
+    /// Checks whether a text may not be a plain literal: it contains an expression or an escaped delimiter.
     pub fn may_have_expressions(text: &str) -> bool {
         text.contains(OPEN)
     }
 
-    /// Reads a leaf: CEL stands between `$[[` and `]]`, and `$$[[` is a literal `$[[`. An expression ends at the
-    /// first `]]` that is in no bracket, no string and no comment of it.
+    /// Parses a leaf: CEL is delimited by `$[[` and `]]`, and `$$[[` is a literal `$[[`. An expression ends at the first `]]`
+    /// outside its brackets, strings and comments.
     ///
     /// # Errors
-    /// A `$[[` has no end, or what it holds does not compile. The column is that in the leaf.
+    /// A `$[[` has no end, or its expression does not compile. The column is relative to the leaf.
     pub fn parse(text: &str, scope: &Scope<'_>, budget: &mut CompileBudget) -> Result<Self, CompileError> {
         let mut pieces = Vec::new();
         let mut written = Vec::new();
@@ -107,8 +107,9 @@ impl Text {
         Ok(Self { pieces, reads, references })
     }
 
-    /// Returns a reference to a variable in a value of the leaf that neither the profile writes out nor a parameter brings that
-    /// may: it was put together from parts, or comes from the pod. The kubelet would put the variable's value there.
+    /// Returns a reference to a variable in a value of the leaf that is neither in the profile's literal text nor from an
+    /// expandable parameter: it was assembled from parts, or is from the pod. The kubelet would replace it with the variable's
+    /// value.
     pub fn foreign_reference(&self, value: &JsonValue, variables: &Variables<'_>) -> Option<String> {
         if self.references.are_free {
             return None;
@@ -125,7 +126,7 @@ impl Text {
         })
     }
 
-    /// The text, if there is no expression in it.
+    /// Returns the text, if it has no expression.
     pub fn is_literal(&self) -> Option<&str> {
         match self.pieces.as_slice() {
             [Piece::Literal(text)] => Some(text),
@@ -133,21 +134,21 @@ impl Text {
         }
     }
 
-    /// Whether the leaf is exactly one expression, which gives it its type.
+    /// Checks whether the leaf is exactly one expression, which determines its type.
     pub fn is_expression(&self) -> bool {
         matches!(self.pieces.as_slice(), [Piece::Expression { .. }])
     }
 
-    /// What the expressions in it read.
+    /// Returns the variables that its expressions read.
     pub fn reads(&self) -> &Reads {
         &self.reads
     }
 
-    /// The leaf's value. A leaf that is exactly one expression has that expression's type; a quantity or a
-    /// duration becomes its text. Every other leaf is text.
+    /// Renders the leaf. A leaf that is exactly one expression has that expression's type; a quantity or a duration becomes
+    /// text. Every other leaf is text.
     ///
     /// # Errors
-    /// An expression fails, or its value cannot stand in a text. The column is that in the leaf.
+    /// An expression fails, or its value has no text form. The column is relative to the leaf.
     pub fn render(
         &self,
         variables: &Variables<'_>,
@@ -171,8 +172,8 @@ impl Text {
         Ok(JsonValue::String(text))
     }
 
-    /// Whether some values of the variables could render to this text: its literal pieces are in it, in their
-    /// order, with anything between them. Nothing is evaluated.
+    /// Checks whether the leaf can be rendered as this text: the text contains its literal pieces in order, with anything
+    /// between them. Nothing is evaluated.
     pub fn could_be(&self, actual: &str) -> bool {
         let mut rest = actual;
         let mut is_anchored = true;
@@ -198,7 +199,7 @@ impl Text {
     }
 }
 
-/// How long the expression is that a text begins with; `None` if it has no `]]`.
+/// Returns the length of the expression at the start of a text; `None` if it has no `]]`.
 fn expression_length(text: &str) -> Result<Option<usize>, CompileError> {
     let mut scanner = Scanner::new(text);
     loop {

@@ -1,4 +1,4 @@
-//! From the parser's tree to a compiled expression.
+//! Lowering of the parser's tree to a compiled expression.
 
 mod names;
 
@@ -11,23 +11,23 @@ use super::parse::Program;
 use super::pattern::{LARGEST_IN_EXPRESSION, Pattern, PatternError};
 use super::{CompileError, Reads, Scope};
 
-/// How deep operations may be nested. Evaluation recurses so often, on the stack of whoever decides about a pod.
+/// Maximum depth of operations. Evaluation recurses as deep, on the stack of the calling thread.
 const DEEPEST: usize = 64;
 
-/// How many operations an expression may have.
+/// Maximum number of operations in an expression.
 const MOST_NODES: usize = 1000;
 
-/// The memory of an operation, in bytes, with its texts.
+/// Memory of an operation with its texts, in bytes.
 const NODE: usize = 2 * size_of::<Node>();
 
-/// How deep loops may be nested.
+/// Maximum depth of nested loops.
 const DEEPEST_LOOPS: usize = 8;
 
 pub(super) struct Lower<'s> {
     scope: &'s Scope<'s>,
     budget: &'s mut CompileBudget,
     positions: &'s SourceInfo,
-    /// The names of the loops around the current node; a name's place is its slot.
+    /// Variables of the loops around the current node; the index is the slot.
     locals: Vec<String>,
     slots: usize,
     nodes: usize,
@@ -261,7 +261,7 @@ impl<'s> Lower<'s> {
 
     fn column(&self, expression: &IdedExpr) -> usize {
         let start = self.positions.offset_for(expression.id).map_or(0, |(start, _)| start as usize);
-        // The parser places a field at its dot and a call at its bracket.
+        // The parser's position of a field is its dot, and that of a call its bracket.
         match &expression.expr {
             Expr::Select(_) => start + 2,
             Expr::Call(call) if call.func_name == operators::OPT_SELECT => start + 3,
@@ -289,7 +289,7 @@ fn constant(literal: &LiteralValue) -> Constant {
     }
 }
 
-/// A list of constants is one itself: nothing is built when it is evaluated.
+/// Returns a list of constants as a constant: it is not built again at every evaluation.
 fn list_kind(elements: Vec<(Node, bool)>) -> Kind {
     let constant = |(element, is_optional): &(Node, bool)| match &element.kind {
         Kind::Constant(constant) if !is_optional => Some(constant.clone()),

@@ -1,12 +1,12 @@
-//! A compiled expression: names resolved, functions found, constant patterns compiled.
+//! Compiled expression: names and functions are resolved, and constant patterns are compiled.
 
 use super::functions::Function;
 use super::pattern::Pattern;
 
-/// One operation, and where it stands.
+/// Operation with its position.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
-    /// The column in the expression, from 1, in characters.
+    /// Column in the expression, from 1, in characters.
     pub(super) column: usize,
     pub(super) kind: Kind,
 }
@@ -40,21 +40,21 @@ pub(super) enum Kind {
     Or(Box<Node>, Box<Node>),
     Conditional(Box<[Node; 3]>),
     Binary(Operator, Box<[Node; 2]>),
-    /// The elements; a `true` with those that are optional, as in `[?x]`.
+    /// Elements; `true` marks optional ones, as in `[?x]`.
     List(Vec<(Node, bool)>),
-    /// Keys and values; a `true` with those that are optional, as in `{?k: v}`.
+    /// Keys and values; `true` marks optional ones, as in `{?k: v}`.
     Map(Vec<(Node, Node, bool)>),
     Call {
         function: &'static Function,
         arguments: Vec<Node>,
     },
-    /// `matches` with a pattern that is known.
+    /// `matches` with a constant pattern.
     Matches {
         of: Box<Node>,
         pattern: Box<Pattern>,
     },
     Loop(Box<Loop>),
-    /// `of.optMap(name, body)`, or with `flat` `of.optFlatMap(name, body)`.
+    /// `of.optMap(name, body)`; with `flat`, `of.optFlatMap(name, body)`.
     OptionalMap {
         of: Box<Node>,
         slot: usize,
@@ -73,7 +73,7 @@ pub(super) enum Constant {
     Text(Box<str>),
     Bytes(Box<[u8]>),
     Type(&'static str),
-    /// A list of nothing but constants.
+    /// List of constants.
     List(Box<[Constant]>),
 }
 
@@ -88,11 +88,11 @@ pub(super) enum Variable {
 }
 
 impl Variable {
-    /// All of them.
+    /// All variables.
     pub(super) const ALL: [Self; 6] =
         [Self::Pod, Self::Container, Self::NamespaceObject, Self::Params, Self::Profile, Self::Cluster];
 
-    /// The name in an expression.
+    /// Returns the name of the variable in an expression.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Pod => "pod",
@@ -122,7 +122,7 @@ pub(super) enum Operator {
 }
 
 impl Operator {
-    /// As it is written.
+    /// Returns the operator's symbol.
     pub(super) fn sign(self) -> &'static str {
         match self {
             Self::Add => "+",
@@ -141,13 +141,13 @@ impl Operator {
     }
 }
 
-/// `of.all(name, body)` and the like.
+/// Loop such as `of.all(name, body)`.
 #[derive(Clone, Debug)]
 pub(super) struct Loop {
     pub(super) kind: LoopKind,
     pub(super) over: Node,
     pub(super) slot: usize,
-    /// The condition of `map(name, condition, body)`.
+    /// Condition of `map(name, condition, body)`.
     pub(super) condition: Option<Node>,
     pub(super) body: Node,
 }
@@ -163,7 +163,7 @@ pub(super) enum LoopKind {
 }
 
 impl Node {
-    /// What the node reads, as its author wrote it, if it is a variable or a part of one: for messages.
+    /// Returns the source of a node that is a variable or a part of one, for messages.
     pub(super) fn path(&self) -> Option<String> {
         match &self.kind {
             Kind::Variable(variable) => Some(variable.name().to_owned()),

@@ -1,4 +1,4 @@
-//! What the operators do: arithmetic, equality and order.
+//! Operators: arithmetic, equality and order.
 
 use std::cmp::Ordering;
 use std::rc::Rc;
@@ -119,7 +119,7 @@ pub(super) fn negate<'v>(value: &Value<'v>) -> Outcome<Value<'v>> {
     }
 }
 
-/// Equality as `==` has it: also an error where the types can never be equal but look as if they could.
+/// Compares like `==`; an error if the types look similar but can never be equal.
 fn checked_equal(
     budget: &mut Budget,
     operator: Operator,
@@ -136,7 +136,7 @@ fn checked_equal(
     equal(budget, left, right)
 }
 
-/// Whether two values are equal, deeply. Numbers of different types are compared as numbers.
+/// Checks deep equality. Numbers of different types are compared as numbers.
 pub(super) fn equal(budget: &mut Budget, left: &Value<'_>, right: &Value<'_>) -> Outcome<bool> {
     budget.step(1)?;
     Ok(match (left, right) {
@@ -201,7 +201,7 @@ fn is_in(budget: &mut Budget, needle: &Value<'_>, holder: &Value<'_>) -> Outcome
     }
 }
 
-/// The order of two values; `None` if they have none.
+/// Returns the order of two values; `None` if they have none.
 pub(super) fn compare(budget: &mut Budget, left: &Value<'_>, right: &Value<'_>) -> Outcome<Option<Ordering>> {
     Ok(match (left, right) {
         (Value::Bool(left), Value::Bool(right)) => Some(left.cmp(right)),
@@ -233,7 +233,7 @@ fn whole(value: &Value<'_>) -> Option<i128> {
     }
 }
 
-/// Compares without rounding the whole number to a double.
+/// Compares without rounding the integer to a double.
 fn compare_double(double: f64, whole: i128) -> Option<Ordering> {
     if double.is_nan() {
         return None;
@@ -243,7 +243,7 @@ fn compare_double(double: f64, whole: i128) -> Option<Ordering> {
     Some(floor.cmp(&whole).then(if double.fract() == 0.0 { Ordering::Equal } else { Ordering::Greater }))
 }
 
-/// A number as the index of a list: whole, of any type.
+/// Returns a number without a fraction, of any type, as the index of a list.
 pub(super) fn as_index(value: &Value<'_>) -> Option<i64> {
     match value {
         Value::Int(number) => Some(*number),

@@ -1,4 +1,4 @@
-//! From text to a compiled expression.
+//! Compilation of an expression from its text.
 
 use std::thread;
 
@@ -11,28 +11,27 @@ use super::node::Node;
 use super::scan::Scanner;
 use super::{CompileError, Reads, Scope};
 
-/// The longest expression, in bytes.
+/// Maximum length of an expression, in bytes.
 const LONGEST: usize = 4096;
 
-/// How deep brackets may be nested.
+/// Maximum depth of nested brackets.
 const DEEPEST_BRACKETS: usize = 48;
 
-/// The stack of the thread that parses, in bytes. The parser recurses once for each link of `a.b.c…` and each
-/// operand of `1+1+…`; the longest expression takes less than 8 MiB in a debug build. Only what is used is
-/// ever taken from the machine.
+/// Stack of the parser's thread, in bytes. The parser recurses once for each link of `a.b.c…` and each operand of `1+1+…`; the
+/// longest expression takes less than 8 MiB in a debug build. Only the used part of the stack takes memory.
 const STACK: usize = 64 << 20;
 
-/// The work of parsing an expression besides its length, and that of each bracket and of each other sign outside of
-/// strings: the parser looks ahead at them.
+/// Fixed work of parsing an expression, in addition to its length, and the work for each bracket and for each other operator
+/// outside of strings, where the parser looks ahead.
 const WORK: usize = 150;
 const WORK_OF_BRACKET: usize = 150;
 const WORK_OF_SIGN: usize = 50;
 
-/// A compiled expression.
+/// Compiled expression.
 #[derive(Debug)]
 pub(super) struct Program {
     pub(super) root: Node,
-    /// How many names of loops are alive at once.
+    /// Maximum number of loop variables in scope at once.
     pub(super) slots: usize,
     pub(super) reads: Reads,
 }
@@ -40,7 +39,7 @@ pub(super) struct Program {
 /// Compiles an expression.
 ///
 /// # Errors
-/// It is too long or nested too deeply, it is not CEL, or it names what is not there.
+/// It is too long or nested too deeply, it is not valid CEL, or it uses an unknown name.
 pub(super) fn compile(
     source: &str,
     scope: &Scope<'_>,
@@ -79,13 +78,13 @@ pub(super) fn compile(
     })
 }
 
-/// The column of a byte of a text, from 1, in characters.
+/// Returns the column of a byte offset in a text, from 1, in characters.
 pub(super) fn column_at(text: &str, byte: usize) -> usize {
     text.char_indices().take_while(|(at, _)| *at < byte).count() + 1
 }
 
 fn parse(source: &str, scope: &Scope<'_>, budget: &mut CompileBudget) -> Result<Program, CompileError> {
-    // An environment without macros: `has`, `all` and the like stay calls, and `lower` makes loops of them.
+    // Without macros: `has`, `all` and so on remain calls, and `lower` turns them into loops.
     match Env::default().parser().parse_with_source_info(source) {
         Ok((expression, positions)) => Lower::new(scope, &positions, budget).lower(&expression),
         Err(errors) => Err(first_error(source, &errors)),
@@ -102,7 +101,7 @@ fn first_error(source: &str, errors: &ParseErrors) -> CompileError {
     CompileError::new(column, reworded(&error.msg))
 }
 
-/// The parser's message without its list of everything that could have stood there.
+/// Returns the parser's message without its list of all possible tokens.
 fn reworded(message: &str) -> String {
     let message = message.strip_prefix("Syntax error: ").unwrap_or(message);
     let message = message.split_once(" expecting ").map_or(message, |(message, _)| message);

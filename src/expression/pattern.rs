@@ -14,41 +14,41 @@ use regex_syntax::hir::translate::Translator;
 use super::budget::Budget;
 use super::compile_budget::{CompileBudget, OverBudget};
 
-/// A compiled pattern. A copy of it is cheap.
+/// Compiled pattern. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Pattern {
     source: Box<str>,
     regex: Regex,
-    /// The memory of its program, in bytes.
+    /// Memory of its program, in bytes.
     size: usize,
 }
 
-/// The most memory that the program of a pattern in an expression takes, in bytes: it may be matched in a loop.
+/// Maximum memory of a pattern's program in an expression, in bytes: it may be matched in a loop.
 pub(super) const LARGEST_IN_EXPRESSION: usize = 64 << 10;
 
-/// Memory of a pattern besides its program, in bytes: tables of the engines, and the text.
+/// Memory of a pattern in addition to its program, in bytes: tables of the engines, and the text.
 const OVERHEAD: usize = 3 << 10;
 
-/// The work of one pattern besides what depends on it, and that of each character of its text.
+/// Fixed work of one pattern, and the work for each character of its text.
 const WORK: usize = 100;
 const WORK_OF_CHARACTER: usize = 1;
 
-/// The bytes of a program that are built in one unit of work.
+/// Bytes of a program that one unit of work builds.
 const BUILT: usize = 32;
 
-/// The work of one Unicode class, such as `\p{Greek}`.
+/// Work for one Unicode class, such as `\p{Greek}`.
 const WORK_OF_CLASS: usize = 250;
 
-/// The code points of a class that cost one unit of work where letters match in either case: each is looked up.
+/// Code points of a case-insensitive class for one unit of work: each is looked up.
 const FOLDED: usize = 64;
 
-/// Why a pattern cannot be used.
+/// Error for which a pattern is rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum PatternError {
-    /// It is not a pattern.
+    /// The syntax is invalid.
     #[error("this is not a pattern: {0}")]
     Syntax(String),
-    /// It would take too much memory.
+    /// The program takes too much memory.
     #[error("this pattern is too large; repeat less in it")]
     TooLarge,
     /// The profile's budget does not suffice.
@@ -57,7 +57,7 @@ pub enum PatternError {
 }
 
 impl Pattern {
-    /// The most memory that the program of a parameter's pattern takes, in bytes: `[a-z./-]{1,500}` takes about 100 KiB.
+    /// Maximum memory of the program of a parameter's pattern, in bytes: `[a-z./-]{1,500}` takes about 100 KiB.
     pub const LARGEST: usize = 256 << 10;
 
     /// Compiles a parameter's pattern within the remaining budget.
@@ -68,7 +68,7 @@ impl Pattern {
         Self::compile_within(Self::LARGEST, source, budget)
     }
 
-    /// Compiles a pattern whose program takes at most so many bytes.
+    /// Compiles a pattern whose program takes at most `largest` bytes.
     pub(super) fn compile_within(
         largest: usize,
         source: &str,
@@ -103,32 +103,32 @@ impl Pattern {
         Ok(pattern)
     }
 
-    /// The text of the pattern.
+    /// Returns the text of the pattern.
     pub fn as_str(&self) -> &str {
         &self.source
     }
 
-    /// The steps of one match: they grow with the text and with the program, and with nothing else.
+    /// Returns the steps of one match, which depend only on the lengths of the text and the program.
     pub(super) fn steps(&self, length: usize) -> usize {
         let size = self.size.div_ceil(1 << 10);
         (length + 8).saturating_mul(2 * size)
     }
 
-    /// Whether it matches anywhere in the text; `None` if the request's budget is used up before that is known.
+    /// Checks whether it matches anywhere in the text; `None` if the request's budget is used up first.
     pub fn matches(&self, text: &str, budget: &mut Budget) -> Option<bool> {
         budget.step(self.steps(text.len())).ok()?;
         Some(self.is_match(text))
     }
 
-    /// Whether it matches anywhere in the text.
+    /// Checks whether it matches anywhere in the text.
     pub(super) fn is_match(&self, text: &str) -> bool {
-        // Memory for the match lives as long as the match: a cache in each pattern for each thread would take a multiple of
-        // the program, for as long as the profile.
+        // The cache is dropped after the match: one per pattern and thread would take a multiple of the program's memory for
+        // the lifetime of the profile.
         let input = Input::new(text).earliest(true);
         self.regex.search_half_with(&mut self.regex.create_cache(), &input).is_some()
     }
 
-    /// The first parts of the text that match, one after another, at most so many.
+    /// Returns the first matches, which do not overlap, up to a limit.
     pub(super) fn find<E>(
         &self,
         text: &str,
@@ -148,8 +148,8 @@ impl Pattern {
     }
 }
 
-/// The engines whose memory is bounded by that of the program: neither lazily built automata nor literals that are looked
-/// for beforehand.
+/// Returns a configuration with only the engines whose memory is bounded by the size of the program: no lazily built automata,
+/// and no literal prefilters.
 fn config(size: usize) -> Config {
     Config::new()
         .nfa_size_limit(Some(size))
@@ -160,17 +160,17 @@ fn config(size: usize) -> Config {
         .which_captures(WhichCaptures::Implicit)
 }
 
-/// What translating a pattern costs beyond its length.
+/// Cost of translating a pattern, in addition to its length.
 #[derive(Default)]
 struct Weight {
     classes: usize,
-    /// The code points of all ranges in brackets.
+    /// Code points of all ranges in brackets.
     points: usize,
     ignores_case: bool,
 }
 
 impl Weight {
-    /// All code points of Unicode, which a class may have.
+    /// Number of all code points of Unicode, which a class may contain.
     const ALL: usize = 0x0011_0000;
 
     fn of(ast: &Ast) -> usize {
@@ -205,7 +205,7 @@ impl Visitor for Weight {
                 }
             }
             Ast::ClassUnicode(_) | Ast::ClassPerl(_) => self.classes += 1,
-            // `.` is one range; a literal has few other cases.
+            // `.` is one range, and a literal has few case variants.
             _ => {}
         }
         Ok(())
@@ -222,7 +222,7 @@ impl Visitor for Weight {
     }
 }
 
-/// The pattern with `\d`, `\s`, `\w` and `\b` as RE2 has them, and so CEL: of ASCII. It is also much smaller so.
+/// Replaces `\d`, `\s`, `\w` and `\b` with their ASCII forms, as in RE2 and CEL. This also makes the program much smaller.
 fn with_ascii_classes(pattern: &str) -> String {
     let mut ascii = String::with_capacity(pattern.len());
     let mut characters = pattern.chars();

@@ -1,11 +1,11 @@
-//! From a value of an expression to JSON or text.
+//! Conversion of an expression's value to JSON or text.
 
 use super::budget::{Budget, Problem};
 use super::describe::described;
 use super::functions::convert::plain_text;
 use super::value::{Key, Map, Value};
 
-/// A value as JSON. Quantities and durations become their text.
+/// Converts a value to JSON. Quantities and durations become text.
 pub(super) fn to_json(budget: &mut Budget, value: &Value<'_>) -> Result<serde_json::Value, Problem> {
     budget.produce(size_of::<serde_json::Value>())?;
     Ok(match value {
@@ -45,7 +45,7 @@ fn fields(budget: &mut Budget, map: &Map<'_>) -> Result<serde_json::Map<String, 
     Ok(fields)
 }
 
-/// Adds a value to a text.
+/// Appends a value to a text.
 pub(super) fn add_to_text(budget: &mut Budget, text: &mut String, value: &Value<'_>) -> Result<(), Problem> {
     let plain = match value {
         Value::Text(part) => {

@@ -1,14 +1,14 @@
-//! Finding where an expression ends, without parsing it: brackets, strings and comments are enough.
+//! Search for the end of an expression. It does not parse the expression, and only tracks brackets, strings and comments.
 
 use super::CompileError;
 use super::parse::column_at;
 
-/// Walks over the characters of CEL that are in no string and no comment.
+/// Iterator over the characters of CEL outside strings and comments.
 pub(super) struct Scanner<'s> {
     source: &'s str,
-    /// The next byte.
+    /// Offset of the next byte.
     at: usize,
-    /// The open brackets: which, and where.
+    /// Open brackets with their offsets.
     open: Vec<(char, usize)>,
 }
 
@@ -17,15 +17,15 @@ impl<'s> Scanner<'s> {
         Self { source, at: 0, open: Vec::new() }
     }
 
-    /// How many brackets are open.
+    /// Returns the number of open brackets.
     pub(super) fn depth(&self) -> usize {
         self.open.len()
     }
 
-    /// The next character outside strings and comments, and its byte. A bracket changes the depth.
+    /// Returns the next character outside strings and comments, with its byte offset. A bracket changes the depth.
     ///
     /// # Errors
-    /// A string has no end, or a bracket closes another one than the last that was opened.
+    /// A string has no end, or a closing bracket does not match the last open one.
     pub(super) fn next_outside_strings(&mut self) -> Result<Option<(usize, char)>, CompileError> {
         loop {
             let at = self.at;
@@ -64,7 +64,7 @@ impl<'s> Scanner<'s> {
                 self.open.pop();
                 Ok(())
             }
-            // Left to the parser, or the end of an expression in a text.
+            // The parser reports it, or it is the end of an expression in a text.
             None => Ok(()),
             Some((last, opened)) => Err(self.error(
                 at,
@@ -73,7 +73,7 @@ impl<'s> Scanner<'s> {
         }
     }
 
-    /// Skips a string of any of CEL's forms: one or three quotes of either kind, with or without escapes.
+    /// Skips a string in any form of CEL: one or three quotes of either kind, with or without escapes.
     fn skip_string(&mut self, quote: char) -> Result<(), CompileError> {
         let start = self.at;
         let is_raw = self.is_raw_prefix(start);
@@ -96,7 +96,7 @@ impl<'s> Scanner<'s> {
         Err(self.error(start, "this string has no end".to_owned()))
     }
 
-    /// Whether an `r` stands before the quote, alone or with a `b`.
+    /// Checks whether the quote has the prefix `r`, alone or with a `b`.
     fn is_raw_prefix(&self, quote: usize) -> bool {
         let before = self.source.get(..quote).unwrap_or_default();
         let word_start =

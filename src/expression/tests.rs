@@ -1,4 +1,4 @@
-//! What the tests of expressions share.
+//! Shared helpers of the expression tests.
 
 mod functions;
 mod hostile;
@@ -45,7 +45,7 @@ fn params() -> BTreeMap<String, ParameterValue> {
     params.map(|(name, value)| (name.to_owned(), value)).into()
 }
 
-/// Calls with the variables of a pod.
+/// Calls a function with the variables of a pod.
 pub(super) fn with_pod<T>(pod: &str, call: impl FnOnce(&Variables<'_>) -> T) -> T {
     let pod: Json<'_> = serde_json::from_str(pod).unwrap();
     let (labels, annotations) = (StringMap::from([("team", "web")]), StringMap::default());
@@ -67,7 +67,7 @@ pub(super) fn evaluate(source: &str) -> Result<JsonValue, EvaluationError> {
     with_pod(POD, |variables| expression.evaluate(variables, &mut Budget::new()))
 }
 
-/// Each expression must be true.
+/// Asserts that each expression is true.
 pub(super) fn all_hold(expressions: &[&str]) {
     for source in expressions {
         assert_eq!(evaluate(source), Ok(JsonValue::Bool(true)), "{source}");
@@ -75,7 +75,7 @@ pub(super) fn all_hold(expressions: &[&str]) {
     }
 }
 
-/// What the evaluator of the crate says, where it knows all names in the expression.
+/// Returns the result of the crate's own evaluator, if it knows all names in the expression.
 fn by_the_crate(source: &str) -> Option<bool> {
     let mut env = cel::Env::stdlib();
     for extension in [cel::extensions::strings, cel::extensions::lists, cel::extensions::math] {
@@ -86,7 +86,7 @@ fn by_the_crate(source: &str) -> Option<bool> {
     Some(value == cel::Value::Bool(true))
 }
 
-/// Each expression must fail with a message that contains the text.
+/// Asserts that each expression fails with a message that contains the text.
 pub(super) fn all_fail(expressions: &[(&str, &str)]) {
     for (source, part) in expressions {
         let message = evaluate(source).expect_err(source).message;

@@ -1,4 +1,4 @@
-//! The values that expressions compute with. A copy of one is cheap: what is large is borrowed or counted.
+//! Values of expressions. They are cheap to clone: large parts are borrowed or reference-counted.
 
 use std::ops::{Deref, Range};
 use std::rc::Rc;
@@ -10,7 +10,7 @@ use super::variables::{Json, ParameterValue};
 use crate::duration::Duration;
 use crate::quantity::Quantity;
 
-/// A CEL value that borrows from the variables and from the expression.
+/// CEL value that borrows from the variables and from the expression.
 #[derive(Clone, Debug)]
 pub(super) enum Value<'v> {
     Null,
@@ -28,7 +28,7 @@ pub(super) enum Value<'v> {
     Map(Map<'v>),
 }
 
-/// A string: a part of what was given, or a new one.
+/// String: borrowed from the input, or new.
 #[derive(Clone, Debug)]
 pub(super) enum Str<'v> {
     Borrowed(&'v str),
@@ -40,13 +40,13 @@ impl<'v> Value<'v> {
         Self::Text(Str::Borrowed(text))
     }
 
-    /// A new string, charged to the budget.
+    /// Returns a new string, charged to the budget.
     pub(super) fn new_text(budget: &mut Budget, text: &str) -> Result<Self, Problem> {
         budget.produce(text.len())?;
         Ok(Self::Text(Str::Shared(Rc::from(text))))
     }
 
-    /// A new list, charged to the budget.
+    /// Returns a new list, charged to the budget.
     pub(super) fn new_list(budget: &mut Budget, items: Vec<Self>) -> Result<Self, Problem> {
         budget.produce(size_of::<Self>().saturating_mul(items.len()))?;
         Ok(Self::List(List::Built(Rc::new(items))))
@@ -109,7 +109,7 @@ impl<'v> Value<'v> {
         }
     }
 
-    /// The type's name, as `type()` gives it and messages say it.
+    /// Returns the type's name, as in `type()` and messages.
     pub(super) fn type_name(&self) -> &'static str {
         match self {
             Self::Null => "null_type",
@@ -130,7 +130,7 @@ impl<'v> Value<'v> {
 }
 
 impl<'v> Str<'v> {
-    /// A part of the string, copied only if the string itself is new. The range must be of whole characters.
+    /// Returns a part of the string, copied only if the string itself is new. The range must be on character boundaries.
     pub(super) fn slice(&self, budget: &mut Budget, range: Range<usize>) -> Result<Value<'v>, Problem> {
         match self {
             Self::Borrowed(text) => Ok(Value::text(text.get(range).unwrap_or_default())),

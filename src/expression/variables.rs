@@ -1,4 +1,4 @@
-//! What expressions read, and which of it one of them reads.
+//! Variables of expressions, and the subset that an expression reads.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,28 +6,28 @@ use crate::duration::Duration;
 use crate::quantity::Quantity;
 use crate::string_map::StringMap;
 
-/// The pod as it came, parsed without copying its text.
+/// Pod as parsed, without copies of its text.
 pub type Json<'a> = serde_json_borrow::Value<'a>;
 
-/// The value of a parameter, in the type that its profile declares.
+/// Value of a parameter, in the type that its profile declares.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ParameterValue {
-    /// A string, or one of an enum's values.
+    /// String, or one of an enum's values.
     String(String),
-    /// An integer.
+    /// Integer.
     Integer(i64),
-    /// A boolean.
+    /// Boolean.
     Boolean(bool),
-    /// A quantity, as in resources.
+    /// Quantity, as in resources.
     Quantity(Quantity),
-    /// A duration in Go's form.
+    /// Duration in Go's form.
     Duration(Duration),
-    /// A list of strings.
+    /// List of strings.
     List(Vec<String>),
 }
 
 impl ParameterValue {
-    /// Returns the strings in it.
+    /// Returns the strings of a list.
     pub fn texts(&self) -> &[String] {
         match self {
             Self::String(text) => std::slice::from_ref(text),
@@ -37,23 +37,23 @@ impl ParameterValue {
     }
 }
 
-/// What expressions see of the pod's namespace.
+/// Fields of the pod's namespace that expressions can read.
 #[derive(Clone, Copy, Debug)]
 pub struct NamespaceView<'a> {
-    /// Its name.
+    /// Name of the namespace.
     pub name: &'a str,
-    /// Its labels.
+    /// Labels of the namespace.
     pub labels: &'a StringMap,
-    /// Its annotations.
+    /// Annotations of the namespace.
     pub annotations: &'a StringMap,
 }
 
-/// The values of the variables. Nothing is converted before an expression asks for it.
+/// Values of the variables. They are converted only when an expression reads them.
 #[derive(Clone, Copy, Debug)]
 pub struct Variables<'a> {
     /// `pod`: the original pod.
     pub pod: &'a Json<'a>,
-    /// `container`: the container of the pod that the profile changes, where there is one.
+    /// `container`: the container of the pod that the profile changes, if there is one.
     pub container: Option<&'a Json<'a>>,
     /// `namespaceObject`, as Kubernetes' own admission policies name it.
     pub namespace: NamespaceView<'a>,
@@ -61,54 +61,54 @@ pub struct Variables<'a> {
     pub params: &'a BTreeMap<String, ParameterValue>,
     /// `profile.name`.
     pub profile: &'a str,
-    /// `cluster`: what the operator sets at install.
+    /// `cluster`: an object that the operator sets at installation.
     pub cluster: &'a serde_json::Value,
 }
 
-/// The variables that an expression may name where it stands.
+/// Variables that an expression may read in its field.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Scope<'a> {
-    /// The names of the profile's parameters; `None` where `params` cannot be read, as in `match.conditions`.
+    /// Names of the profile's parameters; `None` if `params` is not available, as in `match.conditions`.
     pub params: Option<&'a [&'a str]>,
-    /// Whether `container` can be read: only inside `appContainers`.
+    /// `true` if `container` is available: only inside `appContainers`.
     pub container: bool,
-    /// The parameters whose values may hold references to variables, `$(NAME)`.
+    /// Parameters whose values may contain references to variables, `$(NAME)`.
     pub expandable: &'a [&'a str],
 }
 
-/// The variables that an expression reads.
+/// Variables that an expression reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each says the same of another variable")]
 pub struct Reads {
-    /// It reads `pod`.
+    /// `true` if it reads `pod`.
     pub pod: bool,
-    /// It reads `namespaceObject`.
+    /// `true` if it reads `namespaceObject`.
     pub namespace_object: bool,
-    /// It reads `container`.
+    /// `true` if it reads `container`.
     pub container: bool,
-    /// It reads `cluster`.
+    /// `true` if it reads `cluster`.
     pub cluster: bool,
-    /// It reads `params`.
+    /// `true` if it reads `params`.
     pub params: bool,
-    /// The parameters that it reads by name. With `params[name]` or `params` as a whole, it may read any:
-    /// then all that are declared are here.
+    /// Names of the parameters that it reads. For `params[name]` or the whole of `params`, all declared parameters are
+    /// included, since it may read any of them.
     pub param_names: BTreeSet<String>,
 }
 
 impl Reads {
-    /// Whether it reads what a pod's author writes.
+    /// Checks whether it reads `pod` or `container`.
     pub fn is_from_pod(&self) -> bool {
         self.pod || self.container
     }
 
-    /// Whether it reads nothing but parameters of these names.
+    /// Checks whether it reads only parameters with these names.
     pub(super) fn only_params(&self, names: &[&str]) -> bool {
         let Self { pod, namespace_object, container, cluster, params: _, param_names } = self;
         let reads_more = *pod || *namespace_object || *container || *cluster;
         !reads_more && param_names.iter().all(|name| names.contains(&name.as_str()))
     }
 
-    /// Adds what another expression reads.
+    /// Adds the variables of another expression.
     pub(super) fn add(&mut self, other: &Self) {
         self.pod |= other.pod;
         self.namespace_object |= other.namespace_object;

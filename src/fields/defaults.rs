@@ -1,30 +1,30 @@
-//! The values that the API server fills in where a container or a volume leaves a field out.
+//! Defaults that the API server sets for missing fields of containers and volumes.
 //!
 //! Source: `pkg/apis/core/v1/defaults.go` and `zz_generated.defaults.go` (`SetObjectDefaults_Pod`) of Kubernetes v1.35.4.
-//! What depends on more than the field is in code beside the table: [`pull_policy`], `requests` that are set from `limits`
+//! Defaults that depend on other fields are in code beside the table: [`pull_policy`], `requests` that are set from `limits`
 //! and `hostPort` on the node's network.
 
 use crate::json::Json;
 
-/// A default value.
+/// Default value.
 #[derive(Clone, Copy, Debug)]
 enum Default {
     Text(&'static str),
     Number(i64),
     Bool(bool),
-    /// An empty object, which the API server writes for a structure that it always has.
+    /// Empty object, which the API server writes for a structure that is always present.
     Empty,
 }
 
 use self::Default::{Bool, Empty, Number, Text};
 
-/// The name of the object's own field, the field that is filled in, and its value. An element of a list goes by the
-/// name of the list; a container and a volume by [`CONTAINER`] and [`VOLUME`].
+/// Name of the object's own field, the field with the default, and the default. An element of a list has the name of the list;
+/// a container and a volume have [`CONTAINER`] and [`VOLUME`].
 const DEFAULTS: [(&str, &str, Default); 43] = [
     // SetDefaults_Container
     (CONTAINER, "terminationMessagePath", Text("/dev/termination-log")),
     (CONTAINER, "terminationMessagePolicy", Text("File")),
-    // Structures without `omitempty`, which the API server writes empty.
+    // Structures without `omitempty`, which the API server always writes.
     (CONTAINER, "resources", Empty),
     ("spec", "resources", Empty),
     ("resourceFieldRef", "divisor", Text("0")),
@@ -50,7 +50,7 @@ const DEFAULTS: [(&str, &str, Default); 43] = [
     // SetDefaults_HTTPGetAction
     ("httpGet", "path", Text("/")),
     ("httpGet", "scheme", Text("HTTP")),
-    // SetDefaults_SecretVolumeSource and its like for the other volumes that are files
+    // SetDefaults_SecretVolumeSource, and the same for the other volumes of files
     ("secret", "defaultMode", Number(0o644)),
     ("configMap", "defaultMode", Number(0o644)),
     ("downwardAPI", "defaultMode", Number(0o644)),
@@ -59,7 +59,7 @@ const DEFAULTS: [(&str, &str, Default); 43] = [
     ("serviceAccountToken", "expirationSeconds", Number(3600)),
     // SetDefaults_HostPathVolumeSource
     ("hostPath", "type", Text("")),
-    // SetDefaults_PersistentVolumeClaimSpec, of an ephemeral volume
+    // SetDefaults_PersistentVolumeClaimSpec, for an ephemeral volume
     ("spec", "volumeMode", Text("Filesystem")),
     // SetDefaults_Volume
     (VOLUME, "emptyDir", Empty),
@@ -74,17 +74,17 @@ const DEFAULTS: [(&str, &str, Default); 43] = [
     ("azureDisk", "kind", Text("Shared")),
     ("scaleIO", "storageMode", Text("ThinProvisioned")),
     ("scaleIO", "fsType", Text("xfs")),
-    // Also without `omitempty`.
+    // Also without `omitempty`
     ("iscsi", "lun", Number(0)),
     ("volumeClaimTemplate", "metadata", Empty),
 ];
 
-/// The name of a container in the table.
+/// Name of a container in the table.
 pub(crate) const CONTAINER: &str = "containers";
-/// The name of a volume in the table.
+/// Name of a volume in the table.
 pub(crate) const VOLUME: &str = "volumes";
 
-/// Whether the API server fills in this value where the field of the object is left out.
+/// Checks whether a value is the API server's default for a field of the object.
 pub(crate) fn is_default(object: &str, field: &str, value: &Json<'_>) -> bool {
     DEFAULTS.iter().filter(|(of, name, _)| *of == object && *name == field).any(|(.., default)| match default
     {
@@ -95,7 +95,7 @@ pub(crate) fn is_default(object: &str, field: &str, value: &Json<'_>) -> bool {
     })
 }
 
-/// Returns the fields of an object that the API server fills in, with their values.
+/// Returns the fields of an object that have a default, with the default.
 #[cfg(feature = "server")]
 pub(crate) fn of(object: &str) -> impl Iterator<Item = (&'static str, serde_json::Value)> {
     DEFAULTS.iter().filter(move |(of, ..)| *of == object).map(|(_, name, default)| {
@@ -113,7 +113,7 @@ pub(crate) fn of(object: &str) -> impl Iterator<Item = (&'static str, serde_json
 /// of an image without tag and digest, else `IfNotPresent`.
 pub(crate) fn pull_policy(image: &str) -> &'static str {
     let (name, digest) = image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
-    // A colon before the last slash is that of the registry's port.
+    // The port of a registry also follows a colon, but precedes the last slash.
     let tag = name.rsplit('/').next().and_then(|last| last.split_once(':')).map(|(_, tag)| tag);
     match (tag, digest) {
         (Some("latest"), _) | (None, None) => "Always",
@@ -121,7 +121,7 @@ pub(crate) fn pull_policy(image: &str) -> &'static str {
     }
 }
 
-/// Whether the API server leaves the value out when it writes the object. Pointers keep their zero: `runAsUser: 0` and
+/// Checks whether the API server omits the value when it serializes the object. Pointers keep their zero: `runAsUser: 0` and
 /// `allowPrivilegeEscalation: false` are values.
 pub(crate) fn is_left_out(field: &str, value: &Json<'_>) -> bool {
     match value {

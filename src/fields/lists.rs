@@ -1,4 +1,4 @@
-//! How Kubernetes tells the elements of a pod's lists apart: their merge keys.
+//! Merge keys: the fields by which Kubernetes identifies the elements of a pod's lists.
 //!
 //! The keys are those of the API reference (`x-kubernetes-list-map-keys`, `patchMergeKey`):
 //! <https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/>.
@@ -11,13 +11,13 @@ use serde_json::Value;
 use super::mount_path;
 use crate::json::Json;
 
-/// What a value of a pod and a value of a profile have in common: enough to tell elements apart.
+/// Common interface of a pod's and a profile's values, to identify elements.
 ///
-/// As text, an object's keys are sorted.
+/// The text form of an object has sorted keys.
 pub(crate) trait Tree: Display {
-    /// The field of an object, if it is there and not null.
+    /// Returns the field of an object, if it is present and not null.
     fn child(&self, name: &str) -> Option<&Self>;
-    /// The text, if it is one.
+    /// Returns the text, if the value is a string.
     fn as_text(&self) -> Option<&str>;
 }
 
@@ -41,8 +41,8 @@ impl Tree for Json<'_> {
     }
 }
 
-/// The fields that make an element of the list `field` unique; `None` for a list that is one value (such
-/// as `args`), or whose elements have no key of their own.
+/// Returns the fields that make an element of the list `field` unique; `None` for a list that is one value (such as `args`),
+/// or whose elements have no key.
 pub(crate) fn merge_key(field: &str) -> Option<&'static [&'static str]> {
     match field {
         "containers"
@@ -62,13 +62,13 @@ pub(crate) fn merge_key(field: &str) -> Option<&'static [&'static str]> {
     }
 }
 
-/// Whether the list is one whose elements are added and taken one by one.
+/// Checks whether elements are added to and removed from the list one by one.
 pub(crate) fn is_keyed(field: &str) -> bool {
     merge_key(field).is_some() || matches!(field, "envFrom" | "tolerations" | "nameservers" | "searches")
 }
 
-/// What makes an element unique in the list `field`, as text: its merge key, or all of it. A mount path is cleaned, so
-/// that another spelling of it is no other key.
+/// Returns the text that makes an element unique in the list `field`: its merge key, or the whole element. Mount paths are
+/// normalized, so all spellings of a path are one key.
 pub(crate) fn key_of<'a, T: Tree>(field: &str, item: &'a T) -> Cow<'a, str> {
     let whole = || item.as_text().map_or_else(|| Cow::Owned(item.to_string()), Cow::Borrowed);
     match merge_key(field) {
@@ -90,23 +90,23 @@ pub(crate) fn key_of<'a, T: Tree>(field: &str, item: &'a T) -> Cow<'a, str> {
 fn part<T: Tree>(field: &str, name: &str, item: &T) -> String {
     match item.child(name) {
         Some(value) => value.as_text().map_or_else(|| value.to_string(), str::to_owned),
-        // The API server's default, so that a port is the same before and after it.
+        // The API server's default: the key must be the same before and after defaulting.
         None if field == "ports" && name == "protocol" => "TCP".to_owned(),
         None => String::new(),
     }
 }
 
-/// Whether the values of the map `field` are quantities.
+/// Checks whether the values of the map `field` are quantities.
 pub(crate) fn is_quantity_map(field: &str) -> bool {
     matches!(field, "limits" | "requests")
 }
 
-/// Whether the scalar `field` is a quantity.
+/// Checks whether the scalar `field` is a quantity.
 pub(crate) fn is_quantity(field: &str) -> bool {
     matches!(field, "sizeLimit" | "divisor")
 }
 
-/// Whether the object `field` is a map of a user's own keys, and not a structure.
+/// Checks whether the object `field` is a map with arbitrary keys, and not a structure.
 pub(crate) fn is_map(field: &str) -> bool {
     is_quantity_map(field) || matches!(field, "labels" | "annotations" | "matchLabels" | "nodeSelector")
 }

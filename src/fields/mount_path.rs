@@ -1,17 +1,17 @@
-//! Mount paths, compared as the kubelet and the container runtime see them and not as text.
+//! Mount paths, compared like in the kubelet and the container runtime, and not as text.
 
 use std::borrow::Cow;
 
-/// Where the API server mounts the token of the pod's service account, unless something is mounted there.
+/// Path at which the API server mounts the service account's token, unless the container has another mount there.
 pub(crate) const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-/// Returns the path without repeated, leading-dot and trailing parts, as Go's `path.Clean` does: `/var/log/app/`,
+/// Returns the normalized path, like Go's `path.Clean`, without empty and `.` segments and a trailing slash: `/var/log/app/`,
 /// `//var/log/app` and `/var/./log/../log/app` all are `/var/log/app`.
 ///
-/// The API server compares mount paths as text and admits two spellings of one path. Runtimes clean them, so the later
-/// mount lies over the earlier one.
+/// The API server compares mount paths as text and admits two spellings of one path. Runtimes normalize them, so the later
+/// mount hides the earlier one.
 ///
-/// A path with a drive letter is one of Windows, where case does not count and `\\` separates parts, too.
+/// A path with a drive letter is a Windows path, in which case is ignored and `\\` separates segments as well.
 pub(crate) fn clean(path: &str) -> Cow<'_, str> {
     if has_drive(path) {
         let path = path.replace('\\', "/").to_lowercase();
@@ -35,7 +35,7 @@ fn clean_parts(path: &str) -> Cow<'_, str> {
         match part {
             "" | "." => {}
             ".." if parts.last().is_some_and(|last| *last != "..") => _ = parts.pop(),
-            // Nothing is above the root.
+            // The parent of the root is the root.
             ".." if is_absolute => {}
             part => parts.push(part),
         }
@@ -48,12 +48,12 @@ fn clean_parts(path: &str) -> Cow<'_, str> {
     })
 }
 
-/// Whether two spellings mean the same path.
+/// Checks whether two spellings are the same path.
 pub(crate) fn is_same(one: &str, other: &str) -> bool {
     clean(one) == clean(other)
 }
 
-/// Returns whether the first path is a folder below the second.
+/// Checks whether the first path is inside the second.
 pub(crate) fn is_inside(path: &str, around: &str) -> bool {
     let (path, around) = (clean(path), clean(around));
     path.strip_prefix(around.trim_end_matches('/'))

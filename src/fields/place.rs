@@ -2,13 +2,13 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-/// A list or map of the pod that takes elements of profiles, one by one.
+/// List or map of the pod to which profiles add elements, one by one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Place {
     Map(Map),
     Spec(SpecList),
     Dns(DnsList),
-    /// A list of one of the pod's own containers.
+    /// List of an app container.
     Container {
         kind: ContainerKind,
         name: String,
@@ -16,17 +16,17 @@ pub(crate) enum Place {
     },
 }
 
-/// A map of the pod whose keys are set one by one.
+/// Map of the pod whose keys are set one by one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Map {
     Labels,
     Annotations,
     SecurityContext,
-    /// The pod's spec itself, of which profiles set a few scalars.
+    /// The pod's spec itself, in which profiles set a few scalars.
     Spec,
 }
 
-/// A list in the pod's spec.
+/// List in the pod's spec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum SpecList {
     InitContainers,
@@ -39,7 +39,7 @@ pub(crate) enum SpecList {
     ResourceClaims,
 }
 
-/// A list in the pod's DNS configuration.
+/// List in the pod's DNS configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum DnsList {
     Nameservers,
@@ -47,14 +47,14 @@ pub(crate) enum DnsList {
     Options,
 }
 
-/// The list that a container is in.
+/// List of containers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ContainerKind {
     Init,
     App,
 }
 
-/// A list of a container that takes elements of profiles.
+/// List of a container to which profiles add elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ContainerField {
     Env,
@@ -65,7 +65,7 @@ pub(crate) enum ContainerField {
 impl Map {
     pub(crate) const ALL: [Self; 4] = [Self::Labels, Self::Annotations, Self::SecurityContext, Self::Spec];
 
-    /// Where the map stands in the pod.
+    /// Returns the path of the map in the pod.
     pub(crate) fn path(self) -> &'static [&'static str] {
         match self {
             Self::Labels => &["metadata", "labels"],
@@ -142,11 +142,11 @@ impl Place {
     pub(crate) const INIT_CONTAINERS: Self = Self::Spec(SpecList::InitContainers);
     pub(crate) const CONTAINERS: Self = Self::Spec(SpecList::Containers);
     pub(crate) const VOLUMES: Self = Self::Spec(SpecList::Volumes);
-    /// The lists of name resolution, in which an earlier element counts before a later one.
+    /// Lists for name resolution, in which earlier elements take precedence.
     pub(crate) const RESOLUTION: [Self; 3] =
         [Self::Spec(SpecList::HostAliases), Self::Dns(DnsList::Nameservers), Self::Dns(DnsList::Searches)];
 
-    /// As text, which is there for all places but those in a container.
+    /// Returns the text form without an allocation, except for a place in a container.
     pub(crate) fn text(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Self::Map(Map::Labels) => "metadata.labels",
@@ -163,7 +163,7 @@ impl Place {
         })
     }
 
-    /// The name of the field that holds the list or map.
+    /// Returns the name of the field with the list or map.
     pub(crate) fn field(&self) -> &'static str {
         match self {
             Self::Map(map) => map.path().last().copied().unwrap_or_default(),
@@ -189,7 +189,7 @@ impl fmt::Display for Place {
 impl FromStr for Place {
     type Err = ();
 
-    /// Reads what [`fmt::Display`] writes.
+    /// Parses the output of [`fmt::Display`].
     fn from_str(text: &str) -> Result<Self, ()> {
         if let Some((list, rest)) = text.split_once('[') {
             let (name, field) = rest.split_once("].").ok_or(())?;

@@ -1,11 +1,11 @@
-//! Annotations that belong together, and annotations that are lists.
+//! Groups of annotations, and annotations that are lists.
 
 use wildmatch::WildMatch;
 
 use super::finding::Findings;
 use crate::api::{AnnotationMerge, MergeAnnotations, keys};
 
-/// Rules for the annotations of a profile that a pod has already.
+/// Merge rules for a profile's annotations that the pod already has.
 #[derive(Clone, Debug)]
 pub struct AnnotationRules(Vec<(WildMatch, String, AnnotationMerge)>);
 
@@ -28,13 +28,13 @@ impl AnnotationRules {
         Self(rules)
     }
 
-    /// The rule for an annotation, with the keys or the pattern that it is for. The profile's own rules come first.
+    /// Returns the rule for an annotation, with its keys or pattern. The profile's own rules take precedence.
     pub(crate) fn of(&self, key: &str) -> Option<(AnnotationMerge, &str)> {
         let rule = self.0.iter().find(|(pattern, ..)| pattern.matches(key));
         rule.map(|(_, keys, merge)| (*merge, keys.as_str()))
     }
 
-    /// Returns whether an annotation is one of the group of this pattern.
+    /// Checks whether an annotation is in the group of a pattern.
     pub(crate) fn is_in_group(&self, group: &str, key: &str) -> bool {
         self.of(key) == Some((AnnotationMerge::Group, group))
     }

@@ -1,4 +1,4 @@
-//! What the pod's own containers get.
+//! Elements for app containers.
 
 use serde_json::{Map, Value};
 use wildmatch::WildMatch;
@@ -11,21 +11,21 @@ use crate::expression::Scope;
 use crate::fields::lists::key_of;
 use crate::fields::{ContainerField, ContainerKind};
 
-/// What some of the pod's own containers get.
+/// Elements for some of the app containers.
 #[derive(Clone, Debug)]
 pub struct AppContainers {
     names: Vec<(WildMatch, Selected)>,
-    /// The names and patterns as they are written, sorted.
+    /// Names and patterns as written, sorted.
     patterns: Vec<String>,
-    /// Whether the pod's own init containers are meant too.
+    /// `true` if the pod's own init containers are selected as well.
     pub init_containers: bool,
-    /// The condition under which a container gets it.
+    /// Condition under which a container gets the elements.
     pub when: Option<Condition>,
-    /// What goes into the container's lists.
+    /// Elements for the container's lists.
     pub(crate) lists: Vec<(ContainerField, Vec<TemplateValue>)>,
 }
 
-/// Exactness with which an item selects a container: the more exact item wins.
+/// Specificity with which an item selects a container: the most specific item wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Selected {
     /// By `*`.
@@ -51,7 +51,7 @@ pub(super) const INIT_CONTAINERS: &str = "initContainers";
 const FIELDS: [&str; 6] = [CONTAINERS, INIT_CONTAINERS, WHEN, "env", "envFrom", "volumeMounts"];
 
 impl AppContainers {
-    /// Returns the exactness with which a container is selected, if it is.
+    /// Returns the specificity with which a container is selected, if it is.
     pub(crate) fn selects(&self, kind: ContainerKind, container: &str) -> Option<Selected> {
         if kind == ContainerKind::Init && !self.init_containers {
             return None;
@@ -60,7 +60,7 @@ impl AppContainers {
         fitting.map(|(_, selected)| *selected).max()
     }
 
-    /// The message for two items that say different things about one element.
+    /// Returns the message for two items that have different values for one element.
     pub(crate) fn ambiguous(
         (first, second): (usize, usize),
         (field, key): (ContainerField, &str),
@@ -76,12 +76,12 @@ impl AppContainers {
         )
     }
 
-    /// How many elements go into a list.
+    /// Returns the number of elements for a list.
     pub(crate) fn count(&self, field: ContainerField) -> usize {
         self.lists.iter().filter(|(list, _)| *list == field).map(|(_, items)| items.len()).sum()
     }
 
-    /// Reports elements that two items give the same containers with different values.
+    /// Reports elements for which two items give the same containers different values.
     pub(super) fn check_pairs(items: &[Self], findings: &mut Findings) {
         for (second, later) in items.iter().enumerate() {
             for (first, earlier) in items.iter().enumerate().take(second) {
@@ -98,7 +98,7 @@ impl AppContainers {
         }
     }
 
-    /// The elements without expressions that both items have with different values.
+    /// Returns the elements without expressions for which the items have different values.
     fn differing(&self, other: &Self) -> Vec<(ContainerField, String)> {
         let elements = |items: &Self| -> Vec<(ContainerField, String, String)> {
             let of_list = |(field, values): &(ContainerField, Vec<TemplateValue>)| {

@@ -20,10 +20,10 @@ use crate::fields::{ContainerField, Place};
 /// Fixed memory of a profile, in bytes.
 const BASE: usize = 2 << 10;
 
-/// Checks a profile and makes it ready for injection.
+/// Checks and compiles a profile.
 ///
 /// # Errors
-/// Everything that is wrong with it, warnings included. A profile that is accepted comes with its warnings.
+/// All errors of the profile, and its warnings. An accepted profile is returned with its warnings.
 pub fn compile(
     name: &str,
     scope: Owner,
@@ -36,7 +36,7 @@ pub fn compile(
     }
 }
 
-/// Compiles a profile; `None` where something is wrong with it.
+/// Compiles a profile; returns `None` if it has errors.
 pub(super) fn compile_within(
     name: &str,
     scope: Owner,
@@ -108,7 +108,7 @@ pub(super) fn compile_within(
     }
 }
 
-/// Warns of fields without effect.
+/// Warns about fields without effect.
 fn check_effect(spec: &ProfileSpec, template: &Template, app: &[AppContainers], findings: &mut Findings) {
     if template.lists.is_empty() && template.maps.is_empty() && app.is_empty() {
         findings.warning("spec", "the profile injects nothing: template and appContainers are empty");
@@ -120,9 +120,9 @@ fn check_effect(spec: &ProfileSpec, template: &Template, app: &[AppContainers], 
     }
 }
 
-/// What selects the pods that get a profile without asking, whatever else is wrong with it, and the memory that it takes.
-/// Where its selectors cannot be read, no pod is selected; where only a condition cannot, a Mandatory profile selects
-/// as if there were none.
+/// Returns the profile's rules of `match`, even if the rest of the profile is invalid, with the memory that they take. If its
+/// selectors cannot be parsed, no pod is selected; if only a condition cannot, a Mandatory profile selects as if it had no
+/// conditions.
 pub(super) fn matching(spec: &ProfileSpec) -> (Option<Matching>, usize) {
     let Some(given) = &spec.matching else { return (None, 0) };
     let read = |given: &Match| {
@@ -224,7 +224,7 @@ fn check_mandatory(scope: Owner, spec: &ProfileSpec, findings: &mut Findings) {
     }
 }
 
-/// A pod's author writes what these read, and so decides about what must not be his to decide.
+/// Warns about a Mandatory profile that reads the pod: users write the pod, and could evade the profile.
 fn warn_of_pod(profile: &Profile, findings: &mut Findings) {
     if !profile.mandatory {
         return;
@@ -247,7 +247,7 @@ fn warn_of_pod(profile: &Profile, findings: &mut Findings) {
 }
 
 impl Profile {
-    /// Whether anything that it selects or renders may depend on the pod itself.
+    /// Checks whether the profile's selection or elements may depend on the pod.
     #[cfg(feature = "server")]
     pub(crate) fn reads_pod(&self) -> bool {
         let Self { template, app_containers, .. } = self;
@@ -262,7 +262,7 @@ impl Profile {
             || values.flat_map(TemplateValue::leaves).any(|(_, reads)| reads.is_from_pod())
     }
 
-    /// What the profile adds to a pod, counted, for people: `1 native sidecar, 1 volume`.
+    /// Returns a summary of the elements that the profile adds to a pod: `1 native sidecar, 1 volume`.
     pub fn adds(&self) -> String {
         use crate::fields::{Map, SpecList};
         let init = self.template.list(&Place::INIT_CONTAINERS);
@@ -302,7 +302,7 @@ impl Profile {
     }
 }
 
-/// A hash of the spec that does not depend on the order of keys: twelve hexadecimal digits.
+/// Returns a hash of the spec that does not depend on the order of keys: twelve hexadecimal digits.
 fn revision(spec: &Value) -> String {
     use std::fmt::Write as _;
     let mut hasher = Sha256::new();

@@ -4,7 +4,7 @@ use super::Failed;
 use super::finding::Findings;
 use crate::expression::{Budget, Expression, Reads, Scope, Variables};
 
-/// A condition in CEL, and where it stands.
+/// Condition in CEL, with its field.
 #[derive(Clone, Debug)]
 pub struct Condition {
     expression: Expression,
@@ -29,7 +29,7 @@ impl Condition {
         }
     }
 
-    /// Takes the field `when` out of an element.
+    /// Removes the field `when` from an element and compiles it.
     pub(super) fn take_when(
         element: &mut Value,
         path: &str,
@@ -47,10 +47,10 @@ impl Condition {
         }
     }
 
-    /// Whether it holds.
+    /// Evaluates the condition.
     ///
     /// # Errors
-    /// It cannot be evaluated, or gives neither true nor false.
+    /// It cannot be evaluated, or its value is not a bool.
     pub fn holds(&self, variables: &Variables<'_>, budget: &mut Budget) -> Result<bool, Failed> {
         self.expression.holds(variables, budget).map_err(|error| Failed {
             path: self.path.clone(),

@@ -2,28 +2,28 @@ use std::fmt;
 
 use crate::expression::{CompileBudget, CompileError, OverBudget};
 
-/// Something that is wrong, or looks wrong, in a profile.
+/// Error or warning about a profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Whether the profile cannot be injected because of it.
+    /// Severity: an error prevents the injection.
     pub severity: Severity,
-    /// The field, from the object's root: `spec.template.spec.volumes[0].name`.
+    /// Path of the field from the object's root: `spec.template.spec.volumes[0].name`.
     pub path: String,
-    /// What is wrong and what to do.
+    /// Problem and remedy.
     pub message: String,
 }
 
-/// How bad a finding is.
+/// Severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
-    /// The profile is refused.
+    /// The profile is rejected.
     Error,
-    /// The profile works, but probably not as meant.
+    /// The profile works, but probably not as intended.
     Warning,
 }
 
 impl Finding {
-    /// An error, cut where it is long.
+    /// Returns an error with a truncated path and message.
     pub(super) fn error(path: &str, message: String) -> Self {
         let mut finding = Self { severity: Severity::Error, path: path.to_owned(), message };
         finding.cut();
@@ -42,22 +42,22 @@ impl fmt::Display for Finding {
     }
 }
 
-/// The findings of each severity that are kept. A field of three bytes can make a finding of three hundred.
+/// Maximum number of findings that are kept per severity. A field of three bytes can make a finding of three hundred.
 const MOST: usize = 64;
 
-/// The characters that are kept of a path, and of a message.
+/// Maximum number of characters that are kept of a path, and of a message.
 const LONGEST_PATH: usize = 400;
 const LONGEST_MESSAGE: usize = 1000;
 
-/// Findings, collected while a profile is read, and what reading it may still cost.
+/// Findings, collected while a profile is compiled, and the remaining budget of the compilation.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     list: Vec<Finding>,
-    /// How many errors, and how many warnings, there were.
+    /// Total number of errors and of warnings.
     errors: usize,
     warnings: usize,
     is_over_budget: bool,
-    /// What compiling the profile may use.
+    /// Remaining budget of the compilation.
     pub(super) budget: CompileBudget,
 }
 
@@ -70,7 +70,7 @@ impl Findings {
         self.push(Finding { severity: Severity::Warning, path: path.into(), message: message.into() });
     }
 
-    /// An expression does not compile.
+    /// Reports an expression that does not compile.
     pub(super) fn compile_error(&mut self, path: impl Into<String>, error: &CompileError) {
         if error.is_over_budget {
             self.report_over_budget(path, error.message.clone());
@@ -103,7 +103,7 @@ impl Findings {
         }
     }
 
-    /// Returns the errors that are kept.
+    /// Returns the errors that were kept.
     pub(super) fn errors(&self) -> impl Iterator<Item = &Finding> {
         self.list.iter().filter(|finding| finding.severity == Severity::Error)
     }
@@ -125,7 +125,7 @@ impl Findings {
     }
 }
 
-/// Cuts a text that is longer than so many characters.
+/// Truncates a text that has more than `longest` characters.
 fn cut(text: &mut String, longest: usize) {
     if let Some((end, _)) = text.char_indices().nth(longest) {
         text.truncate(end);

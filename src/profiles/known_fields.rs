@@ -1,7 +1,7 @@
-//! The fields that a type does not have, and what was probably meant by them.
+//! Unknown fields of a type, with suggestions.
 //!
-//! A type's `Deserialize` tells its deserializer the names of its fields. The deserializer here walks down a
-//! path and takes them from there, so that no list of Kubernetes' fields has to be kept.
+//! A type's `Deserialize` tells its deserializer the names of its fields. The deserializer here follows a path and records
+//! these names, so that no list of Kubernetes' fields has to be maintained.
 
 use std::cell::Cell;
 use std::iter::once;
@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use crate::api::nearest;
 
-/// Reports each field of `value` that `T` does not have, with its path and the field that was probably meant.
-/// A field that is null is as good as absent.
+/// Reports each field of `value` that `T` does not have, with its path and the closest known field. A field that is null
+/// counts as absent.
 pub fn unknown_fields<'v, T: Deserialize<'v>>(
     path: &str,
     value: &'v Value,
@@ -56,21 +56,21 @@ fn look<'v, T: Deserialize<'v>>(
     }
 }
 
-/// Kubernetes' names are long: one in the wrong case is nearer than any letter that is missing.
+/// Returns the closest known field. Kubernetes' names are long: a difference in case is closer than a missing letter.
 fn probably(field: &str, known: &'static [&'static str]) -> Option<&'static str> {
     let in_other_case = known.iter().copied().find(|name| name.eq_ignore_ascii_case(field));
     in_other_case.or_else(|| nearest(field, known.iter().copied()))
 }
 
-/// The fields of the struct at the end of the way; `None` where something else stands there.
+/// Returns the fields of the struct at the end of the path; `None` if it is not a struct.
 fn fields_at<'v, T: Deserialize<'v>>(way: &[&'v str]) -> Option<&'static [&'static str]> {
     let fields = Cell::new(None);
-    // It ends with an error, since there is never a whole value.
+    // This always fails, since there is no complete value.
     let _ = T::deserialize(Walk { way, fields: &fields });
     fields.get()
 }
 
-/// Walks through structs, maps and lists (whose step is empty) to the end of the way.
+/// Deserializer that follows a path through structs, maps and lists (whose step is empty).
 #[derive(Clone, Copy)]
 struct Walk<'w, 'v> {
     way: &'w [&'v str],

@@ -1,4 +1,4 @@
-//! Checks of a profile's parts against Kubernetes' own types.
+//! Checks of a profile's parts against the Kubernetes API types.
 
 use std::fmt;
 
@@ -19,13 +19,13 @@ use crate::json::{Json, lent};
 use crate::quantity::Quantity;
 use crate::validation;
 
-/// What is said of a field that Kubernetes does not have.
+/// Message for a field that Kubernetes does not have.
 pub(super) const NO_SUCH_FIELD: &str = "Kubernetes has no such field here";
 
-/// Rest of the message where no known field is meant.
+/// Rest of the message if no known field is close.
 const NEWER: &str = "in the version that this build knows, 1.37; it is injected as written, and an API server without the field drops it";
 
-/// Returns whether an error is about a misspelled field, for which the field at `path` is probably meant.
+/// Checks whether an error is about a misspelled field, with the field at `path` as the suggestion.
 pub(super) fn means(error: &Finding, path: &str) -> bool {
     let (parent, name) = path.rsplit_once('.').unwrap_or(("", path));
     let is_beside = error.path.rsplit_once('.').is_some_and(|(other, _)| other == parent);
@@ -36,12 +36,12 @@ fn did_you_mean(name: &str) -> String {
     format!("{NO_SUCH_FIELD}; did you mean {name:?}?")
 }
 
-/// Whether a message says that something is not there.
+/// Checks whether a message reports a missing field.
 pub(super) fn says_missing(message: &str) -> bool {
     message.contains("missing field")
 }
 
-/// Checks an element of one of the lists of a pod's spec.
+/// Checks an element of a list in a pod's spec.
 pub(super) fn check_element(path: &str, list: SpecList, element: &Value, findings: &mut Findings) {
     match list {
         SpecList::InitContainers | SpecList::Containers => {
@@ -60,12 +60,12 @@ pub(super) fn check_element(path: &str, list: SpecList, element: &Value, finding
     }
 }
 
-/// Checks what a pod's spec has besides its lists.
+/// Checks the fields of a pod's spec other than its lists.
 pub(super) fn check_spec(path: &str, spec: &Value, findings: &mut Findings) {
     check::<PodSpec>(path, spec, findings);
 }
 
-/// Checks an element of one of a container's lists, as it stands in `appContainers`.
+/// Checks an element of a container's list in `appContainers`.
 pub(super) fn check_container_field(
     path: &str,
     field: ContainerField,
@@ -79,8 +79,8 @@ pub(super) fn check_container_field(
     }
 }
 
-/// Returns the first problem of a value that is put into a place of the pod: of its types, or of the API server's validation.
-/// The path begins inside the value.
+/// Returns the first problem of a value at a place of the pod: of its types, or of the API server's validation. The path
+/// begins inside the value.
 pub(crate) fn problem_in(place: &Place, key: &str, value: &Json<'_>) -> Option<(String, String)> {
     let validation = || validation::problems(place, key, value).into_iter().next();
     type_problem(place, key, value).or_else(|| validation().map(|problem| (problem.path, problem.message)))
@@ -119,7 +119,7 @@ fn type_problem(place: &Place, key: &str, value: &Json<'_>) -> Option<(String, S
 fn problem<T: DeserializeOwned + Serialize>(value: &Json<'_>) -> Option<(String, String)> {
     let mut findings = Findings::default();
     report_values(&Path::Root(""), value, &mut findings);
-    // This is asked for each pod, and nearly always there is no problem: then nothing need know where it is.
+    // Fast path: this runs for each pod, and problems are rare, so the paths are computed only after an error.
     if !findings.has_errors() && T::deserialize(value).is_ok_and(|typed| has_all_of(value, &typed)) {
         return None;
     }
@@ -131,7 +131,7 @@ fn problem<T: DeserializeOwned + Serialize>(value: &Json<'_>) -> Option<(String,
         .map(|finding| (finding.path.trim_start_matches('.').to_owned(), finding.message))
 }
 
-/// Whether the type took everything that the value says.
+/// Checks whether the type read everything in the value.
 fn has_all_of(value: &Json<'_>, typed: &impl Serialize) -> bool {
     fn has(known: &Value, value: &Json<'_>) -> bool {
         match (value, known) {
@@ -182,7 +182,7 @@ fn is_pinned(image: &str) -> bool {
     last.contains(':') || last.contains('@')
 }
 
-/// Reports a wrong type, and the fields that `T` does not have.
+/// Reports a wrong type, and unknown fields of `T`.
 fn check<T: DeserializeOwned>(path: &str, value: &Value, findings: &mut Findings) {
     let mut normal = value.clone();
     quantities_as_text(&mut normal);
@@ -198,7 +198,7 @@ fn check<T: DeserializeOwned>(path: &str, value: &Value, findings: &mut Findings
     });
 }
 
-/// A path, written only if something is said of it.
+/// Path that is formatted only for a finding.
 enum Path<'p> {
     Root(&'p str),
     Field(&'p Self, &'p str),
@@ -215,7 +215,7 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-/// StringMap and numbers that have the right type and are none that the API server takes.
+/// Reports maps of strings and numbers that have the right type, but that the API server does not accept.
 fn report_values(path: &Path<'_>, value: &Json<'_>, findings: &mut Findings) {
     match value {
         Json::Object(fields) => {
@@ -250,7 +250,7 @@ fn report_quantity(path: &Path<'_>, value: &Json<'_>, findings: &mut Findings) {
     }
 }
 
-/// The API server takes a number where it wants a quantity; Kubernetes' types in Rust take only text.
+/// Converts numbers to text in quantities: the API server accepts both, the Rust types only text.
 fn quantities_as_text(value: &mut Value) {
     match value {
         Value::Object(map) => {

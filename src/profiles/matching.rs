@@ -1,4 +1,4 @@
-//! Which pods get a profile without asking for it.
+//! Rules that select pods without a choice.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use super::finding::Findings;
 use crate::api::Match;
 use crate::expression::{Budget, Reads, Scope, Variables};
 
-/// The pods that get a profile without asking for it.
+/// Selectors and conditions for pods that get a profile without a choice.
 #[derive(Clone, Debug)]
 pub struct Matching {
     namespace: Requirements,
@@ -20,14 +20,14 @@ pub struct Matching {
     anchors: Vec<Anchor>,
 }
 
-/// What a selector requires of labels: all of these.
+/// Requirements of a selector on labels; all must be met.
 #[derive(Clone, Debug)]
 struct Requirements(Box<[Expression]>);
 
-/// Labels, as they lie in a pod's review or in what is kept of a namespace.
+/// Labels as borrowed pairs, from a pod's review or a stored namespace.
 pub type Labels<'l> = [(&'l str, &'l str)];
 
-/// A label that every matching pod, or its namespace, has with one of these values. It finds the few
+/// Label that every matching pod, or its namespace, has with one of these values. It is the index key that finds the few
 /// profiles among many that can match at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Anchor {
@@ -36,26 +36,26 @@ pub(super) struct Anchor {
 }
 
 impl Matching {
-    /// Whether the selectors select a pod with these labels, in a namespace with those.
+    /// Checks whether the selectors select a pod with these labels, in a namespace with those labels.
     pub fn selects(&self, namespace: &Labels<'_>, pod: &Labels<'_>) -> bool {
         self.namespace.hold(namespace) && self.pod.hold(pod)
     }
 
-    /// Whether the namespace's selector selects one with these labels.
+    /// Checks whether the namespace selector selects a namespace with these labels.
     pub fn selects_namespace(&self, labels: &Labels<'_>) -> bool {
         self.namespace.hold(labels)
     }
 
-    /// The namespace's selector, as an object of Kubernetes has it.
+    /// Returns the namespace selector in the form of a Kubernetes object.
     pub fn namespace_selector(&self) -> LabelSelector {
         self.namespace.selector().into()
     }
 
-    /// The name of a condition that is false; `None` where all hold. One that is false decides, whatever error
-    /// another one has.
+    /// Returns the name of a condition that is false; `None` if all are true. A false condition takes precedence over errors
+    /// of others.
     ///
     /// # Errors
-    /// The first condition that cannot be evaluated, with its name, where none is false.
+    /// The first condition that cannot be evaluated, with its name, if none is false.
     pub fn false_condition(
         &self,
         variables: &Variables<'_>,
@@ -74,22 +74,22 @@ impl Matching {
         first_error.map_or(Ok(None), Err)
     }
 
-    /// Whether there are conditions to evaluate.
+    /// Checks whether there are conditions.
     pub fn has_conditions(&self) -> bool {
         !self.conditions.is_empty()
     }
 
-    /// The same without its conditions.
+    /// Returns a copy without conditions.
     pub(super) fn selectors_only(&self) -> Self {
         Self { conditions: Vec::new(), ..self.clone() }
     }
 
-    /// Whether a pod may exist that both select; conditions are not looked at.
+    /// Checks whether both can select the same pod; conditions are ignored.
     pub(super) fn may_meet(&self, other: &Self) -> bool {
         !are_apart(&self.namespace, &other.namespace) && !are_apart(&self.pod, &other.pod)
     }
 
-    /// Whether it depends on what the pod's author writes.
+    /// Checks whether the result depends on the pod itself.
     pub(super) fn reads_pod(&self) -> bool {
         !self.pod.0.is_empty() || self.conditions.iter().any(|(_, c)| Reads::is_from_pod(&c.reads()))
     }
@@ -118,7 +118,7 @@ impl Matching {
 }
 
 impl std::fmt::Display for Matching {
-    /// What matched, for people: `namespaceSelector mesh=on, podSelector app, conditions has-containers`.
+    /// Formats the rules that matched: `namespaceSelector mesh=on, podSelector app, conditions has-containers`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut parts = Vec::new();
         for (name, requirements) in [("namespaceSelector", &self.namespace), ("podSelector", &self.pod)] {
@@ -134,7 +134,7 @@ impl std::fmt::Display for Matching {
     }
 }
 
-/// Whether two selectors want different values of the same label.
+/// Checks whether two selectors require different values of the same label.
 fn are_apart(one: &Requirements, other: &Requirements) -> bool {
     let wanted = |requirements: &Requirements| -> Vec<(String, BTreeSet<String>)> {
         let labels = requirements.0.iter().cloned().filter_map(|expression| match expression {
@@ -160,7 +160,7 @@ fn anchors(selector: &LabelSelector) -> impl Iterator<Item = Anchor> {
     equal.chain(one_of)
 }
 
-/// An absent selector selects everything, as an empty one does.
+/// Parses a selector. A missing one selects everything, like an empty one.
 fn selector(path: &str, given: Option<&LabelSelector>, findings: &mut Findings) -> Requirements {
     let requirements = given.and_then(|given| given.match_expressions.as_deref()).unwrap_or_default();
     for (index, requirement) in requirements.iter().enumerate() {
@@ -174,7 +174,7 @@ fn selector(path: &str, given: Option<&LabelSelector>, findings: &mut Findings) 
         findings.error(format!("{path}.matchExpressions[{index}]"), problem);
     }
     let read = given.cloned().map(Selector::try_from).transpose();
-    // What cannot be read is reported above.
+    // Parse errors are reported above.
     let selector: Selector = read.ok().flatten().unwrap_or_default();
     Requirements(selector.into_iter().collect())
 }

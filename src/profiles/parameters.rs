@@ -1,4 +1,4 @@
-//! The parameters of a profile: what values they take, and where from.
+//! Parameters of a profile: allowed values and sources.
 
 mod path;
 
@@ -12,21 +12,21 @@ use crate::duration::Duration;
 use crate::expression::{Budget, ParameterValue, Pattern, PatternError};
 use crate::quantity::Quantity;
 
-/// A parameter, compiled.
+/// Compiled parameter.
 #[derive(Clone, Debug)]
 pub struct Parameter {
-    /// Its name.
+    /// Name of the parameter.
     pub name: String,
-    /// The value where nobody sets one.
+    /// Default value.
     pub default: Option<ParameterValue>,
-    /// Whether somebody must set one.
+    /// `true` if a value must be set.
     pub required: bool,
     kind: ParameterType,
     values: Vec<String>,
     pattern: Option<Pattern>,
-    /// The pattern's rule in words.
+    /// Description of the pattern for messages.
     message: Option<String>,
-    /// The directories that a path must be in, in their one form.
+    /// Normalized directories that a path must be in.
     allowed_prefixes: Vec<String>,
     minimum: Option<ParameterValue>,
     maximum: Option<ParameterValue>,
@@ -34,24 +34,24 @@ pub struct Parameter {
     allow_expansion: bool,
 }
 
-/// Why a text is no value of a parameter.
+/// Reason for which a text is not a valid value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// It is not of the type.
+    /// Wrong type.
     Type(String),
-    /// It is outside the bounds.
+    /// Outside the bounds.
     Bounds(String),
-    /// It is of the type, and not one of the values that are taken.
+    /// Right type, but not an allowed value.
     Value(String),
 }
 
 impl Parameter {
-    /// Whether pods, or namespaces, may set it.
+    /// Checks whether pods, or namespaces, may set the parameter.
     pub fn is_settable_by(&self, source: Source) -> bool {
         self.settable_by.contains(&source)
     }
 
-    /// Those who may set it, for messages.
+    /// Returns the sources that may set it, for messages.
     pub fn settable_by(&self) -> &'static str {
         match (self.is_settable_by(Source::Pod), self.is_settable_by(Source::Namespace)) {
             (true, true) => "pods and namespaces",
@@ -70,7 +70,7 @@ impl Parameter {
         self.check(&value, budget).map(|()| value)
     }
 
-    /// Values that show what the parameter can be: the default, the bounds, each value of an enum.
+    /// Returns sample values: the default, the bounds, each value of an enum.
     pub(super) fn samples(&self) -> Vec<ParameterValue> {
         let mut samples: Vec<ParameterValue> = self.default.iter().cloned().collect();
         samples.extend(self.minimum.iter().chain(&self.maximum).cloned());
@@ -142,7 +142,7 @@ impl Parameter {
         parameter
     }
 
-    /// Rules that do not fit the type, or one another.
+    /// Reports rules that do not fit the type, or each other.
     fn check_rules(&self, given: &api::Parameter, path: &str, findings: &mut Findings) {
         let ordered =
             matches!(self.kind, ParameterType::Integer | ParameterType::Quantity | ParameterType::Duration);
@@ -261,7 +261,7 @@ impl Parameter {
 }
 
 impl Refusal {
-    /// What is wrong with the value.
+    /// Returns the error message.
     pub fn message(&self) -> &str {
         match self {
             Self::Type(message) | Self::Bounds(message) | Self::Value(message) => message,
@@ -269,7 +269,7 @@ impl Refusal {
     }
 }
 
-/// A value as a person would write it.
+/// Formats a value for display.
 pub fn shown(value: &ParameterValue) -> String {
     match value {
         ParameterValue::String(text) => text.clone(),
@@ -281,7 +281,7 @@ pub fn shown(value: &ParameterValue) -> String {
     }
 }
 
-/// A text in quotes, cut where it is long: it stands in a message of one line.
+/// Returns a quoted and truncated text for a message of one line.
 fn quoted(text: &str) -> String {
     const MOST: usize = 80;
     if text.chars().count() <= MOST {
@@ -291,7 +291,7 @@ fn quoted(text: &str) -> String {
     format!("{:?}", start + "…")
 }
 
-/// Values with commas between, as far as they fit into a message of one line.
+/// Returns comma-separated values, truncated for a message of one line.
 fn listed(values: &[String]) -> String {
     const MOST: usize = 600;
     let mut list = String::new();
@@ -307,7 +307,7 @@ fn listed(values: &[String]) -> String {
     list
 }
 
-/// Strings with commas between, or a JSON array of strings; an empty text is an empty list.
+/// Parses a comma-separated list, or a JSON array of strings; an empty text is an empty list.
 fn list(text: &str) -> Option<Vec<String>> {
     if text.trim_start().starts_with('[') {
         return serde_json::from_str(text).ok();

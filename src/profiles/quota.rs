@@ -1,11 +1,11 @@
-//! Which of the profiles of a server are kept, where all together would take too much memory.
+//! Quota of a server's memory for profiles.
 
-/// The memory that profiles may take, in bytes.
+/// Memory that profiles may take, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
-    /// All of one kind together.
+    /// Total of one kind.
     pub total: usize,
-    /// Those of one namespace together.
+    /// Maximum of one namespace.
     pub namespace: usize,
 }
 
@@ -20,8 +20,8 @@ impl Quota {
         Self { total, namespace: total / 4 }
     }
 
-    /// Returns what each namespace may take, from what each of them asks for. Where all together ask for more than there is,
-    /// those that ask for most give way: the others are not cut for them.
+    /// Returns the maximum for each namespace, from the demand of each. If the total demand exceeds the quota, only the
+    /// namespaces with the largest demand are cut.
     pub fn share(&self, asked: impl Iterator<Item = usize>) -> usize {
         let mut asked: Vec<usize> = asked.map(|bytes| bytes.min(self.namespace)).collect();
         asked.sort_unstable();

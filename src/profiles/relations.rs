@@ -1,5 +1,4 @@
-//! What can be known of several profiles before a pod comes: orders that cannot be, names that mean nothing,
-//! containers of the same name.
+//! Static checks between profiles: order cycles, unknown names, and containers with the same name.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -8,27 +7,27 @@ use super::{Finding, Profile, ProfileEntry, ProfileSet};
 use crate::api::{Position, Scope, nearest};
 use crate::fields::Place;
 
-/// The profiles that a pod of one namespace may have together, and what they say of each other.
+/// Profiles that a pod of one namespace may have together, and their references to each other.
 pub struct Relations<'a> {
     set: &'a ProfileSet,
     namespace: Option<&'a str>,
-    /// Whether a name in an order may be that of a profile which is simply not installed.
+    /// `true` if an order may name a profile that is not installed.
     in_a_cluster: bool,
     visible: BTreeMap<&'a str, &'a ProfileEntry>,
-    /// The Mandatory profiles and those that they require: nothing of a pod's or another profile's changes their place.
+    /// Mandatory profiles and those that they require: neither a pod nor another profile changes their position.
     protected: BTreeSet<&'a str>,
-    /// For every profile those that start after it.
+    /// For each profile, those that start after it.
     next: BTreeMap<&'a str, Vec<Edge<'a>>>,
-    /// The profiles that match by themselves, by the names of their containers.
+    /// Profiles with a `match`, by the names of their containers.
     matching: BTreeMap<&'a str, Vec<&'a Profile>>,
 }
 
-/// That one profile starts before another one.
+/// Rule by which one profile starts before another.
 #[derive(Clone, Copy)]
 struct Edge<'a> {
     from: &'a str,
     to: &'a str,
-    /// The profile that says so, and where.
+    /// Profile with the rule, and its field.
     by: &'a str,
     field: Field,
     index: usize,
@@ -53,7 +52,7 @@ impl Field {
 }
 
 impl<'a> Relations<'a> {
-    /// Reads the profiles that hold in a namespace; without one, those of the cluster.
+    /// Reads the profiles of a namespace; without one, those of the cluster.
     pub fn new(set: &'a ProfileSet, namespace: Option<&'a str>) -> Self {
         let own = namespace.unwrap_or_default();
         let visible: BTreeMap<&str, &ProfileEntry> =
@@ -72,15 +71,15 @@ impl<'a> Relations<'a> {
         Self { set, namespace, in_a_cluster: false, visible, protected, next, matching }
     }
 
-    /// The profiles of a cluster are seldom all that there are: an order may name one that is not installed, so of an
-    /// absent name there only what looks misspelt is told.
+    /// Relaxes the checks for a cluster: an order may name a profile that is not installed, so an unknown name is reported
+    /// only if it looks misspelled.
     #[must_use]
     pub fn in_a_cluster(self) -> Self {
         Self { in_a_cluster: true, ..self }
     }
 
-    /// What is wrong between one of them and the others. An order that cannot be is an error; all else is a
-    /// warning. Nothing is said of a profile that cannot be injected anyway.
+    /// Returns the findings between a profile and the others. An order cycle is an error; all others are warnings. Profiles
+    /// that cannot be injected have no findings.
     pub fn of(&self, name: &str) -> Vec<Finding> {
         let mut findings = Findings::default();
         if self.is_beaten(name) {
@@ -98,7 +97,7 @@ impl<'a> Relations<'a> {
         findings.into_vec()
     }
 
-    /// Whether a namespace's profile stands behind one of the cluster that it cannot shadow.
+    /// Checks whether a namespace's profile has the name of a cluster profile that it cannot shadow.
     fn is_beaten(&self, name: &str) -> bool {
         let scope = self.visible.get(name).map(|entry| match entry {
             ProfileEntry::Ready(profile) => profile.scope,
@@ -127,12 +126,12 @@ impl<'a> Relations<'a> {
         }
     }
 
-    /// What a cluster's profile names may be a profile of the pod's namespace.
+    /// Checks whether a name exists anywhere: a cluster profile may name a profile of the pod's namespace.
     fn is_somewhere(&self, name: &str) -> bool {
         self.namespace.is_none() && self.set.all().any(|(_, known, _)| known == name)
     }
 
-    /// Warns of an `order.before` that has no effect, since a protected profile starts first.
+    /// Warns about an `order.before` without effect, because a protected profile starts first.
     fn overruled(&self, profile: &Profile, findings: &mut Findings) {
         for edge in edges(profile).filter(|edge| edge.is_overruled(&self.protected)) {
             let Some(other) = self.visible.get(edge.to).and_then(|entry| ready(entry)) else { continue };
@@ -162,7 +161,7 @@ impl<'a> Relations<'a> {
         }
     }
 
-    /// Says it where the profile itself asks for a part of the cycle; the others in it ask for the rest.
+    /// Reports a cycle for each profile with a rule in it.
     fn cycle(&self, profile: &Profile, findings: &mut Findings) {
         let cycle = self.shortest_cycle(profile.name.as_str());
         let Some(mine) = cycle.iter().find(|edge| edge.by == profile.name.as_str()) else { return };
@@ -177,7 +176,7 @@ impl<'a> Relations<'a> {
         findings.error(mine.field.path(mine.index), format!("{what}: {}", names.join(" → ")));
     }
 
-    /// The edges of a shortest way from a profile back to itself; none where there is no such way.
+    /// Returns the edges of a shortest path from a profile back to itself; none if there is no such path.
     fn shortest_cycle(&self, start: &str) -> Vec<Edge<'a>> {
         let mut reached: BTreeMap<&str, Edge<'a>> = BTreeMap::new();
         let mut waiting = VecDeque::from([start]);
@@ -222,18 +221,18 @@ impl<'a> Relations<'a> {
 }
 
 impl<'a> Edge<'a> {
-    /// Whether an Optional profile asks to start before a protected one, which starts first all the same.
+    /// Checks whether the rule has no effect: an Optional profile cannot start before a protected one.
     fn is_overruled(&self, protected: &BTreeSet<&str>) -> bool {
         self.field == Field::Before && protected.contains(self.to) && !protected.contains(self.by)
     }
 
-    /// The profile that is named.
+    /// Returns the named profile.
     fn other(&self) -> &'a str {
         if self.from == self.by { self.to } else { self.from }
     }
 }
 
-/// Returns the Mandatory profiles and the cluster's profiles that they require.
+/// Returns the Mandatory profiles and the cluster profiles that they require.
 fn protected<'a>(visible: &BTreeMap<&'a str, &'a ProfileEntry>) -> BTreeSet<&'a str> {
     let mut found = BTreeSet::new();
     let mut waiting: Vec<&str> =
@@ -275,7 +274,7 @@ fn edges(profile: &Profile) -> impl Iterator<Item = Edge<'_>> {
     before.chain(earlier)
 }
 
-/// The names of a profile's containers, and where they stand.
+/// Returns the names of a profile's containers with their fields.
 fn containers(profile: &Profile) -> impl Iterator<Item = (String, &str)> {
     [Place::INIT_CONTAINERS, Place::CONTAINERS].into_iter().flat_map(|place| {
         let list = profile.template.list(&place).iter().enumerate();

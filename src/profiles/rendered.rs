@@ -5,24 +5,24 @@ use serde_json::value::RawValue;
 
 use crate::json::{Json, length, lent};
 
-/// A value of a profile for one pod.
+/// Value of a profile, rendered for one pod.
 #[derive(Clone, Debug)]
 pub enum Rendered<'a> {
-    /// It is the same for every pod. Most of a patch are such values, so they lie there written.
+    /// Value that is the same for every pod. Most of a patch are such values, so they are kept serialized.
     Literal {
-        /// The value.
+        /// Parsed value.
         value: &'a Json<'a>,
-        /// What is written for it.
+        /// Serialized value.
         text: &'a RawValue,
     },
-    /// It lies elsewhere.
+    /// Borrowed value.
     Lent(&'a Json<'a>),
-    /// It was made for this pod.
+    /// Value computed for this pod.
     Made(Json<'a>),
 }
 
 impl<'a> Rendered<'a> {
-    /// About the bytes that are written for it.
+    /// Returns the approximate length of the serialized value in bytes.
     pub fn length(&self) -> usize {
         match self {
             Self::Literal { text, .. } => text.get().len(),
@@ -31,7 +31,7 @@ impl<'a> Rendered<'a> {
         }
     }
 
-    /// The value, to be changed.
+    /// Returns the value for modification.
     pub fn into_value(self) -> Json<'a> {
         match self {
             Self::Literal { value, .. } | Self::Lent(value) => lent(value),

@@ -1,4 +1,4 @@
-//! The pod template that a profile gives without a pod: with every parameter at its default.
+//! Pod template of a profile without a pod: every parameter has its default.
 
 use serde_json::{Map as Fields, Value, json};
 
@@ -9,18 +9,18 @@ use crate::fields::{DnsList, Map, Place, SpecList};
 use crate::json::Json;
 use crate::string_map::StringMap;
 
-/// The name of the containers that stand for the pod's own. Each of a profile's `appContainers` has one.
+/// Name of the containers that represent the app containers. Each of a profile's `appContainers` has one.
 const SAMPLE: &str = "outrigger-sample";
 
 const SAMPLE_IMAGE: &str = "sample:1";
 
-/// A grace period in seconds in which every hook of a sample has room.
+/// Grace period in seconds that is long enough for every hook of a sample.
 const GRACE_PERIOD: i64 = 365 * 24 * 3600;
 
 /// Returns a pod template for the API server to validate.
 ///
-/// Elements with an expression over the pod are left out. An element of the same name stands for a container or volume, so that
-/// indexes and mounts hold.
+/// Elements with an expression over the pod are left out. A placeholder element with the same name replaces a container or
+/// volume, so that indexes and mounts stay valid.
 pub fn sample_template(profile: &Profile) -> Value {
     let pod = json!({ "metadata": {}, "spec": {} });
     let pod = Json::from(&pod);
@@ -60,7 +60,7 @@ pub fn sample_template(profile: &Profile) -> Value {
     json!({ "metadata": metadata, "spec": spec })
 }
 
-/// Returns the field of the profile that a field of the template comes from.
+/// Returns the field of the profile for a field of the template.
 pub fn field_of_profile(template_field: &str) -> String {
     format!("spec.template.{}", template_field.strip_prefix("template.").unwrap_or(template_field))
 }
@@ -71,7 +71,7 @@ struct Sample<'v> {
 }
 
 impl Sample<'_> {
-    /// Returns the value, where nothing of it depends on a pod.
+    /// Returns the value if no part of it depends on a pod.
     fn value(&mut self, value: &TemplateValue) -> Option<Value> {
         if !is_all_known(value) {
             return None;
@@ -81,7 +81,7 @@ impl Sample<'_> {
     }
 
     fn element(&mut self, list: SpecList, element: &Element) -> Option<Value> {
-        // Ordinary containers with a condition may exclude each other, and share a host port.
+        // Ordinary containers with a condition may be mutually exclusive, and share a host port.
         let is_certain = list != SpecList::Containers || element.when.is_none();
         let value = self.value(&element.value).filter(|_| is_certain);
         value.or_else(|| match list {
@@ -96,7 +96,7 @@ impl Sample<'_> {
         keys.filter_map(|(key, value)| Some((key.to_string(), self.value(value)?))).collect()
     }
 
-    /// A container for each of the profile's `appContainers`; one where there are none.
+    /// Returns a container for each of the profile's `appContainers`; one if there are none.
     fn app_containers(&mut self, profile: &Profile) -> Vec<Value> {
         let mut containers = vec![container(SAMPLE)];
         for (index, app) in profile.app_containers.iter().enumerate() {

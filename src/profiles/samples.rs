@@ -1,5 +1,5 @@
-//! What a profile would inject into a sample pod: with every parameter at its default and at its bounds, the
-//! result must be valid against Kubernetes' own types.
+//! Validation of rendered profiles: with every parameter at its default and at its bounds, the result must be valid against
+//! the Kubernetes API types.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,10 +17,10 @@ use crate::json::Json;
 use crate::string_map::StringMap;
 use crate::validation::{self, Facts, Problem, VolumeOf, check_container_in_pod, dns_problem};
 
-/// How many combinations of parameters are tried.
+/// Maximum number of parameter combinations.
 const MOST_SAMPLES: usize = 64;
 
-/// What trying them may cost together: the bytes that are rendered and checked, and for each step of an expression four.
+/// Maximum work of all combinations: the bytes that are rendered and checked, and four for each step of an expression.
 const MOST_WORK: usize = 16 << 20;
 
 const WORK_OF_STEP: usize = 4;
@@ -28,8 +28,8 @@ const TOO_MUCH: &str = "not every combination of parameter values was checked: t
 
 type Parameters = BTreeMap<String, ParameterValue>;
 
-/// Checks what is rendered. What an expression gives that reads the pod, its namespace or the cluster's
-/// settings cannot be known here; what depends on it is checked when a pod comes.
+/// Checks the rendered profile. The values of expressions that read the pod, its namespace or the cluster's settings are
+/// unknown here; the parts that depend on them are checked when a pod is created.
 pub(super) fn check(
     name: &str,
     template: &Template,
@@ -76,7 +76,8 @@ pub(super) fn check(
     }
 }
 
-/// All parameters at their default; then each in turn at each of its other samples. One combination exists at a time.
+/// Returns all parameters at their default, then each in turn at each of its other samples. Only one combination exists at a
+/// time.
 pub(super) fn samples(parameters: &[Parameter]) -> impl Iterator<Item = Parameters> {
     let first =
         |parameter: &Parameter| Some((parameter.name.clone(), parameter.samples().into_iter().next()?));
@@ -94,9 +95,9 @@ pub(super) fn samples(parameters: &[Parameter]) -> impl Iterator<Item = Paramete
 struct Sample<'v, 'f> {
     variables: Variables<'v>,
     budget: Budget,
-    /// The bytes that were rendered.
+    /// Rendered bytes so far.
     work: usize,
-    /// Whether parts that no parameter changes are checked as well.
+    /// `true` if parts that no parameter changes are checked as well.
     is_first: bool,
     findings: &'f mut Findings,
 }
@@ -194,8 +195,8 @@ impl Sample<'_, '_> {
         }
     }
 
-    /// Checks what was rendered of a value. Where a part of it is not known here, nothing is said that may
-    /// come from that: a wrong type there, or something that is missing.
+    /// Checks the rendered value. If a part of it is unknown, problems that may come from that part are not reported: a wrong
+    /// type there, or a missing field.
     fn check(&mut self, value: &TemplateValue, check: impl FnOnce(&mut Findings)) {
         let mut found = Findings::default();
         check(&mut found);
@@ -210,7 +211,7 @@ impl Sample<'_, '_> {
         }
     }
 
-    /// The value, as far as it is known; an expression that reads nothing unknown and fails is a finding.
+    /// Renders a value as far as it is known; an expression that fails and reads nothing unknown is a finding.
     fn render(&mut self, value: &TemplateValue) -> Value {
         let mut errors = Vec::new();
         let rendered = value.render_what_can_be(&self.variables, &mut self.budget, &mut |failed| {
@@ -218,14 +219,14 @@ impl Sample<'_, '_> {
         });
         let rendered = Value::from(rendered);
         self.work += weight(&rendered);
-        // What the profile's author rules out is no fault of the profile.
+        // A call of `fail` is intended by the profile.
         for Failed { path, column, message, .. } in errors.into_iter().filter(|failed| !failed.is_stated) {
             self.findings.error(path, format!("column {column}: {message}"));
         }
         rendered
     }
 
-    /// Whether an earlier sample has checked a value that is the same in all of them.
+    /// Checks whether an earlier sample has checked a value that is the same in all of them.
     fn is_checked(&self, value: &TemplateValue) -> bool {
         !self.is_first && value.as_literal().is_some()
     }
@@ -239,12 +240,12 @@ impl Sample<'_, '_> {
         }
     }
 
-    /// Whether every volume that is mounted is one of the template's own.
+    /// Checks that every mounted volume is one of the template.
     fn mounts(&mut self, path: &str, container: &Value, template: &Template) {
         let mounts = container.get("volumeMounts").and_then(Value::as_array).into_iter().flatten();
         let mut paths = BTreeSet::new();
         for (index, mount) in mounts.enumerate() {
-            // A name that is not known here, or is missing, is looked at elsewhere.
+            // Unknown or missing names are checked elsewhere.
             let Some(name) = mount.get("name").and_then(Value::as_str) else { continue };
             if !template.volume_names().any(|volume| volume == name) {
                 let hint = nearest(name, template.volume_names()).map_or_else(
@@ -266,7 +267,7 @@ impl Sample<'_, '_> {
     }
 }
 
-/// A pod that has what a template brings, and of which nothing else is known.
+/// Pod with the template's elements, whose other parts are unknown.
 struct OfTemplate<'t>(&'t Template);
 
 impl Facts for OfTemplate<'_> {
@@ -303,8 +304,8 @@ impl Facts for OfTemplate<'_> {
     }
 }
 
-/// Reports the problems of what was rendered of a value, except those that may come from a part that is not known here, from a
-/// wrong type or from a misspelled field.
+/// Reports the problems of a rendered value, except those that may come from an unknown part, a wrong type or a misspelled
+/// field.
 fn report(root: &str, source: &TemplateValue, problems: Vec<Problem>, findings: &mut Findings) {
     let join = |path: &str| match path {
         "" => root.to_owned(),
@@ -323,17 +324,17 @@ fn report(root: &str, source: &TemplateValue, problems: Vec<Problem>, findings: 
     }
 }
 
-/// Returns whether a path is another one, or leads into it.
+/// Checks whether a path equals another one, or is inside it.
 fn is_within(path: &str, outer: &str) -> bool {
     path.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
-/// Returns whether nothing of a value depends on a pod.
+/// Checks whether no part of a value depends on a pod.
 pub(super) fn is_all_known(value: &TemplateValue) -> bool {
     value.leaves().all(|(_, reads)| is_known(reads))
 }
 
-/// Whether what an expression reads is known without a pod.
+/// Checks whether all variables that an expression reads are known without a pod.
 fn is_known(reads: &Reads) -> bool {
     !reads.is_from_pod() && !reads.namespace_object && !reads.cluster
 }

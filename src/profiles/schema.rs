@@ -1,7 +1,7 @@
-//! The JSON Schema of profiles, for editors.
+//! JSON Schema of profiles, for editors.
 //!
 //! The custom resource definitions leave `template` and the items of `appContainers` open, because an expression can replace
-//! most values. This schema has the pod's fields there.
+//! most values. This schema defines the pod's fields there.
 
 use k8s_openapi::api::core::v1::PodSpec;
 use schemars::JsonSchema as _;
@@ -23,7 +23,7 @@ const INT_OR_STRING: &str = "x-kubernetes-int-or-string";
 /// Pattern of a text that is a single expression. Its value has any type.
 const EXPRESSION: &str = r"^\$\[\[[\s\S]*\]\]$";
 
-/// Types whose values the engine takes only as they are: as elements with a name, or as fixed parts of the template.
+/// Types whose values cannot be expressions: elements with a name, or fixed parts of the template.
 const LITERAL: [&str; 6] =
     ["Container", "Volume", "PodResourceClaim", "PodDNSConfig", "PodSecurityContext", "PodOS"];
 
@@ -68,9 +68,9 @@ pub fn json_schema() -> Value {
 
 /// Schemas of a pod's parts.
 struct Pod {
-    /// The fields of a pod's spec.
+    /// Fields of a pod's spec.
     spec: Fields<String, Value>,
-    /// All types in it, by name.
+    /// All referenced types by name.
     definitions: Fields<String, Value>,
 }
 
@@ -95,7 +95,7 @@ impl Pod {
         self.definitions.get_mut(&format!("{CORE}{name}"))
     }
 
-    /// Adds the values of fields that have a fixed set of them, and makes literal what cannot be an expression.
+    /// Adds the allowed values of fields, and rules out expressions where the engine requires literals.
     fn add_choices(&mut self) {
         for (kind, field, values) in CHOICES {
             let choice = json!({ "anyOf": [{ "enum": values }, { "pattern": EXPRESSION }] });
@@ -114,7 +114,7 @@ impl Pod {
         }
     }
 
-    /// Adds the fields that elements of a template have besides Kubernetes' own.
+    /// Adds the fields that elements of a template have in addition to Kubernetes' own.
     fn add_fields_of_profiles(&mut self) {
         let when = condition("Condition in CEL under which the element is injected.");
         let token = json!({
@@ -243,7 +243,7 @@ fn for_each_inner(fields: &mut Fields<String, Value>, change: fn(&mut Value)) {
     }
 }
 
-/// Refuses unknown fields, and replaces Kubernetes' extensions of JSON Schema.
+/// Rejects unknown fields, and replaces Kubernetes' extensions of JSON Schema.
 fn close(schema: &mut Value) {
     let Some(fields) = schema.as_object_mut() else { return };
     for_each_inner(fields, close);
@@ -256,7 +256,7 @@ fn close(schema: &mut Value) {
     fields.retain(|key, _| !key.starts_with("x-kubernetes-"));
 }
 
-/// Does the same for a part of a pod, and admits an expression in place of every value that is not a text.
+/// Closes the schema of a pod's part, and admits an expression in place of every value that is not a text.
 fn admit_expressions(schema: &mut Value) {
     close(schema);
     admit_expression(schema);
@@ -272,7 +272,7 @@ fn admit_expression(schema: &mut Value) {
     }
 }
 
-/// Takes back the admission of an expression.
+/// Removes the alternative of an expression.
 fn make_literal(schema: &mut Value) {
     let Some(fields) = schema.as_object_mut() else { return };
     if let Some(kind) = fields.get("type").and_then(|kinds| kinds.get(0)).cloned() {

@@ -11,35 +11,35 @@ use super::{Finding, Labels, Matching, Profile};
 use crate::api::{Enforcement, OnError, ProfileSpec, Scope};
 use crate::expression::{CompileBudget, OverBudget};
 
-/// A profile as the set holds it.
+/// Profile in a [`ProfileSet`].
 #[derive(Clone, Debug)]
 pub enum ProfileEntry {
-    /// It can be injected.
+    /// Profile that can be injected.
     Ready(Arc<Profile>),
-    /// It exists, and cannot be injected.
+    /// Profile that exists, but cannot be injected.
     Invalid(Arc<InvalidProfile>),
 }
 
-/// A profile that exists and cannot be injected.
+/// Profile that exists, but cannot be injected.
 #[derive(Clone, Debug)]
 pub struct InvalidProfile {
-    /// Its name.
+    /// Name of the profile.
     pub name: String,
-    /// Where it is defined.
+    /// Scope of the profile: the cluster or a namespace.
     pub scope: Scope,
-    /// What it says of pods to which it cannot be applied.
+    /// Behavior for pods for which it is rejected.
     pub on_error: OnError,
-    /// The pods that get it without asking.
+    /// Rules that select pods without a choice.
     pub matching: Option<Matching>,
-    /// Whether no pod that it matches can do without it.
+    /// `true` if matching pods cannot opt out.
     pub mandatory: bool,
-    /// What is wrong with it.
+    /// Errors and warnings.
     pub findings: Vec<Finding>,
-    /// The memory that it takes, in bytes.
+    /// Charge against the server's memory for profiles, in bytes.
     pub cost: usize,
 }
 
-/// Fixed charge for an invalid profile, besides its findings and selectors, in bytes.
+/// Fixed charge for an invalid profile, in addition to its findings and selectors, in bytes.
 const INVALID: usize = 512;
 
 impl InvalidProfile {
@@ -52,14 +52,14 @@ impl InvalidProfile {
             on_error: spec.on_error,
             matching,
             mandatory: spec.enforcement == Enforcement::Mandatory,
-            // The work of rejecting it counts as well: a starting server does it again.
+            // The work of rejecting it counts as well: a server repeats it on every start.
             cost: cost.max(compiled),
             findings,
         }
     }
 }
 
-/// The selector of a namespace's profile that is kept without the profile, in bytes at most.
+/// Maximum size in bytes of a namespaced profile's selector that is kept without the profile.
 const LARGEST_SELECTOR: usize = 2 << 10;
 
 fn texts(findings: &[Finding]) -> usize {
@@ -67,7 +67,7 @@ fn texts(findings: &[Finding]) -> usize {
 }
 
 impl ProfileEntry {
-    /// Compiles a profile. What is wrong with it is kept, so that a pod that names it learns why.
+    /// Compiles a profile. Its errors are kept, so that a pod that names it gets them in the message.
     pub fn new(name: &str, scope: Scope, spec: &ProfileSpec) -> (Self, Vec<Finding>) {
         let mut findings = Findings::default();
         if let Some(profile) = compile_within(name, scope, spec, &mut findings) {
@@ -79,7 +79,7 @@ impl ProfileEntry {
         (Self::Invalid(Arc::new(invalid)), findings)
     }
 
-    /// Reads and compiles a profile's spec. One that is too large for that, or has the wrong shape, is an invalid profile.
+    /// Parses and compiles a profile's spec. If it is too large or has the wrong shape, the profile is invalid.
     pub fn read(name: &str, scope: Scope, spec: &Value) -> (Self, Vec<Finding>) {
         if weight(spec) > CompileBudget::MEMORY {
             let message = OverBudget::Memory.to_string();
@@ -101,13 +101,13 @@ impl ProfileEntry {
         }
     }
 
-    /// A profile that the server has no memory for. It selects pods by its selectors alone, so that they are not admitted
-    /// without it unless it says so.
+    /// Returns an entry for a profile that exceeds the server's memory. It selects pods only by its selectors, and such pods
+    /// are not admitted without it unless its spec allows that.
     pub fn parked(name: &str, scope: Scope, spec: &Value, message: String) -> (Self, Vec<Finding>) {
         Self::uncompiled(name, scope, spec, vec![Finding::error("spec", message)], 0)
     }
 
-    /// The same for one that is compiled.
+    /// Returns the parked entry for a compiled profile.
     #[must_use]
     pub fn park(&self, message: String) -> (Self, Vec<Finding>) {
         let findings = vec![Finding::error("spec", message)];
@@ -140,7 +140,8 @@ impl ProfileEntry {
         let given = |field: &str| spec.get(field).cloned();
         let selector = |field: &str| {
             let selector = spec.get("match")?.get(field)?;
-            // Where the selector is too large to be kept, it is as if there were none: no pod goes without.
+            // Without a selector, all pods are selected: if it is too large to be kept, no pod is admitted without the
+            // profile.
             (scope == Scope::Cluster || weight(selector) <= LARGEST_SELECTOR).then(|| selector.clone())
         };
         let mut few = serde_json::Map::new();
@@ -161,7 +162,7 @@ impl ProfileEntry {
         }
     }
 
-    /// A profile whose spec has the wrong shape.
+    /// Returns an entry for a profile whose spec has the wrong shape.
     fn unreadable(name: &str, scope: Scope, findings: Vec<Finding>) -> (Self, Vec<Finding>) {
         let invalid = InvalidProfile {
             name: name.to_owned(),
@@ -175,8 +176,8 @@ impl ProfileEntry {
         (Self::Invalid(Arc::new(invalid)), findings)
     }
 
-    /// The same in memory of its own. What is kept of a list was made among what was only read, and where it lies, it
-    /// holds on to the memory around it; copies that are made afterwards lie together.
+    /// Returns a copy in newly allocated memory. Profiles that are kept from a list were allocated between temporary values,
+    /// and each would keep a mostly free memory page alive; copies made afterwards are contiguous.
     #[must_use]
     pub fn copied(&self) -> Self {
         match self {
@@ -185,7 +186,7 @@ impl ProfileEntry {
         }
     }
 
-    /// What selects the pods that have the profile without asking.
+    /// Returns the rules that select pods without a choice.
     pub fn matching(&self) -> Option<&Matching> {
         match self {
             Self::Ready(profile) => profile.matching.as_ref(),
@@ -193,7 +194,7 @@ impl ProfileEntry {
         }
     }
 
-    /// Its name.
+    /// Returns the name.
     pub fn name(&self) -> &str {
         match self {
             Self::Ready(profile) => profile.name.as_str(),
@@ -201,7 +202,7 @@ impl ProfileEntry {
         }
     }
 
-    /// The memory that it takes, in bytes.
+    /// Returns the charge against the server's memory for profiles, in bytes.
     pub fn cost(&self) -> usize {
         match self {
             Self::Ready(profile) => profile.cost,
@@ -209,7 +210,7 @@ impl ProfileEntry {
         }
     }
 
-    /// Whether its selection or its elements may depend on the pod itself.
+    /// Checks whether the profile's selection or elements may depend on the pod.
     #[cfg(feature = "server")]
     pub(crate) fn reads_pod(&self) -> bool {
         match self {
@@ -222,7 +223,7 @@ impl ProfileEntry {
         matches!(self, Self::Ready(profile) if profile.revision == revision)
     }
 
-    /// Whether no pod that it matches can do without it.
+    /// Checks whether matching pods cannot opt out.
     pub fn is_mandatory(&self) -> bool {
         match self {
             Self::Ready(profile) => profile.mandatory,
@@ -231,22 +232,22 @@ impl ProfileEntry {
     }
 }
 
-/// The profiles of a cluster. Which one a name means depends on the namespace: its own `SidecarProfile`
-/// takes the place of a `ClusterSidecarProfile` of the same name, unless that one is Mandatory.
+/// Profiles of a cluster. A name is resolved per namespace: a `SidecarProfile` shadows a `ClusterSidecarProfile` of the same
+/// name, unless that one is Mandatory.
 #[derive(Clone, Debug, Default)]
 pub struct ProfileSet {
     cluster: Scoped,
     namespaced: BTreeMap<String, Scoped>,
 }
 
-/// The profiles of one scope, and an index of those that match by themselves: by a label that they require,
-/// so that among thousands only those are tried that can match.
+/// Profiles of one scope, with an index of those with a `match` by a label that they require: of thousands, only those that
+/// can match are evaluated.
 #[derive(Clone, Debug, Default)]
 struct Scoped {
     entries: BTreeMap<String, ProfileEntry>,
     by_label: HashMap<String, HashMap<String, Vec<String>>>,
     by_no_label: Vec<String>,
-    /// The last revision before the present one, of Mandatory profiles.
+    /// Last revision before the current one, of Mandatory profiles.
     earlier: BTreeMap<String, Arc<Profile>>,
 }
 
@@ -256,7 +257,7 @@ impl Scoped {
             self.forget(name, &old);
         }
         if let Some(matching) = entry.matching() {
-            // What many have in common tells them apart badly.
+            // The label shared by the fewest profiles is the most selective index key.
             match matching.anchors().iter().min_by_key(|anchor| self.count(anchor)) {
                 None => self.by_no_label.push(name.to_owned()),
                 Some(anchor) => {
@@ -282,13 +283,13 @@ impl Scoped {
         }
     }
 
-    /// How many profiles are found by the label.
+    /// Returns the number of profiles with the anchor's label.
     fn count(&self, anchor: &Anchor) -> usize {
         let Some(by_value) = self.by_label.get(&anchor.key) else { return 0 };
         anchor.values.iter().filter_map(|value| by_value.get(value)).map(Vec::len).sum()
     }
 
-    /// Those that may match a pod with these labels, in no order.
+    /// Returns the profiles that may match a pod with these labels, in no particular order.
     fn candidates<'a>(
         &'a self,
         labels: impl Iterator<Item = (&'a str, &'a str)>,
@@ -300,7 +301,7 @@ impl Scoped {
 }
 
 impl ProfileSet {
-    /// Puts a profile in, in place of one of the same name. `namespace` is `None` for a cluster's profile.
+    /// Inserts or replaces a profile. `namespace` is `None` for a cluster profile.
     pub fn insert(&mut self, namespace: Option<&str>, name: &str, entry: ProfileEntry) {
         let scoped = match namespace {
             None => &mut self.cluster,
@@ -309,7 +310,7 @@ impl ProfileSet {
         scoped.insert(name, entry);
     }
 
-    /// The same in memory of its own: see [`ProfileEntry::copied`].
+    /// Returns a copy in newly allocated memory: see [`ProfileEntry::copied`].
     #[must_use]
     pub fn copied(&self) -> Self {
         let mut copy = Self::default();
@@ -319,13 +320,13 @@ impl ProfileSet {
         copy
     }
 
-    /// Keeps the last revision of a cluster's Mandatory profile before the present one, for pods that were injected just
-    /// before the change.
+    /// Keeps the last revision of a Mandatory cluster profile before the current one, for pods that were injected just before
+    /// the change.
     pub fn remember(&mut self, earlier: Arc<Profile>) {
         self.cluster.earlier.insert(earlier.name.to_string(), earlier);
     }
 
-    /// Remembers what was changed since `last`, and what that remembered of the others.
+    /// Keeps the previous revisions of profiles that changed since `last`, and those that `last` kept of the others.
     pub fn remember_changed(&mut self, last: &Self) {
         for (name, entry) in &self.cluster.entries {
             let earlier = match last.cluster.entries.get(name) {
@@ -342,12 +343,12 @@ impl ProfileSet {
         }
     }
 
-    /// A cluster's profile at a revision that is not the present one, where it is remembered.
+    /// Returns a cluster profile at an earlier revision, if that is kept.
     pub fn earlier(&self, name: &str, revision: &str) -> Option<Arc<Profile>> {
         self.cluster.earlier.get(name).filter(|earlier| earlier.revision == revision).cloned()
     }
 
-    /// The profile that a name means in a namespace.
+    /// Returns the profile with a name in a namespace.
     pub fn find(&self, namespace: &str, name: &str) -> Option<&ProfileEntry> {
         let cluster = self.cluster.entries.get(name);
         if cluster.is_some_and(ProfileEntry::is_mandatory) {
@@ -356,7 +357,7 @@ impl ProfileSet {
         self.namespaced.get(namespace).and_then(|own| own.entries.get(name)).or(cluster)
     }
 
-    /// The profile of a name in one scope alone.
+    /// Returns the profile with a name in one scope only.
     pub fn find_in(&self, scope: Scope, namespace: &str, name: &str) -> Option<&ProfileEntry> {
         let scoped = match scope {
             Scope::Cluster => Some(&self.cluster),
@@ -365,8 +366,8 @@ impl ProfileSet {
         scoped?.entries.get(name)
     }
 
-    /// The profiles whose selectors select a pod by itself, in the order of their names. Profiles that are
-    /// shadowed in the namespace are not among them.
+    /// Returns the profiles whose `match` selects a pod, sorted by name. Profiles that are shadowed in the namespace are
+    /// excluded.
     pub fn selecting<'a>(
         &'a self,
         namespace: &'a str,
@@ -390,13 +391,13 @@ impl ProfileSet {
             .collect()
     }
 
-    /// The names that mean a profile in a namespace; a shadowed one comes twice.
+    /// Returns the profile names of a namespace; a shadowed one is repeated.
     pub fn names<'a>(&'a self, namespace: &str) -> impl Iterator<Item = &'a str> {
         let own = self.namespaced.get(namespace).into_iter().flat_map(|own| own.entries.keys());
         self.cluster.entries.keys().chain(own).map(String::as_str)
     }
 
-    /// All profiles, those of the cluster first; the namespace is `None` for them.
+    /// Returns all profiles, those of the cluster first; their namespace is `None`.
     pub fn all(&self) -> impl Iterator<Item = (Option<&str>, &str, &ProfileEntry)> {
         let cluster = self.cluster.entries.iter().map(|(name, entry)| (None, name.as_str(), entry));
         let namespaced = self.namespaced.iter().flat_map(|(namespace, own)| {

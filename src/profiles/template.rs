@@ -1,4 +1,4 @@
-//! A profile's partial pod.
+//! Partial pod of a profile.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,36 +12,36 @@ use crate::expression::{Scope, Text};
 use crate::fields::{DnsList, Map, Place, SpecList, mount_path};
 use crate::validation::is_qualified_name;
 
-/// The operating system of pods that do not say another one.
+/// Default operating system of pods.
 const DEFAULT_OS: &str = "linux";
 
-/// A partial pod.
+/// Partial pod.
 #[derive(Clone, Debug, Default)]
 pub struct Template {
-    /// The keys that are set in the pod's maps, in their order.
+    /// Keys for the pod's maps, in order.
     pub(crate) maps: Box<[(Map, Keys)]>,
-    /// The elements that go into the pod's lists, in their order.
+    /// Elements for the pod's lists, in order.
     pub(crate) lists: Box<[(Place, Box<[Element]>)]>,
-    /// The operating system of the pods that it is for.
+    /// Operating system of the pods that the profile applies to.
     pub os: String,
 }
 
-/// The keys of a map, each with what it is set to.
+/// Keys of a map with their values.
 pub(crate) type Keys = Box<[(Box<str>, TemplateValue)]>;
 
-/// An element of one of the pod's lists.
+/// Element of one of the pod's lists.
 #[derive(Clone, Debug)]
 pub struct Element {
-    /// Its name, where elements of the list have one.
+    /// Name, if elements of the list have one.
     pub name: String,
-    /// The condition under which it is injected.
+    /// Condition for its injection.
     pub when: Option<Box<Condition>>,
-    /// All of it, the name included.
+    /// Whole value, including the name.
     pub value: TemplateValue,
 }
 
 impl Element {
-    /// Whether it is an init container with `restartPolicy: Always`.
+    /// Checks whether it is an init container with `restartPolicy: Always`.
     pub fn is_native_sidecar(&self) -> bool {
         self.value.literal_field("restartPolicy") == Some("Always")
     }
@@ -50,7 +50,7 @@ impl Element {
 pub(super) const ROOT: &str = "spec.template";
 const ROOT_FIELDS: [&str; 2] = ["metadata", "spec"];
 pub(super) const METADATA_FIELDS: [&str; 2] = ["labels", "annotations"];
-/// The fields of a pod's spec that a profile can give.
+/// Fields of a pod's spec that a profile can set.
 pub const TEMPLATE_FIELDS: [&str; 13] = [
     "initContainers",
     "containers",
@@ -67,28 +67,28 @@ pub const TEMPLATE_FIELDS: [&str; 13] = [
     "os",
 ];
 
-/// The fields of the pod's spec that are set as a whole.
+/// Fields of the pod's spec that are set as a whole.
 const SCALARS: [&str; 2] = ["shareProcessNamespace", "terminationGracePeriodSeconds"];
 
-/// What a container's own field of a profile is called that keeps the service-account token from it.
+/// Field of a profile's container that withholds the service account's token.
 pub(super) const TOKEN: &str = "serviceAccountToken";
 /// The only value of that field.
 pub(super) const NO_TOKEN_VALUE: &str = "None";
-/// The volume that covers the token's place in such a container.
+/// Volume that is mounted at the token's path in such a container.
 const NO_TOKEN: &str = "no-service-account-token";
 
 impl Template {
-    /// The elements that go into a list.
+    /// Returns the elements for a list.
     pub(crate) fn list(&self, place: &Place) -> &[Element] {
         self.lists.iter().find(|(known, _)| known == place).map_or(&[], |(_, elements)| elements)
     }
 
-    /// The keys that are set in a map.
+    /// Returns the keys for a map.
     pub(crate) fn map(&self, map: Map) -> &[(Box<str>, TemplateValue)] {
         self.maps.iter().find(|(known, _)| *known == map).map_or(&[], |(_, keys)| keys)
     }
 
-    /// Whether it sets the key of a map.
+    /// Checks whether the template sets a key of a map.
     pub(crate) fn sets(&self, map: Map, key: &str) -> bool {
         self.map(map).iter().any(|(known, _)| **known == *key)
     }
@@ -130,7 +130,7 @@ impl Template {
         Self { maps: maps.collect(), lists: lists.collect(), os }
     }
 
-    /// The names of its volumes.
+    /// Returns the names of its volumes.
     pub(super) fn volume_names(&self) -> impl Iterator<Item = &str> {
         self.list(&Place::VOLUMES).iter().map(|volume| volume.name.as_str())
     }
@@ -229,7 +229,7 @@ impl Reader<'_, '_> {
         Element { name: if is_named { name } else { String::new() }, when: when.map(Box::new), value }
     }
 
-    /// Whether it is a name that order, status and conflicts can go by.
+    /// Checks whether order, status and conflicts can use the name as a key.
     fn is_name(&mut self, name: &str, path: &str) -> bool {
         let problem = match name {
             "" => "every element needs a name".to_owned(),
@@ -245,8 +245,8 @@ impl Reader<'_, '_> {
         false
     }
 
-    /// Covers the place of the token with an empty volume: the API server then mounts none. It is no `emptyDir`, because of which
-    /// `kubectl drain` and the autoscaler would leave the pod on its node.
+    /// Mounts an empty volume at the token's path: the API server then mounts no token. The volume is not an `emptyDir`, which
+    /// would keep `kubectl drain` and the autoscaler from removing the pod.
     fn service_account_token(&mut self, container: &mut Value, path: &str) {
         let Some(token) = container.as_object_mut().and_then(|fields| fields.remove(TOKEN)) else { return };
         if token != NO_TOKEN_VALUE {
@@ -266,7 +266,7 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// Files are annotations of the pod, and a volume that shows them.
+    /// Adds files: annotations of the pod, and a volume with them.
     fn files(&mut self, files: &[Files]) {
         for (index, group) in files.iter().enumerate() {
             let path = format!("spec.files[{index}]");
@@ -313,7 +313,7 @@ impl Reader<'_, '_> {
     }
 }
 
-/// Whether a key of a label or annotation is one of ours.
+/// Checks whether the key of a label or annotation is in Outrigger's domain.
 pub(super) fn is_ours(key: &str) -> bool {
     key.split_once('/').is_some_and(|(domain, _)| {
         domain == keys::GROUP || domain.strip_suffix(keys::GROUP).is_some_and(|rest| rest.ends_with('.'))

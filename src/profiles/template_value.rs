@@ -1,4 +1,4 @@
-//! A value of a template: JSON with expressions in some of its strings.
+//! Value of a template: JSON with expressions in some of its strings.
 
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -8,31 +8,31 @@ use super::finding::Findings;
 use crate::expression::{Budget, Reads, Scope, Text, Variables};
 use crate::json::{self, Json, lent, owned, same};
 
-/// A value of a template, compiled. What has no expression in it is not looked at again on a request.
+/// Compiled value of a template. Parts without expressions are not processed per request.
 #[derive(Clone, Debug)]
 pub struct TemplateValue {
     node: Node,
-    /// What is written for it, if it has no expression in it.
+    /// Serialized value, if it has no expression.
     text: Option<Box<RawValue>>,
 }
 
 #[derive(Clone, Debug)]
 enum Node {
     Literal(Json<'static>),
-    /// A text whose expression does not compile.
+    /// Text whose expression does not compile.
     Broken,
     Text(Box<Leaf>),
     List(Box<[Node]>),
     Map(Box<[(Box<str>, Node)]>),
 }
 
-/// A string with an expression in it.
+/// String with an expression.
 #[derive(Clone, Debug)]
 struct Leaf {
     text: Text,
-    /// Where it stands, from the profile's root.
+    /// Path of the field from the profile's root.
     path: String,
-    /// Whether the kubelet expands references to variables, `$(NAME)`, in the rendered text.
+    /// `true` if the kubelet expands references to variables, `$(NAME)`, in the rendered text.
     is_expanded: bool,
 }
 
@@ -58,23 +58,23 @@ impl Leaf {
     }
 }
 
-/// The characters of a variable's name that a message repeats.
+/// Maximum number of characters of a variable's name in a message.
 const LONGEST_NAME: usize = 80;
 
-/// What becomes of an expression that fails: it, and what it reads; nothing for one that does not compile.
+/// Callback for an expression that fails: the failure and the variables that it reads; `None` if it does not compile.
 pub(super) type OnFailure<'f> = dyn FnMut(Option<(Failed, &Reads)>) + 'f;
 
-/// An expression that could not be evaluated.
+/// Expression that could not be evaluated.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Failed {
-    /// The field that holds it, from the profile's root.
+    /// Path of the field from the profile's root.
     pub path: String,
-    /// Where in the field's text, counted in characters from 1.
+    /// Position in the field's text, in characters from 1.
     pub column: usize,
-    /// What is wrong.
+    /// Error message.
     pub message: String,
-    /// True if the message is in the words of the profile's author, by `fail`.
+    /// `true` if the message is the text of a call of `fail`.
     pub is_stated: bool,
 }
 
@@ -88,12 +88,12 @@ impl std::fmt::Display for Failed {
 }
 
 impl TemplateValue {
-    /// Compiles a value; expressions that are wrong become findings.
+    /// Compiles a value; invalid expressions become findings.
     pub(super) fn compile(value: &Value, path: &str, scope: &Scope<'_>, findings: &mut Findings) -> Self {
         Self::of(compile(value, path, scope, findings))
     }
 
-    /// A value without expressions.
+    /// Returns a value without expressions.
     pub(super) fn literal(value: Value) -> Self {
         Self::of(Node::Literal(owned(value)))
     }
@@ -106,7 +106,7 @@ impl TemplateValue {
         Self { node, text }
     }
 
-    /// The value, if it has no expression in it.
+    /// Returns the value, if it has no expression.
     pub fn as_literal(&self) -> Option<Rendered<'_>> {
         match (&self.node, &self.text) {
             (Node::Literal(value), Some(text)) => Some(Rendered::Literal { value, text }),
@@ -114,7 +114,7 @@ impl TemplateValue {
         }
     }
 
-    /// Returns the JSON of a value that has no expression in it.
+    /// Returns the JSON of a value without expressions.
     pub(crate) fn literal_json(&self) -> Option<&Json<'static>> {
         match &self.node {
             Node::Literal(value) => Some(value),
@@ -122,10 +122,10 @@ impl TemplateValue {
         }
     }
 
-    /// The value for one pod. A part that gives null is left out.
+    /// Renders the value for one pod. Parts with the value null are left out.
     ///
     /// # Errors
-    /// An expression that fails.
+    /// An expression fails.
     pub fn render(&self, variables: &Variables<'_>, budget: &mut Budget) -> Result<Rendered<'_>, Failed> {
         if let Some(literal) = self.as_literal() {
             return Ok(literal);
@@ -135,8 +135,8 @@ impl TemplateValue {
         Ok(Rendered::Made(rendered.unwrap_or_default()))
     }
 
-    /// The value as far as it can be known: a part whose expression fails is left out and told to `failed`;
-    /// so is one that does not compile, without words.
+    /// Renders the value as far as possible: a part whose expression fails is left out and reported to `failed`; a part that
+    /// does not compile is left out as well, without a failure.
     pub(super) fn render_what_can_be(
         &self,
         variables: &Variables<'_>,
@@ -150,12 +150,12 @@ impl TemplateValue {
         render(&self.node, variables, budget, &mut tolerate).ok().flatten().unwrap_or_default()
     }
 
-    /// Whether some values make `actual` of it.
+    /// Checks whether the value can be rendered as `actual`.
     pub fn could_be(&self, actual: &Json<'_>) -> bool {
         could_be(&self.node, actual)
     }
 
-    /// Whether some values make a field of it this text.
+    /// Checks whether one of its fields can be rendered as this text.
     pub fn field_could_be(&self, name: &str, text: &str) -> bool {
         match &self.node {
             Node::Literal(value) => json::text(value, name) == Some(text),
@@ -168,7 +168,7 @@ impl TemplateValue {
         }
     }
 
-    /// The text in a field of it, where no expression stands there.
+    /// Returns the text of a field without expressions.
     pub fn literal_field(&self, name: &str) -> Option<&str> {
         match &self.node {
             Node::Literal(value) => json::text(value, name),
@@ -180,7 +180,7 @@ impl TemplateValue {
         }
     }
 
-    /// Its leaves with expressions: where they stand, and what they read.
+    /// Returns its leaves with expressions: their paths, and the variables that they read.
     pub(super) fn leaves(&self) -> impl Iterator<Item = (&str, &Reads)> {
         let mut all = Vec::new();
         collect(&self.node, &mut all);
@@ -200,7 +200,7 @@ fn could_be(node: &Node, actual: &Json<'_>) -> bool {
         (Node::Text(leaf), Json::Str(text)) => leaf.text.could_be(text),
         (Node::Text(leaf), actual) => leaf.text.could_be(&actual.to_string()),
         (Node::List(items), Json::Array(actual)) => {
-            // An item that gives null is left out.
+            // Items with the value null are left out.
             actual.len() <= items.len()
                 && items.iter().zip(actual).all(|(item, actual)| could_be(item, actual))
         }
@@ -221,7 +221,8 @@ fn collect<'n>(node: &'n Node, leaves: &mut Vec<&'n Leaf>) {
 }
 
 fn compile(value: &Value, path: &str, scope: &Scope<'_>, findings: &mut Findings) -> Node {
-    // So is most of every template: it is copied as it is, once, and leaves no holes in the memory of a long list.
+    // Most of every template has no expressions: it is copied once, unchanged, which does not fragment the memory of a long
+    // list.
     if is_plain(value) {
         return Node::Literal(owned(value.clone()));
     }
@@ -280,7 +281,7 @@ fn leaf(text: Text, path: &str, findings: &mut Findings) -> Node {
     }
 }
 
-/// Whether the kubelet replaces `$(NAME)` in what stands at a path of the profile.
+/// Checks whether the kubelet replaces `$(NAME)` in the field at a path of the profile.
 /// <https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#Container>
 fn is_expanded(path: &str) -> bool {
     let within =
@@ -291,7 +292,7 @@ fn is_expanded(path: &str) -> bool {
     matches!(field, "command" | "args" | "env" | "volumeMounts")
 }
 
-/// Whether there can be no expression in any of its texts and keys.
+/// Checks that none of its texts and keys can contain an expression.
 fn is_plain(value: &Value) -> bool {
     match value {
         Value::String(text) => !Text::may_have_expressions(text),
@@ -303,7 +304,7 @@ fn is_plain(value: &Value) -> bool {
     }
 }
 
-/// The values, if none of them has an expression: some have only an escaped beginning of one.
+/// Returns the values, if none of them has an expression: some have only an escaped delimiter.
 fn literals<'n>(nodes: impl Iterator<Item = &'n Node>) -> Option<Vec<Value>> {
     nodes
         .map(|node| match node {
@@ -313,7 +314,7 @@ fn literals<'n>(nodes: impl Iterator<Item = &'n Node>) -> Option<Vec<Value>> {
         .collect()
 }
 
-/// `None` for what is left out: null, or a part that failed and was tolerated.
+/// Returns `None` for a part that is left out: null, or a tolerated failure.
 fn render<'n>(
     node: &'n Node,
     variables: &Variables<'_>,

@@ -4,10 +4,10 @@ use serde_json::Value;
 
 use crate::expression::CompileBudget;
 
-/// The memory of a value besides its text, in bytes.
+/// Memory of a value in addition to its text, in bytes.
 const VALUE: usize = 48;
 
-/// How often a text is kept: as a value, and written out for patches.
+/// Number of copies of a text: the value, and its serialized form for patches.
 const COPIES: usize = 2;
 
 /// Returns the memory that a value takes in a compiled profile, in bytes.
@@ -23,9 +23,9 @@ pub(super) fn weight(value: &Value) -> usize {
     VALUE + inside
 }
 
-/// Whether a profile's spec, as JSON, is too large to be read at all: it would not compile within its budget.
+/// Checks whether a profile's spec, as JSON, is too large to be parsed: it would not compile within its budget.
 pub fn is_oversized(spec: &str) -> bool {
-    // An escape is at most six bytes for one, and each value is counted with at least one sign outside of strings.
+    // An escape of one byte takes at most six, and each value has at least one byte outside of strings.
     let (mut signs, mut in_string, mut is_escaped) = (0_usize, false, false);
     for byte in spec.bytes() {
         match byte {

@@ -1,4 +1,4 @@
-//! How quantities are read and written.
+//! Parsing and formatting of quantities.
 
 use std::fmt;
 use std::iter::repeat_n;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use super::{Format, MAX_NANOS, NANOS, Quantity};
 
-/// What is wrong with a text that should be a quantity.
+/// Error for a text that is not a quantity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{text:?} is not a quantity: {problem} (write a number with one of the suffixes n u m k M G T P E Ki Mi Gi Ti Pi Ei, or none)"
@@ -17,7 +17,7 @@ pub struct ParseError {
 }
 
 impl ParseError {
-    /// What is wrong, without the text itself, which may be none that a log should hold.
+    /// Returns the problem without the text, which may be confidential.
     pub fn problem(&self) -> &'static str {
         self.problem
     }
@@ -28,14 +28,14 @@ const DECIMAL: [(&str, i32); 10] =
 
 const BINARY: [&str; 6] = ["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
 
-/// Kubernetes caps what is written with a binary suffix, and nothing else, without a word.
+/// Maximum of quantities with a binary suffix: Kubernetes silently caps only these.
 const MOST_BINARY_NANOS: i128 = i64::MAX as i128 * NANOS;
 
 impl FromStr for Quantity {
     type Err = ParseError;
 
-    /// Reads a quantity as the API server does: what is finer than a billionth is rounded away from
-    /// zero, and what has a binary suffix stops at 2^63-1.
+    /// Parses a quantity like the API server: fractions of a billionth are rounded away from zero, and quantities with a
+    /// binary suffix are capped at 2^63-1.
     ///
     /// # Errors
     /// The text has no digits, an unknown suffix, or a value above 10^29 in magnitude.
@@ -61,14 +61,14 @@ impl FromStr for Quantity {
     }
 }
 
-/// What a suffix multiplies by.
+/// Multiplier of a suffix.
 #[derive(Clone, Copy)]
 enum Scale {
-    /// A power of 1024.
+    /// Power of 1024.
     Binary(u32),
-    /// A power of ten, by its letter.
+    /// Power of ten, given by a letter.
     Decimal(i32),
-    /// A power of ten, by its number.
+    /// Power of ten, given by a number.
     Exponent(i32),
 }
 
@@ -91,9 +91,9 @@ impl Scale {
         }
     }
 
-    /// The number times the scale, in billionths; none above the range.
+    /// Returns the number times the scale, in billionths; `None` outside the range.
     fn apply(self, whole: &str, fraction: &str) -> Option<i128> {
-        // Nearly all quantities are a whole number before a suffix of at least a billionth.
+        // Fast path: nearly all quantities are an integer with a suffix of at least a billionth.
         if let (Ok(number), "") = (whole.parse::<u64>(), fraction) {
             match self {
                 Self::Binary(power) => {
@@ -114,7 +114,7 @@ impl Scale {
                 let factor = NANOS * 1024_i128.pow(power);
                 Some(nanos_up(&digits, point, factor).unwrap_or(MOST_BINARY_NANOS).min(MOST_BINARY_NANOS))
             }
-            // Billionths are nine places on; moving the point instead of multiplying needs no room.
+            // Billionths shift the decimal point by nine places, which cannot overflow, unlike a multiplication.
             Self::Decimal(exponent) | Self::Exponent(exponent) => {
                 nanos_up(&digits, point.checked_add(i64::from(exponent))?.checked_add(9)?, 1)
                     .filter(|nanos| *nanos <= MAX_NANOS)
@@ -123,14 +123,14 @@ impl Scale {
     }
 }
 
-/// `digits` with a decimal point before the one at `point`, times `factor`, rounded up.
+/// Returns `digits` with a decimal point before the one at `point`, times `factor`, rounded up.
 fn nanos_up(digits: &str, point: i64, factor: i128) -> Option<i128> {
     let values = || digits.bytes().map(|digit| i128::from(digit - b'0'));
     if values().all(|digit| digit == 0) {
         return Some(0);
     }
     let places = usize::try_from(point.max(0)).ok()?;
-    // A hundred zeros leave any range, so an exponent of millions costs no more than this.
+    // A hundred zeros exceed any range, so an exponent of millions is no more expensive.
     let zeros = places.saturating_sub(digits.len()).min(100);
     let whole = values()
         .take(places)
@@ -146,17 +146,17 @@ fn nanos_up(digits: &str, point: i64, factor: i128) -> Option<i128> {
     whole.checked_add(fraction)?.checked_add(i128::from(inexact))
 }
 
-/// The canonical form: no fraction, nothing lost, the largest suffix of the quantity's own kind.
-///
-/// As in Kubernetes, a binary quantity that is not whole, or below 1Ki in magnitude, is written in
-/// decimal form; and so is one above 2^63-1, which would not be read back.
-/// As the API server writes it: as text.
+/// Serializes as text, like the API server.
 impl serde::Serialize for Quantity {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
+/// Formats the canonical form: no fraction, no loss, and the largest suffix of the quantity's own kind.
+///
+/// As in Kubernetes, a binary quantity with a fraction, or below 1Ki in magnitude, is written in decimal form. So is one above
+/// 2^63-1, which would be capped when it is parsed again.
 impl fmt::Display for Quantity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let binary =

@@ -3,40 +3,40 @@ use std::borrow::Cow;
 use super::{CPU, MEMORY};
 use crate::quantity::Quantity;
 
-/// Quantities by the name of their resource: `cpu` in cores, `memory` in bytes, `hugepages-2Mi`,
-/// `ephemeral-storage`, `example.com/device` …
+/// Quantities by the name of their resource: `cpu` in cores, `memory` in bytes, `hugepages-2Mi`, `ephemeral-storage`,
+/// `example.com/device` …
 ///
-/// They are few, and computed with on every request: so they are a sorted list.
+/// A sorted list, because a pod has few resources and every request computes with them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResourceList(Vec<(Cow<'static, str>, Quantity)>);
 
 impl ResourceList {
-    /// An empty one.
+    /// Returns an empty list.
     pub const fn new() -> Self {
         Self(Vec::new())
     }
 
-    /// How much there is of a resource.
+    /// Returns the quantity of a resource.
     pub fn get(&self, resource: &str) -> Option<Quantity> {
         self.position(resource).ok().and_then(|at| self.0.get(at)).map(|(_, quantity)| *quantity)
     }
 
-    /// The resources in the order of their names.
+    /// Returns the resources, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Quantity)> {
         self.0.iter().map(|(resource, quantity)| (resource.as_ref(), *quantity))
     }
 
-    /// Whether there is none.
+    /// Checks whether the list is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// How many there are.
+    /// Returns the number of resources.
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Sets the quantity of a resource to what `merged` makes of the one that is there and this one.
+    /// Sets the quantity of a resource to the result of `merged` for the existing and the new quantity.
     pub(super) fn merge(
         &mut self,
         resource: &str,
@@ -58,7 +58,7 @@ impl ResourceList {
         self.merge(resource, quantity, |_, new| new);
     }
 
-    /// Sets the quantity of a resource that is not there yet.
+    /// Sets the quantity of a resource if it is not set.
     pub(crate) fn set_if_absent(&mut self, resource: &str, quantity: Quantity) {
         self.merge(resource, quantity, |there, _| there);
     }
@@ -85,7 +85,7 @@ impl<S: AsRef<str>> FromIterator<(S, Quantity)> for ResourceList {
     }
 }
 
-/// The two that every pod has need no copy of their names.
+/// Returns the name without an allocation for the two resources that every pod has.
 fn named(resource: &str) -> Cow<'static, str> {
     match resource {
         CPU => Cow::Borrowed(CPU),

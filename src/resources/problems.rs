@@ -1,12 +1,12 @@
-//! What the API server refuses about a pod's resources.
+//! Problems of a pod's resources for which the API server rejects it.
 
 use super::{Container, Kind, PodLevel, ResourceList, is_huge_pages, together};
 use crate::quantity::Quantity;
 
-/// A figure that the API server refuses, and the one that it contradicts.
+/// Quantity that the API server rejects, with the quantity that it contradicts.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    /// A container requests more than it may use.
+    /// A container's request exceeds its limit.
     #[error(
         "container {container:?} requests {request} of {resource}, above its limit {limit}: raise the limit or lower the request"
     )]
@@ -15,12 +15,12 @@ pub enum Problem {
         container: String,
         /// The resource.
         resource: String,
-        /// What it requests.
+        /// The request.
         request: Quantity,
-        /// Its limit.
+        /// The limit.
         limit: Quantity,
     },
-    /// A container requests another amount of huge pages or devices than its limit.
+    /// A container's request for huge pages or devices differs from its limit.
     #[error(
         "container {container:?} requests {request} of {resource}, its limit is {limit}: for this resource the two must be equal"
     )]
@@ -29,9 +29,9 @@ pub enum Problem {
         container: String,
         /// The resource.
         resource: String,
-        /// What it requests.
+        /// The request.
         request: Quantity,
-        /// Its limit.
+        /// The limit.
         limit: Quantity,
     },
     /// A container requests huge pages or devices without a limit.
@@ -43,19 +43,19 @@ pub enum Problem {
         container: String,
         /// The resource.
         resource: String,
-        /// What it requests.
+        /// The request.
         request: Quantity,
     },
-    /// The pod requests more than it may use, or another amount of huge pages.
+    /// The pod-level request exceeds the limit, or differs from it for huge pages.
     #[error(
         "the pod requests {request} of {resource} (spec.resources.requests), which its limit {limit} (spec.resources.limits) does not allow: make the two equal"
     )]
     PodRequestAgainstLimit {
         /// The resource.
         resource: String,
-        /// What the pod requests.
+        /// The pod-level request.
         request: Quantity,
-        /// The pod's limit.
+        /// The pod-level limit.
         limit: Quantity,
     },
     /// The pod requests huge pages without a limit.
@@ -65,34 +65,34 @@ pub enum Problem {
     PodRequestWithoutLimit {
         /// The resource.
         resource: String,
-        /// What the pod requests.
+        /// The pod-level request.
         request: Quantity,
     },
-    /// The containers request more together than the pod requests.
+    /// The total request of the containers exceeds the pod-level request.
     #[error(
         "the containers request {containers} of {resource} together, above the pod's own request {pod}: raise spec.resources.requests to at least {containers}"
     )]
     RequestsAbovePod {
         /// The resource.
         resource: String,
-        /// What the containers request together.
+        /// The total request of the containers.
         containers: Quantity,
-        /// What the pod requests.
+        /// The pod-level request.
         pod: Quantity,
     },
-    /// The containers' huge pages are more than the pod's.
+    /// The total of the containers' huge pages exceeds the pod's.
     #[error(
         "the containers' limits of {resource} are {containers} together, above the pod's own limit {pod}: raise spec.resources.limits to at least {containers}"
     )]
     LimitsAbovePod {
         /// The resource.
         resource: String,
-        /// The containers' limits together.
+        /// The total of the containers' limits.
         containers: Quantity,
-        /// The pod's limit.
+        /// The pod-level limit.
         pod: Quantity,
     },
-    /// A container may use more than its pod.
+    /// A container's limit exceeds the pod's.
     #[error(
         "container {container:?} has the limit {limit} of {resource}, above the pod's own limit {pod}: raise spec.resources.limits or lower the container's"
     )]
@@ -103,14 +103,14 @@ pub enum Problem {
         resource: String,
         /// The container's limit.
         limit: Quantity,
-        /// The pod's limit.
+        /// The pod-level limit.
         pod: Quantity,
     },
 }
 
-/// Everything that contradicts itself in the pod's resources, container by container, then the pod's own.
+/// Returns all contradictions in the pod's resources, for each container, then for the pod.
 ///
-/// Names, signs and whole numbers are not looked at: they are one container's, and its author's.
+/// Names, signs and whole numbers are not checked: they concern one container only.
 pub fn problems(containers: &[Container], pod_level: Option<&PodLevel>) -> Vec<Problem> {
     let mut found: Vec<_> = containers.iter().flat_map(of_container).collect();
     if let Some(pod_level) = pod_level {
@@ -163,7 +163,7 @@ fn of_pod(containers: &[Container], pod: &PodLevel) -> Vec<Problem> {
     found
 }
 
-/// The requests that their limits do not allow.
+/// Returns the requests that contradict their limits.
 fn contradictions<'a>(
     requests: &'a ResourceList,
     limits: &'a ResourceList,
@@ -177,7 +177,7 @@ fn contradictions<'a>(
     )
 }
 
-/// What is above its bound: the resource, the figure, the bound.
+/// Returns the quantities above their bounds: the resource, the quantity, the bound.
 fn above<'a>(
     figures: &'a ResourceList,
     bounds: &'a ResourceList,
@@ -188,7 +188,7 @@ fn above<'a>(
         .filter(|(_, figure, bound)| figure > bound)
 }
 
-/// Whether a limit may be above its request: not for huge pages and devices, which nobody can share.
+/// Checks whether the limit may exceed the request: not for huge pages and devices, which cannot be shared.
 fn allows_overcommit(resource: &str) -> bool {
     (!resource.contains('/') || resource.contains("kubernetes.io/")) && !is_huge_pages(resource)
 }

@@ -1,6 +1,6 @@
 use super::*;
 
-/// `cpu=1 memory=64Mi` as a list.
+/// Parses a list such as `cpu=1 memory=64Mi`.
 fn list(text: &str) -> ResourceList {
     let pairs = text.split_whitespace().map(|pair| pair.split_once('=').unwrap());
     pairs.map(|(resource, quantity)| (resource.to_owned(), quantity.parse().unwrap())).collect()
@@ -116,7 +116,7 @@ fn what_the_pod_requests_as_a_whole_replaces_the_sum() {
 
 #[test]
 fn a_pod_with_limits_requests_what_its_containers_do_else_its_limits() {
-    // The IDE of KEP-2837: its tools request nothing.
+    // The IDE example of KEP-2837: its tools have no requests.
     let containers = [sidecar("", ""), sidecar("", ""), app("memory=128Mi cpu=0.5", "memory=256Mi cpu=1")];
     let ide = pod("", "memory=1024Mi cpu=4");
     assert_eq!(text(&effective_requests(&containers, Some(&ide), &list(""))), "cpu=500m memory=128Mi");
@@ -178,7 +178,7 @@ fn the_class_is_the_one_that_kubernetes_gives() {
         ("a sidecar without limits", vec![sidecar("", ""), guaranteed()], Qos::Burstable),
         ("an init container without limits", vec![init("", ""), guaranteed()], Qos::Burstable),
         ("a sidecar with limits", vec![sidecar("", "cpu=1 memory=1Gi"), guaranteed()], Qos::Guaranteed),
-        // Kubernetes compares the sums, and so do we.
+        // Kubernetes compares the sums, and so does this function.
         (
             "requests that even out",
             vec![app("cpu=1 memory=1Gi", "cpu=2 memory=1Gi"), app("cpu=2 memory=1Gi", "cpu=1 memory=1Gi")],
@@ -263,7 +263,7 @@ fn what_the_api_server_takes_is_no_problem() {
     for (containers, pod_level) in [
         (vec![app("cpu=1", "cpu=1"), sidecar("", ""), init("", "example.com/gpu=1")], None),
         (vec![app("cpu=1", ""), sidecar("cpu=1", "")], Some(pod("cpu=2", "cpu=2"))),
-        // Together they may use more than the pod, and a sidecar also alone.
+        // The containers' total limits may exceed the pod's, and so may the limit of a sidecar.
         (
             vec![app("cpu=100m", "cpu=2"), app("cpu=100m", "cpu=2"), sidecar("cpu=0", "cpu=3")],
             Some(pod("", "cpu=2")),

@@ -1,4 +1,4 @@
-//! Allowed values of the fields of a pod that have a fixed set of them: for the validation and for the JSON Schema of profiles.
+//! Allowed values of a pod's fields with a fixed set of them, for the validation and for the JSON Schema of profiles.
 
 pub(super) const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
 pub(super) const CACHING_MODES: [&str; 3] = ["None", "ReadOnly", "ReadWrite"];
@@ -20,10 +20,10 @@ pub(super) const TOLERATION_EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedul
 pub(super) const TOLERATION_OPERATORS: [&str; 4] = ["Equal", "Exists", "Lt", "Gt"];
 pub(super) const VOLUME_MODES: [&str; 2] = ["Block", "Filesystem"];
 
-/// A Kubernetes type, a field of it, and the field's allowed values.
+/// Kubernetes type, one of its fields, and the field's allowed values.
 type Choice = (&'static str, &'static str, &'static [&'static str]);
 
-/// The fields with a fixed set of values. An empty text is the default of most.
+/// Fields with a fixed set of values. Most have the empty text as their default.
 pub(crate) const CHOICES: [Choice; 20] = [
     ("AppArmorProfile", "type", &PROFILE_TYPES),
     ("AzureDiskVolumeSource", "cachingMode", &CACHING_MODES),

@@ -11,7 +11,7 @@ use crate::json::Json;
 /// Fields of an init container that Kubernetes allows only with `restartPolicy: Always`.
 const SIDECAR_ONLY: [&str; 4] = ["livenessProbe", "readinessProbe", "startupProbe", "lifecycle"];
 
-/// The most rules of `restartPolicyRules`, and the most exit codes of one.
+/// Maximum number of `restartPolicyRules`, and of exit codes of one rule.
 const MOST_RULES: usize = 20;
 const MOST_EXIT_CODES: usize = 255;
 
@@ -51,7 +51,7 @@ fn image(container: Node<'_, '_>, report: &mut Report) {
     }
 }
 
-/// `validateContainerRestartPolicy`, for Kubernetes 1.35 and later.
+/// Checks by `validateContainerRestartPolicy`, for Kubernetes 1.35 and later.
 fn restart_policy(container: Node<'_, '_>, is_init: bool, report: &mut Report) {
     match container.get("restartPolicy").and_then(Json::as_str).unwrap_or("Always") {
         "Always" | "Never" | "OnFailure" => {}

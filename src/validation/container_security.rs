@@ -1,4 +1,4 @@
-//! A container's security context: `ValidateSecurityContext`, and the parts that a pod's has, too.
+//! A container's security context: `ValidateSecurityContext`, and the fields that it shares with a pod's.
 
 use super::choices;
 use super::names;
@@ -6,7 +6,7 @@ use super::names::is_subdomain;
 use super::node::{Node, Report, quoted};
 use crate::json::{Json, field, items};
 
-/// The greatest user and group ID.
+/// Maximum user and group ID.
 const GREATEST_ID: i64 = i32::MAX as i64;
 const LONGEST_LOCAL_PROFILE: usize = 4095;
 
@@ -92,7 +92,7 @@ fn profile_type<'v>(profile: Node<'_, 'v>, report: &mut Report) -> &'v str {
     profile.text("type")
 }
 
-/// `validateWindowsSecurityContextOptions`.
+/// Checks by `validateWindowsSecurityContextOptions`.
 pub(super) fn windows_options(windows: Node<'_, '_>, report: &mut Report) {
     const LARGEST_SPEC: usize = 64 << 10;
     if let Some(name) = windows.get("gmsaCredentialSpecName").and_then(Json::as_str)
@@ -115,6 +115,7 @@ pub(super) fn windows_options(windows: Node<'_, '_>, report: &mut Report) {
     }
 }
 
+/// Checks a Windows user name.
 /// <https://kubernetes.io/docs/tasks/configure-pod-container/configure-runasusername/#windows-username-limitations>
 fn is_windows_user(name: &str) -> bool {
     let (domain, user) = match name.split_once('\\') {

@@ -5,7 +5,7 @@ use super::node::{Node, Report, quoted};
 use crate::api::is_dns_label;
 use crate::quantity::Quantity;
 
-/// The fields of a pod that a variable can show.
+/// Fields of a pod that a variable can reference.
 const FIELDS_OF_VARIABLES: [&str; 10] = [
     "metadata.name",
     "metadata.namespace",
@@ -19,7 +19,7 @@ const FIELDS_OF_VARIABLES: [&str; 10] = [
     "status.podIPs",
 ];
 
-/// The fields of a pod that a file can show.
+/// Fields of a pod that a file can reference.
 pub(super) const FIELDS_OF_FILES: [&str; 5] =
     ["metadata.name", "metadata.namespace", "metadata.labels", "metadata.annotations", "metadata.uid"];
 
@@ -61,7 +61,7 @@ pub(super) fn variable(variable: Node<'_, '_>, report: &mut Report) {
     });
 }
 
-/// An element of `envFrom`.
+/// Checks an element of `envFrom`.
 pub(super) fn source(source: Node<'_, '_>, report: &mut Report) {
     let prefix = source.text("prefix");
     if !prefix.is_empty() && !is_variable_name(prefix) {
@@ -76,7 +76,7 @@ pub(super) fn source(source: Node<'_, '_>, report: &mut Report) {
     }
     for kind in ["configMapRef", "secretRef"] {
         source.with(kind, |reference| {
-            // The name may be the beginning of one, as in `generateName`.
+            // The name may be a prefix, like `generateName`.
             let name = reference.text("name");
             let rest = name.strip_suffix('-').filter(|rest| !rest.is_empty()).unwrap_or(name);
             report.require(reference, &["name"]);
@@ -87,7 +87,7 @@ pub(super) fn source(source: Node<'_, '_>, report: &mut Report) {
     }
 }
 
-/// `validateObjectFieldSelector`.
+/// Checks by `validateObjectFieldSelector`.
 pub(super) fn field_ref(field: Node<'_, '_>, allowed: &[&str], report: &mut Report) {
     let version = field.text("apiVersion");
     if !version.is_empty() && version != "v1" {
@@ -118,7 +118,7 @@ pub(super) fn field_ref(field: Node<'_, '_>, allowed: &[&str], report: &mut Repo
     }
 }
 
-/// `validateContainerResourceFieldSelector`. A file has to name the container.
+/// Checks by `validateContainerResourceFieldSelector`. A file must name the container.
 pub(super) fn resource_ref(field: Node<'_, '_>, of_file: bool, report: &mut Report) {
     if of_file {
         report.require(field, &["containerName"]);

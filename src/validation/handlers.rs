@@ -92,7 +92,7 @@ fn handler(handler: Node<'_, '_>, settings: &[&str], ways: &str, report: &mut Re
     });
 }
 
-/// A port by its number or its name.
+/// Checks a port, given by its number or its name.
 fn port(action: Node<'_, '_>, report: &mut Report) {
     match action.get("port") {
         None => report.field(action, "port", "is required; write a port between 1 and 65535, or its name"),

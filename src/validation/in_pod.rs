@@ -1,39 +1,39 @@
-//! Containers beside the rest of their pod.
+//! Checks of containers against the rest of their pod.
 
 use serde_json_borrow::ObjectAsVec;
 
 use super::node::{Node, Path, Problem, Report, quoted};
 use crate::json::{Json, field, items, text};
 
-/// A volume that a container names.
+/// Volume that a container names.
 pub(crate) enum VolumeOf<'v> {
-    /// The pod does not have it.
+    /// The pod has no such volume.
     Absent,
-    /// Its source is not known yet.
+    /// The volume's source is not known yet.
     Unknown,
-    /// The volume.
+    /// Volume of the pod.
     Known(&'v Json<'v>),
 }
 
-/// Facts about the pod of a container; `None` where one is not known.
+/// Facts about the pod of a container; `None` for an unknown fact.
 pub(crate) trait Facts {
-    /// Returns the volume of a name.
+    /// Returns the volume with a name.
     fn volume(&self, name: &str) -> VolumeOf<'_>;
-    /// Returns whether the pod has the resource claim.
+    /// Checks whether the pod has the resource claim.
     fn has_claim(&self, name: &str) -> bool;
     /// Returns the pod's grace period in seconds.
     fn grace_period(&self) -> Option<i64>;
-    /// Returns the pod's `spec.os.name`; empty where it has none.
+    /// Returns the pod's `spec.os.name`; empty if it is not set.
     fn os(&self) -> Option<&str>;
-    /// Returns whether the pod has user namespaces of its own (`hostUsers: false`).
+    /// Checks whether the pod has its own user namespace (`hostUsers: false`).
     fn has_own_users(&self) -> Option<bool>;
-    /// Returns whether the kubelet restarts no container of the pod.
+    /// Checks whether the kubelet never restarts a container of the pod.
     fn is_never_restarted(&self) -> Option<bool>;
-    /// Returns whether the pod is on the node's network.
+    /// Checks whether the pod is on the node's network.
     fn host_network(&self) -> Option<bool>;
 }
 
-/// Returns the problems of a container beside the rest of its pod.
+/// Returns the problems of a container in combination with the rest of its pod.
 pub(crate) fn check_container_in_pod(container: &Json<'_>, is_init: bool, pod: &dyn Facts) -> Vec<Problem> {
     let mut report = Report::default();
     let node = Node::root(container, &Path::Root);
@@ -102,13 +102,13 @@ fn file_of_variable(variable: Node<'_, '_>, pod: &dyn Facts, report: &mut Report
     });
 }
 
-/// Returns whether a volume is an `emptyDir`, which it also is without any source.
+/// Checks whether a volume is an `emptyDir`; a volume without a source is one as well.
 fn is_empty_dir(volume: &Json<'_>) -> bool {
     let fields = volume.as_object().into_iter().flat_map(ObjectAsVec::iter);
     fields.filter(|(_, value)| !value.is_null()).all(|(name, _)| matches!(name, "name" | "emptyDir"))
 }
 
-/// The sources of volumes that can be block devices.
+/// Sources of volumes that can be block devices.
 const BLOCK_SOURCES: [&str; 2] = ["persistentVolumeClaim", "ephemeral"];
 
 fn device_of_pod(device: Node<'_, '_>, pod: &dyn Facts, report: &mut Report) {
@@ -163,7 +163,7 @@ fn linux_fields<'v>(security: &Node<'_, 'v>) -> Vec<&'v str> {
     security.sources(&["windowsOptions", "runAsNonRoot"])
 }
 
-/// The sysctls of the IPC namespace, besides those that begin with `fs.mqueue.`.
+/// Sysctls of the IPC namespace, in addition to those that begin with `fs.mqueue.`.
 const IPC_SYSCTLS: [&str; 10] = [
     "kernel.sem",
     "kernel.shm",

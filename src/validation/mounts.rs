@@ -22,13 +22,13 @@ pub(super) fn check(container: Node<'_, '_>, report: &mut Report) {
     devices(container, report);
 }
 
-/// Returns whether a container is privileged, as a mount with `mountPropagation: Bidirectional` needs.
+/// Checks whether a container is privileged, as required by a mount with `mountPropagation: Bidirectional`.
 pub(crate) fn is_privileged(container: &Json<'_>) -> bool {
     let security = field(container, "securityContext");
     security.and_then(|security| field(security, "privileged")).and_then(Json::as_bool) == Some(true)
 }
 
-/// A mount, as far as it does not depend on its container.
+/// Checks a mount, except for rules that depend on its container.
 pub(super) fn mount(mount: Node<'_, '_>, report: &mut Report) {
     report.require(mount, &["name", "mountPath"]);
     for field in ["subPath", "subPathExpr"] {

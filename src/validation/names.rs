@@ -4,7 +4,7 @@ use std::net::Ipv6Addr;
 
 use crate::api::is_dns_label;
 
-/// The rule of each format, for messages.
+/// Rules of the formats, for messages.
 pub(super) const DNS_LABEL: &str = "is not a DNS label; use at most 63 lowercase letters, digits and '-', with a letter or digit at both ends";
 pub(super) const SUBDOMAIN: &str = "is not a DNS subdomain; use at most 253 lowercase letters, digits, '-' and '.', with a letter or digit at both ends of each part";
 pub(super) const QUALIFIED: &str = "is not a qualified name; use at most 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends, after an optional domain and '/'";
@@ -19,7 +19,7 @@ pub(super) fn is_subdomain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_subdomain_part)
 }
 
-/// Returns whether a text is a part of a DNS subdomain, whose length alone is not bounded.
+/// Checks whether a text is a part of a DNS subdomain; only the length of the whole subdomain is limited.
 fn is_subdomain_part(part: &str) -> bool {
     let is_edge = |c: Option<&u8>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     let bytes = part.as_bytes();
@@ -28,7 +28,7 @@ fn is_subdomain_part(part: &str) -> bool {
         && is_edge(bytes.last())
 }
 
-/// Returns whether a text can be a search domain: a subdomain whose parts may start with an underscore and hold more.
+/// Checks for a search domain: a subdomain whose parts may start with an underscore and contain more characters.
 pub(super) fn is_search_domain(text: &str) -> bool {
     let is_inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'-' | b'_');
     let domain = text.strip_suffix('.').unwrap_or(text);
@@ -41,7 +41,7 @@ pub(super) fn is_search_domain(text: &str) -> bool {
             }))
 }
 
-/// Returns whether a text is a name of at most 63 characters, after an optional subdomain and a slash.
+/// Checks for a name of at most 63 characters, after an optional subdomain and a slash.
 pub(crate) fn is_qualified_name(text: &str) -> bool {
     match text.split_once('/') {
         None => is_simple_name(text),
@@ -53,7 +53,7 @@ fn is_simple_name(text: &str) -> bool {
     !text.is_empty() && is_label_value(text)
 }
 
-/// Returns whether a text can be the value of a label.
+/// Checks for a valid label value.
 /// <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set>
 pub(crate) fn is_label_value(text: &str) -> bool {
     let is_edge = |c: Option<char>| c.is_none_or(|c| c.is_ascii_alphanumeric());
@@ -63,7 +63,7 @@ pub(crate) fn is_label_value(text: &str) -> bool {
         && is_edge(text.chars().last())
 }
 
-/// Returns whether a text is an IANA service name, as ports have it (RFC 6335).
+/// Checks for an IANA service name, as used for ports (RFC 6335).
 pub(super) fn is_port_name(text: &str) -> bool {
     text.len() <= 15
         && is_dns_label(text)
@@ -87,7 +87,7 @@ pub(super) fn is_header_name(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
 }
 
-/// Returns whether a text is an IP address. The API server takes leading zeros in a part of an IPv4 address.
+/// Checks for an IP address. The API server accepts leading zeros in a part of an IPv4 address.
 pub(super) fn is_ip(text: &str) -> bool {
     let parts: Vec<&str> = text.split('.').collect();
     let is_part = |part: &&str| {
@@ -113,12 +113,12 @@ pub(super) fn has_backstep(path: &str) -> bool {
     path.split('/').any(|part| part == "..")
 }
 
-/// Returns whether a path is relative and stays inside its directory.
+/// Checks whether a path is relative and stays inside its directory.
 pub(super) fn is_descending(path: &str) -> bool {
     !path.starts_with('/') && !has_backstep(path)
 }
 
-/// Returns whether a path can be a file's in a volume of files. The kubelet keeps names that begin with two dots.
+/// Checks for the path of a file in a volume of files. Names that begin with two dots are reserved for the kubelet.
 pub(super) fn is_file_path(path: &str) -> bool {
     is_descending(path) && !path.starts_with("..")
 }

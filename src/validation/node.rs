@@ -1,4 +1,4 @@
-//! A value with its path, and the problems found in it.
+//! Values with their paths, and the problems found in them.
 
 use std::fmt;
 
@@ -6,22 +6,22 @@ use serde_json_borrow::ObjectAsVec;
 
 use crate::json::{Json, field, items, text};
 
-/// A value that the API server rejects.
+/// Value that the API server rejects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Problem {
     /// Path of the value inside the element; empty for the element itself.
     pub(crate) path: String,
     /// Path of the innermost object or value that holds everything that the rule reads.
     pub(crate) scope: String,
-    /// The value, the rule and the remedy.
+    /// Value, rule and remedy.
     pub(crate) message: String,
 }
 
-/// Problems in the order in which they are found.
+/// Problems in the order of the checks.
 #[derive(Debug, Default)]
 pub(super) struct Report(Vec<Problem>);
 
-/// A path that is written only for a problem.
+/// Path that is formatted only for a problem.
 pub(super) enum Path<'p> {
     Root,
     Field(&'p Self, &'p str),
@@ -29,7 +29,7 @@ pub(super) enum Path<'p> {
     Key(&'p Self, &'p str),
 }
 
-/// A value and its path.
+/// Value with its path.
 #[derive(Clone, Copy)]
 pub(super) struct Node<'p, 'v> {
     pub(super) value: &'v Json<'v>,
@@ -62,7 +62,7 @@ impl<'p, 'v> Node<'p, 'v> {
         self.get(name).is_some()
     }
 
-    /// Returns the text of a field; empty where there is none, as in Kubernetes' own types.
+    /// Returns the text of a field; empty if it is missing, as in Kubernetes' own types.
     pub(super) fn text(&self, name: &str) -> &'v str {
         text(self.value, name).unwrap_or_default()
     }
@@ -108,7 +108,7 @@ impl<'p, 'v> Node<'p, 'v> {
         }
     }
 
-    /// Returns the names of the fields that are present, without `others`: of a structure that has exactly one of several.
+    /// Returns the names of the present fields, except `others`, for a structure that must have exactly one of several fields.
     pub(super) fn sources(&self, others: &[&str]) -> Vec<&'v str> {
         let fields = self.value.as_object().into_iter().flat_map(ObjectAsVec::iter);
         let present = fields.filter(|(name, value)| !value.is_null() && !others.contains(name));
@@ -117,25 +117,25 @@ impl<'p, 'v> Node<'p, 'v> {
 }
 
 impl Report {
-    /// Reports a value that is wrong by itself.
+    /// Reports an invalid value.
     pub(super) fn invalid(&mut self, node: Node<'_, '_>, message: impl fmt::Display) {
         let path = node.path.to_string();
         self.0.push(Problem { scope: path.clone(), path, message: message.to_string() });
     }
 
-    /// Reports a field that is wrong, or absent, whatever stands beside it.
+    /// Reports an invalid or missing field, independent of other fields.
     pub(super) fn field(&mut self, node: Node<'_, '_>, name: &str, message: impl fmt::Display) {
         let path = Path::Field(node.path, name).to_string();
         self.0.push(Problem { scope: path.clone(), path, message: message.to_string() });
     }
 
-    /// Reports a field that is wrong, or absent, beside other fields of the node.
+    /// Reports a field that is invalid or missing in combination with other fields of the node.
     pub(super) fn relation(&mut self, node: Node<'_, '_>, name: &str, message: impl fmt::Display) {
         let path = Path::Field(node.path, name).to_string();
         self.0.push(Problem { path, scope: node.path.to_string(), message: message.to_string() });
     }
 
-    /// Reports a value that is wrong beside other parts of the outer node.
+    /// Reports a value that is invalid in combination with other parts of the outer node.
     pub(super) fn relation_in(
         &mut self,
         outer: Node<'_, '_>,
@@ -146,14 +146,14 @@ impl Report {
         self.0.push(Problem { path, scope, message: message.to_string() });
     }
 
-    /// Reports a required text that is absent or empty.
+    /// Reports a required text that is missing or empty.
     pub(super) fn require(&mut self, node: Node<'_, '_>, names: &[&str]) {
         for name in names.iter().filter(|name| node.text(name).is_empty()) {
             self.field(node, name, "is required and must not be empty; set it");
         }
     }
 
-    /// Reports a text that is none of `allowed`. An empty text counts as absent: the API server fills in the default.
+    /// Reports a text that is not one of `allowed`. An empty text counts as missing: the API server sets the default.
     pub(super) fn choice(&mut self, node: Node<'_, '_>, name: &str, allowed: &[&str]) {
         let text = node.text(name);
         if !text.is_empty() && !allowed.contains(&text) {
@@ -165,7 +165,7 @@ impl Report {
         }
     }
 
-    /// Reports a text that is none of `allowed`, an empty one included.
+    /// Reports a text that is not one of `allowed`; an empty text is reported as well.
     pub(super) fn choice_not_empty(&mut self, node: Node<'_, '_>, name: &str, allowed: &[&str]) {
         if node.get(name).and_then(Json::as_str) == Some("") {
             self.field(node, name, format_args!("\"\" is not supported; write {}", either(allowed)));
@@ -197,7 +197,7 @@ fn either(choices: &[&str]) -> String {
     }
 }
 
-/// Returns the text in quotes, cut where it is long.
+/// Returns a quoted and truncated text.
 pub(super) fn quoted(text: &str) -> String {
     const LONGEST: usize = 80;
     match text.char_indices().nth(LONGEST) {

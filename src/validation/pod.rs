@@ -1,4 +1,4 @@
-//! A pod's other lists, its labels and its annotations.
+//! Other lists of a pod, its labels and its annotations.
 
 use super::choices;
 use super::names::{self, is_ip, is_label_value, is_qualified_name, is_search_domain, is_subdomain};
@@ -7,7 +7,7 @@ use crate::api::is_dns_label;
 use crate::fields::DnsList;
 use crate::json::Json;
 
-/// The annotation that tells which pod of a `ReplicaSet` is removed first.
+/// Annotation that determines which pod of a `ReplicaSet` is removed first.
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 const APP_ARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
 const SECCOMP_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
@@ -47,13 +47,13 @@ pub(super) fn annotation(key: &str, value: Node<'_, '_>, report: &mut Report) {
     }
 }
 
-/// A 32-bit integer without a plus sign and without leading zeros.
+/// Checks for a 32-bit integer without a plus sign and without leading zeros.
 fn is_deletion_cost(text: &str) -> bool {
     let is_start = text == "0" || text.starts_with(|first| matches!(first, '-' | '1'..='9'));
     is_start && text.parse::<i32>().is_ok()
 }
 
-/// `ValidateHostAliases`.
+/// Checks by `ValidateHostAliases`.
 pub(super) fn host_alias(alias: Node<'_, '_>, report: &mut Report) {
     let ip = alias.text("ip");
     if !is_ip(ip) {
@@ -66,7 +66,7 @@ pub(super) fn host_alias(alias: Node<'_, '_>, report: &mut Report) {
     });
 }
 
-/// `ValidateTolerations`.
+/// Checks by `ValidateTolerations`.
 pub(super) fn toleration(toleration: Node<'_, '_>, report: &mut Report) {
     let (key, value) = (toleration.text("key"), toleration.text("value"));
     let operator = toleration.text("operator");
@@ -107,7 +107,7 @@ pub(super) fn readiness_gate(gate: Node<'_, '_>, report: &mut Report) {
     }
 }
 
-/// `validatePodResourceClaim`.
+/// Checks by `validatePodResourceClaim`.
 pub(super) fn resource_claim(claim: Node<'_, '_>, report: &mut Report) {
     let name = claim.text("name");
     if !is_dns_label(name) {
@@ -144,7 +144,7 @@ pub(super) fn search(search: Node<'_, '_>, report: &mut Report) {
     }
 }
 
-/// Returns what is wrong with one of the lists of a DNS configuration as a whole.
+/// Returns a problem of a list of a DNS configuration as a whole.
 /// <https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/#pod-dns-config>
 pub(crate) fn dns_problem<'t>(list: DnsList, texts: impl Iterator<Item = &'t str>) -> Option<String> {
     const MOST_NAMESERVERS: usize = 3;

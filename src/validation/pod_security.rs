@@ -1,4 +1,4 @@
-//! The fields of a pod's security context: `validatePodSpecSecurityContext`.
+//! Fields of a pod's security context: `validatePodSpecSecurityContext`.
 
 use std::collections::BTreeSet;
 

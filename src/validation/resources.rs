@@ -1,4 +1,4 @@
-//! Resources of a container: `validateResourceRequirements`. Requests above their limits are found in [`crate::resources`].
+//! Resources of a container: `validateResourceRequirements`. [`crate::resources`] checks requests against limits.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::resources::{Container, Kind, Problem, ResourceList, problems};
 const STANDARD: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
 const HUGE_PAGES: &str = "hugepages-";
 const QUOTA: &str = "requests.";
-/// The domain of Kubernetes' own resources; a name without a domain is one of them.
+/// Domain of Kubernetes' own resources; names without a domain belong to it as well.
 const NATIVE: &str = "kubernetes.io/";
 const NANOS: i128 = 1_000_000_000;
 
@@ -36,7 +36,7 @@ pub(super) fn check(container: Node<'_, '_>, report: &mut Report) {
     });
 }
 
-/// Returns the first request that its limit does not allow.
+/// Returns the first request that contradicts its limit.
 fn contradiction(name: &str, resources: Node<'_, '_>) -> Option<Problem> {
     let list = |list: &str| {
         let mut amounts = ResourceList::new();
@@ -51,7 +51,7 @@ fn contradiction(name: &str, resources: Node<'_, '_>) -> Option<Problem> {
     problems(&[container], None).into_iter().next()
 }
 
-/// Returns the quantity, written as text or as a number.
+/// Returns the quantity, from text or a number.
 pub(crate) fn quantity(value: &Json<'_>) -> Option<Quantity> {
     match value {
         Json::Number(number) => number.to_string().parse().ok(),
@@ -92,7 +92,7 @@ fn is_resource(name: &str) -> bool {
         }
 }
 
-/// Returns whether the resource is a device of a vendor.
+/// Checks whether the resource is a vendor's device.
 fn is_extended(name: &str) -> bool {
     name.contains('/')
         && !name.contains(NATIVE)

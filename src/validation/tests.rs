@@ -9,7 +9,7 @@ fn found(place: &Place, key: &str, value: &Value) -> Vec<String> {
     problems(place, key, &Json::from(value)).into_iter().map(|problem| problem.path).collect()
 }
 
-/// A native sidecar with one of everything that Kubernetes validates.
+/// Returns a native sidecar with one of everything that Kubernetes validates.
 fn sidecar() -> Value {
     json!({
         "name": "proxy", "image": "proxy:1", "restartPolicy": "Always", "imagePullPolicy": "IfNotPresent",
@@ -52,7 +52,7 @@ fn everything_that_is_valid_is_accepted() {
     assert_eq!(found(&INIT, "", &policy), [""; 0]);
 }
 
-/// Pointers, the values that are set there (null removes the field), and the paths that are reported.
+/// Returns pointers, the values to set there (null removes the field), and the reported paths.
 fn mistakes_of_inputs() -> Vec<(&'static str, Value, &'static str)> {
     vec![
         ("/image", json!(" x:1"), "image"),

@@ -8,7 +8,7 @@ use super::choices;
 use super::names::{self, has_backstep};
 use super::node::{Node, Report, quoted};
 
-/// Checks a volume. The API server makes one without a source an `emptyDir`. An unknown field counts as a source.
+/// Checks a volume. A volume without a source becomes an `emptyDir`. An unknown field counts as a source.
 pub(super) fn check(volume: Node<'_, '_>, report: &mut Report) {
     let sources = volume.sources(&["name"]);
     if sources.len() > 1 {

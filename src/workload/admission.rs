@@ -14,10 +14,10 @@ use super::{limits, tolerations};
 
 const TOKEN_VOLUME: &str = "kube-api-access-";
 const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
-/// Annotation of a pod that the kubelet mirrors from a file; the service account plugin leaves such pods alone.
+/// Annotation of a mirror pod, which the service account plugin ignores.
 const MIRROR: &str = "kubernetes.io/config.mirror";
 
-/// Objects that the plugins read, and notes of what they did not find and of what they generated.
+/// Objects that the plugins read, with records of missing objects and of generated values.
 pub(super) struct Admission<'a> {
     pub(super) namespace: &'a str,
     pub(super) facts: &'a Facts,
@@ -26,7 +26,7 @@ pub(super) struct Admission<'a> {
     pub(super) placeholders: Vec<String>,
 }
 
-/// Changes a pod as the plugins do.
+/// Applies the plugins' changes to a pod.
 pub(super) fn admit(pod: &mut Fields, admission: &mut Admission<'_>) {
     let Admission { namespace, facts, .. } = *admission;
     if !facts.has_all("LimitRange", namespace) {
@@ -48,7 +48,7 @@ pub(super) fn admit(pod: &mut Fields, admission: &mut Admission<'_>) {
     runtime_class(spec, facts, &mut admission.missing);
 }
 
-/// `ServiceAccount`: the account, its image pull secrets, and its token.
+/// Applies `ServiceAccount`: the account, its image pull secrets, and its token.
 fn service_account(spec: &mut Fields, admission: &mut Admission<'_>) {
     set_if_absent(spec, "serviceAccountName", "default");
     let name = text(spec, "serviceAccountName").unwrap_or_default().to_owned();
@@ -74,7 +74,7 @@ fn service_account(spec: &mut Fields, admission: &mut Admission<'_>) {
     }
 }
 
-/// Mounts the token into each container that has no mount in its place.
+/// Mounts the token into each container without a mount at that path.
 fn mount_token(spec: &mut Fields, suffix: &str, placeholders: &mut Vec<String>) {
     let volumes = spec.get("volumes").and_then(Value::as_array);
     let existing = volumes.into_iter().flatten().filter_map(|volume| text_at(volume, "/name"));
@@ -113,7 +113,7 @@ fn token_volume(name: &str) -> Value {
     ] } })
 }
 
-/// `Priority`: the number and the preemption policy of the pod's class, or of the default class.
+/// Applies `Priority`: the number and the preemption policy of the pod's class, or of the default class.
 fn priority(spec: &mut Fields, facts: &Facts, missing: &mut BTreeSet<Missing>) {
     let name = text(spec, "priorityClassName").map(str::to_owned);
     let found = match name {
@@ -123,7 +123,7 @@ fn priority(spec: &mut Fields, facts: &Facts, missing: &mut BTreeSet<Missing>) {
     let class = match found {
         Ok(class) => class,
         Err(unknown) => {
-            // Its number has no default that would be right more often than wrong.
+            // The number of an unknown class has no sensible default.
             missing.insert(unknown);
             return;
         }
@@ -141,7 +141,7 @@ fn named_class(name: &str, facts: &Facts) -> Result<Option<Value>, Missing> {
     }
 }
 
-/// Returns the default class, of several the one with the lowest number, and names it in the pod.
+/// Returns the default class, with the lowest number if there are several, and sets its name in the pod.
 fn default_class(spec: &mut Fields, facts: &Facts, missing: &mut BTreeSet<Missing>) -> Option<Value> {
     let is_default = |class: &&Value| class.get("globalDefault").and_then(Value::as_bool) == Some(true);
     let value = |class: &&Value| class.get("value").and_then(Value::as_i64);
@@ -155,7 +155,7 @@ fn default_class(spec: &mut Fields, facts: &Facts, missing: &mut BTreeSet<Missin
     class.cloned()
 }
 
-/// Classes that every cluster has (`pkg/apis/scheduling/v1/helpers.go`).
+/// Returns the number of a class that every cluster has (`pkg/apis/scheduling/v1/helpers.go`).
 fn system_priority(name: &str) -> Option<i64> {
     match name {
         "system-cluster-critical" => Some(2_000_000_000),
@@ -164,7 +164,7 @@ fn system_priority(name: &str) -> Option<i64> {
     }
 }
 
-/// `RuntimeClass`: its overhead, node selector and tolerations.
+/// Applies `RuntimeClass`: its overhead, node selector and tolerations.
 fn runtime_class(spec: &mut Fields, facts: &Facts, missing: &mut BTreeSet<Missing>) {
     let Some(name) = text(spec, "runtimeClassName") else { return };
     let class = match facts.find("RuntimeClass", "", name) {

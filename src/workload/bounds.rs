@@ -12,7 +12,7 @@ use super::resources::{containers_of, level_of, list_of, quantity};
 use crate::quantity::Quantity;
 use crate::resources::{Container, PodLevel, ResourceList, effective_limits, effective_requests};
 
-/// Bound that a pod does not keep.
+/// Bound that a pod exceeds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Excess {
     /// Container that is out of bounds; `None` for the pod as a whole.
@@ -33,7 +33,7 @@ impl PodResources {
         Self { containers: containers_of(spec), level: level_of(spec), overhead: list_of(spec, "overhead") }
     }
 
-    /// Requests and limits of the pod as a whole, with the overhead of its runtime class.
+    /// Returns the requests and limits of the whole pod, with the overhead of its runtime class.
     fn totals(&self) -> (ResourceList, ResourceList) {
         let (containers, level) = (&self.containers, self.level.as_ref());
         (

@@ -1,4 +1,4 @@
-//! A pod in the form in which the API server holds it: decoded, with defaults, written out again.
+//! Pod in the API server's form: decoded, with defaults, and serialized again.
 //!
 //! Source: Kubernetes v1.35.4, `pkg/apis/core/v1/defaults.go`, `conversion.go`, and the `omitempty` tags of `core/v1`.
 
@@ -14,7 +14,7 @@ use crate::json::Json;
 const SPEC: [(&str, &str); 3] =
     [("dnsPolicy", "ClusterFirst"), ("restartPolicy", "Always"), ("schedulerName", "default-scheduler")];
 
-/// Decodes a pod as the API server does, with the defaults of its own resources or without.
+/// Decodes a pod like the API server, with or without the defaults of the pod-level resources.
 pub(super) fn decode(pod: &mut Fields, fills_pod_level: bool) {
     clean(pod, "pod");
     let Some(spec) = object_in(pod, "spec") else { return };
@@ -49,7 +49,7 @@ fn fill_spec(spec: &mut Fields) {
     }
     set_if_absent(spec, "securityContext", json!({}));
     set_if_absent(spec, "enableServiceLinks", true);
-    // A negative period is the shortest one (`Convert_v1_Pod_To_core_Pod`).
+    // A negative period becomes the shortest one (`Convert_v1_Pod_To_core_Pod`).
     match spec.get("terminationGracePeriodSeconds").and_then(Value::as_i64) {
         None => set_if_absent(spec, "terminationGracePeriodSeconds", 30),
         Some(period) if period < 0 => {
@@ -57,7 +57,7 @@ fn fill_spec(spec: &mut Fields) {
         }
         Some(_) => {}
     }
-    // The older name of the field counts where the newer one is not set.
+    // The deprecated field is used if the new one is not set.
     if let Some(account) = text(spec, "serviceAccountName").or(text(spec, "serviceAccount")) {
         let account = account.to_owned();
         spec.insert("serviceAccountName".to_owned(), account.clone().into());
@@ -76,7 +76,7 @@ fn fill_spec(spec: &mut Fields) {
     }
 }
 
-/// Fills in the defaults of an object.
+/// Sets the defaults of an object.
 fn fill(fields: &mut Fields, of: &str) {
     for (name, default) in defaults::of(of) {
         let is_zero =
@@ -87,12 +87,12 @@ fn fill(fields: &mut Fields, of: &str) {
     }
 }
 
-/// Numbers of probes have no pointer, so a zero is the same as no value.
+/// Checks for a zero in a probe: these numbers are not pointers, so a zero is the same as no value.
 fn is_zero_number(value: Option<&Value>, of: &str) -> bool {
     of.ends_with("Probe") && value.and_then(Value::as_i64) == Some(0)
 }
 
-/// Fills in the defaults of all objects in an object, by the names of their fields.
+/// Sets the defaults of all nested objects, by the names of their fields.
 fn fill_below(fields: &mut Fields, of: &str) {
     // A source of a projected volume has the mode of the volume.
     let is_projection =
@@ -116,7 +116,7 @@ fn fill_below(fields: &mut Fields, of: &str) {
     }
 }
 
-/// Leaves out what the API server does not write, and writes quantities in their canonical form.
+/// Removes values that the API server omits, and writes quantities in their canonical form.
 fn clean(fields: &mut Fields, of: &str) {
     for (name, value) in fields.iter_mut() {
         match value {
@@ -141,7 +141,7 @@ fn clean(fields: &mut Fields, of: &str) {
 
 fn is_left_out(of: &str, name: &str, value: &Value) -> bool {
     match (of, name, value) {
-        // `readOnly` is a pointer in this type alone.
+        // `readOnly` is a pointer only in this type.
         ("csi", "readOnly", Value::Bool(_))
         | (_, "resources", Value::Object(_))
         | ("pod", "metadata" | "spec", _) => false,

@@ -1,7 +1,7 @@
-//! An injection carried from the submitted pod into the pod template of the manifest.
+//! Transfer of an injection from the submitted pod into the pod template of the manifest.
 //!
-//! The patch of a decision is one of the submitted pod, which has defaults, claims and tokens that the template must not
-//! have. So only the difference that the patch makes goes into the template.
+//! The patch of a decision applies to the submitted pod, which has defaults, claims and tokens that the template must not
+//! have. So only the difference that the patch makes is transferred.
 
 use serde_json::Value;
 
@@ -10,18 +10,18 @@ use crate::fields::lists::{is_keyed, key_of, merge_key};
 
 const PULL_SECRETS: &str = "imagePullSecrets";
 
-/// The three states of a pod's spec, for containers that move from one list to the other.
+/// Three versions of a pod's spec, for containers that move from one list to the other.
 #[derive(Clone, Copy)]
 struct Specs<'a> {
     written: Option<&'a Value>,
     before: Option<&'a Value>,
 }
 
-/// Returns the template `written` with the changes from `before` to `after`: the pod of the template as it was submitted,
-/// without and with the injection.
+/// Returns the template `written` with the changes from `before` to `after`: the submitted pod of the template without and
+/// with the injection.
 ///
-/// Applied to a cluster, the result gives the pod `after`. Some additions to the submitted pod depend on what is injected, and
-/// are written out for that: image pull secrets of the service account, variables of a controller, and the pod's own
+/// Applied to a cluster, the result gives the pod `after`. Some additions to the submitted pod depend on the injection, and
+/// are written into the template: image pull secrets of the service account, variables of a controller, and pod-level
 /// resources.
 pub(crate) fn carry(written: &Value, before: &Value, after: &Value) -> Value {
     let (Some(before), Some(after)) = (before.as_object(), after.as_object()) else { return written.clone() };
@@ -59,7 +59,7 @@ impl Specs<'_> {
         result
     }
 
-    /// Returns the new value of a field that changes; `None` where nothing is left of it.
+    /// Returns the new value of a changed field; `None` if nothing is left of it.
     fn value(self, name: &str, written: Option<&Value>, was: Option<&Value>, now: &Value) -> Option<Value> {
         match (was, now) {
             (Some(Value::Object(was)), Value::Object(now)) => {
@@ -80,7 +80,7 @@ impl Specs<'_> {
         }
     }
 
-    /// A list whose elements have a key.
+    /// Merges a list whose elements have a key.
     fn keyed(self, name: &str, written: &[Value], was: &[Value], now: &[Value]) -> Vec<Value> {
         let is_new = |at: usize, item: &Value| twin(name, was, now, at, item).is_none();
         let has_new = now.iter().enumerate().any(|(at, item)| is_new(at, item));
@@ -89,8 +89,8 @@ impl Specs<'_> {
             let own = twin(name, written, now, at, item);
             match (twin(name, was, now, at, item), own) {
                 (Some(same), Some(own)) if same == item => list.push(own.clone()),
-                // An addition of the API server or a controller, which makes it again. But image pull secrets are given only to
-                // a pod without any, and a variable would be added behind the new ones.
+                // The API server or a controller adds this element again. But image pull secrets are added only to a pod
+                // without any, and a variable would be appended after the new ones.
                 (Some(same), None) if same == item => {
                     if has_new && (name == "env" || (name == PULL_SECRETS && written.is_empty())) {
                         list.push(item.clone());
@@ -104,7 +104,7 @@ impl Specs<'_> {
         list
     }
 
-    /// A container that was in the other list before.
+    /// Returns a container that moved from the other list.
     fn moved(self, name: &str, item: &Value) -> Option<Value> {
         let other = match name {
             "containers" => "initContainers",
@@ -120,15 +120,15 @@ impl Specs<'_> {
     }
 }
 
-/// Returns the element of a list that has the same key as the element at an index of another list: of several with that key,
-/// the one with as many before it.
+/// Returns the element of a list that has the same key as the element at an index of another list. The n-th of several with
+/// that key corresponds to the n-th.
 fn twin<'a>(name: &str, list: &'a [Value], of: &[Value], at: usize, item: &Value) -> Option<&'a Value> {
     let key = key_of(name, item);
     let before = of.iter().take(at).filter(|other| key_of(name, *other) == key).count();
     list.iter().filter(|other| key_of(name, *other) == key).nth(before)
 }
 
-/// A list whose elements have no key: they keep their order, and new ones stay in front of or behind them.
+/// Merges a list whose elements have no key: they keep their order, and new ones stay before or after them.
 fn whole(written: &[Value], was: &[Value], now: &[Value]) -> Vec<Value> {
     let kept =
         written.iter().enumerate().filter(|(at, _)| was.get(*at).is_none_or(|item| now.contains(item)));

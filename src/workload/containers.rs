@@ -1,31 +1,31 @@
-//! The containers of a pod after a decision, and whose they are.
+//! Containers of a pod after a decision, with their profiles.
 
 use serde_json::Value;
 
 use crate::api::InjectedProfile;
 
-/// A container, in its place in the start order.
+/// Container at its position in the start order.
 pub(crate) struct Container<'a> {
     pub(crate) name: &'a str,
     pub(crate) role: Role,
-    /// The profile that added it or took it up; `None` for the pod's own.
+    /// Profile that added or overlaid it; `None` for an app container.
     pub(crate) profile: Option<&'a str>,
     pub(crate) object: &'a Value,
 }
 
-/// What a container is there for.
+/// Role of a container in the pod.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// It ends before the next one starts.
+    /// Init container that ends before the next one starts.
     Init,
-    /// An init container that goes on running.
+    /// Init container that keeps running.
     NativeSidecar,
-    /// An ordinary container.
+    /// Ordinary container.
     App,
 }
 
 impl Role {
-    /// The word for it, for people and machines.
+    /// Returns the name of the role in output.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Init => "init container",
@@ -35,7 +35,7 @@ impl Role {
     }
 }
 
-/// All containers of the pod that a decision made, in the order in which they start.
+/// Returns all containers of a pod after a decision, in their start order.
 pub(crate) fn containers<'a>(profiles: &'a [InjectedProfile], after: &'a Value) -> Vec<Container<'a>> {
     let mut all = Vec::new();
     for list in ["initContainers", "containers"] {

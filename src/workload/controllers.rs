@@ -40,10 +40,10 @@ pub(super) const ANOTHER: Generated = Generated {
 
 const LABELS: &str = "/metadata/labels";
 
-/// A pod of a controller.
+/// Pod of a controller.
 pub(super) struct Created {
     pub(super) pod: Fields,
-    /// JSON pointers of the placeholders in it.
+    /// JSON pointers of the placeholders in the pod.
     pub(super) placeholders: Vec<String>,
 }
 
@@ -52,10 +52,10 @@ struct Owner {
     api_version: &'static str,
     kind: &'static str,
     name: String,
-    /// Placeholder where it is not known.
+    /// UID, or a placeholder for an unknown one.
     uid: String,
     has_uid: bool,
-    /// True if its name is a placeholder, too.
+    /// `true` if the name is a placeholder as well.
     is_generated: bool,
 }
 
@@ -74,14 +74,14 @@ impl Owner {
         Self { api_version, kind, name, uid, has_uid, is_generated }
     }
 
-    /// Object that the controller of `self` creates, and that creates the pods.
+    /// Returns the object that the controller of `self` creates, and that creates the pods.
     fn creates(self, kind: &'static str, generated: &Generated) -> Self {
         let name = format!("{}-{}", self.name, generated.hash);
         Self { kind, name, uid: generated.uid.to_owned(), is_generated: true, has_uid: false, ..self }
     }
 }
 
-/// Creates a pod of an object with these placeholders; `None` where it has no template with a spec.
+/// Creates a pod of an object with these placeholders; `None` if the object has no template with a spec.
 pub(super) fn create(
     object: &Value,
     pointer: &str,
@@ -120,7 +120,8 @@ pub(super) fn create(
     Some(created)
 }
 
-/// A pod that its author submits. The API server wipes what only it may set (`rest.WipeObjectMetaSystemFields`).
+/// Returns a pod that a user submits. The API server removes the metadata that only it may set
+/// (`rest.WipeObjectMetaSystemFields`).
 fn bare(object: &Value, namespace: &str) -> Option<Created> {
     let mut pod = object.as_object()?.clone();
     pod.remove("status");
@@ -146,7 +147,7 @@ fn bare(object: &Value, namespace: &str) -> Option<Created> {
     Some(created)
 }
 
-/// Takes from a template what `GetPodFromTemplate` takes.
+/// Copies the parts of a template that `GetPodFromTemplate` copies.
 fn from_template(template: &Value) -> Option<Fields> {
     let mut metadata = Fields::new();
     for name in ["labels", "annotations", "finalizers"] {
@@ -212,7 +213,7 @@ impl Created {
     }
 }
 
-/// `newStatefulSetPod`
+/// Applies `newStatefulSetPod`.
 fn stateful(created: &mut Created, set: &Value, owner: &Owner, generated: &Generated) {
     let start = set.pointer("/spec/ordinals/start").and_then(Value::as_i64).unwrap_or(0);
     let ordinal = start.saturating_add(generated.index);
@@ -241,7 +242,7 @@ fn stateful(created: &mut Created, set: &Value, owner: &Owner, generated: &Gener
     if claims.is_empty() {
         return;
     }
-    // A claim takes the place of a volume of its name.
+    // A claim replaces a volume with its name.
     let Some(volumes) = list_in(spec, "volumes") else { return };
     volumes.retain(|volume| text_at(volume, "/name").is_none_or(|name| !claims.contains(&name)));
     let of_claims = claims.iter().map(
@@ -250,7 +251,7 @@ fn stateful(created: &mut Created, set: &Value, owner: &Owner, generated: &Gener
     volumes.splice(0..0, of_claims.collect::<Vec<_>>());
 }
 
-/// `syncNodes` and `CreatePodTemplate` of the `DaemonSet` controller.
+/// Applies `syncNodes` and `CreatePodTemplate` of the `DaemonSet` controller.
 fn daemon(created: &mut Created, set: &Value, owner: &Owner, generated: &Generated) {
     const GENERATION: &str = "/metadata/annotations/deprecated.daemonset.template.generation";
     created.own(owner);
@@ -272,7 +273,7 @@ fn daemon(created: &mut Created, set: &Value, owner: &Owner, generated: &Generat
     );
 }
 
-/// `manageJob`, and the labels that the API server adds to the template of a Job (`generateSelector`).
+/// Applies `manageJob`, and the labels that the API server adds to the template of a Job (`generateSelector`).
 fn job(created: &mut Created, spec: Option<&Value>, owner: &Owner, generated: &Generated) {
     created.own(owner);
     let field = |name: &str| spec.and_then(|spec| spec.get(name));
@@ -306,7 +307,7 @@ fn job(created: &mut Created, spec: Option<&Value>, owner: &Owner, generated: &G
     }
 }
 
-/// The pod of an index of an Indexed Job.
+/// Sets the values for an index of an Indexed Job.
 fn indexed(created: &mut Created, owner: &Owner, has_limit_per_index: bool, index: i64) {
     const INDEX: &str = "batch.kubernetes.io/job-completion-index";
     /// `names.MaxGeneratedNameLength`

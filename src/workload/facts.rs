@@ -7,20 +7,20 @@ use serde_json::Value;
 
 use super::json::text_at;
 
-/// Kinds of objects that change or refuse a pod at admission.
+/// Kinds of objects that change or reject a pod at admission.
 pub(crate) const KINDS: [&str; 5] =
     ["ServiceAccount", "LimitRange", "ResourceQuota", "RuntimeClass", "PriorityClass"];
 
-/// Objects that are known, and the lists of which all elements are known.
+/// Known objects, and the lists that are known to be complete.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Facts {
     objects: Vec<(String, Value)>,
     complete: BTreeSet<(&'static str, String)>,
-    /// Minor version of the API server; `None` where it is not known.
+    /// Minor version of the API server; `None` if it is not known.
     minor: Option<u32>,
 }
 
-/// An object or list that is not known; the pod is made as if it did not exist.
+/// Unknown object or list; the pod is computed as if it did not exist.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Missing {
     /// Kind of the object.
@@ -40,7 +40,7 @@ impl fmt::Display for Missing {
 }
 
 impl Facts {
-    /// Returns whether admission plugins read objects of the kind.
+    /// Checks whether admission plugins read objects of the kind.
     pub(crate) fn reads(kind: &str) -> bool {
         KINDS.contains(&kind)
     }
@@ -70,8 +70,8 @@ impl Facts {
         self.minor = Some(minor);
     }
 
-    /// Whether the API server fills in a pod's own requests before its webhooks see the pod. Since Kubernetes 1.37 it does so
-    /// after them (feature gate `PodLevelResourcesFixDefaulting`). A server whose version is not known is taken as new.
+    /// Checks whether the API server sets pod-level requests before it calls webhooks. Since Kubernetes 1.37 it does so after
+    /// them (feature gate `PodLevelResourcesFixDefaulting`). An unknown version counts as new.
     pub(super) fn fills_pod_level_first(&self) -> bool {
         self.minor.is_some_and(|minor| minor < 37)
     }
@@ -103,13 +103,13 @@ impl Facts {
             .map(|(_, object)| object)
     }
 
-    /// Returns whether all objects of the kind in the namespace are known.
+    /// Checks whether all objects of the kind in the namespace are known.
     pub(super) fn has_all(&self, kind: &'static str, namespace: &str) -> bool {
         self.complete.contains(&(kind, space_of(kind, namespace).to_owned()))
     }
 }
 
-/// Objects of the whole cluster stand under the empty name.
+/// Returns the namespace of an object; empty for cluster-scoped kinds.
 fn space_of<'a>(kind: &str, namespace: &'a str) -> &'a str {
     if matches!(kind, "RuntimeClass" | "PriorityClass") { "" } else { namespace }
 }

@@ -1,4 +1,4 @@
-//! Refusals of a pod that follow from a namespace's own rules, as far as a profile causes them.
+//! Rejections of a pod by its namespace's rules, if a profile causes them.
 
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ use crate::engine::Namespace;
 /// Label of a namespace with the level of the Pod Security Standards that it enforces.
 const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
 
-/// Returns the refusals that the injection into a pod causes, each with its code.
+/// Returns the rejections that the injection into a pod causes, each with its code.
 pub(crate) fn foreseen(
     after: &Value,
     profiles: &[InjectedProfile],
@@ -42,7 +42,7 @@ pub(crate) fn foreseen(
     found
 }
 
-/// Profiles, and what of a pod is theirs.
+/// Profiles with their elements in a pod.
 struct Owners<'a> {
     profiles: &'a [InjectedProfile],
     containers: Vec<Container<'a>>,

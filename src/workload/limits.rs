@@ -1,4 +1,4 @@
-//! Defaults that the plugin `LimitRanger` gives to containers.
+//! Defaults that the plugin `LimitRanger` sets in containers.
 //!
 //! Source: Kubernetes v1.35.4, `plugin/pkg/admission/limitranger/admission.go`, and `SetDefaults_LimitRangeItem`.
 
@@ -9,7 +9,7 @@ use super::resources::{add_absent, canonical_map};
 
 const ANNOTATION: &str = "kubernetes.io/limit-ranger";
 
-/// Applies the defaults of a `LimitRange`, and notes them in the pod's annotation.
+/// Applies the defaults of a `LimitRange`, and records them in the pod's annotation.
 pub(super) fn apply(pod: &mut Fields, range: &Value) {
     let (requests, limits) = defaults(range);
     if requests.is_empty() && limits.is_empty() {

@@ -1,4 +1,4 @@
-//! Our labels and annotations on a workload itself, where they mean nothing.
+//! Outrigger's labels and annotations on a workload itself, where they have no effect.
 
 use std::fmt;
 
@@ -6,20 +6,20 @@ use serde_json::Value;
 
 use crate::api::keys;
 
-/// A label or annotation of ours on a workload's own metadata instead of its pod template's.
+/// Label or annotation of Outrigger on a workload's own metadata instead of its pod template's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MisplacedKey {
     /// `label` or `annotation`.
     what: &'static str,
     key: String,
-    /// The workload's kind.
+    /// Kind of the workload.
     kind: String,
-    /// The place where it belongs.
+    /// Path where the key belongs.
     place: String,
 }
 
 impl MisplacedKey {
-    /// The stable code of the warning.
+    /// Stable code of the warning.
     pub(crate) const CODE: &str = "MisplacedKey";
 
     /// Returns the path of the key in the workload.
@@ -35,7 +35,7 @@ impl fmt::Display for MisplacedKey {
     }
 }
 
-/// Finds our keys on the metadata of a workload whose pod template is at a pointer.
+/// Returns Outrigger's keys on the metadata of a workload; the pointer is that of its pod template.
 pub(crate) fn misplaced(object: &Value, pointer: &str) -> Vec<MisplacedKey> {
     if pointer.is_empty() {
         return Vec::new();

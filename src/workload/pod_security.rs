@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::json::text_at;
 
-/// Level of the standards that refuses pods.
+/// Level of the standards that rejects pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
     Baseline,
@@ -77,7 +77,7 @@ const HANDLERS: [&str; 5] =
 impl FromStr for Level {
     type Err = String;
 
-    /// Reads the name of a level.
+    /// Parses the name of a level.
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "baseline" => Ok(Self::Baseline),
@@ -88,7 +88,7 @@ impl FromStr for Level {
 }
 
 impl Level {
-    /// Name of the level, as in the label of a namespace.
+    /// Returns the name of the level, as in the label of a namespace.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Baseline => "baseline",
@@ -185,7 +185,7 @@ fn baseline(container: &Value) -> Vec<(&'static str, &'static str)> {
 }
 
 fn restricted(container: &Value, spec: &Value) -> Vec<(&'static str, &'static str)> {
-    // A field of the container counts before the pod's.
+    // A field of the container overrides the pod's.
     let of = |field: &str| {
         let pointer = format!("/securityContext/{field}");
         container.pointer(&pointer).or_else(|| spec.pointer(&pointer))

@@ -6,7 +6,7 @@ use super::json::{Fields, object_in, objects_in, text};
 use crate::quantity::Quantity;
 use crate::resources::{Container, Kind, PodLevel, ResourceList};
 
-/// Returns the quantity in a value; YAML and JSON write some of them as numbers.
+/// Returns the quantity in a value; YAML and JSON may have numbers.
 pub(super) fn quantity(value: &Value) -> Option<Quantity> {
     match value {
         Value::String(text) => text.parse().ok(),
@@ -15,8 +15,8 @@ pub(super) fn quantity(value: &Value) -> Option<Quantity> {
     }
 }
 
-/// Writes the quantities of a map as the API server does: canonical, rounded up to thousandths. A value that is no quantity
-/// stays, and the API server refuses it.
+/// Writes the quantities of a map like the API server: canonical, rounded up to thousandths. An invalid quantity is kept, and
+/// the API server rejects it.
 pub(super) fn canonical_map(map: &mut Fields) {
     for value in map.values_mut() {
         if let Some(quantity) = quantity(value) {
@@ -25,7 +25,7 @@ pub(super) fn canonical_map(map: &mut Fields) {
     }
 }
 
-/// Requests what is limited and not requested (`SetDefaults_Pod`).
+/// Sets missing requests to the limits (`SetDefaults_Pod`).
 pub(super) fn request_limits(spec: &mut Fields) {
     for list in ["containers", "initContainers"] {
         for container in objects_in(spec, list) {
@@ -37,7 +37,7 @@ pub(super) fn request_limits(spec: &mut Fields) {
     }
 }
 
-/// Adds the quantities that a map of requirements does not have, and returns the resources that were added.
+/// Adds the missing quantities to a map of requirements, and returns the resources that were added.
 pub(super) fn add_absent(resources: &mut Fields, name: &str, more: &Fields) -> Vec<String> {
     let mut added = Vec::new();
     if more.is_empty() {
@@ -53,7 +53,7 @@ pub(super) fn add_absent(resources: &mut Fields, name: &str, more: &Fields) -> V
     added
 }
 
-/// Fills in the pod's own resources from those of its containers.
+/// Sets missing pod-level resources from those of the containers.
 pub(super) fn fill_pod_level(spec: &mut Fields) {
     let Some(level) = spec.get("resources").and_then(Value::as_object) else { return };
     let level =
@@ -68,7 +68,7 @@ pub(super) fn fill_pod_level(spec: &mut Fields) {
     }
 }
 
-/// Returns the pod's own resources; `None` for a pod without any.
+/// Returns the pod-level resources, if there are any.
 pub(super) fn level_of(spec: &Value) -> Option<PodLevel> {
     let level = spec.get("resources").and_then(Value::as_object)?;
     let (requests, limits) = (list(level, "requests"), list(level, "limits"));

@@ -15,7 +15,7 @@ const EVERYWHERE: [(&str, &str); 6] = [
     ("node.kubernetes.io/unschedulable", "NoSchedule"),
 ];
 
-/// Adds the tolerations of a pod of a `DaemonSet` (`AddOrUpdateDaemonPodTolerations`).
+/// Adds the tolerations of a `DaemonSet`'s pod (`AddOrUpdateDaemonPodTolerations`).
 pub(super) fn add_for_daemons(spec: &mut Fields) {
     let is_on_host = spec.get("hostNetwork").and_then(Value::as_bool) == Some(true);
     let of_host = is_on_host.then_some(("node.kubernetes.io/network-unavailable", "NoSchedule"));
@@ -54,7 +54,7 @@ pub(super) fn add_default_seconds(spec: &mut Fields) {
     }
 }
 
-/// Adds the tolerations of a `RuntimeClass` (`MergeTolerations`): of two that cover each other, the wider one stays.
+/// Adds the tolerations of a `RuntimeClass` (`MergeTolerations`): if one covers the other, the wider one is kept.
 pub(super) fn merge(spec: &mut Fields, more: &[Value]) {
     let Some(list) = list_in(spec, "tolerations") else { return };
     let all: Vec<Value> = list.drain(..).chain(more.iter().cloned()).collect();
@@ -67,7 +67,7 @@ pub(super) fn merge(spec: &mut Fields, more: &[Value]) {
     }
 }
 
-/// Returns whether `wide` tolerates everything that `narrow` does (`isSuperset`).
+/// Checks whether `wide` tolerates everything that `narrow` does (`isSuperset`).
 fn covers(wide: &Value, narrow: &Value) -> bool {
     let of = |toleration: &Value, field: &str| text_at(toleration, field).unwrap_or_default().to_owned();
     let (key, operator, effect) = (of(wide, "/key"), of(wide, "/operator"), of(wide, "/effect"));

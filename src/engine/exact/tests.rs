@@ -48,7 +48,7 @@ fn only_the_genuine_token_is_an_addition() {
     ] {
         assert!(!container(&rendered, &live(mounts.clone())), "{mounts}");
     }
-    // A container that has something else there gets none.
+    // The API server adds no mount to a container that already mounts another volume there.
     let own = json!([{ "name": "none", "readOnly": true, "mountPath": TOKEN }]);
     let rendered = live(own.clone());
     assert!(container(&rendered, &rendered));

@@ -1,4 +1,4 @@
-//! Annotations that belong together, annotations that are lists, and the volumes that do not keep a pod on its node.
+//! Groups of annotations, annotations that are lists, and the volumes that are safe to evict.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,12 @@ use crate::fields::{Map, Place};
 use crate::json::{Json, field, same};
 use crate::profiles::Rendered;
 
-/// Annotations of a profile, by the group to which they belong.
+/// Annotations of a profile by their group.
 #[derive(Default)]
 pub(super) struct Groups<'a>(BTreeMap<&'a str, Vec<(&'a str, Rendered<'a>)>>);
 
 impl<'a> Groups<'a> {
-    /// Plans an annotation; one that belongs to a group waits for the others.
+    /// Plans an annotation; one of a group is kept until all are known.
     pub(super) fn plan(
         &mut self,
         context: &Context<'a, '_>,
@@ -34,7 +34,7 @@ impl<'a> Groups<'a> {
         Ok(())
     }
 
-    /// Plans the groups: each as a whole, where the pod has no annotation of it.
+    /// Plans each group as a whole, unless the pod has an annotation of it.
     pub(super) fn end(self, context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) {
         for (group, annotations) in self.0 {
             let is_same = |(key, value): &(&str, Rendered<'a>)| {
@@ -64,8 +64,8 @@ impl<'a> Groups<'a> {
     }
 }
 
-/// Marks the profile's `emptyDir` volumes as safe to evict, unless the profile lists such volumes itself. Without it, the
-/// autoscaler does not remove a node with the pod.
+/// Marks the profile's `emptyDir` volumes as safe to evict, unless the profile lists such volumes itself. Otherwise the
+/// autoscaler would not remove a node with the pod.
 #[expect(clippy::unnecessary_wraps, reason = "it is one of the merge rules")]
 pub(super) fn plan_eviction<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Result<(), Reason> {
     if context.profile.template.sets(Map::Annotations, keys::SAFE_TO_EVICT_VOLUMES) {
@@ -87,13 +87,13 @@ pub(super) fn plan_eviction<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '
     Ok(())
 }
 
-/// The items of a list with commas.
+/// Returns the items of a comma-separated list.
 fn items(value: &Json<'_>) -> Vec<String> {
     let parts = value.as_str().unwrap_or_default().split(',').map(str::trim);
     parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
 }
 
-/// Plans items for a list: those that are there already stay where they are.
+/// Plans new items of a list; existing items stay in their positions.
 fn join<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>, key: &str, ours: &[String]) {
     let live = context.pod().get(&Place::ANNOTATIONS, key);
     let Some(before) = live.and_then(super::Seen::as_text) else {

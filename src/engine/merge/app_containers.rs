@@ -1,4 +1,4 @@
-//! What the pod's own containers get: environment and mounts. What a container sets itself stays.
+//! Variables and mounts for app containers. The container's own values take precedence.
 
 use super::super::Reason;
 use super::super::pod::Seen;
@@ -9,13 +9,13 @@ use crate::fields::{ContainerField, ContainerKind, Place, mount_path};
 use crate::json::same;
 use crate::profiles::{AppContainers, Rendered, Selected};
 
-/// An element for a container, and how exactly its item selects the container.
+/// Element for a container, with the precision of the selector of its item.
 struct Element<'a> {
     field: ContainerField,
     key: String,
     value: Rendered<'a>,
     selected: Selected,
-    /// The item's index in `appContainers`.
+    /// Index of the item in `appContainers`.
     item: usize,
 }
 
@@ -56,14 +56,14 @@ fn plan_container<'a>(
         }
     }
     variables::plan(context, plan, &place(ContainerField::Env), container, variables)?;
-    // A later source beats an earlier one, so ours go before the pod's.
+    // A later source overrides an earlier one, so the profile's sources precede the pod's.
     for (key, value) in sources.into_iter().rev() {
         context.add_unless_set(plan, place(ContainerField::EnvFrom), At::Start, &key, value)?;
     }
     Ok(())
 }
 
-/// The elements of all items that select the container.
+/// Returns the elements of all items that select the container.
 fn rendered<'a>(
     context: &Context<'a, '_>,
     plan: &mut Plan<'a, '_>,
@@ -95,10 +95,10 @@ fn rendered<'a>(
     Ok(elements)
 }
 
-/// Keeps of several elements with one key that of the item that selects the container most exactly.
+/// Keeps, of several elements with one key, the one whose item has the most specific selector.
 ///
 /// # Errors
-/// [`Reason::InvalidResult`] where two items select it equally exactly and say different things.
+/// [`Reason::InvalidResult`] if two items with equally specific selectors have different elements.
 fn most_exact<'a>(
     context: &Context<'a, '_>,
     container: &str,
@@ -144,8 +144,7 @@ fn plan_mount<'a>(
     Ok(())
 }
 
-/// Warns of mounts of the container that lie within the new one, or around it: a part of one volume hides a part of the
-/// other.
+/// Warns about mounts of the container inside or around the new one: a part of one volume hides a part of the other.
 fn nested(context: &Context<'_, '_>, plan: &mut Plan<'_, '_>, place: &Place, container: &str, path: &str) {
     for other in context.pod().elements(place) {
         let Some(other) = other.text("mountPath").filter(|other| *other != mount_path::TOKEN) else {

@@ -1,4 +1,4 @@
-//! Init containers, native sidecars and containers: their names are unique over all the pod's lists.
+//! Init containers, native sidecars and containers. Their names are unique over all these lists of the pod.
 
 use serde_json::Value;
 
@@ -26,7 +26,7 @@ pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Re
     Ok(())
 }
 
-/// A native sidecar as an ordinary container before the pod's own, so that the kubelet starts it first.
+/// Plans a native sidecar as an ordinary container before the pod's own, so that the kubelet starts it first.
 fn plan_classic<'a>(
     context: &Context<'a, '_>,
     plan: &mut Plan<'a, '_>,
@@ -102,7 +102,7 @@ fn plan_container<'a>(
     Ok(())
 }
 
-/// Returns whether the pod came with the container that the profile renders, without a status that says so: `kubectl debug --copy-to`
+/// Checks whether the original pod has the container that the profile renders, without a status: `kubectl debug --copy-to`
 /// copies the spec, and drops annotations, labels and the probes of ordinary containers.
 fn is_own(context: &Context<'_, '_>, place: &Place, name: &str, rendered: &Json<'_>) -> bool {
     let Some(live) = context.pod().get(place, name) else { return false };
@@ -140,7 +140,7 @@ fn plan_overlay<'a>(
     Ok(())
 }
 
-/// Whether the pod's author left the image of a container to a profile.
+/// Checks whether a container of the pod has `image: auto`.
 pub(in super::super) fn is_auto(container: Seen<'_>) -> bool {
     container.text("image") == Some(overlay::AUTO)
 }

@@ -1,4 +1,4 @@
-//! The pod's other lists: image pull secrets, tolerations, host aliases and the like.
+//! Other lists of the pod, such as image pull secrets, tolerations and host aliases.
 
 use super::super::Reason;
 use super::{At, Context, Plan};
@@ -17,11 +17,11 @@ pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Re
             }
             let key = key_of(place.field(), &*value).into_owned();
             match place {
-                // What the pod's author says of name resolution wins, as a label does.
+                // The pod's own DNS options take precedence, like its labels.
                 Place::Dns(DnsList::Options) => {
                     context.add_unless_set(plan, place.clone(), At::End, &key, value)?;
                 }
-                // An earlier alias or server is asked first, so a protected one comes before the author's.
+                // The first matching alias or server is used, so a protected profile's precede the pod's.
                 place if context.protected && Place::RESOLUTION.contains(place) => {
                     context.add_or_share(plan, place.clone(), At::BeforeOwn, &key, value)?;
                 }

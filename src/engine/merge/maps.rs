@@ -1,4 +1,4 @@
-//! Labels, annotations, the security context and a few scalars: only where the pod does not say.
+//! Labels, annotations, the security context and a few scalars: set only if the pod does not set them.
 
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ use crate::api::keys;
 use crate::fields::{Map, Place};
 use crate::json::Json;
 
-/// Kubernetes' default.
+/// Default grace period of Kubernetes in seconds.
 /// <https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#lifecycle>
 pub(super) const DEFAULT_GRACE_PERIOD: i64 = 30;
 
@@ -23,8 +23,8 @@ pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Re
             match (map, &**key) {
                 (_, _) if value.is_null() => {}
                 (Map::Spec, "terminationGracePeriodSeconds") => raise(context, plan, &value),
-                // A file that the pod's author wrote is not the one that the sidecar was meant to read, and
-                // without a shared process namespace it cannot do its work.
+                // The sidecar needs its own file, not one of the pod, and cannot work without a shared process namespace. So
+                // another value is a conflict.
                 (Map::Spec, _) => context.add_or_share(plan, place, At::End, key, value)?,
                 (Map::Annotations, key) if key.split('/').next() == Some(keys::FILES) => {
                     context.add_or_share(plan, place, At::End, key, value)?;
@@ -38,7 +38,7 @@ pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Re
     Ok(())
 }
 
-/// Raises the grace period, and never lowers it.
+/// Raises the grace period if the profile's is longer; never lowers it.
 fn raise<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>, value: &Json<'_>) {
     const KEY: &str = "terminationGracePeriodSeconds";
     let Some(to) = value.as_i64() else { return };

@@ -1,22 +1,21 @@
-//! A pod's container of a profile's name with `image: auto`: the profile's container, with the pod's fields
-//! on top.
+//! Overlays: a container of the pod with `image: auto`, merged over the profile's container of that name.
 
 use serde_json::{Map, Value};
 
 use crate::fields::lists::{is_keyed, key_of};
 
-/// The image that leaves it to the profile.
+/// Image of an overlay: the profile sets the real one.
 pub(in super::super) const AUTO: &str = "auto";
 
-/// What the API server fills in before we see the container. It looks as if the author had said it, but
-/// for an image that is called `auto` nobody did.
+/// Defaults that the API server sets before the webhook is called. In a container with `image: auto` they are not the user's
+/// values.
 const DEFAULTS: [(&str, &str); 3] = [
     ("imagePullPolicy", "Always"),
     ("terminationMessagePath", "/dev/termination-log"),
     ("terminationMessagePolicy", "File"),
 ];
 
-/// The profile's container with the pod's on top.
+/// Returns the profile's container with the fields of the pod's container merged over it.
 pub(super) fn of(profile: &Value, pod: &Value) -> Value {
     let mut pod = pod.clone();
     if let Some(fields) = pod.as_object_mut() {

@@ -1,7 +1,7 @@
-//! Environment variables of the pod's own containers: where injected ones stand, and which of two values counts.
+//! Environment variables of app containers: the position of injected variables, and precedence between two values.
 //!
-//! The kubelet expands `$(NAME)` in a value only if `NAME` stands before it in the list, and takes a variable from `env` over
-//! one from `envFrom`.
+//! The kubelet expands `$(NAME)` in a value only if `NAME` precedes it in the list. A variable in `env` overrides one from
+//! `envFrom`.
 //! <https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/>
 
 use super::super::Reason;
@@ -14,10 +14,10 @@ use crate::fields::{ContainerField, Place};
 use crate::json::{Json, text};
 use crate::profiles::Rendered;
 
-/// A variable of the list as it will be.
+/// Variable of the resulting list.
 struct Variable {
     name: String,
-    /// The variables that its value refers to.
+    /// Names of the variables that its value refers to.
     reads: Vec<String>,
 }
 
@@ -32,7 +32,7 @@ impl Variable {
     }
 }
 
-/// Plans the variables of a profile for a container.
+/// Plans a profile's variables for a container.
 pub(super) fn plan<'a>(
     context: &Context<'a, '_>,
     plan: &mut Plan<'a, '_>,
@@ -64,8 +64,8 @@ pub(super) fn plan<'a>(
     Ok(())
 }
 
-/// Finds the place of a variable: before the first one that reads it, if those that it reads itself stand before that; else at
-/// the end.
+/// Returns the position of a variable: before the first variable that reads it, if all that it reads precede that position;
+/// otherwise the end.
 fn position(
     context: &Context<'_, '_>,
     plan: &mut Plan<'_, '_>,
@@ -101,7 +101,7 @@ fn position(
     }
 }
 
-/// Warns of injected variables that the pod's own `envFrom` may set, too.
+/// Warns about injected variables that the container's `envFrom` may set as well.
 fn beats_sources(
     context: &Context<'_, '_>,
     plan: &mut Plan<'_, '_>,

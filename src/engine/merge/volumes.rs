@@ -1,4 +1,4 @@
-//! Volumes: an identical one of the same name is shared, another one is a conflict.
+//! Volumes: an identical one of the same name is shared; a different one is a conflict.
 
 use super::super::Reason;
 use super::{At, Context, Plan};

@@ -3,29 +3,29 @@ use std::fmt::{self, Write as _};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// A change to a pod, as RFC 6902 has it.
+/// Change to a pod, as an RFC 6902 patch.
 ///
-/// It is text from the start: most of it are values of profiles, which are written from where they lie.
+/// Kept as text: most of it are values of profiles, which are serialized without a copy.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Patch {
-    /// The JSON list of operations; nothing where there are none.
+    /// JSON list of operations; empty if there are none.
     text: Vec<u8>,
 }
 
 impl Patch {
-    /// Whether it changes nothing.
+    /// Checks whether the patch changes nothing.
     pub fn is_empty(&self) -> bool {
         self.text.is_empty()
     }
 
-    /// The JSON list of operations.
+    /// Returns the JSON list of operations.
     pub fn json(&self) -> &[u8] {
         if self.is_empty() { b"[]" } else { &self.text }
     }
 
-    /// The operations, one by one, to look at or to carry out.
+    /// Returns the operations, parsed.
     pub fn operations(&self) -> json_patch::Patch {
-        // What was written by serde can be read by it.
+        // serde_json can parse its own output.
         serde_json::from_slice(self.json()).unwrap_or_default()
     }
 }
@@ -49,7 +49,7 @@ impl Serialize for Patch {
     }
 }
 
-/// Writes a patch, at a path that goes down into the pod and up again.
+/// Writer of a patch, with a current path in the pod.
 #[derive(Default)]
 pub(super) struct Text {
     patch: Patch,
@@ -64,12 +64,12 @@ impl Text {
         self.patch
     }
 
-    /// Where it is.
+    /// Returns the length of the current path, for [`Self::up`].
     pub(super) fn path(&self) -> usize {
         self.path.len()
     }
 
-    /// Goes down to a field.
+    /// Appends a field to the path.
     pub(super) fn down(&mut self, field: &str) {
         self.path.push('/');
         for c in field.chars() {
@@ -81,13 +81,13 @@ impl Text {
         }
     }
 
-    /// Goes down to an element.
+    /// Appends an index to the path.
     pub(super) fn down_to(&mut self, index: usize) {
-        // A string takes all that is written.
+        // Writing to a string cannot fail.
         _ = write!(self.path, "/{index}");
     }
 
-    /// Goes back up to a path where it was before.
+    /// Truncates the path to an earlier length.
     pub(super) fn up(&mut self, path: usize) {
         self.path.truncate(path);
     }
@@ -124,7 +124,7 @@ impl Text {
     }
 
     fn json(&mut self, value: &impl Serialize) {
-        // JSON has a form for every value that comes here, and a list of bytes takes all that is written.
+        // All these values have a JSON form, and writing to a vector cannot fail.
         _ = serde_json::to_writer(&mut self.patch.text, value);
     }
 }

@@ -1,4 +1,4 @@
-//! The code, the level and the step of every reason, in one table.
+//! Code, level and step of every reason, in one table.
 
 use super::super::Step::{self, Choose, Enable, Exclude, Merge, Order, Parameters, Patch, Read, Verify};
 use super::Level::{self, Denial, Info, Skip, Warning};

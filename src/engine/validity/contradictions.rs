@@ -10,7 +10,7 @@ use crate::fields::{ContainerKind, Map, Place, SpecList};
 use crate::json::{Json, field, items, text};
 use crate::validation::{Facts, VolumeOf, check_container_in_pod, is_privileged, sysctl_of_host};
 
-/// Keys of annotations that name a container behind them.
+/// Prefixes of annotation keys that are followed by a container's name.
 const APP_ARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
 
 /// Fields of a pod's security context that a Windows pod can have.
@@ -82,7 +82,7 @@ fn containers(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {
     })
 }
 
-/// Returns whether the profile added a key to one of the pod's maps.
+/// Checks whether the profile added a key to one of the pod's maps.
 fn adds(injected: &InjectedProfile, map: Map, key: &str) -> bool {
     injected.added.get(&*Place::Map(map).text()).is_some_and(|keys| keys.iter().any(|known| known == key))
 }
@@ -123,7 +123,7 @@ fn security_context(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String>
     })
 }
 
-/// The user that containers inherit from their pod.
+/// User settings that containers inherit from their pod.
 struct User<'p> {
     is_windows: bool,
     non_root: Option<&'p Json<'p>>,
@@ -137,7 +137,7 @@ impl<'p> User<'p> {
         Self { is_windows, non_root: of_pod("runAsNonRoot"), id: of_pod("runAsUser") }
     }
 
-    /// Returns why the kubelet would refuse a container. An image's own user is not known here.
+    /// Returns the reason for which the kubelet would reject a container. An image's own user is not known here.
     fn problem(&self, place: &Place, container: Seen<'_>) -> Option<String> {
         let security = field(container.json(), "securityContext");
         let own = |name| security.and_then(|security| field(security, name));
@@ -152,7 +152,7 @@ impl<'p> User<'p> {
     }
 }
 
-/// Returns what is wrong with the pod's own containers where the profile changed the user that they inherit.
+/// Returns a problem of an app container for which the profile changed the inherited user.
 fn inherited_user(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {
     if !["runAsNonRoot", "runAsUser"].iter().any(|key| adds(injected, Map::SecurityContext, key)) {
         return None;
@@ -168,7 +168,7 @@ fn all_containers<'s>(pod: &'s Pod<'_>) -> impl Iterator<Item = (Place, Seen<'s>
         .flat_map(move |kind| elements(kind).map(move |seen| (Place::Spec(kind.list()), seen)))
 }
 
-/// All containers of a pod are `hostProcess` containers or none is, and such a pod is on the node's network
+/// Checks that all containers of a pod are `hostProcess` containers or none is, and that such a pod is on the node's network
 /// (`validateWindowsHostProcessPod`).
 fn host_process(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {
     let of = |security: Option<&Json<'_>>| {
@@ -202,7 +202,7 @@ fn host_process(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {
     })
 }
 
-/// Mounts and variables that the profile added to the pod's own containers.
+/// Checks mounts and variables that the profile added to app containers.
 fn own_mounts(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {
     let places = injected.added.iter().filter(|(place, _)| place.ends_with("].volumeMounts"));
     places.filter_map(|(place, paths)| Some((place.parse::<Place>().ok()?, paths))).find_map(|(place, paths)| {
@@ -225,7 +225,7 @@ fn own_mounts(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {
     })
 }
 
-/// Annotations that name a container which the pod does not have.
+/// Checks annotations that name a container which the pod does not have.
 fn annotations(pod: &Pod<'_>, injected: &InjectedProfile) -> Option<String> {
     let added = injected.added.get(&*Place::ANNOTATIONS.text())?;
     added.iter().find_map(|key| {

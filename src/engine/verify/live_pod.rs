@@ -19,14 +19,14 @@ use crate::profiles::{Element, Profile, ProfileEntry, ProfileSet};
 
 const CONTAINERS: [Place; 2] = [Place::INIT_CONTAINERS, Place::CONTAINERS];
 
-/// What Mandatory profiles have in a live pod: by the profile's name, the places and keys.
+/// Places and keys of Mandatory profiles' elements in a live pod, by the profile's name.
 type Protected = BTreeMap<String, BTreeSet<(Place, String)>>;
 
-/// Checks a change of a live pod, which also comes as a new ephemeral container, as new resources or with its status: what
-/// Mandatory profiles put there stays.
+/// Verifies a change of a live pod: its elements of Mandatory profiles must be unchanged. The change may also be a new
+/// ephemeral container, new resources, or an update of the status.
 ///
 /// # Errors
-/// What would be changed.
+/// The element that would be changed.
 pub fn verify_change(
     old: &Json<'_>,
     new: &Json<'_>,
@@ -45,7 +45,7 @@ pub fn verify_change(
     ephemeral(&old, &new, &protected)
 }
 
-/// The first thing of a profile's that is another one.
+/// Returns the first element of a profile that differs.
 fn changed(old: &Pod<'_>, new: &Pod<'_>, of_profile: &BTreeSet<(Place, String)>) -> Option<String> {
     let ours = [(Map::Annotations, keys::STATUS), (Map::Labels, keys::INJECTED)];
     let in_maps = of_profile.iter().filter_map(|(place, key)| match place {
@@ -90,7 +90,7 @@ fn protected(pod: &Pod<'_>, namespace: &Namespace, profiles: &ProfileSet) -> Pro
     protected
 }
 
-/// The Mandatory profiles that are for a namespace.
+/// Returns the Mandatory profiles that apply to a namespace.
 fn mandatory_in<'p>(
     namespace: &'p Namespace,
     profiles: &'p ProfileSet,
@@ -106,7 +106,7 @@ fn mandatory_in<'p>(
     })
 }
 
-/// Whether the pod has the containers and volumes that the profile puts into every pod; of a profile without any, the
+/// Checks whether the pod has the containers and volumes that the profile adds to every pod; for a profile without any, its
 /// labels and annotations.
 fn is_in(pod: &Pod<'_>, profile: &Profile) -> bool {
     let always = |place: &Place| -> Vec<&Element> {
@@ -123,7 +123,7 @@ fn is_in(pod: &Pod<'_>, profile: &Profile) -> bool {
         && volumes.iter().all(|volume| pod.get(&Place::VOLUMES, &volume.name).is_some())
 }
 
-/// The labels and annotations that a profile writes out.
+/// Returns the keys of the labels and annotations that a profile sets.
 fn maps(profile: &Profile) -> impl Iterator<Item = (Map, &str)> {
     [Map::Labels, Map::Annotations]
         .into_iter()
@@ -146,7 +146,7 @@ fn written(pod: &Pod<'_>, profile: &Profile) -> Vec<(Place, String)> {
     in_maps.chain(containers).chain(volumes).collect()
 }
 
-/// The Mandatory profiles among those of a status, and those that came along with them.
+/// Returns the Mandatory profiles of a status, and the profiles that they require.
 fn protected_names(injected: &[InjectedProfile], profiles: &ProfileSet) -> BTreeSet<String> {
     let mandatory =
         |name: &&str| profiles.find_in(Scope::Cluster, "", name).is_some_and(ProfileEntry::is_mandatory);
@@ -178,7 +178,7 @@ fn changed_container(old: &Pod<'_>, new: &Pod<'_>, place: &Place, name: &str) ->
         let (had, has) = (amounts(before, kind), amounts(after, kind));
         let less = had.keys().chain(has.keys()).find(|resource| {
             match (kind, had.get(*resource), has.get(*resource)) {
-                // A limit where there was none takes away as well.
+                // A new limit also takes resources away.
                 ("limits", None, Some(_)) | ("requests", Some(_), None) => true,
                 (_, Some(had), Some(has)) => has < had,
                 _ => false,
@@ -195,7 +195,7 @@ fn ephemeral_containers<'a>(pod: &Pod<'a>) -> impl Iterator<Item = Seen<'a>> + u
     items(pod.spec("ephemeralContainers")).iter().map(Seen::Came)
 }
 
-/// A new ephemeral container may neither join the processes of a protected container nor mount its volumes.
+/// Checks that a new ephemeral container neither joins the processes of a protected container nor mounts its volumes.
 fn ephemeral(old: &Pod<'_>, new: &Pod<'_>, protected: &Protected) -> Result<(), Reason> {
     let known: BTreeSet<&str> = ephemeral_containers(old).filter_map(Seen::name).collect();
     for container in ephemeral_containers(new) {
@@ -223,11 +223,11 @@ fn ephemeral(old: &Pod<'_>, new: &Pod<'_>, protected: &Protected) -> Result<(), 
     Ok(())
 }
 
-/// Checks a binding of a pod to a node: the API server copies a binding's annotations to the pod. The review does not contain
-/// the pod, so the keys of all Mandatory profiles of the namespace are protected.
+/// Verifies a binding of a pod to a node: the API server copies a binding's annotations to the pod. The review does not
+/// contain the pod, so the keys of all Mandatory profiles of the namespace are protected.
 ///
 /// # Errors
-/// The binding has a label or annotation that is a Mandatory profile's.
+/// The binding has a label or annotation of a Mandatory profile.
 pub fn verify_binding(
     binding: &Json<'_>,
     namespace: &Namespace,
@@ -264,11 +264,10 @@ fn has_container(profiles: &[&Profile], name: &str) -> bool {
 /// the names of all Mandatory profiles' containers are protected in the namespaces that the profiles select.
 ///
 /// Without a name, the API server chooses the pod's only ordinary container (`validateContainer` in
-/// `pkg/registry/core/pod/strategy.go`). A pod may be submitted with no
-/// container, so the only one can be a profile's.
+/// `pkg/registry/core/pod/strategy.go`). A pod may be submitted with no container, so the only one can be a profile's.
 ///
 /// # Errors
-/// The container is a Mandatory profile's, or can be.
+/// The container belongs to a Mandatory profile, or may belong to one.
 pub fn verify_entry(
     container: &str,
     verb: &str,
@@ -307,7 +306,7 @@ pub fn verify_entry(
     Ok(())
 }
 
-/// A Mandatory profile and those that come along with it.
+/// Returns a Mandatory profile and the profiles that it requires.
 fn protected_of<'p>(name: &str, profiles: &'p ProfileSet) -> Vec<&'p Profile> {
     let mut seen = BTreeSet::new();
     let mut waiting = vec![name];

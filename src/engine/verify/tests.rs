@@ -7,7 +7,7 @@ mod mutations;
 use super::*;
 use crate::engine::{Outcome, inject};
 
-/// A profile with a native sidecar, a volume, a file, and something for the app.
+/// Returns a profile with a native sidecar, a volume, a file, and elements for app containers.
 fn guard() -> Value {
     json!({
         "enforcement": "Mandatory",
@@ -57,7 +57,7 @@ fn pod() -> Value {
     })
 }
 
-/// The pod with its patch in it.
+/// Returns the pod with its patch applied.
 fn injected(pod: &Value, profiles: &ProfileSet) -> Value {
     let decision = inject(&Json::from(pod), &namespace(), profiles, &Settings::default());
     assert_eq!(decision.outcome, Outcome::Injected, "{}", decision.reason);
@@ -73,7 +73,7 @@ fn check(pod: &Value, profiles: &ProfileSet) -> Result<(), Reason> {
     verify(&Json::from(pod), &namespace(), profiles, &Settings::default())
 }
 
-/// Takes something out of a pod.
+/// Removal of a part of a pod.
 type Take = fn(&mut Value);
 
 fn sidecar<'p>(pod: &'p mut Value, name: &str) -> &'p mut Value {
@@ -87,7 +87,7 @@ fn what_was_injected_is_accepted_with_all_that_others_may_do_to_it() {
     check(&pod, &profiles).unwrap();
     sidecar(&mut pod, "guard")["imagePullPolicy"] = json!("IfNotPresent");
     check(&pod, &profiles).unwrap();
-    // AlwaysPullImages, and a LimitRange.
+    // Additions of AlwaysPullImages and a LimitRange.
     sidecar(&mut pod, "guard")["imagePullPolicy"] = json!("Always");
     sidecar(&mut pod, "guard")["resources"] =
         json!({ "limits": { "memory": "64Mi", "cpu": "1" }, "requests": { "memory": "64Mi", "cpu": "10m" } });
@@ -95,7 +95,7 @@ fn what_was_injected_is_accepted_with_all_that_others_may_do_to_it() {
     pod["spec"]["initContainers"].as_array_mut().unwrap().insert(0, json!({ "name": "first", "image": "x" }));
     pod["spec"]["terminationGracePeriodSeconds"] = json!(60);
     check(&pod, &profiles).unwrap();
-    // Another webhook's business is not ours.
+    // Changes to another webhook's container are not verified.
     pod["spec"]["initContainers"].as_array_mut().unwrap().retain(|container| container["name"] != "other");
     pod["metadata"]["labels"]["outrigger.dev/inject"] = json!("nonsense");
     check(&pod, &profiles).unwrap();
@@ -158,7 +158,7 @@ fn a_pod_of_the_revision_before_is_accepted_where_that_is_remembered() {
     assert_eq!(refused.code(), "MandatoryIncomplete");
     after.remember_changed(&before);
     check(&pod, &after).unwrap();
-    // A further look at the cluster does not forget it.
+    // A later snapshot remembers the earlier revision.
     let mut later = profiles(&changed);
     later.remember_changed(&after);
     check(&pod, &later).unwrap();
@@ -252,7 +252,7 @@ fn the_pods_own_spec_tells_what_is_protected_where_the_status_does_not() {
     for (index, change) in changes.iter().enumerate() {
         assert_eq!(refused(change), Err("MandatoryChanged"), "change {index}");
     }
-    // A pod that was there before the profile is its author's.
+    // A pod that is older than the profile is not protected.
     let before = pod();
     let mut after = before.clone();
     after["metadata"]["labels"]["guard"] = json!("off");
@@ -273,7 +273,7 @@ fn what_the_author_wrote_first_is_protected_no_less() {
             .unwrap();
     let guard = status["profiles"].as_array().unwrap().iter().find(|one| one["name"] == "guard").unwrap();
     assert_eq!(guard["shared"]["metadata.labels"], json!(["guard"]), "{status}");
-    // It counts even when the profile has gone over to something else since.
+    // The pod stays protected after the profile was changed.
     let mut changed = super::tests::guard();
     changed["template"]["metadata"] = json!({});
     changed["files"] = json!([]);

@@ -1,4 +1,4 @@
-//! What a loop does with its elements.
+//! Evaluation of loops.
 
 use std::rc::Rc;
 
@@ -71,7 +71,7 @@ impl<'v> Machine<'v, '_> {
         }
     }
 
-    /// `all` and `exists`: one element that decides wins over the errors of others.
+    /// Evaluates `all` and `exists`: an element that decides takes precedence over the errors of others.
     fn quantify(
         &mut self,
         around: &'v Loop,
@@ -93,7 +93,7 @@ impl<'v> Machine<'v, '_> {
         failed.map_or(Ok(Value::Bool(!by)), Err)
     }
 
-    /// `of.optMap(name, body)`.
+    /// Evaluates `of.optMap(name, body)`.
     pub(super) fn optional_map(
         &mut self,
         node: &Node,
@@ -116,7 +116,7 @@ impl<'v> Machine<'v, '_> {
         }
     }
 
-    /// Charges an element of a new list before it is there.
+    /// Charges an element of a new list before it is added.
     fn charge_element(&mut self, node: &Node) -> Evaluated<()> {
         self.budget.produce(size_of::<Value<'_>>()).at(node)
     }

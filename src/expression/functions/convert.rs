@@ -83,7 +83,7 @@ fn int<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
         Value::Int(number) => Ok(Value::Int(*number)),
         Value::Uint(number) => i64::try_from(*number).map(Value::Int).map_err(|_| out_of_range()),
         Value::Double(number) => {
-            // Both bounds are powers of two, exact as doubles; NaN is in no range.
+            // Both bounds are powers of two, and exact as doubles; NaN fails both comparisons.
             if *number > -9_223_372_036_854_775_808.0 && *number < 9_223_372_036_854_775_808.0 {
                 #[expect(clippy::cast_possible_truncation, reason = "in range; CEL cuts the fraction off")]
                 let whole = *number as i64;
@@ -141,7 +141,7 @@ fn string<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     }
 }
 
-/// The text of a number, a bool, a quantity or a duration, as it stands in a string.
+/// Returns the text of a number, a bool, a quantity or a duration, without quotes.
 pub(in crate::expression) fn plain_text(value: &Value<'_>) -> Option<String> {
     match value {
         Value::Bool(value) => Some(value.to_string()),
@@ -154,7 +154,7 @@ pub(in crate::expression) fn plain_text(value: &Value<'_>) -> Option<String> {
     }
 }
 
-/// A double in the fewest digits that read back as it.
+/// Returns the shortest decimal text that parses back to the same double.
 pub(super) fn double_text(number: f64) -> String {
     if number.is_nan() {
         "NaN".to_owned()

@@ -6,10 +6,10 @@ use crate::expression::budget::{Budget, Problem};
 use crate::expression::describe::described;
 use crate::expression::value::{List, Map, Str, Value};
 
-/// The most digits that `%.9f` may ask for.
+/// Maximum number of digits in a clause such as `%.9f`.
 const MOST_DIGITS: usize = 100;
 
-/// Replaces each `%` clause by the next element of the list.
+/// Replaces each `%` clause with the next element of the list.
 pub(super) fn format<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     let [Value::Text(pattern), Value::List(list)] = arguments else { return misfit("format", arguments) };
     let mut text = String::new();
@@ -47,7 +47,7 @@ fn push(budget: &mut Budget, text: &mut String, part: &str) -> Result<(), Proble
     Ok(())
 }
 
-/// The digits after the point that a clause asks for, and what follows.
+/// Parses the number of decimal digits of a clause, and returns the rest of the clause.
 fn digits(clause: &str) -> Result<(usize, &str), Problem> {
     let Some(clause) = clause.strip_prefix('.') else { return Ok((6, clause)) };
     let end = clause.find(|c: char| !c.is_ascii_digit()).unwrap_or(clause.len());
@@ -83,7 +83,7 @@ fn write(budget: &mut Budget, clause: char, digits: usize, value: &Value<'_>) ->
     written.ok_or_else(|| format!("format: %{clause} does not write {}", described(value)).into())
 }
 
-/// `%s`: any value, with its elements.
+/// Writes `%s`: any value, with its elements.
 fn write_any(budget: &mut Budget, text: &mut String, value: &Value<'_>) -> Result<(), Problem> {
     match value {
         Value::Text(part) => push(budget, text, part),
@@ -140,7 +140,7 @@ fn whole(value: &Value<'_>) -> Option<(&'static str, u64)> {
     }
 }
 
-/// With at least two digits in the exponent, as Go and C write it.
+/// Formats a number with at least two digits in the exponent, like Go and C.
 fn scientific(number: f64, digits: usize) -> String {
     let text = format!("{number:.digits$e}");
     let Some((mantissa, exponent)) = text.split_once('e') else { return text };

@@ -26,15 +26,15 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::method("sum", 1, 1, sum),
 ];
 
-/// The longest list that `lists.range` makes.
+/// Maximum length of a list from `lists.range`.
 const LONGEST_RANGE: i64 = 10_000;
 
-/// A size as CEL counts.
+/// Returns a size as a CEL int.
 pub(super) fn count(size: usize) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
 }
 
-/// A list whose elements are charged already.
+/// Returns a list whose elements are already charged.
 pub(in crate::expression) fn list_of(items: Vec<Value<'_>>) -> Value<'_> {
     Value::List(List::Built(Rc::new(items)))
 }
@@ -129,13 +129,13 @@ fn sort<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     sort_by_key(budget, list.iter().map(|item| (item.clone(), item)).collect())
 }
 
-/// The second of each pair in the order of the first. Pairs with equal keys stay in their order.
+/// Returns the second parts of pairs, sorted by the first. The sort is stable.
 pub(in crate::expression) fn sort_by_key<'v>(
     budget: &mut Budget,
     mut keyed: Vec<(Value<'v>, Value<'v>)>,
 ) -> Outcome<'v> {
     budget.produce(keyed.len().saturating_mul(size_of::<Value<'_>>()))?;
-    // A sort wants a total order: one type, and no NaN, as comparing each with the first finds out.
+    // Sorting requires a total order: one type, and no NaN. Comparing each with the first checks both.
     if let Some((first, _)) = keyed.first() {
         for (key, _) in &keyed {
             if first.type_name() != key.type_name() || compare(budget, first, key)?.is_none() {
@@ -183,7 +183,7 @@ fn ordered(
         .ok_or_else(|| format!("{name}: {} and {} have no order", described(left), described(right)).into())
 }
 
-/// The sum of numbers, quantities or durations; 0 for none.
+/// Returns the sum of numbers, quantities or durations; 0 for an empty list.
 fn sum<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     let [Value::List(list)] = arguments else { return misfit("sum", arguments) };
     let Some(mut sum) = list.get(0) else { return Ok(Value::Int(0)) };
@@ -208,7 +208,7 @@ fn min<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     extreme(budget, "min", arguments, Ordering::is_lt)
 }
 
-/// The greatest or least of a list or of the arguments; the first of equal ones.
+/// Returns the greatest or least of a list or of the arguments; the first of equal ones.
 pub(super) fn extreme<'v>(
     budget: &mut Budget,
     name: &str,
@@ -228,7 +228,7 @@ pub(super) fn extreme<'v>(
     Ok(found)
 }
 
-/// Where an item is in a list, first or last; -1 if it is not there.
+/// Returns the first or last index of an item in a list; -1 if it is missing.
 pub(super) fn index_of_item<'v>(
     budget: &mut Budget,
     list: &List<'v>,

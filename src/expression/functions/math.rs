@@ -71,7 +71,7 @@ fn abs<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
 
 fn sign<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     match arguments {
-        // NaN has no sign, and zero none that counts.
+        // The sign of NaN is NaN, and a zero keeps its sign.
         [Value::Double(number)] if number.is_nan() || number.abs() <= 0.0 => Ok(Value::Double(*number)),
         [Value::Double(number)] => Ok(Value::Double(number.signum())),
         [Value::Int(number)] => Ok(Value::Int(number.signum())),
@@ -108,7 +108,7 @@ fn bit_not<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     }
 }
 
-/// Shifts as if the number had no sign; beyond 63 places nothing is left.
+/// Shifts as an unsigned number; the result is 0 for more than 63 places.
 fn shift<'v>(name: &str, arguments: &[Value<'v>], shifted: fn(u64, u32) -> Option<u64>) -> Outcome<'v> {
     let [number, by @ Value::Int(places)] = arguments else { return misfit(name, arguments) };
     if *places < 0 {

@@ -15,13 +15,13 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::method("matches", 2, 2, matches),
 ];
 
-/// The steps that compiling a pattern costs during a request, besides the work that its size makes.
+/// Fixed steps for compiling a pattern during a request, in addition to the work for its size.
 const STEPS_TO_COMPILE: usize = 20_000;
 
-/// The most work that compiling a pattern takes during a request.
+/// Maximum work of compiling a pattern during a request.
 const WORK_TO_COMPILE: usize = 20_000;
 
-/// The most memory that a pattern takes which is compiled during a request, in bytes.
+/// Maximum memory of a pattern that is compiled during a request, in bytes.
 const MEMORY_TO_COMPILE: usize = 128 << 10;
 
 fn compile_now(budget: &mut Budget, pattern: &str) -> Result<Pattern, Problem> {
@@ -35,7 +35,7 @@ fn compile_now(budget: &mut Budget, pattern: &str) -> Result<Pattern, Problem> {
     })
 }
 
-/// Whether the pattern matches anywhere in the text.
+/// Checks whether the pattern matches anywhere in the text.
 pub(in crate::expression) fn is_match<'v>(
     budget: &mut Budget,
     text: &Value<'v>,
@@ -60,7 +60,7 @@ fn matches<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     }
 }
 
-/// The first part that matches, or "".
+/// Returns the first match, or "".
 fn find<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     let [Value::Text(text), Value::Text(pattern)] = arguments else { return misfit("find", arguments) };
     let pattern = compile_now(budget, pattern)?;
@@ -73,7 +73,7 @@ fn find<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     text.slice(budget, first)
 }
 
-/// All parts that match, or the first so many.
+/// Returns all matches, or the first ones up to a limit.
 fn find_all<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     let (text, pattern, most) = match arguments {
         [Value::Text(text), Value::Text(pattern)] => (text, pattern, usize::MAX),
@@ -87,7 +87,7 @@ fn find_all<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     budget.step(pattern.steps(text.len()))?;
     pattern.find(text, most, |found| {
         budget.produce(size_of::<Value<'_>>())?;
-        // To find the end of a match, the whole rest of the text may have to be read.
+        // Finding the end of a match may require the whole rest of the text.
         budget.step(pattern.steps(text.len() - found.start))?;
         parts.push(text.slice(budget, found)?);
         Ok::<_, Problem>(())

@@ -50,7 +50,7 @@ fn is_quantity<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     }
 }
 
-/// Reads a quantity; `None` for a text so long that it is not worth looking at.
+/// Parses a quantity; `None` if the text is too long to be one.
 fn parsed(text: &str) -> Option<Result<Quantity, String>> {
     (text.len() <= LONGEST_NUMBER).then(|| {
         text.parse::<Quantity>()
@@ -108,7 +108,7 @@ fn as_quantity(value: &Value<'_>) -> Option<Quantity> {
     }
 }
 
-/// A double as the exact fraction that its shortest decimal text says: `0.1` is one tenth.
+/// Returns a double as the exact fraction of its shortest decimal text: `0.1` is one tenth.
 fn ratio(number: f64) -> Option<(i128, i128)> {
     let text = number.to_string();
     let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
@@ -116,7 +116,7 @@ fn ratio(number: f64) -> Option<(i128, i128)> {
     Some((numerator, 10_i128.checked_pow(u32::try_from(fraction.len()).ok()?)?))
 }
 
-/// How two quantities compare, turned into the result of the function that asks.
+/// Compares two quantities, and converts the order to the result of the calling function.
 fn compared<'v>(name: &str, arguments: &[Value<'v>], result: fn(Ordering) -> Value<'v>) -> Outcome<'v> {
     match arguments {
         [Value::Quantity(left), Value::Quantity(right)] => Ok(result(left.cmp(right))),
@@ -168,7 +168,7 @@ fn as_approximate_float<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<
     }
 }
 
-/// The whole hours, minutes and so on of a duration.
+/// Returns a duration in whole hours, minutes and so on.
 fn part<'v>(name: &str, nanos: i64, arguments: &[Value<'v>]) -> Outcome<'v> {
     match arguments {
         [Value::Duration(duration)] => Ok(Value::Int(duration.nanos() / nanos)),

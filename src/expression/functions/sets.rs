@@ -1,4 +1,4 @@
-//! CEL's sets extension: lists, taken as sets.
+//! CEL's sets extension: lists as sets.
 
 use super::{Function, Outcome, misfit};
 use crate::expression::budget::{Budget, Problem};

@@ -1,4 +1,4 @@
-//! Functions on strings: CEL's own and those of its strings extension. Places are counted in characters.
+//! Functions on strings: CEL's own and those of its strings extension. Positions are in characters.
 
 use super::lists::{count, index_of_item, list_of};
 use super::{Function, Outcome, misfit};
@@ -70,7 +70,7 @@ fn change<'v>(
     }
 }
 
-/// The byte where a character begins; the end, for the place after the last.
+/// Returns the byte offset of a character; the length for the position after the last.
 fn byte_of(budget: &mut Budget, name: &str, text: &str, place: i64) -> Result<usize, Problem> {
     budget.read(text.len())?;
     usize::try_from(place)
@@ -112,7 +112,7 @@ fn index_of<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     Ok(place_of(text, found.map(|byte| start + byte)))
 }
 
-/// The last place, or the last up to a given one, where a part begins.
+/// Returns the last position, or the last one up to a limit, of a substring.
 fn last_index_of<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     let (text, part, last) = match arguments {
         [Value::Text(text), Value::Text(part)] => (text, part, None),
@@ -122,7 +122,7 @@ fn last_index_of<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v
     };
     budget.read(text.len())?;
     let last = last.map_or(Ok(text.len()), |last| byte_of(budget, "lastIndexOf", text, last))?;
-    // No match that begins at `last` ends beyond this, nor in the middle of a character.
+    // No match that starts at or before `last` ends after this offset, which is a character boundary.
     let end = text.floor_char_boundary(last.saturating_add(part.len()));
     Ok(place_of(text, text.get(..end).and_then(|head| head.rfind(&**part))))
 }
@@ -165,7 +165,7 @@ fn join<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
 fn replace<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     let (text, from, to, most) = match arguments {
         [Value::Text(text), Value::Text(from), Value::Text(to)] => (text, from, to, usize::MAX),
-        // As elsewhere in CEL, a negative limit is none.
+        // A negative limit means no limit, as elsewhere in CEL.
         [Value::Text(text), Value::Text(from), Value::Text(to), Value::Int(most)] => {
             (text, from, to, usize::try_from(*most).unwrap_or(usize::MAX))
         }
@@ -207,7 +207,7 @@ fn split<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     Ok(list_of(parts))
 }
 
-/// The text as a literal of CEL.
+/// Returns the text as a CEL literal.
 fn quoted(text: &str) -> String {
     let mut quoted = String::from('"');
     for c in text.chars() {

@@ -1,4 +1,4 @@
-//! What the names in an expression mean.
+//! Resolution of the names in an expression.
 
 use cel::common::ast::{Expr, IdedExpr};
 
@@ -6,7 +6,7 @@ use super::{Lower, Lowered};
 use crate::api::nearest;
 use crate::expression::node::{Constant, Kind, Node, Variable};
 
-/// The names of types, for `type(x) == string`.
+/// Names of types, for `type(x) == string`.
 const TYPES: [&str; 13] = [
     "bool",
     "bytes",
@@ -24,7 +24,7 @@ const TYPES: [&str; 13] = [
 ];
 
 impl Lower<'_> {
-    /// A variable, the name of a loop's element, or the name of a type.
+    /// Resolves the name of a variable, a loop variable or a type.
     pub(super) fn name(&mut self, at: &IdedExpr, name: &str) -> Lowered<Kind> {
         if let Some(slot) = self.locals.iter().rposition(|local| local == name) {
             return Ok(Kind::Local { slot, name: name.into() });
@@ -51,7 +51,7 @@ impl Lower<'_> {
         self.fail(at, message)
     }
 
-    /// `params.name` or `params["name"]`: the parameter must be declared.
+    /// Resolves `params.name` or `params["name"]`: the parameter must be declared.
     pub(super) fn read_param(&mut self, at: &IdedExpr, of: &IdedExpr, name: &str) -> Lowered<Option<Kind>> {
         let is_params = matches!(&of.expr, Expr::Ident(variable) if variable == "params");
         if !is_params || self.locals.iter().any(|local| local == "params") {

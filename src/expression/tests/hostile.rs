@@ -1,8 +1,8 @@
-//! Inputs that are made to hold up the webhook, or to take its memory.
+//! Inputs that try to block the webhook, or to exhaust its memory.
 
 use super::*;
 
-/// Compiles and, if that works, evaluates: anything but an end is a failure of the test.
+/// Compiles and, if that works, evaluates. The test fails if either does not return.
 fn survives(source: &str) -> Result<JsonValue, String> {
     let expression =
         Expression::compile(source, &scope(), &mut CompileBudget::new()).map_err(|error| error.message)?;
@@ -10,7 +10,7 @@ fn survives(source: &str) -> Result<JsonValue, String> {
         .map_err(|error| error.message)
 }
 
-/// `all` in `all`.
+/// Returns nested `all` loops.
 fn nested(over: &str, loops: usize) -> String {
     (0..loops).fold("true".to_owned(), |body, n| format!("{over}.all(x{n}, {body})"))
 }
@@ -353,7 +353,7 @@ fn expressions_of_one_profile_share_its_budget() {
         (10, "!".repeat(4000) + "true"),
         (100, format!("'{}'", "a".repeat(4000))),
     ] {
-        // A tenth of the work, so that the test is quick.
+        // A tenth of the work keeps the test fast.
         let mut budget = CompileBudget::with_limits(CompileBudget::MEMORY, CompileBudget::WORK / 10);
         let over = |budget: &mut CompileBudget| {
             Expression::compile(&source, &scope(), budget).is_err_and(|error| error.is_over_budget)

@@ -61,7 +61,7 @@ fn lists_and_maps_are_walked() {
         "[1, 2].map(x, [3].map(y, x + y)) == [[4], [5]]",
         "[3, 1, 2].sortBy(x, -x) == [3, 2, 1]",
     ]);
-    // The order is open in CEL, and a profile must not render to another text each time.
+    // CEL does not define the order, but a profile must always render to the same text.
     assert_eq!(evaluate("{'b': 1, 'a': 2}.map(k, k)"), Ok(json!(["a", "b"])));
 }
 
@@ -78,7 +78,7 @@ fn equality_is_deep_and_the_same_from_both_sides() {
         "1 == 1.0 && 1u == 1 && [1] == [1.0] && {1: 'a'} == {1u: 'a'} && 1 in {1u: 2}",
         "1 != '1' && null != 0 && [] != {} && [1, 2] != [2, 1]",
     ]);
-    // As the specification has it; the crate rounds the int.
+    // By the specification; the crate rounds the int.
     assert_eq!(evaluate("9007199254740993 > 9007199254740992.0"), Ok(json!(true)));
     assert_eq!(evaluate("9007199254740993 == 9007199254740992.0"), Ok(json!(false)));
 }

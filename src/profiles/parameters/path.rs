@@ -1,9 +1,9 @@
-//! Values of parameters of type `path`.
+//! Parameter values of type `path`.
 
-/// The longest path, in bytes: Linux' own limit.
+/// Maximum length of a path in bytes: the limit of Linux.
 const LONGEST: usize = 4096;
 
-/// Returns a path in its one form: no empty segments, no `.` and no slash at the end.
+/// Returns a path in normalized form: no empty segments, no `.` and no slash at the end.
 ///
 /// # Errors
 /// The path is relative, contains `..`, or has a character that a mount path cannot have.
@@ -25,7 +25,7 @@ pub(super) fn normalized(text: &str) -> Result<String, &'static str> {
         .map(|path| if path.is_empty() { "/".to_owned() } else { path })
 }
 
-/// Whether a path is a directory or in it; both in their one form.
+/// Checks whether a path is a directory or inside it; both must be normalized.
 pub(super) fn is_within(path: &str, directory: &str) -> bool {
     directory == "/"
         || path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

@@ -5,7 +5,7 @@ use crate::fields::Place;
 use crate::json::Json;
 use crate::profiles::{ProfileEntry, Severity, problem_in};
 
-/// The errors and the warnings of a profile with this container among its init containers.
+/// Returns the errors and the warnings of a profile with this container in the list.
 fn findings(list: &str, container: &Value) -> (Vec<String>, Vec<String>) {
     let mut spec = serde_json::Map::new();
     spec.insert(list.to_owned(), json!([container]));

@@ -1,4 +1,4 @@
-//! The claim of an `ephemeral` volume: `ValidatePersistentVolumeClaimTemplate`.
+//! Claim of an `ephemeral` volume: `ValidatePersistentVolumeClaimTemplate`.
 
 use super::super::choices;
 use super::super::names::{self, is_label_value, is_qualified_name, is_subdomain};
@@ -95,7 +95,7 @@ fn storage(spec: Node<'_, '_>, report: &mut Report) {
     }
 }
 
-/// `ValidateLabelSelector`.
+/// Checks by `ValidateLabelSelector`.
 fn label_selector(selector: Node<'_, '_>, report: &mut Report) {
     labels(selector, "matchLabels", report);
     selector.each("matchExpressions", |rule| {
@@ -145,7 +145,7 @@ fn data_source(source: Node<'_, '_>, report: &mut Report) {
     }
 }
 
-/// A `dataSource` beside a `dataSourceRef` names the same object.
+/// Checks that `dataSource` and `dataSourceRef` name the same object, if both are set.
 fn source_pair(spec: Node<'_, '_>, report: &mut Report) {
     let (Some(one), Some(other)) = (spec.get("dataSource"), spec.get("dataSourceRef")) else { return };
     if field(other, "namespace").and_then(Json::as_str).is_some_and(|namespace| !namespace.is_empty()) {

@@ -1,4 +1,4 @@
-//! Volumes of storage systems and clouds, most of them older than CSI.
+//! Volumes of storage systems and clouds; most of the types are older than CSI.
 
 use super::super::choices;
 use super::super::names::{self, has_backstep, is_descending};
@@ -6,7 +6,7 @@ use super::super::node::{Node, Report, quoted};
 use crate::api::is_dns_label;
 use crate::json::Json;
 
-/// The texts that a source cannot do without.
+/// Required texts of each source.
 const REQUIRED: [(&str, &[&str]); 17] = [
     ("awsElasticBlockStore", &["volumeID"]),
     ("azureDisk", &["diskName", "diskURI"]),
@@ -27,7 +27,7 @@ const REQUIRED: [(&str, &[&str]); 17] = [
     ("vsphereVolume", &["volumePath"]),
 ];
 
-/// The greatest partition of a disk, and the greatest logical unit of a target.
+/// Maximum partition of a disk, and maximum logical unit of a target.
 const GREATEST_NUMBER: i64 = 255;
 const LONGEST_PORTAL: usize = 64;
 
@@ -148,7 +148,7 @@ fn target(volume: Node<'_, '_>, iscsi: Node<'_, '_>, report: &mut Report) {
     }
 }
 
-/// Returns whether a text is the name of an iSCSI node (RFC 7143, section 4.2.7).
+/// Checks for the name of an iSCSI node (RFC 7143, section 4.2.7).
 fn is_iscsi_name(name: &str) -> bool {
     let is_word =
         |text: &str, length| text.len() == length && text.chars().all(|c| c.is_ascii_alphanumeric());

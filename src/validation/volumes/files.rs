@@ -7,13 +7,13 @@ use super::super::names::{self, is_file_path};
 use super::super::node::{Node, Report, quoted};
 
 const GREATEST_MODE: i64 = 0o777;
-/// The bounds of a token's lifetime in seconds: ten minutes and 2^32.
+/// Bounds of a token's lifetime in seconds: ten minutes and 2^32.
 const TOKEN_LIFETIME: (i64, i64) = (600, 1 << 32);
 
 /// Sources that the API server drops by default.
 const GATED: [&str; 2] = ["clusterTrustBundle", "podCertificate"];
 
-/// The keys and modes of a Secret or ConfigMap.
+/// Checks the keys and modes of a Secret or ConfigMap.
 pub(super) fn check(source: Node<'_, '_>, report: &mut Report) {
     mode(source, "defaultMode", report);
     source.each("items", |item| key_to_path(item, report));
@@ -62,14 +62,14 @@ pub(super) fn projected(volume: Node<'_, '_>, report: &mut Report) {
     });
 }
 
-/// `validateKeyToPath`.
+/// Checks by `validateKeyToPath`.
 fn key_to_path(item: Node<'_, '_>, report: &mut Report) {
     report.require(item, &["key", "path"]);
     file_path(item, report);
     mode(item, "mode", report);
 }
 
-/// `validateDownwardAPIVolumeFile`.
+/// Checks by `validateDownwardAPIVolumeFile`.
 fn downward_file(item: Node<'_, '_>, report: &mut Report) {
     report.require(item, &["path"]);
     file_path(item, report);

@@ -13,7 +13,7 @@ struct Requirements<'a> {
     limits: &'a ResourceList,
 }
 
-/// Returns the containers that are out of the bounds of a `LimitRange`, and whether the pod as a whole is.
+/// Returns the containers that exceed the bounds of a `LimitRange`, and the pod if it does as a whole.
 pub(crate) fn limit_range(range: &Value, spec: &Value) -> Vec<Excess> {
     let mut found = Vec::new();
     let name = text_at(range, "/metadata/name").unwrap_or_default();
@@ -34,7 +34,7 @@ pub(crate) fn limit_range(range: &Value, spec: &Value) -> Vec<Excess> {
                 }
             }
             Some("Pod") => {
-                // The plugin leaves the overhead out.
+                // The plugin ignores the overhead.
                 let without = PodResources { overhead: ResourceList::new(), ..PodResources::of(spec) };
                 let (requests, limits) = without.totals();
                 check(None, Requirements { requests: &requests, limits: &limits });
@@ -88,7 +88,7 @@ impl Requirements<'_> {
     }
 }
 
-/// Returns why a limit may not stand beside a request.
+/// Returns the reason for which the ratio of a limit to its request is not allowed.
 fn ratio(
     resource: &str,
     request: Option<Quantity>,

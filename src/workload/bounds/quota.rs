@@ -8,7 +8,8 @@ use crate::quantity::Quantity;
 use crate::resources::{Qos, qos};
 use crate::workload::json::text_at;
 
-/// Returns what a `ResourceQuota` would refuse of one more pod. The number of pods is left out: no profile changes it.
+/// Returns the excess for which a `ResourceQuota` would reject one more pod. The number of pods is ignored: no profile changes
+/// it.
 pub(crate) fn quota(quota: &Value, spec: &Value) -> Vec<Excess> {
     let pod = PodResources::of(spec);
     if !scopes(quota).all(|scope| scope.selects(spec, &pod)) {
@@ -27,7 +28,7 @@ pub(crate) fn quota(quota: &Value, spec: &Value) -> Vec<Excess> {
         if resource == "storage" || matches!(key.as_str(), "pods" | "count/pods") {
             continue;
         }
-        // A pod with resources of its own needs none of its containers.
+        // With pod-level resources, the containers' own are not required.
         let must_be_set = ["cpu", "memory"].contains(&resource) && pod.level.is_none();
         for container in pod.containers.iter().filter(|_| must_be_set) {
             let list = if word == "limit" { container.limits() } else { container.requests() };
@@ -102,7 +103,7 @@ impl Scope<'_> {
     }
 }
 
-/// Whether a term of the pod's affinities, in either direction, reads pods of other namespaces.
+/// Checks whether a pod affinity or anti-affinity term reads pods of other namespaces.
 fn reaches_other_namespaces(spec: &Value) -> bool {
     let reaches = |term: &Value| {
         let namespaces = term.get("namespaces").and_then(Value::as_array);

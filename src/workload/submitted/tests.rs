@@ -23,7 +23,7 @@ fn workload(kind: &str, more: Value) -> Value {
     object
 }
 
-/// Returns a pod around a spec, without a token.
+/// Returns a pod with a spec, without a token.
 fn pod(spec: Value) -> Value {
     let mut pod = json!({ "kind": "Pod", "metadata": { "name": "web" }, "spec": {
         "automountServiceAccountToken": false, "containers": [{ "name": "app", "image": "web:1" }],
@@ -254,7 +254,7 @@ fn another_pod_differs_in_what_is_generated() {
         assert_eq!(first.placeholders, another.placeholders);
         for pointer in &first.placeholders {
             let value = first.pod.pointer(pointer).unwrap();
-            // A position in a set of pods is a number, which only an expression can read.
+            // The index in a set of pods is a number, which only an expression can read.
             let is_position = value.as_str().is_some_and(|text| text.ends_with("-0") || text == "0");
             assert!(is_position || may_be_generated(&value.to_string()), "{kind} {pointer}: {value}");
         }

@@ -1,11 +1,11 @@
-//! Every single change of a Mandatory profile's elements in a pod that carries the genuine status annotation: it is
-//! repaired or refused when the pod is created, and refused when the finished pod is verified.
+//! Every single change of a Mandatory profile's elements in a pod with the genuine status annotation: it is repaired or
+//! rejected when the pod is created, and rejected when the finished pod is verified.
 
 use serde_json::{Map as Fields, Value, json};
 
 use super::*;
 
-/// A profile that says something in as many fields as it can.
+/// Returns a profile that sets as many fields as possible.
 fn rich() -> Value {
     json!({
         "enforcement": "Mandatory",
@@ -143,7 +143,7 @@ fn volume_with_defaults(volume: &mut Value) {
     }
 }
 
-/// The pod as the API server gives it to webhooks the second time: with defaults, and the mount of the token.
+/// Returns the pod that the API server sends on a reinvocation: with defaults, and the mount of the token.
 fn stored(pod: &Value) -> Value {
     let mut pod = pod.clone();
     let token = json!({ "name": "kube-api-access-abcde", "projected": { "defaultMode": 420, "sources": [
@@ -168,7 +168,7 @@ fn stored(pod: &Value) -> Value {
     pod
 }
 
-/// Everything that can be done to a value once: another value, a field more or less, an element twice, less, or elsewhere.
+/// Collects all single changes of a value: another value, a field more or less, or an element duplicated, removed or moved.
 fn mutations(value: &Value, more: &Fields<String, Value>, made: &mut Vec<Value>) {
     let others = [
         json!("x"),
@@ -217,7 +217,7 @@ fn mutations(value: &Value, more: &Fields<String, Value>, made: &mut Vec<Value>)
                 mutations(item, more, &mut inner);
                 for inner in inner {
                     made.push(with(&|items| items[index] = inner.clone()));
-                    // A changed copy beside the genuine one.
+                    // Adds a changed copy beside the genuine element.
                     if inner.is_object() {
                         made.push(with(&|items| items.push(inner.clone())));
                     }
@@ -228,7 +228,7 @@ fn mutations(value: &Value, more: &Fields<String, Value>, made: &mut Vec<Value>)
     }
 }
 
-/// Fields that a container, a volume or a part of them may have, each with a value that does something.
+/// Returns fields that a container, a volume or a part of them may have, each with a value that has an effect.
 fn more() -> Fields<String, Value> {
     let fields = json!({
         "stdin": true, "tty": true, "terminationMessagePath": "/rules/rules.txt", "subPath": "x", "subPathExpr": "x",
@@ -244,7 +244,7 @@ fn more() -> Fields<String, Value> {
     fields.as_object().unwrap().clone()
 }
 
-/// Additions of admission plugins, which look the same as the author's: [`crate::engine::exact`].
+/// Removes additions that look like those of admission plugins: [`crate::engine::exact`].
 fn without_what_plugins_do(container: &Value) -> Value {
     let mut container = container.clone();
     if container["imagePullPolicy"] == "Always" {
@@ -263,7 +263,7 @@ fn sidecar_of(pod: &Value) -> Value {
     pod["spec"]["initContainers"][0].clone()
 }
 
-/// What becomes of a pod: finished by the engine and the API server, or refused.
+/// Returns the pod as finished by the engine and the API server; `None` if it is rejected.
 fn finished(pod: &Value, profiles: &ProfileSet) -> Option<Value> {
     let decision = inject(&Json::from(pod), &namespace(), profiles, &Settings::default());
     if decision.outcome == Outcome::Denied {
@@ -320,7 +320,7 @@ fn no_change_of_a_mandatory_container_gets_through() {
             let mut sidecar = sidecar_of(&pod);
             with_defaults(&mut sidecar);
             let mut sidecar = without_what_plugins_do(&sidecar);
-            // The API server mounts the token again, where it is missing, before webhooks are called the second time.
+            // Before a reinvocation, the API server adds the mount of the token again if it is missing.
             let token = wanted["volumeMounts"].as_array().unwrap().last().unwrap();
             let mounts = sidecar["volumeMounts"].as_array_mut().unwrap();
             if mounts.last() != Some(token) {
@@ -342,7 +342,7 @@ fn no_change_of_a_mandatory_container_gets_through() {
     assert!(tried > 2000 && harmless < tried / 20, "{tried} tried, {harmless} accepted");
 }
 
-/// In the first call no plugin has changed an injected container, so such additions are the author's.
+/// In the first call no plugin has changed an injected container, so such additions are part of the original pod.
 #[test]
 fn what_looks_like_an_admission_plugins_is_not_taken_from_a_submitted_pod() {
     let mut profile = rich();
@@ -376,12 +376,12 @@ fn what_looks_like_an_admission_plugins_is_not_taken_from_a_submitted_pod() {
         let mut sidecar = sidecar_of(&submitted(&forged));
         with_defaults(&mut sidecar);
         assert_eq!(dropped(&sidecar), dropped(&sidecar_of(&genuine)), "{field}");
-        // What a LimitRange put in afterwards stays.
+        // Later additions of a LimitRange are accepted.
         assert_eq!(finished(&forged, &profiles).unwrap(), forged);
     }
 }
 
-/// Without what the API server drops when it reads the object: empty texts, lists and objects, and zeros that are no
+/// Removes what the API server drops when it reads the object: empty texts, lists and objects, and zeros that are not
 /// pointers.
 fn dropped(value: &Value) -> Value {
     match value {
@@ -448,7 +448,7 @@ fn no_change_of_a_mandatory_volume_gets_through() {
     assert!(tried > 500, "{tried}");
 }
 
-/// The addresses that the pod gives the name of the profile's alias.
+/// Returns the addresses that the pod has for the host name of the profile's alias.
 fn addresses(spec: &Value) -> Value {
     let aliases = spec["hostAliases"].as_array().unwrap().iter();
     let has = |alias: &&Value| {
