@@ -21,7 +21,7 @@ use crate::engine::Outcome;
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("what").required(true).multiple(true).args(["filename", "objects"]))]
 pub(super) struct Explain {
-    /// ClusterClient objects of the current context, as kind/name: pod/web-0, deployment/checkout, sts/db.
+    /// Live objects of the current context, as kind/name, such as pod/web-0, deployment/checkout, sts/db
     #[arg(value_name = "KIND/NAME", conflicts_with = "offline")]
     objects: Vec<ObjectName>,
     /// Manifests: files, folders, or - for standard input; Profiles and Namespaces in them are used as well

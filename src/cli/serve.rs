@@ -82,7 +82,7 @@ pub(super) struct Serve {
     /// Log format
     #[arg(long, value_enum, default_value_t)]
     log_format: LogFormat,
-    /// Log filter, in the syntax of RUST_LOG
+    /// Log filter, in the syntax of `RUST_LOG`
     #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = DEFAULT_FILTER)]
     log_filter: String,
     #[command(flatten)]

@@ -113,7 +113,7 @@ impl Election {
                     }
                 }
                 Err(_) => {
-                    warn!(lease = self.name, "failed to read the lease: the API server does not answer")
+                    warn!(lease = self.name, "failed to read the lease: the API server does not answer");
                 }
             }
             let next = asked + LOOK;

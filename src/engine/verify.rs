@@ -35,7 +35,7 @@ pub fn verify(
     let by = DecidedBy { namespace, profiles, settings };
     match verify_finished(pod, by, &mut Trace::brief()) {
         Err(Ending { reason, .. }) if reason.level() == Level::Denial => Err(reason),
-        Ok(_) | Err(_) => Ok(()),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::string_map::StringMap;
 pub(super) enum List<'v> {
     Json(&'v [Json<'v>]),
     Tree(&'v [serde_json::Value]),
-    StringMap(&'v [String]),
+    Texts(&'v [String]),
     Constants(&'v [Constant]),
     Built(Rc<Vec<Value<'v>>>),
 }
@@ -24,7 +24,7 @@ pub(super) enum List<'v> {
 pub(super) enum Map<'v> {
     Json(&'v serde_json_borrow::ObjectAsVec<'v>),
     Tree(&'v serde_json::Map<String, serde_json::Value>),
-    StringMap(&'v StringMap),
+    Texts(&'v StringMap),
     Params(&'v BTreeMap<String, ParameterValue>),
     Namespace(&'v NamespaceView<'v>),
     NamespaceMetadata(&'v NamespaceView<'v>),
@@ -46,7 +46,7 @@ impl<'v> List<'v> {
         match self {
             Self::Json(items) => items.len(),
             Self::Tree(items) => items.len(),
-            Self::StringMap(items) => items.len(),
+            Self::Texts(items) => items.len(),
             Self::Constants(items) => items.len(),
             Self::Built(items) => items.len(),
         }
@@ -56,7 +56,7 @@ impl<'v> List<'v> {
         match self {
             Self::Json(items) => items.get(index).map(Value::json),
             Self::Tree(items) => items.get(index).map(Value::tree),
-            Self::StringMap(items) => items.get(index).map(|text| Value::text(text)),
+            Self::Texts(items) => items.get(index).map(|text| Value::text(text)),
             Self::Constants(items) => items.get(index).map(Value::constant),
             Self::Built(items) => items.get(index).cloned(),
         }
@@ -72,7 +72,7 @@ impl<'v> Map<'v> {
         match self {
             Self::Json(fields) => fields.len(),
             Self::Tree(fields) => fields.len(),
-            Self::StringMap(fields) => fields.len(),
+            Self::Texts(fields) => fields.len(),
             Self::Params(fields) => fields.len(),
             Self::Namespace(_) | Self::Profile(_) => 1,
             Self::NamespaceMetadata(_) => 3,
@@ -88,15 +88,15 @@ impl<'v> Map<'v> {
                 fields.get(name).map(Value::json)
             }
             Self::Tree(fields) => fields.get(name).map(Value::tree),
-            Self::StringMap(fields) => fields.get(name).map(Value::text),
+            Self::Texts(fields) => fields.get(name).map(Value::text),
             Self::Params(fields) => fields.get(name).map(Value::param),
             Self::Namespace(view) => {
                 (name == "metadata").then_some(Value::Map(Self::NamespaceMetadata(view)))
             }
             Self::NamespaceMetadata(view) => match name {
                 "name" => Some(Value::text(view.name)),
-                "labels" => Some(Value::Map(Self::StringMap(view.labels))),
-                "annotations" => Some(Value::Map(Self::StringMap(view.annotations))),
+                "labels" => Some(Value::Map(Self::Texts(view.labels))),
+                "annotations" => Some(Value::Map(Self::Texts(view.annotations))),
                 _ => None,
             },
             Self::Profile(profile) => (name == "name").then_some(Value::text(profile)),
@@ -120,7 +120,7 @@ impl<'v> Map<'v> {
                 (0..fields.len()).filter_map(key).collect()
             }
             Self::Tree(fields) => fields.keys().map(|key| Value::text(key)).collect(),
-            Self::StringMap(fields) => fields.keys().map(Value::text).collect(),
+            Self::Texts(fields) => fields.keys().map(Value::text).collect(),
             Self::Params(fields) => fields.keys().map(|key| Value::text(key)).collect(),
             Self::Namespace(_) => vec![Value::text("metadata")],
             Self::NamespaceMetadata(_) => ["name", "labels", "annotations"].map(Value::text).into(),

@@ -105,7 +105,7 @@ impl<'v> Value<'v> {
             ParameterValue::Boolean(value) => Self::Bool(*value),
             ParameterValue::Quantity(quantity) => Self::Quantity(*quantity),
             ParameterValue::Duration(duration) => Self::Duration(*duration),
-            ParameterValue::List(items) => Self::List(List::StringMap(items)),
+            ParameterValue::List(items) => Self::List(List::Texts(items)),
         }
     }
 

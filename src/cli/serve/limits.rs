@@ -25,10 +25,10 @@ pub(super) struct LimitArgs {
     /// Memory for large reviews, a quantity of at least 62Mi; reviews beyond it are rejected with 429
     #[arg(long, value_name = "QUANTITY", default_value = "64Mi", value_parser = body_memory)]
     max_body_memory: usize,
-    /// Memory for compiled ClusterSidecarProfiles, a quantity of at least 1Mi; profiles beyond it are not accepted
+    /// Memory for compiled profiles of the cluster, a quantity of at least 1Mi; profiles beyond it are not accepted
     #[arg(long, value_name = "QUANTITY", default_value = "32Mi", value_parser = memory_for_profiles)]
     profile_memory: usize,
-    /// Memory for compiled SidecarProfiles, a quantity of at least 1Mi; one namespace gets at most a quarter
+    /// Memory for compiled profiles of namespaces, a quantity of at least 1Mi; one namespace gets at most a quarter
     #[arg(long, value_name = "QUANTITY", default_value = "16Mi", value_parser = memory_for_profiles)]
     namespaced_profile_memory: usize,
     /// CA of the API server's client certificate, PEM, reloaded when it changes; clients without a certificate of it only reach

@@ -8,7 +8,7 @@ use crate::telemetry::Traces;
 /// The destination of traces.
 #[derive(Debug, Args)]
 pub(super) struct TraceArgs {
-    /// OpenTelemetry collector for a span of each request, by OTLP over HTTP, such as http://HOST:4318
+    /// OpenTelemetry collector for a span of each request, by OTLP over HTTP, as `http://HOST:4318`
     #[arg(long, value_name = "URL", value_parser = endpoint)]
     otlp_endpoint: Option<Uri>,
     /// Share of traced requests, from 0 to 1, where the API server's sampling does not decide
