@@ -152,7 +152,7 @@ async fn who_writes_a_workload_hears_what_will_become_of_its_pods() {
 
     // A handful, and each as long as the API server takes, with its code.
     let keys: serde_json::Map<String, Value> = (0..9)
-        .map(|number| (format!("log-shipper.outrigger.dev/{}{number}", "x".repeat(180)), json!("")))
+        .map(|number| (format!("log-shipper.outrigger.dev/{}{number}", "x".repeat(200)), json!("")))
         .collect();
     let said =
         ask("/advise", &workload_review("apps", "Deployment", &deployment(&Value::Object(keys)))).await;
