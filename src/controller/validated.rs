@@ -4,6 +4,7 @@
 //! is, so that all replicas write the same status.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,11 +31,14 @@ pub(super) struct Unvalidated {
     lookup: Arc<dyn Lookup>,
     profiles: BTreeMap<ProfileKey, Observed>,
     next: Instant,
+    /// Last profile whose validation failed. The next attempt is for the one after it, so that one profile does not block the
+    /// others.
+    failed: Option<ProfileKey>,
 }
 
 impl Unvalidated {
     pub(super) fn new(lookup: Arc<dyn Lookup>) -> Self {
-        Self { lookup, profiles: BTreeMap::new(), next: Instant::now() }
+        Self { lookup, profiles: BTreeMap::new(), next: Instant::now(), failed: None }
     }
 
     /// Adds a profile in its latest version.
@@ -57,7 +61,9 @@ impl Unvalidated {
     ///
     /// Waits without end while there is no profile. The future may be dropped at any time: the profile is then validated later.
     pub(super) async fn judge_one(&mut self) -> Option<(ProfileKey, Observed, Condition)> {
-        let Some((key, seen)) = self.profiles.first_key_value() else { return std::future::pending().await };
+        let after = self.failed.clone().map_or(Bound::Unbounded, Bound::Excluded);
+        let next = self.profiles.range((after, Bound::Unbounded)).next().or(self.profiles.first_key_value());
+        let Some((key, seen)) = next else { return std::future::pending().await };
         sleep_until(self.next).await;
         let ProfileEntry::Ready(profile) = &seen.entry else { return None };
         let template = sample_template(profile);
@@ -72,6 +78,7 @@ impl Unvalidated {
             Err(error) => {
                 warn!(profile = key.name, %error, "failed to have a profile validated by the API server; retrying later");
                 self.next = Instant::now() + RETRY;
+                self.failed = Some(key.clone());
                 None
             }
         }
@@ -153,6 +160,18 @@ mod tests {
         let status = ProfileStatus { conditions, ..ProfileStatus::default() };
         let (resource_version, generation) = (None, Some(generation));
         Observed { resource_version, generation, status, entry, findings, is_parked: false }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_profile_whose_validation_fails_does_not_block_the_others() {
+        let answers = vec![Ok(None), Err(LookupError("too large".to_owned()))];
+        let mut unvalidated = Unvalidated::new(Arc::new(Late(std::sync::Mutex::new(answers))));
+        let named = |name: &str| ProfileKey { name: name.to_owned(), ..key() };
+        unvalidated.see(named("a"), seen(1, Vec::new()));
+        unvalidated.see(named("b"), seen(1, Vec::new()));
+        assert!(unvalidated.judge_one().await.is_none());
+        let (validated, ..) = unvalidated.judge_one().await.unwrap();
+        assert_eq!(validated.name, "b");
     }
 
     #[tokio::test(start_paused = true)]

@@ -19,6 +19,9 @@ const LONGEST_VALUE: usize = 4096;
 /// Keys of JSON lines besides the fields of the event.
 const FIXED: [&str; 3] = ["timestamp", "level", "target"];
 
+/// Fields of the longest event, for which the list of keys need not grow.
+const MOST_FIELDS: usize = 16;
+
 /// Formats events. Every value is escaped and bounded here, in one place for all events and for both formats.
 pub(super) struct LineFormat(pub(super) LogFormat);
 
@@ -33,7 +36,8 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let mut fields = Fields { format: self.0, ..Fields::default() };
+        let names = Vec::with_capacity(MOST_FIELDS);
+        let mut fields = Fields { format: self.0, names, ..Fields::default() };
         event.record(&mut fields);
         let metadata = event.metadata();
         let target = fields.log_target.as_deref().unwrap_or_else(|| metadata.target());

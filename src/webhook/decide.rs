@@ -382,8 +382,8 @@ impl<'s> ReviewContext<'s> {
         decision: &Decision,
     ) -> Vec<(&'static str, String)> {
         let Ok(known) = self.namespace(namespace) else { return Vec::new() };
-        let patched = json_patch::patch(&mut pod, &decision.patch.operations());
-        if decision.profiles.is_empty() || patched.is_err() {
+        if decision.profiles.is_empty() || json_patch::patch(&mut pod, &decision.patch.operations()).is_err()
+        {
             return Vec::new();
         }
         let mut facts = Facts::default();

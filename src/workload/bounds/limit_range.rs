@@ -17,7 +17,8 @@ struct Requirements<'a> {
 pub(crate) fn limit_range(range: &Value, spec: &Value) -> Vec<Excess> {
     let mut found = Vec::new();
     let name = text_at(range, "/metadata/name").unwrap_or_default();
-    let pod = PodResources::of(spec);
+    // The plugin ignores the overhead.
+    let pod = PodResources { overhead: ResourceList::new(), ..PodResources::of(spec) };
     let items = range.pointer("/spec/limits").and_then(Value::as_array).into_iter().flatten();
     for item in items {
         let mut check = |container: Option<&str>, requirements: Requirements<'_>| {
@@ -34,9 +35,7 @@ pub(crate) fn limit_range(range: &Value, spec: &Value) -> Vec<Excess> {
                 }
             }
             Some("Pod") => {
-                // The plugin ignores the overhead.
-                let without = PodResources { overhead: ResourceList::new(), ..PodResources::of(spec) };
-                let (requests, limits) = without.totals();
+                let (requests, limits) = pod.totals();
                 check(None, Requirements { requests: &requests, limits: &limits });
             }
             _ => {}

@@ -45,7 +45,7 @@ fn selected(ready: Ready, words: &[String]) -> Result<()> {
     drop(std::fs::remove_file(times()));
     drop(std::fs::remove_file(faults::file()));
     progress("e2e: cargo test --package e2e");
-    let result = with_server_logs(&ready, || sh::interactive(&mut command));
+    let result = with_server_logs(&ready, words.is_empty(), || sh::interactive(&mut command));
     say(slowest(&std::fs::read_to_string(times()).unwrap_or_default()));
     say(faults::table(&std::fs::read_to_string(faults::file()).unwrap_or_default()));
     result
@@ -86,19 +86,20 @@ pub(crate) fn chaos(mut args: Args) -> Result<()> {
         }
     }
     drop(std::fs::remove_file(faults::file()));
-    let result = with_server_logs(&ready, || sh::interactive(&mut command));
+    let result = with_server_logs(&ready, false, || sh::interactive(&mut command));
     say(faults::table(&std::fs::read_to_string(faults::file()).unwrap_or_default()));
     result
 }
 
-/// Runs tests, and fails also if a line that an Outrigger container logged meanwhile is malformed.
-fn with_server_logs(ready: &Ready, tests: impl FnOnce() -> Result<()>) -> Result<()> {
+/// Runs tests, and fails also if a line that an Outrigger container logged meanwhile is malformed, or if all tests ran and no line
+/// was found.
+fn with_server_logs(ready: &Ready, are_all: bool, tests: impl FnOnce() -> Result<()>) -> Result<()> {
     let Some(folder) = ready.pod_logs() else {
         progress("the logs of this cluster's containers are out of reach: their lines are not checked");
         return tests();
     };
     let logs = ServerLogs::follow(&folder)?;
-    match (tests(), logs.check()) {
+    match (tests(), logs.check(are_all)) {
         (Err(failed), Err(malformed)) => {
             say(format_args!("{malformed:#}"));
             Err(failed)

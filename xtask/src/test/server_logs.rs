@@ -60,8 +60,9 @@ impl ServerLogs {
         Ok(Self { links, before, is_over, thread })
     }
 
-    /// Reads all lines since the beginning, and fails if one is not in a format of the log.
-    pub(super) fn check(self) -> Result<()> {
+    /// Reads all lines since the beginning, and fails if one is not in a format of the log, or if there is none although one is
+    /// expected.
+    pub(super) fn check(self, is_expected: bool) -> Result<()> {
         self.is_over.store(true, Ordering::Relaxed);
         let Ok(followed) = self.thread.join() else {
             bail!("the thread that keeps the servers' logs panicked")
@@ -79,6 +80,12 @@ impl ServerLogs {
             files += 1;
             wrong.extend(
                 found.wrong.into_iter().map(|(line, problem)| format!("{name}: {problem}:\n    {line}")),
+            );
+        }
+        if lines == 0 && is_expected {
+            bail!(
+                "no log line of Outrigger was found in {}: its containers log elsewhere",
+                self.links.display()
             );
         }
         if wrong.is_empty() {
@@ -174,7 +181,7 @@ mod tests {
         fs::write(pod.join("1.log"), line("forged"))?;
         std::thread::sleep(5 * INTERVAL);
         fs::remove_dir_all(root.join("pods"))?;
-        let said = logs.check().map_or_else(|error| error.to_string(), |()| String::new());
+        let said = logs.check(true).map_or_else(|error| error.to_string(), |()| String::new());
         fs::remove_dir_all(root)?;
         assert!(said.starts_with("1 of 1 log lines") && said.contains("forged"), "{said}");
         Ok(())
