@@ -337,9 +337,11 @@ async fn calls_to_a_flapping_service_are_answered_at_once_until_it_is_well() {
     for round in ["first", "second"] {
         // The service's own 503 does not pass for the breaker's, whatever the service says.
         cluster.exec(&space.name, "flaky", "nginx", &["touch", "/tmp/bad"]).expect();
-        let answers = call("app", &format!("{round}/[1-100]"), &[]);
+        // Envoy ejects the host in its main thread and tells the worker later, which takes longer on a busy machine. The
+        // calls are spread over five seconds, so that half of them are after that.
+        let answers = call("app", &format!("{round}/[1-100]"), &["--rate", "20/s"]);
         let from_service = answers.iter().take_while(|answer| *answer == "503").count();
-        assert!((5..20).contains(&from_service), "{answers:?}");
+        assert!((5..50).contains(&from_service), "{answers:?}");
         assert!(answers[from_service..].iter().all(|answer| answer == "503 open"), "{answers:?}");
         assert_eq!(seen().matches(&format!(" flaky /{round}/")).count(), from_service);
         assert_eq!(gauge(ejected), 1);
