@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::merge::is_auto;
-use super::pod::{Pod, Seen};
+use super::draft::Draft;
+use super::pod::{OriginalPod, PodView as _, Seen};
 use crate::fields::{ContainerKind, Place};
-use crate::json::field;
 use crate::quantity::Quantity;
 use crate::resources::{
     Container, Kind, PodLevel, Problem, Qos, ResourceList, effective_requests, problems, qos,
@@ -74,40 +73,37 @@ impl Demand {
 
 /// Checks whether the original pod's quality of service can be Guaranteed. Usually the presence of fields already rules it
 /// out, and no quantity has to be parsed.
-pub(super) fn may_be_guaranteed(pod: &Pod<'_>) -> bool {
-    let Some(spec) = field(pod.author(), "spec").map(Seen::Came) else { return false };
+pub(super) fn may_be_guaranteed(pod: OriginalPod<'_>) -> bool {
     let is_limited = |container: Seen<'_>| {
         let limits = container.field("resources").and_then(|resources| resources.field("limits"));
         limits.is_some_and(|limits| ["cpu", "memory"].iter().all(|name| limits.field(name).is_some()))
     };
-    spec.field("resources").is_some()
+    pod.spec("resources").is_some()
         || ContainerKind::ALL
             .into_iter()
-            .flat_map(|kind| spec.items(kind.list().name()))
-            .all(|container| is_auto(container) || is_limited(container))
+            .flat_map(|kind| pod.elements(&Place::Spec(kind.list())))
+            .all(|container| container.has_image_auto() || is_limited(container))
 }
 
 /// Returns the demand of the original pod.
-pub(super) fn came(pod: &Pod<'_>) -> Demand {
-    let untouched = Pod::new(pod.author());
-    let spec = field(pod.author(), "spec").map(Seen::Came);
-    let containers = containers(&untouched);
-    let pod_level = spec
-        .and_then(|spec| spec.field("resources"))
+pub(super) fn before(pod: OriginalPod<'_>) -> Demand {
+    let spec = |name| pod.spec(name).map(Seen::Submitted);
+    let containers = containers(|place| pod.elements(place));
+    let pod_level = spec("resources")
         .map(|level| PodLevel::new(quantities(level, "requests"), quantities(level, "limits")));
-    let overhead = spec.map(|spec| quantities(spec, "overhead")).unwrap_or_default();
+    let overhead = spec("overhead").map(amounts).unwrap_or_default();
     Demand { containers, pod_level, overhead }
 }
 
-/// Returns the demand of the pod with its changes; `came` is the demand of the original pod.
-pub(super) fn now(pod: &Pod<'_>, came: &Demand) -> Demand {
-    let (pod_level, overhead) = (came.pod_level.clone(), came.overhead.clone());
-    Demand { containers: containers(pod), pod_level, overhead }
+/// Returns the demand of the draft; `before` is the demand of the original pod.
+pub(super) fn after(draft: &Draft<'_>, before: &Demand) -> Demand {
+    let (pod_level, overhead) = (before.pod_level.clone(), before.overhead.clone());
+    Demand { containers: containers(|place| draft.elements(place)), pod_level, overhead }
 }
 
 /// Returns the cost of the profiles in the pod; `before` is the demand without them.
-pub(super) fn of_injection(pod: &Pod<'_>, before: &Demand) -> Cost {
-    let after = now(pod, before);
+pub(super) fn of_injection(draft: &Draft<'_>, before: &Demand) -> Cost {
+    let after = after(draft, before);
     let (old, new) = (before.requests(), after.requests());
     let mut requests = BTreeMap::new();
     for (name, _) in old.iter().chain(new.iter()) {
@@ -119,10 +115,10 @@ pub(super) fn of_injection(pod: &Pod<'_>, before: &Demand) -> Cost {
     Cost { requests, qos_before: before.qos(), qos_after: after.qos() }
 }
 
-fn containers(pod: &Pod<'_>) -> Vec<Container> {
+fn containers<'s, I: Iterator<Item = Seen<'s>>>(elements: impl Fn(&Place) -> I) -> Vec<Container> {
     let of_kind = |kind: ContainerKind| {
         // A container with `image: auto` has no requests until a profile overlays it.
-        let elements = pod.elements(&Place::Spec(kind.list())).filter(|seen| !is_auto(*seen));
+        let elements = elements(&Place::Spec(kind.list())).filter(|seen| !seen.has_image_auto());
         elements.map(move |seen| container(kind, seen)).collect::<Vec<_>>()
     };
     ContainerKind::ALL.into_iter().flat_map(of_kind).collect()
@@ -141,6 +137,9 @@ pub(super) fn container(list: ContainerKind, container: Seen<'_>) -> Container {
 }
 
 fn quantities(parent: Seen<'_>, name: &str) -> ResourceList {
-    let fields = parent.field(name).into_iter().flat_map(Seen::fields);
-    fields.filter_map(|(name, value)| Some((name, value.quantity()?))).collect()
+    parent.field(name).map(amounts).unwrap_or_default()
+}
+
+fn amounts(map: Seen<'_>) -> ResourceList {
+    map.fields().filter_map(|(name, value)| Some((name, value.quantity()?))).collect()
 }

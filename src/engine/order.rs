@@ -10,7 +10,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Reason, Trace};
+use super::reason::Reason;
+use super::trace::Trace;
 use crate::api::Position;
 use crate::profiles::Profile;
 

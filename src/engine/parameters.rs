@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::pod::Pod;
-use super::reason::SetBy;
+use super::inputs::Namespace;
+use super::pod::{OriginalPod, PodView as _};
+use super::reason::{Reason, SetBy};
 use super::select::Selection;
-use super::{Namespace, Reason, Trace};
+use super::trace::Trace;
 use crate::api::{ProfileName, Source, keys, nearest};
 use crate::expression::{Budget, ParameterValue};
 use crate::profiles::{Parameter, Profile, ProfileEntry, ProfileSet, Refusal, shown};
@@ -23,7 +24,7 @@ pub(super) struct Parameters {
 /// # Errors
 /// All invalid values of the pod and the namespace, and the missing values of profiles with `onError: Fail`.
 pub(super) fn resolve(
-    pod: &Pod<'_>,
+    pod: OriginalPod<'_>,
     namespace: &Namespace,
     selection: &mut Selection,
     budget: &mut Budget,
@@ -76,7 +77,7 @@ fn key(profile: &Profile, parameter: &Parameter) -> String {
 }
 
 fn value(
-    pod: &Pod<'_>,
+    pod: OriginalPod<'_>,
     namespace: &Namespace,
     profile: &Profile,
     parameter: &Parameter,
@@ -109,7 +110,7 @@ const KNOWN_LABELS: [&str; 2] = [keys::INJECT, keys::INJECTED];
 
 /// Warns about unknown keys in Outrigger's domain.
 pub(super) fn warn_of_unknown_keys(
-    pod: &Pod<'_>,
+    pod: OriginalPod<'_>,
     namespace: &Namespace,
     profiles: &ProfileSet,
     trace: &mut Trace,

@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::pod::Pod;
-use super::reason::ChoicePlace;
-use super::{Namespace, Reason, Settings, Trace};
+use super::inputs::{Namespace, Settings};
+use super::pod::{OriginalPod, PodView as _, SubmittedPod};
+use super::reason::{ChoicePlace, Reason};
+use super::trace::Trace;
 use crate::api::{HostNetwork, OnError, ProfileName, Scope, keys, nearest};
 use crate::expression::{Budget, Variables};
 use crate::profiles::{Labels, Profile, ProfileEntry, ProfileSet};
 
 /// Steps 1 and 2: checks for pods that are never injected, regardless of labels and annotations.
-pub(super) fn excluded(pod: &Pod<'_>, namespace: &Namespace, settings: &Settings) -> Option<Reason> {
+pub(super) fn excluded(pod: SubmittedPod<'_>, namespace: &Namespace, settings: &Settings) -> Option<Reason> {
     let name = namespace.name.as_str();
     if keys::ALWAYS_EXCLUDED_NAMESPACES.contains(&name) || settings.excluded_namespaces.contains(name) {
         return Some(Reason::NamespaceExcluded { namespace: namespace.name.clone() });
@@ -20,7 +21,7 @@ pub(super) fn excluded(pod: &Pod<'_>, namespace: &Namespace, settings: &Settings
 }
 
 /// Step 4: evaluates the pod's label, or the namespace's if the pod has none.
-pub(super) fn enabled(pod: &Pod<'_>, namespace: &Namespace, trace: &mut Trace) -> Result<(), Reason> {
+pub(super) fn enabled(pod: OriginalPod<'_>, namespace: &Namespace, trace: &mut Trace) -> Result<(), Reason> {
     match pod.label(keys::INJECT) {
         Some(keys::ENABLED) => {
             trace.add(Reason::EnabledByPod);
@@ -173,7 +174,7 @@ impl<'a> Matches<'a> {
 
 /// Step 5: applies the pod's choice to the namespace's default, and adds matching and required profiles.
 pub(super) fn choose(
-    pod: &Pod<'_>,
+    pod: OriginalPod<'_>,
     namespace: &Namespace,
     profiles: &ProfileSet,
     mandatory: Vec<Arc<Profile>>,
@@ -247,7 +248,7 @@ pub(super) fn choose(
 
 /// Steps 3 and 4 if neither pod nor namespace enables injection: selects only the Mandatory profiles.
 pub(super) fn insist(
-    pod: &Pod<'_>,
+    pod: OriginalPod<'_>,
     namespace: &Namespace,
     profiles: &ProfileSet,
     mandatory: Vec<Arc<Profile>>,
@@ -282,7 +283,7 @@ struct Chosen {
 }
 
 struct Choosing<'a> {
-    pod: &'a Pod<'a>,
+    pod: OriginalPod<'a>,
     namespace: &'a Namespace,
     profiles: &'a ProfileSet,
 }

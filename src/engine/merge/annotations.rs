@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::super::Reason;
-use super::{At, Change, Context, Plan};
+use super::plan::{At, Change, Context, Plan};
 use crate::api::{AnnotationMerge, keys};
+use crate::engine::pod::Seen;
+use crate::engine::reason::Reason;
 use crate::fields::{Map, Place};
 use crate::json::{Json, field, same};
 use crate::profiles::Rendered;
@@ -38,10 +39,10 @@ impl<'a> Groups<'a> {
     pub(super) fn end(self, context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) {
         for (group, annotations) in self.0 {
             let is_same = |(key, value): &(&str, Rendered<'a>)| {
-                let live = context.pod().get(&Place::ANNOTATIONS, key);
+                let live = context.draft().get(&Place::ANNOTATIONS, key);
                 live.is_some_and(|live| same(live.json(), value))
             };
-            let found = context.pod().annotation_keys();
+            let found = context.draft().annotation_keys();
             let found = found.into_iter().find(|key| context.profile.annotations.is_in_group(group, key));
             match found {
                 None => {
@@ -95,8 +96,8 @@ fn items(value: &Json<'_>) -> Vec<String> {
 
 /// Plans new items of a list; existing items stay in their positions.
 fn join<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>, key: &str, ours: &[String]) {
-    let live = context.pod().get(&Place::ANNOTATIONS, key);
-    let Some(before) = live.and_then(super::Seen::as_text) else {
+    let live = context.draft().get(&Place::ANNOTATIONS, key);
+    let Some(before) = live.and_then(Seen::as_text) else {
         plan.add(Place::ANNOTATIONS, At::End, key, Rendered::Made(ours.join(",").into()));
         return;
     };

@@ -1,9 +1,9 @@
 //! Variables and mounts for app containers. The container's own values take precedence.
 
-use super::super::Reason;
-use super::super::pod::Seen;
-use super::super::reason::Owner;
-use super::{At, Context, Plan, containers, variables};
+use super::plan::{At, Context, Plan};
+use super::variables;
+use crate::engine::pod::Seen;
+use crate::engine::reason::{Owner, Reason};
 use crate::fields::lists::key_of;
 use crate::fields::{ContainerField, ContainerKind, Place, mount_path};
 use crate::json::same;
@@ -25,10 +25,10 @@ pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Re
     }
     for kind in ContainerKind::ALL {
         let place = Place::Spec(kind.list());
-        for seen in context.pod().elements(&place) {
+        for seen in context.draft().elements(&place) {
             let Some(name) = seen.name() else { continue };
             let is_own = context.merged.owner(&place, name) == Owner::Pod
-                && !containers::is_auto(seen)
+                && !seen.has_image_auto()
                 && !plan.adopts(&place, name);
             if is_own {
                 plan_container(context, plan, kind, seen)?;
@@ -71,7 +71,7 @@ fn rendered<'a>(
     container: Seen<'_>,
 ) -> Result<Vec<Element<'a>>, Reason> {
     let name = container.name().unwrap_or_default();
-    let as_written = context.author_container(kind, name);
+    let as_written = context.original_container(kind, name);
     let json = as_written.unwrap_or(container.json());
     let mut elements = Vec::new();
     for (item, app) in context.profile.app_containers.iter().enumerate() {
@@ -131,7 +131,7 @@ fn plan_mount<'a>(
     container: &str,
     (path, item): (String, Rendered<'a>),
 ) -> Result<(), Reason> {
-    if context.pod().get(&place, &path).is_none() {
+    if context.draft().get(&place, &path).is_none() {
         nested(context, plan, &place, container, &path);
         plan.add(place, At::End, &path, item);
     } else if context.are_shared(&place, &path, &item) {
@@ -146,7 +146,7 @@ fn plan_mount<'a>(
 
 /// Warns about mounts of the container inside or around the new one: a part of one volume hides a part of the other.
 fn nested(context: &Context<'_, '_>, plan: &mut Plan<'_, '_>, place: &Place, container: &str, path: &str) {
-    for other in context.pod().elements(place) {
+    for other in context.draft().elements(place) {
         let Some(other) = other.text("mountPath").filter(|other| *other != mount_path::TOKEN) else {
             continue;
         };

@@ -1,7 +1,7 @@
 //! Other lists of the pod, such as image pull secrets, tolerations and host aliases.
 
-use super::super::Reason;
-use super::{At, Context, Plan};
+use super::plan::{At, Context, Plan};
+use crate::engine::reason::Reason;
 use crate::fields::lists::key_of;
 use crate::fields::{DnsList, Place, SpecList};
 

@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use super::super::Reason;
-use super::super::pod::Seen;
 use super::annotations::Groups;
-use super::{At, Change, Context, Plan};
+use super::plan::{At, Change, Context, Plan};
 use crate::api::keys;
+use crate::engine::pod::Seen;
+use crate::engine::reason::Reason;
 use crate::fields::{Map, Place};
 use crate::json::Json;
 
@@ -42,7 +42,7 @@ pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Re
 fn raise<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>, value: &Json<'_>) {
     const KEY: &str = "terminationGracePeriodSeconds";
     let Some(to) = value.as_i64() else { return };
-    let live = context.pod().get(&Place::Map(Map::Spec), KEY);
+    let live = context.draft().get(&Place::Map(Map::Spec), KEY);
     let from = live.and_then(Seen::integer);
     if from.unwrap_or(DEFAULT_GRACE_PERIOD) >= to {
         return;

@@ -4,10 +4,9 @@
 //! `envFrom`.
 //! <https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/>
 
-use super::super::Reason;
-use super::super::pod::Seen;
-use super::super::reason::Owner;
-use super::{At, Context, Plan};
+use super::plan::{At, Context, Plan};
+use crate::engine::pod::Seen;
+use crate::engine::reason::{Owner, Reason};
 use crate::expression::references;
 use crate::fields::lists::key_of;
 use crate::fields::{ContainerField, Place};
@@ -42,17 +41,17 @@ pub(super) fn plan<'a>(
 ) -> Result<(), Reason> {
     let name = container.name().unwrap_or_default();
     let refers = |value: &Json<'_>| text(value, "value").is_some_and(|text| text.contains("$("));
-    let any_refers = context.pod().elements(place).any(|live| refers(live.json()))
+    let any_refers = context.draft().elements(place).any(|live| refers(live.json()))
         || variables.iter().any(|(_, value)| refers(value));
     let mut order: Vec<Variable> = if any_refers {
-        let own = context.pod().elements(place);
+        let own = context.draft().elements(place);
         own.map(|live| Variable::new(live.name().unwrap_or_default(), live.json())).collect()
     } else {
         Vec::new()
     };
     let mut added = Vec::new();
     for (key, value) in variables {
-        if context.pod().get(place, &key).is_some() {
+        if context.draft().get(place, &key).is_some() {
             context.add_unless_set(plan, place.clone(), At::End, &key, value)?;
             continue;
         }
@@ -116,7 +115,7 @@ fn beats_sources(
     let place = Place::Container { kind: *kind, name: name.clone(), field: ContainerField::EnvFrom };
     let mut sources: Vec<String> = Vec::new();
     let mut beaten: Vec<String> = Vec::new();
-    for source in context.pod().elements(&place) {
+    for source in context.draft().elements(&place) {
         let key = key_of("envFrom", source.json());
         if context.merged.owner(&place, &key) != Owner::Pod {
             continue;

@@ -1,7 +1,7 @@
 //! Volumes: an identical one of the same name is shared; a different one is a conflict.
 
-use super::super::Reason;
-use super::{At, Context, Plan};
+use super::plan::{At, Context, Plan};
+use crate::engine::reason::Reason;
 use crate::fields::Place;
 
 pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Result<(), Reason> {
@@ -12,7 +12,7 @@ pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Re
             continue;
         }
         let value = context.render(plan, (&Place::VOLUMES, name), &volume.value, None)?;
-        if context.pod().get(&Place::VOLUMES, name).is_none() {
+        if context.draft().get(&Place::VOLUMES, name).is_none() {
             plan.add(Place::VOLUMES, At::End, name, value);
         } else if context.are_shared(&Place::VOLUMES, name, &value) {
             context.share(plan, &Place::VOLUMES, name);
