@@ -8,6 +8,7 @@
 
 mod annotations;
 mod app_containers;
+mod apply;
 mod containers;
 mod lists;
 mod maps;
@@ -16,12 +17,11 @@ mod plan;
 mod variables;
 mod volumes;
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use self::plan::{At, Change, Context, Plan};
-use super::draft::Slot;
+use self::apply::{Applied, apply};
+use self::plan::{Context, Plan};
 use super::merged::Merged;
 use super::parameters::Parameters;
 use super::reason::Reason;
@@ -29,12 +29,9 @@ use super::reinvocation::Previous;
 use super::select::Selection;
 use super::trace::Trace;
 use super::validity;
-use crate::api::{InjectedProfile, OnError, ProfileName, Replaced};
+use crate::api::{InjectedProfile, OnError, ProfileName};
 use crate::expression::{Budget, Variables};
-use crate::fields::Place;
-use crate::fields::lists::key_of;
-use crate::json::owned;
-use crate::profiles::{Profile, Rendered};
+use crate::profiles::Profile;
 
 /// Merge rule. It may only read the pod.
 ///
@@ -90,9 +87,8 @@ pub(super) fn merge<'a>(
         let Plan { changes, notes, .. } = plan;
         let tolerant = profile.on_error == OnError::Ignore || selection.along.contains(&profile.name);
         let before = tolerant.then(|| merged.clone());
-        let mut undone = Vec::new();
-        let injected =
-            merged.apply(profile, &parameters.set, changes, (inputs.previous, protected), &mut undone);
+        let Applied { injected, undone } =
+            apply(&mut merged, profile, &parameters.set, changes, inputs.previous, protected);
         match validity::problem(&merged.draft, merged.original, &injected) {
             None => {
                 for note in notes {
@@ -124,104 +120,5 @@ fn trace_additions(injected: &InjectedProfile, trace: &mut Trace) {
             let (profile, what, place) = (injected.name.clone(), key.clone(), place.clone());
             trace.add(Reason::Added { profile, what, place });
         }
-    }
-}
-
-impl<'a> Merged<'a> {
-    fn apply(
-        &mut self,
-        profile: &'a Profile,
-        set: &BTreeMap<String, String>,
-        changes: Vec<Change<'a>>,
-        (previous, protected): (&Previous, bool),
-        undone: &mut Vec<String>,
-    ) -> InjectedProfile {
-        let mut injected = InjectedProfile {
-            name: profile.name.to_string(),
-            scope: profile.scope,
-            revision: profile.revision.clone(),
-            parameters: set.clone(),
-            added: BTreeMap::new(),
-            shared: BTreeMap::new(),
-            replaced: BTreeMap::new(),
-            overlays: BTreeMap::new(),
-        };
-        let trust = previous.trust(&injected, protected);
-        for change in changes {
-            let (place, key) = match change {
-                Change::Add { place, at, key, value } => {
-                    let index = self.index(&place, &at);
-                    let slot = previous.slot(self.draft.submitted(), &place, &key, value, trust);
-                    if previous.undoes_a_change(&place, &key, &slot, trust) {
-                        undone.push(format!("{place}[{key}]"));
-                    }
-                    self.put(&place, &at, index, slot);
-                    note(&mut injected.added, &place, key.clone());
-                    (place, key)
-                }
-                Change::Set { map, key, value } => {
-                    self.draft.set(map, Cow::Owned(key.clone()), value);
-                    note(&mut injected.added, &Place::Map(map), key.clone());
-                    (Place::Map(map), key)
-                }
-                Change::Replace { map, key, before, value } => {
-                    let replaced = Replaced { before, after: value.clone() };
-                    injected.replaced.insert(format!("{map}.{key}"), replaced);
-                    self.draft.set(map, Cow::Owned(key.clone()), Rendered::Made(owned(value)));
-                    (Place::Map(map), key)
-                }
-                Change::Share { place, key } => {
-                    note(&mut injected.shared, &place, key.clone());
-                    (place, key)
-                }
-                Change::Adopt { place, at, key, value } => {
-                    let submitted = self.draft.take(&place, &key);
-                    let index = self.index(&place, &at);
-                    let slot =
-                        previous.adopted_slot(self.draft.submitted(), &place, submitted, value, protected);
-                    self.put(&place, &at, index, slot);
-                    note(&mut injected.added, &place, key.clone());
-                    (place, key)
-                }
-                Change::Overlay { place, index, key, original, value } => {
-                    let slot =
-                        previous.overlay_slot(self.draft.submitted(), &place, &key, index, value, trust);
-                    self.draft.replace(&place, index, slot);
-                    note(&mut injected.overlays, &place, original);
-                    (place, key)
-                }
-            };
-            self.set_owner(place, key, profile.name.as_str());
-        }
-        injected
-    }
-
-    fn put(&mut self, place: &Place, at: &At, index: usize, slot: Slot<'a>) {
-        match at {
-            At::BeforeOwn => self.draft.insert_at(place, index, slot),
-            At::Start | At::End | At::Before(_) => self.draft.insert(place, index, slot),
-        }
-    }
-
-    fn index(&mut self, place: &Place, at: &At) -> usize {
-        match at {
-            At::Start => 0,
-            At::End => usize::MAX,
-            At::Before(key) => {
-                let field = place.field();
-                let found = self.draft.elements(place).position(|live| key_of(field, live.json()) == *key);
-                found.unwrap_or(usize::MAX)
-            }
-            At::BeforeOwn => self.next_before_own(place),
-        }
-    }
-}
-
-/// Adds an entry to a place of the status.
-fn note<T>(places: &mut BTreeMap<String, Vec<T>>, place: &Place, what: T) {
-    let place = place.text();
-    match places.get_mut(&*place) {
-        Some(there) => there.push(what),
-        None => _ = places.insert(place.into_owned(), vec![what]),
     }
 }

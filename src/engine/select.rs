@@ -194,51 +194,9 @@ pub(super) fn choose(
         choosing.take_mandatory(profile, &mut selection, trace)?;
     }
     choosing.take_chosen(&choice.names, &mut selection, trace)?;
-    for entry in matching.selected.clone().into_values() {
-        let is = |known: &ProfileName| known.as_str() == entry.name();
-        let is_named = choice.names.iter().any(|(known, _)| is(known));
-        if choice.removed.iter().any(is) || is_named || selection.profiles.keys().any(is) {
-            continue;
-        }
-        let profile = match entry {
-            ProfileEntry::Ready(profile) => profile,
-            ProfileEntry::Invalid(invalid) => {
-                any = true;
-                let finding = invalid.findings.first().map(ToString::to_string).unwrap_or_default();
-                let name = invalid.name.clone();
-                let cause = Reason::ProfileInvalid { name, place: ChoicePlace::Match, finding };
-                // Regardless of its `onError`: an invalid profile must not block pods that did not choose it.
-                left_out(&invalid.name, OnError::Ignore, cause, trace)?;
-                continue;
-            }
-        };
-        match matching.false_condition(profile) {
-            Ok(Some(condition)) => {
-                let (profile, condition) = (profile.name.to_string(), condition.to_owned());
-                trace.add(Reason::ConditionFalse { profile, condition });
-                continue;
-            }
-            Err(failed) => {
-                trace.add(failed);
-                continue;
-            }
-            Ok(None) => {}
-        }
-        any = true;
-        if choosing.suits(profile, trace)? {
-            trace.add_detail(|| matched(profile));
-            selection.profiles.insert(profile.name.clone(), Arc::clone(profile));
-        }
-    }
+    any |= choosing.take_matching(&choice, matching, &mut selection, trace)?;
     choosing.bring_required(&mut selection, &choice.removed, trace)?;
-    for profile in selection.profiles.values().filter(|profile| profile.scope == Scope::Namespace) {
-        if profiles.find_in(Scope::Cluster, &namespace.name, profile.name.as_str()).is_some() {
-            trace.add_detail(|| Reason::Shadows {
-                profile: profile.name.to_string(),
-                namespace: namespace.name.clone(),
-            });
-        }
-    }
+    choosing.trace_shadows(&selection, trace);
     match (any, selection.profiles.is_empty()) {
         (false, _) => Err(Reason::NoProfileChosen { namespace: namespace.name.clone() }),
         (true, true) => Err(Reason::NothingLeft),
@@ -358,6 +316,65 @@ impl Choosing<'_> {
             }
         }
         Reason::all_of(problems)
+    }
+
+    /// Adds the profiles that select the pod by themselves. Returns whether there are any.
+    fn take_matching(
+        &self,
+        choice: &Chosen,
+        matching: &mut Matches<'_>,
+        selection: &mut Selection,
+        trace: &mut Trace,
+    ) -> Result<bool, Reason> {
+        let mut any = false;
+        for entry in matching.selected.clone().into_values() {
+            let is = |known: &ProfileName| known.as_str() == entry.name();
+            let is_named = choice.names.iter().any(|(known, _)| is(known));
+            if choice.removed.iter().any(is) || is_named || selection.profiles.keys().any(is) {
+                continue;
+            }
+            let profile = match entry {
+                ProfileEntry::Ready(profile) => profile,
+                ProfileEntry::Invalid(invalid) => {
+                    any = true;
+                    let finding = invalid.findings.first().map(ToString::to_string).unwrap_or_default();
+                    let name = invalid.name.clone();
+                    let cause = Reason::ProfileInvalid { name, place: ChoicePlace::Match, finding };
+                    // Regardless of its `onError`: an invalid profile must not block pods that did not choose it.
+                    left_out(&invalid.name, OnError::Ignore, cause, trace)?;
+                    continue;
+                }
+            };
+            match matching.false_condition(profile) {
+                Ok(Some(condition)) => {
+                    let (profile, condition) = (profile.name.to_string(), condition.to_owned());
+                    trace.add(Reason::ConditionFalse { profile, condition });
+                    continue;
+                }
+                Err(failed) => {
+                    trace.add(failed);
+                    continue;
+                }
+                Ok(None) => {}
+            }
+            any = true;
+            if self.suits(profile, trace)? {
+                trace.add_detail(|| matched(profile));
+                selection.profiles.insert(profile.name.clone(), Arc::clone(profile));
+            }
+        }
+        Ok(any)
+    }
+
+    /// Traces the selected profiles of the namespace that shadow a cluster profile.
+    fn trace_shadows(&self, selection: &Selection, trace: &mut Trace) {
+        let namespace = &self.namespace.name;
+        for profile in selection.profiles.values().filter(|profile| profile.scope == Scope::Namespace) {
+            if self.profiles.find_in(Scope::Cluster, namespace, profile.name.as_str()).is_some() {
+                let (profile, namespace) = (profile.name.to_string(), namespace.clone());
+                trace.add_detail(|| Reason::Shadows { profile, namespace });
+            }
+        }
     }
 
     fn take_mandatory(

@@ -64,6 +64,17 @@ fn standalone(folder: &std::path::Path) -> Standalone {
     Standalone { child, address: address.expect("the server says where it listens"), malformed }
 }
 
+fn profile(image: &str) -> String {
+    json!({
+        "apiVersion": "outrigger.dev/v1alpha1", "kind": "ClusterSidecarProfile",
+        "metadata": { "name": "proxy" },
+        "spec": { "template": { "spec": { "initContainers": [
+            { "name": "proxy", "image": image, "restartPolicy": "Always" },
+        ] } } },
+    })
+    .to_string()
+}
+
 #[tokio::test]
 async fn it_serves_files_without_a_cluster_and_follows_their_changes() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -74,16 +85,6 @@ async fn it_serves_files_without_a_cluster_and_follows_their_changes() {
     let certify = |material: &Material| {
         put("tls.key", &material.key);
         put("tls.crt", &material.certificate);
-    };
-    let profile = |image: &str| {
-        json!({
-            "apiVersion": "outrigger.dev/v1alpha1", "kind": "ClusterSidecarProfile",
-            "metadata": { "name": "proxy" },
-            "spec": { "template": { "spec": { "initContainers": [
-                { "name": "proxy", "image": image, "restartPolicy": "Always" },
-            ] } } },
-        })
-        .to_string()
     };
     let namespace = "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: shop\n  labels: {outrigger.dev/inject: enabled}\n  annotations: {outrigger.dev/profiles: proxy}\n";
     let first = material();

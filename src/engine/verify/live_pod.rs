@@ -203,7 +203,7 @@ fn changed_container(
     None
 }
 
-fn ephemeral_containers<'a>(pod: SubmittedPod<'a>) -> impl Iterator<Item = Seen<'a>> + use<'a> {
+fn ephemeral_containers(pod: SubmittedPod<'_>) -> impl Iterator<Item = Seen<'_>> {
     items(pod.spec("ephemeralContainers")).iter().map(Seen::Submitted)
 }
 
