@@ -1,8 +1,11 @@
 //! Selection: whether a pod is injected, and with which profiles. Steps 1 to 5 of a decision.
 
+mod choice;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use self::choice::Chosen;
 use super::inputs::{Namespace, Settings};
 use super::pod::{OriginalPod, PodView as _, SubmittedPod};
 use super::reason::{ChoicePlace, Reason};
@@ -46,15 +49,6 @@ pub(super) fn enabled(pod: OriginalPod<'_>, namespace: &Namespace, trace: &mut T
             Err(Reason::NamespaceNotEnabled { namespace: name() })
         }
     }
-}
-
-/// Parsed annotation `outrigger.dev/profiles`.
-#[derive(Debug, PartialEq, Eq)]
-enum Choice {
-    /// Exactly these profiles.
-    These(Vec<ProfileName>),
-    /// Additions to and removals from the namespace's default.
-    Changes { add: Vec<ProfileName>, remove: Vec<ProfileName> },
 }
 
 /// Selected profiles of a decision.
@@ -182,7 +176,7 @@ pub(super) fn choose(
     trace: &mut Trace,
 ) -> Result<Selection, Reason> {
     let choosing = Choosing { pod, namespace, profiles };
-    let choice = choosing.choice(trace)?;
+    let choice = choice::chosen(pod, namespace, profiles, trace)?;
     let mut selection = Selection::default();
     let mut any = !choice.names.is_empty();
     for profile in mandatory {
@@ -231,15 +225,6 @@ fn matched(profile: &Profile) -> Reason {
     Reason::Matched { profile: profile.name.to_string(), selectors, mandatory: profile.mandatory }
 }
 
-/// Profiles that pod and namespace chose by name.
-#[derive(Default)]
-struct Chosen {
-    /// Chosen names, each with the source of the choice.
-    names: Vec<(ProfileName, ChoicePlace)>,
-    /// Profiles that the pod removed, including matching ones.
-    removed: Vec<ProfileName>,
-}
-
 struct Choosing<'a> {
     pod: OriginalPod<'a>,
     namespace: &'a Namespace,
@@ -247,46 +232,6 @@ struct Choosing<'a> {
 }
 
 impl Choosing<'_> {
-    fn choice(&self, trace: &mut Trace) -> Result<Chosen, Reason> {
-        let default = self.default()?;
-        let Some(text) = self.pod.annotation(keys::PROFILES) else {
-            return Ok(Chosen { names: default, ..Chosen::default() });
-        };
-        let of_pod = |name| (name, ChoicePlace::Pod);
-        match parse_choice(text, &ChoicePlace::Pod)? {
-            Choice::These(names) => {
-                for (profile, _) in default.iter().filter(|(name, _)| !names.contains(name)) {
-                    trace.add(Reason::ReplacedByPod { profile: profile.to_string() });
-                }
-                Ok(Chosen { names: names.into_iter().map(of_pod).collect(), ..Chosen::default() })
-            }
-            Choice::Changes { add, remove } => {
-                for profile in &remove {
-                    if !self.find(profile, &ChoicePlace::Pod)?.is_mandatory() {
-                        trace.add(Reason::TakenAway { profile: profile.to_string() });
-                    }
-                }
-                let kept = default.into_iter().filter(|(name, _)| !remove.contains(name));
-                let names = kept.chain(add.into_iter().map(of_pod)).collect();
-                Ok(Chosen { names, removed: remove })
-            }
-        }
-    }
-
-    /// Returns the namespace's default choice.
-    fn default(&self) -> Result<Vec<(ProfileName, ChoicePlace)>, Reason> {
-        let place = || ChoicePlace::Namespace(self.namespace.name.clone());
-        let Some(text) = self.namespace.annotations.get(keys::PROFILES) else { return Ok(Vec::new()) };
-        match parse_choice(text, &place())? {
-            Choice::These(names) => Ok(names.into_iter().map(|name| (name, place())).collect()),
-            Choice::Changes { .. } => {
-                let problem =
-                    "names with + or - belong on a pod; the namespace names its default plainly".to_owned();
-                Err(Reason::InvalidChoice { place: place(), problem })
-            }
-        }
-    }
-
     /// Adds the named profiles.
     ///
     /// # Errors
@@ -475,16 +420,6 @@ impl Choosing<'_> {
         selection.leave_out(profile, cause, trace).map(|()| None)
     }
 
-    fn find(&self, name: &ProfileName, place: &ChoicePlace) -> Result<&ProfileEntry, Reason> {
-        let namespace = &self.namespace.name;
-        self.profiles.find(namespace, name.as_str()).ok_or_else(|| Reason::ProfileNotFound {
-            name: name.to_string(),
-            place: place.clone(),
-            namespace: namespace.clone(),
-            probably: nearest(name.as_str(), self.profiles.names(namespace)).map(str::to_owned),
-        })
-    }
-
     /// Returns the profile with a name, if it can be injected.
     fn find_ready(
         &self,
@@ -492,7 +427,7 @@ impl Choosing<'_> {
         place: &ChoicePlace,
         trace: &mut Trace,
     ) -> Result<Option<Arc<Profile>>, Reason> {
-        match self.find(name, place)? {
+        match choice::find(self.profiles, self.namespace, name, place)? {
             ProfileEntry::Ready(profile) => Ok(Some(Arc::clone(profile))),
             ProfileEntry::Invalid(invalid) => {
                 let finding = invalid.findings.first().map(ToString::to_string).unwrap_or_default();
@@ -553,73 +488,6 @@ fn left_out(profile: &str, on_error: OnError, cause: Reason, trace: &mut Trace) 
         OnError::Ignore => {
             trace.add(Reason::ProfileLeftOut { profile: profile.to_owned(), cause: Box::new(cause) });
             Ok(())
-        }
-    }
-}
-
-fn parse_choice(text: &str, place: &ChoicePlace) -> Result<Choice, Reason> {
-    let fail = |problem: String| Reason::InvalidChoice { place: place.clone(), problem };
-    if text.trim().is_empty() {
-        return Ok(Choice::These(Vec::new()));
-    }
-    let (mut plain, mut add, mut remove) = (Vec::new(), Vec::new(), Vec::new());
-    for word in text.split(',').map(str::trim) {
-        let (list, name) = match (word.strip_prefix('+'), word.strip_prefix('-')) {
-            (Some(name), _) => (&mut add, name),
-            (_, Some(name)) => (&mut remove, name),
-            _ => (&mut plain, word),
-        };
-        if name.is_empty() {
-            return Err(fail(format!("there is an empty name in {text:?}")));
-        }
-        if name.contains('@') {
-            return Err(fail(format!("{name:?} has an @, which is reserved for revisions")));
-        }
-        list.push(name.parse::<ProfileName>().map_err(|error| fail(error.to_string()))?);
-    }
-    if let Some(both) = add.iter().find(|name| remove.contains(name)) {
-        return Err(fail(format!("\"{both}\" is added and taken away at once")));
-    }
-    match (plain.is_empty(), add.is_empty() && remove.is_empty()) {
-        (_, true) => Ok(Choice::These(plain)),
-        (true, false) => Ok(Choice::Changes { add, remove }),
-        (false, false) => Err(fail(format!(
-            "{text:?} mixes names with and without a sign; write all of them plainly (to choose exactly these) or all with + or - (to change the default)"
-        ))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn names(words: &[&str]) -> Vec<ProfileName> {
-        words.iter().map(|word| word.parse().unwrap()).collect()
-    }
-
-    #[test]
-    fn choices_that_can_be_read() {
-        let read = |text| parse_choice(text, &ChoicePlace::Pod).unwrap();
-        assert_eq!(read(""), Choice::These(vec![]));
-        assert_eq!(read("  "), Choice::These(vec![]));
-        assert_eq!(read("a, b"), Choice::These(names(&["a", "b"])));
-        assert_eq!(read("+a,-b"), Choice::Changes { add: names(&["a"]), remove: names(&["b"]) });
-    }
-
-    #[test]
-    fn choices_that_cannot_be_read_say_why() {
-        for (text, part) in [
-            ("a,,b", "empty name"),
-            ("a,", "empty name"),
-            ("+", "empty name"),
-            ("a,+b", "mixes names"),
-            ("a@2", "reserved for revisions"),
-            ("A", "cannot be a profile's name"),
-            ("+a,-a", "added and taken away"),
-        ] {
-            let message = parse_choice(text, &ChoicePlace::Pod).unwrap_err().to_string();
-            assert!(message.contains(part), "{text}: {message}");
-            assert!(message.starts_with("annotation outrigger.dev/profiles on the pod: "), "{message}");
         }
     }
 }
