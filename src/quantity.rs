@@ -4,6 +4,8 @@
 //! in billionths, the smallest unit of the format, so `0.1` and `100m` are the same value and nothing is rounded through a
 //! float. A quantity keeps the kind of its suffix, so that a sum of `Mi` is written in `Mi` again; equality, order and hash
 //! depend only on the value.
+//!
+//! ARCHITECTURE.md tells why it is not `kube_quantity`.
 
 mod text;
 
