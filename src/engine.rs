@@ -35,7 +35,7 @@ mod validity;
 mod verify;
 
 use self::decide::{Done, Ending, decide};
-use self::inputs::{Inputs, Purpose};
+use self::inputs::{DecisionInputs, Purpose};
 use crate::json::Json;
 use crate::profiles::ProfileSet;
 
@@ -80,7 +80,7 @@ fn traced(
     settings: &Settings,
     (purpose, mut trace): (Purpose, Trace),
 ) -> Decision {
-    match decide(pod, Inputs { namespace, profiles, settings }, purpose, &mut trace) {
+    match decide(pod, DecisionInputs { namespace, profiles, settings }, purpose, &mut trace) {
         Ok(done) => {
             trace.add_detail(|| done.reason.clone());
             let Done { reason, profiles, patch } = done;

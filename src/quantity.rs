@@ -18,12 +18,12 @@ pub use text::ParseError;
 #[derive(Clone, Copy, Debug)]
 pub struct Quantity {
     nanos: i128,
-    format: Format,
+    format: SuffixKind,
 }
 
 /// Kind of a quantity's suffix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
+enum SuffixKind {
     /// `Ki`, `Mi`, `Gi` …
     Binary,
     /// `m`, none, `k`, `M` …
@@ -39,11 +39,11 @@ const MAX_NANOS: i128 = 10_i128.pow(38);
 
 impl Quantity {
     /// Zero, written `0`.
-    pub const ZERO: Self = Self { nanos: 0, format: Format::Decimal };
+    pub const ZERO: Self = Self { nanos: 0, format: SuffixKind::Decimal };
 
     /// Returns an integer as a quantity in decimal form.
     pub const fn from_integer(integer: i64) -> Self {
-        Self { nanos: integer as i128 * NANOS, format: Format::Decimal }
+        Self { nanos: integer as i128 * NANOS, format: SuffixKind::Decimal }
     }
 
     /// Returns the value in billionths of its unit.

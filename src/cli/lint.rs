@@ -20,7 +20,7 @@ use super::lines::Lines;
 use super::manifests::Manifests;
 use crate::cluster::{LiveLookup, ask_cluster};
 use crate::profiles::{Finding, Severity};
-use crate::workload::pod_security::Level;
+use crate::workload::pod_security::PodSecurityLevel;
 
 /// Longest wait for the API server's validation of one profile.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -33,7 +33,7 @@ pub(super) struct Lint {
     paths: Vec<PathBuf>,
     /// Also check the profiles against a level of the Pod Security Standards: baseline or restricted
     #[arg(long, value_name = "LEVEL")]
-    pod_security: Option<Level>,
+    pod_security: Option<PodSecurityLevel>,
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,

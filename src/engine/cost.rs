@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::draft::Draft;
-use super::pod::{OriginalPod, PodView as _, Seen};
+use super::pod::{OriginalPod, PodElement, PodView as _};
 use crate::fields::{ContainerKind, Place};
 use crate::quantity::Quantity;
 use crate::resources::{
-    Container, Kind, PodLevel, Problem, Qos, ResourceList, effective_requests, problems, qos,
+    ContainerDemand, ContainerRole, PodLevel, Qos, ResourceList, ResourceProblem, effective_requests,
+    problems, qos,
 };
 
 /// Additional requests of an injection, and the pod's quality of service before and after it.
@@ -47,7 +48,7 @@ impl fmt::Display for Cost {
 
 /// Requests, limits and quality of service of a pod.
 pub(super) struct Demand {
-    pub(super) containers: Vec<Container>,
+    pub(super) containers: Vec<ContainerDemand>,
     pod_level: Option<PodLevel>,
     overhead: ResourceList,
 }
@@ -61,7 +62,7 @@ impl Demand {
     ///
     /// Before Kubernetes 1.37, the API server sets the default requests of the pod itself before any webhook is called, so
     /// they leave no room for another container. Since 1.37, it sets them after the webhooks, for all containers.
-    pub(super) fn problems(&self) -> Vec<Problem> {
+    pub(super) fn problems(&self) -> Vec<ResourceProblem> {
         let level = self.pod_level.clone().map(|level| level.with_defaults(&self.containers));
         problems(&self.containers, level.as_ref())
     }
@@ -74,7 +75,7 @@ impl Demand {
 /// Checks whether the original pod's quality of service can be Guaranteed. Usually the presence of fields already rules it
 /// out, and no quantity has to be parsed.
 pub(super) fn may_be_guaranteed(pod: OriginalPod<'_>) -> bool {
-    let is_limited = |container: Seen<'_>| {
+    let is_limited = |container: PodElement<'_>| {
         let limits = container.field("resources").and_then(|resources| resources.field("limits"));
         limits.is_some_and(|limits| ["cpu", "memory"].iter().all(|name| limits.field(name).is_some()))
     };
@@ -87,7 +88,7 @@ pub(super) fn may_be_guaranteed(pod: OriginalPod<'_>) -> bool {
 
 /// Returns the demand of the original pod.
 pub(super) fn before(pod: OriginalPod<'_>) -> Demand {
-    let spec = |name| pod.spec(name).map(Seen::Submitted);
+    let spec = |name| pod.spec(name).map(PodElement::Submitted);
     let containers = containers(|place| pod.elements(place));
     let pod_level = spec("resources")
         .map(|level| PodLevel::new(quantities(level, "requests"), quantities(level, "limits")));
@@ -115,7 +116,9 @@ pub(super) fn of_injection(draft: &Draft<'_>, before: &Demand) -> Cost {
     Cost { requests, qos_before: before.qos(), qos_after: after.qos() }
 }
 
-fn containers<'s, I: Iterator<Item = Seen<'s>>>(elements: impl Fn(&Place) -> I) -> Vec<Container> {
+fn containers<'s, I: Iterator<Item = PodElement<'s>>>(
+    elements: impl Fn(&Place) -> I,
+) -> Vec<ContainerDemand> {
     let of_kind = |kind: ContainerKind| {
         // A container with `image: auto` has no requests until a profile overlays it.
         let elements = elements(&Place::Spec(kind.list())).filter(|seen| !seen.has_image_auto());
@@ -125,21 +128,21 @@ fn containers<'s, I: Iterator<Item = Seen<'s>>>(elements: impl Fn(&Place) -> I) 
 }
 
 /// Returns the requests and limits of a container.
-pub(super) fn container(list: ContainerKind, container: Seen<'_>) -> Container {
+pub(super) fn container(list: ContainerKind, container: PodElement<'_>) -> ContainerDemand {
     let kind = match (list, container.text("restartPolicy")) {
-        (ContainerKind::App, _) => Kind::App,
-        (ContainerKind::Init, Some("Always")) => Kind::NativeSidecar,
-        (ContainerKind::Init, _) => Kind::Init,
+        (ContainerKind::App, _) => ContainerRole::App,
+        (ContainerKind::Init, Some("Always")) => ContainerRole::NativeSidecar,
+        (ContainerKind::Init, _) => ContainerRole::Init,
     };
     let resources = container.field("resources");
     let list = |name| resources.map(|resources| quantities(resources, name)).unwrap_or_default();
-    Container::new(container.name().unwrap_or_default(), kind, list("requests"), list("limits"))
+    ContainerDemand::new(container.name().unwrap_or_default(), kind, list("requests"), list("limits"))
 }
 
-fn quantities(parent: Seen<'_>, name: &str) -> ResourceList {
+fn quantities(parent: PodElement<'_>, name: &str) -> ResourceList {
     parent.field(name).map(amounts).unwrap_or_default()
 }
 
-fn amounts(map: Seen<'_>) -> ResourceList {
+fn amounts(map: PodElement<'_>) -> ResourceList {
     map.fields().filter_map(|(name, value)| Some((name, value.quantity()?))).collect()
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::draft::Draft;
-use super::inputs::{Inputs, Purpose};
+use super::inputs::{DecisionInputs, Purpose};
 use super::merged::Merged;
 use super::patch::{self, Patch};
 use super::pod::{OriginalPod, PodView as _, SubmittedPod};
@@ -47,7 +47,7 @@ pub(super) struct Stripped<'a> {
 
 pub(super) fn decide(
     submitted: &Json<'_>,
-    by: Inputs<'_>,
+    by: DecisionInputs<'_>,
     purpose: Purpose,
     trace: &mut Trace,
 ) -> Result<Done, Ending> {
@@ -78,7 +78,7 @@ pub(super) fn decide(
 /// Strips the elements of an earlier injection.
 pub(super) fn strip<'a>(
     submitted: SubmittedPod<'a>,
-    by: Inputs<'_>,
+    by: DecisionInputs<'_>,
     purpose: Purpose,
     trace: &mut Trace,
 ) -> Result<Stripped<'a>, Reason> {
@@ -97,12 +97,12 @@ pub(super) fn strip<'a>(
 fn select(
     draft: &Draft<'_>,
     original: OriginalPod<'_>,
-    by: Inputs<'_>,
+    by: DecisionInputs<'_>,
     variables: Variables<'_>,
     budget: &mut Budget,
     trace: &mut Trace,
 ) -> Result<Selection, Reason> {
-    let Inputs { namespace, profiles, .. } = by;
+    let DecisionInputs { namespace, profiles, .. } = by;
     let labels = original.labels();
     let mut matches = Matches::new(profiles, namespace, &labels, variables, budget);
     let mandatory = select::mandatory(&mut matches)?;

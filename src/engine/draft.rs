@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::pod::{PodView as _, Seen, SubmittedPod};
+use super::pod::{PodElement, PodView as _, SubmittedPod};
 use crate::fields::lists::key_of;
 use crate::fields::{ContainerKind, Map, Place, SpecList};
 use crate::json::{items, text};
@@ -65,7 +65,7 @@ impl<'a> Draft<'a> {
 
     /// Returns the names in one of the lists of containers, in order.
     pub(super) fn container_names(&self, kind: ContainerKind) -> Vec<&str> {
-        self.elements(&Place::Spec(kind.list())).filter_map(Seen::name).collect()
+        self.elements(&Place::Spec(kind.list())).filter_map(PodElement::name).collect()
     }
 
     /// Returns a description, for messages, of the container with a name.
@@ -82,10 +82,10 @@ impl<'a> Draft<'a> {
     }
 
     /// Returns the element with a key.
-    pub(super) fn get(&self, place: &Place, key: &str) -> Option<Seen<'_>> {
+    pub(super) fn get(&self, place: &Place, key: &str) -> Option<PodElement<'_>> {
         if let Place::Map(map) = place {
             return match self.maps.get(map).and_then(|changed| changed.get(key)) {
-                Some(change) => change.as_deref().map(Seen::Rendered),
+                Some(change) => change.as_deref().map(PodElement::Rendered),
                 None => self.submitted.get(place, key),
             };
         }
@@ -94,7 +94,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Returns all elements with a key: a list may have duplicates.
-    pub(super) fn all<'s>(&'s self, place: &Place, key: &str) -> Vec<Seen<'s>> {
+    pub(super) fn all<'s>(&'s self, place: &Place, key: &str) -> Vec<PodElement<'s>> {
         if matches!(place, Place::Map(_)) {
             return self.get(place, key).into_iter().collect();
         }
@@ -103,15 +103,18 @@ impl<'a> Draft<'a> {
     }
 
     /// Returns the current elements of a list.
-    pub(super) fn elements<'s>(&'s self, place: &Place) -> impl Iterator<Item = Seen<'s>> + use<'s, 'a> {
+    pub(super) fn elements<'s>(
+        &'s self,
+        place: &Place,
+    ) -> impl Iterator<Item = PodElement<'s>> + use<'s, 'a> {
         let submitted = self.submitted.list(place);
         let slots = self.lists.get(place);
         let untouched = if slots.is_none() { submitted } else { &[] };
         let changed = slots.into_iter().flatten().filter_map(|slot| match slot {
-            Slot::Kept(index) => submitted.get(*index).map(Seen::Submitted),
-            Slot::Changed(_, value) | Slot::Added(value) => Some(Seen::Rendered(value)),
+            Slot::Kept(index) => submitted.get(*index).map(PodElement::Submitted),
+            Slot::Changed(_, value) | Slot::Added(value) => Some(PodElement::Rendered(value)),
         });
-        untouched.iter().map(Seen::Submitted).chain(changed)
+        untouched.iter().map(PodElement::Submitted).chain(changed)
     }
 
     /// Sets a key of a map.

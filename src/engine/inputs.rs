@@ -1,4 +1,4 @@
-//! Inputs of a decision, other than the pod.
+//! DecisionInputs of a decision, other than the pod.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,9 +47,9 @@ pub(super) enum Purpose {
     Verify,
 }
 
-/// Inputs of a decision other than the pod.
+/// DecisionInputs of a decision other than the pod.
 #[derive(Clone, Copy)]
-pub(super) struct Inputs<'a> {
+pub(super) struct DecisionInputs<'a> {
     pub(super) namespace: &'a Namespace,
     pub(super) profiles: &'a ProfileSet,
     pub(super) settings: &'a Settings,
@@ -58,7 +58,7 @@ pub(super) struct Inputs<'a> {
 /// Parameters of a pod without any.
 static NO_PARAMETERS: BTreeMap<String, ParameterValue> = BTreeMap::new();
 
-impl<'a> Inputs<'a> {
+impl<'a> DecisionInputs<'a> {
     /// Returns the variables of expressions, except those of a profile.
     pub(super) fn variables(self, pod: OriginalPod<'a>) -> Variables<'a> {
         let Namespace { name, labels, annotations } = self.namespace;

@@ -1,7 +1,7 @@
 //! The whole original pod, for expressions, after an earlier injection was removed.
 
 use super::draft::Draft;
-use super::pod::{PodView as _, Seen};
+use super::pod::{PodElement, PodView as _};
 use crate::fields::{ContainerKind, DnsList, Map, Place, SpecList};
 use crate::json::{Json, field, text};
 
@@ -69,8 +69,8 @@ fn keys<'s>(
     (!changes.is_empty()).then(|| (name, not_empty(with(inner, changes))))
 }
 
-fn container<'s>(draft: &'s Draft<'_>, kind: ContainerKind, seen: Seen<'s>) -> Json<'s> {
-    let Seen::Submitted(value) = seen else { return seen.json().clone() };
+fn container<'s>(draft: &'s Draft<'_>, kind: ContainerKind, seen: PodElement<'s>) -> Json<'s> {
+    let PodElement::Submitted(value) = seen else { return seen.json().clone() };
     let mut lists = Changes::new();
     for place in draft.changed_lists().keys() {
         if let Place::Container { kind: changed, name, field: list } = place

@@ -21,9 +21,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use self::apply::{Applied, apply};
-use self::plan::{Context, Plan};
+use self::plan::{Plan, RuleContext};
 use super::merged::Merged;
-use super::parameters::Parameters;
+use super::parameters::ResolvedParameters;
 use super::reason::Reason;
 use super::reinvocation::Previous;
 use super::select::Selection;
@@ -37,7 +37,7 @@ use crate::profiles::Profile;
 ///
 /// # Errors
 /// The conflict or failed expression for which the whole profile is rejected.
-type Rule = for<'a> fn(&Context<'a, '_>, &mut Plan<'a, '_>) -> Result<(), Reason>;
+type Rule = for<'a> fn(&RuleContext<'a, '_>, &mut Plan<'a, '_>) -> Result<(), Reason>;
 
 /// Rules in the order in which they plan a profile's elements.
 const STEPS: [Rule; 6] = [
@@ -52,7 +52,7 @@ const STEPS: [Rule; 6] = [
 /// Inputs that all profiles of a decision share.
 pub(super) struct MergeInputs<'a> {
     pub(super) variables: Variables<'a>,
-    pub(super) parameters: &'a BTreeMap<ProfileName, Parameters>,
+    pub(super) parameters: &'a BTreeMap<ProfileName, ResolvedParameters>,
     pub(super) previous: &'a Previous,
 }
 
@@ -68,7 +68,7 @@ pub(super) fn merge<'a>(
     budget: &mut Budget,
     trace: &mut Trace,
 ) -> Result<Merged<'a>, Reason> {
-    let none = Parameters::default();
+    let none = ResolvedParameters::default();
     for profile in profiles {
         if let Some(cause) = selection.missing(profile) {
             selection.leave_out(profile, cause, trace)?;
@@ -78,7 +78,7 @@ pub(super) fn merge<'a>(
         let variables =
             Variables { params: &parameters.values, profile: profile.name.as_str(), ..inputs.variables };
         let protected = selection.is_protected(profile);
-        let context = Context { profile, protected, merged: &merged, variables };
+        let context = RuleContext { profile, protected, merged: &merged, variables };
         let mut plan = Plan { changes: Vec::new(), notes: Vec::new(), budget };
         if let Err(cause) = STEPS.iter().try_for_each(|step| step(&context, &mut plan)) {
             selection.leave_out(profile, cause, trace)?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::draft::Draft;
-use super::pod::{OriginalPod, Seen};
+use super::pod::{OriginalPod, PodElement};
 use super::reason::Owner;
 use crate::api::{InjectedProfile, keys};
 use crate::fields::{Map, Place};
@@ -68,7 +68,7 @@ pub(super) fn names(profiles: &[InjectedProfile]) -> Vec<String> {
 pub(super) fn injected_containers<'s>(
     draft: &'s Draft<'_>,
     injected: &'s InjectedProfile,
-) -> impl Iterator<Item = (Place, Seen<'s>)> {
+) -> impl Iterator<Item = (Place, PodElement<'s>)> {
     [Place::INIT_CONTAINERS, Place::CONTAINERS].into_iter().flat_map(move |place| {
         let added = injected.added.get(&*place.text()).into_iter().flatten().map(String::as_str);
         let overlaid = injected.overlays.get(&*place.text()).into_iter().flatten();

@@ -11,9 +11,9 @@ use crate::api::{ProfileName, Source, keys, nearest};
 use crate::expression::{Budget, ParameterValue};
 use crate::profiles::{Parameter, Profile, ProfileEntry, ProfileSet, Refusal, shown};
 
-/// Parameters of one profile.
+/// ResolvedParameters of one profile.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Parameters {
+pub(super) struct ResolvedParameters {
     pub(super) values: BTreeMap<String, ParameterValue>,
     /// Explicitly set values, as text.
     pub(super) set: BTreeMap<String, String>,
@@ -29,11 +29,11 @@ pub(super) fn resolve(
     selection: &mut Selection,
     budget: &mut Budget,
     trace: &mut Trace,
-) -> Result<BTreeMap<ProfileName, Parameters>, Reason> {
+) -> Result<BTreeMap<ProfileName, ResolvedParameters>, Reason> {
     let (mut resolved, mut problems) = (BTreeMap::new(), Vec::new());
     let profiles: Vec<_> = selection.profiles.values().cloned().collect();
     for profile in profiles {
-        let mut parameters = Parameters::default();
+        let mut parameters = ResolvedParameters::default();
         let mut missing = None;
         for parameter in &profile.parameters {
             match value(pod, namespace, &profile, parameter, budget) {

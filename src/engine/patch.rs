@@ -19,11 +19,11 @@ use crate::fields::{ContainerKind, DnsList, Map, Place, SpecList};
 use crate::json::{Json, field, same, text};
 use crate::profiles::Rendered;
 pub use text::Patch;
-use text::Text;
+use text::PatchText;
 
 /// Returns the operations that apply the changes to a pod.
 pub(super) fn of(draft: &Draft<'_>) -> Patch {
-    let mut writer = Writer::default();
+    let mut writer = PatchWriter::default();
     for (place, slots) in draft.changed_lists() {
         match place {
             Place::Spec(list) => {
@@ -93,8 +93,8 @@ fn container<'a>(draft: &Draft<'a>, kind: ContainerKind, name: &str) -> Option<(
 }
 
 #[derive(Default)]
-struct Writer {
-    text: Text,
+struct PatchWriter {
+    text: PatchText,
     /// Objects directly under the root that the submitted pod lacks and that the patch has created.
     made: Vec<&'static str>,
 }
@@ -113,7 +113,7 @@ struct Nested<'s, T> {
 
 impl Serialize for Elements<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.slots.iter().map(|slot| Element { before: self.before, slot }))
+        serializer.collect_seq(self.slots.iter().map(|slot| ListElement { before: self.before, slot }))
     }
 }
 
@@ -129,12 +129,12 @@ impl<T: Serialize> Serialize for Nested<'_, T> {
 }
 
 /// One element of a list.
-struct Element<'s> {
+struct ListElement<'s> {
     before: &'s [Json<'s>],
     slot: &'s Slot<'s>,
 }
 
-impl Serialize for Element<'_> {
+impl Serialize for ListElement<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.slot {
             Slot::Kept(index) => self.before.get(*index).serialize(serializer),
@@ -143,7 +143,7 @@ impl Serialize for Element<'_> {
     }
 }
 
-impl Writer {
+impl PatchWriter {
     /// Writes a list: a field of the object at the path.
     fn list_field(&mut self, name: &'static str, submitted: Option<&Json<'_>>, slots: &[Slot<'_>]) {
         let before = submitted.and_then(Json::as_array).unwrap_or_default();
@@ -178,7 +178,7 @@ impl Writer {
         let mut next = stays.iter().copied().peekable();
         for (index, slot) in slots.iter().enumerate() {
             if next.next_if_eq(&index).is_none() {
-                self.within_element(index, |writer| writer.text.add(&Element { before, slot }));
+                self.within_element(index, |writer| writer.text.add(&ListElement { before, slot }));
             }
         }
         for index in stays {
@@ -372,7 +372,7 @@ mod tests {
 
     /// Returns the patch that turns `before` into `after`.
     fn check(before: &Value, after: &Value, operations: usize) -> json_patch::Patch {
-        let mut writer = Writer::default();
+        let mut writer = PatchWriter::default();
         writer.values("", &Json::from(before), &Json::from(after));
         let patch = writer.text.done().operations();
         let mut patched = before.clone();

@@ -26,7 +26,7 @@ pub(super) struct OriginalPod<'a>(pub(super) &'a Json<'a>);
 
 /// Element of a pod, with its origin.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Seen<'s> {
+pub(super) enum PodElement<'s> {
     /// From the submitted or the original pod.
     Submitted(&'s Json<'s>),
     /// From a profile.
@@ -65,14 +65,14 @@ pub(super) trait PodView<'a>: Copy {
     }
 
     /// Returns the elements of a list.
-    fn elements(self, place: &Place) -> impl Iterator<Item = Seen<'a>> + use<'a, Self> {
-        self.list(place).iter().map(Seen::Submitted)
+    fn elements(self, place: &Place) -> impl Iterator<Item = PodElement<'a>> + use<'a, Self> {
+        self.list(place).iter().map(PodElement::Submitted)
     }
 
     /// Returns the element or value with a key.
-    fn get(self, place: &Place, key: &str) -> Option<Seen<'a>> {
+    fn get(self, place: &Place, key: &str) -> Option<PodElement<'a>> {
         match place {
-            Place::Map(map) => self.value_in(*map, key).map(Seen::Submitted),
+            Place::Map(map) => self.value_in(*map, key).map(PodElement::Submitted),
             _ => self.elements(place).find(|seen| key_of(place.field(), seen.json()) == key),
         }
     }
@@ -145,7 +145,7 @@ fn pairs<'a>(map: Option<&'a Json<'a>>) -> impl Iterator<Item = (&'a str, &'a st
     pairs.filter_map(|(key, value)| Some((key, value.as_str()?)))
 }
 
-impl<'s> Seen<'s> {
+impl<'s> PodElement<'s> {
     /// Returns the value, regardless of its origin.
     pub(super) fn json(self) -> &'s Json<'s> {
         match self {

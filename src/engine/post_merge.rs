@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::cost;
 use super::draft::Draft;
 use super::merged::{Merged, injected_containers};
-use super::pod::Seen;
+use super::pod::PodElement;
 use super::reason::{Owner, Reason};
 use super::trace::Trace;
 use crate::api::{ProfileName, nearest};
@@ -59,7 +59,7 @@ fn has_containers(merged: &Merged<'_>) -> bool {
 pub(super) fn image_auto(draft: &Draft<'_>, profiles: &[std::sync::Arc<Profile>]) -> Result<(), Reason> {
     for kind in ContainerKind::ALL {
         let waiting = draft.elements(&Place::Spec(kind.list())).find(|seen| seen.has_image_auto());
-        if let Some(container) = waiting.and_then(Seen::name) {
+        if let Some(container) = waiting.and_then(PodElement::name) {
             let names = profiles.iter().flat_map(|profile| {
                 let template = &profile.template;
                 [Place::INIT_CONTAINERS, Place::CONTAINERS]
@@ -157,12 +157,12 @@ fn ports(merged: &Merged<'_>, trace: &mut Trace) {
 }
 
 /// Checks whether a container runs beside the app, and not before it.
-fn stays(place: &Place, container: Seen<'_>) -> bool {
+fn stays(place: &Place, container: PodElement<'_>) -> bool {
     *place == Place::CONTAINERS || container.text("restartPolicy") == Some("Always")
 }
 
-fn listens(container: Seen<'_>) -> Vec<String> {
-    let port = |port: Seen<'_>| {
+fn listens(container: PodElement<'_>) -> Vec<String> {
+    let port = |port: PodElement<'_>| {
         let number = port.field("containerPort")?.integer()?;
         Some(match port.text("protocol") {
             None | Some("TCP") => number.to_string(),
@@ -190,7 +190,7 @@ fn not_guaranteed(merged: &Merged<'_>) -> Option<String> {
 
 fn grace_period(merged: &Merged<'_>, trace: &mut Trace) {
     let live = merged.draft.get(&Place::Map(crate::fields::Map::Spec), "terminationGracePeriodSeconds");
-    let Some(seconds) = live.and_then(Seen::integer).filter(|s| *s <= SHORT_GRACE_PERIOD) else {
+    let Some(seconds) = live.and_then(PodElement::integer).filter(|s| *s <= SHORT_GRACE_PERIOD) else {
         return;
     };
     let has_sidecar = merged.profiles.iter().any(|injected| {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::exact::{TOKEN_VOLUME, is_token_volume};
 use super::merged::Merged;
-use super::pod::{PodView as _, Seen};
+use super::pod::{PodElement, PodView as _};
 use super::reason::{Owner, Reason};
 use crate::fields::lists::key_of;
 use crate::fields::{ContainerField, ContainerKind, DnsList, Place, SpecList, mount_path};
@@ -40,7 +40,7 @@ fn is_protected(merged: &Merged<'_>, protected: &[&Profile], place: &Place, key:
 fn containers<'m>(
     merged: &'m Merged<'_>,
     protected: &'m [&Profile],
-) -> impl Iterator<Item = (&'m str, Seen<'m>)> {
+) -> impl Iterator<Item = (&'m str, PodElement<'m>)> {
     protected.iter().flat_map(move |profile| {
         [Place::INIT_CONTAINERS, Place::CONTAINERS].into_iter().flat_map(move |place| {
             let names = profile
@@ -61,7 +61,7 @@ fn containers<'m>(
 /// them.
 fn volumes(merged: &Merged<'_>, protected: &[&Profile]) -> Result<(), Reason> {
     let is_ours = |place: &Place, key: &str| is_protected(merged, protected, place, key);
-    let refused = |mount: Seen<'_>, container: &str| {
+    let refused = |mount: PodElement<'_>, container: &str| {
         let volume = mount.name()?;
         let has =
             |profile: &&&Profile| profile.template.list(&Place::VOLUMES).iter().any(|v| v.name == volume);
@@ -82,7 +82,8 @@ fn volumes(merged: &Merged<'_>, protected: &[&Profile]) -> Result<(), Reason> {
                 .draft
                 .elements(&place)
                 .filter(|mount| !is_ours(&place, &key_of(field.name(), mount.json())));
-            let of_profile = matches!(container, Seen::Rendered(_)).then(|| container.items("volumeMounts"));
+            let of_profile =
+                matches!(container, PodElement::Rendered(_)).then(|| container.items("volumeMounts"));
             let mut mounts =
                 of_list.chain(of_profile.into_iter().flatten()).chain(container.items("volumeDevices"));
             if let Some(reason) = mounts.find_map(|mount| refused(mount, name)) {
@@ -100,7 +101,7 @@ fn token_volume(merged: &Merged<'_>, protected: &[&Profile]) -> Option<Reason> {
         volume.name().is_some_and(|name| name.starts_with(TOKEN_VOLUME)) && !is_token_volume(volume.json())
     })?;
     let volume = forged.name().unwrap_or_default();
-    let has_own = |container: Seen<'_>| {
+    let has_own = |container: PodElement<'_>| {
         container
             .items("volumeMounts")
             .any(|mount| mount.text("mountPath") == Some(mount_path::TOKEN) && mount.name() != Some(volume))
@@ -162,7 +163,7 @@ fn annotations(merged: &Merged<'_>, protected: &[&Profile]) -> Option<Reason> {
 }
 
 /// Returns the annotation value that the API server derives from the container's field `appArmorProfile`.
-fn app_armor(container: Seen<'_>) -> Option<String> {
+fn app_armor(container: PodElement<'_>) -> Option<String> {
     let profile = container.field("securityContext")?.field("appArmorProfile")?;
     match profile.text("type")? {
         "RuntimeDefault" => Some("runtime/default".to_owned()),
@@ -175,7 +176,7 @@ fn app_armor(container: Seen<'_>) -> Option<String> {
 /// Returns a host name of a protected profile for which the pod has another address; a resolver may use either.
 fn host_aliases(merged: &Merged<'_>, protected: &[&Profile]) -> Option<Reason> {
     let place = Place::Spec(SpecList::HostAliases);
-    let hosts = |alias: Seen<'_>| -> Vec<String> {
+    let hosts = |alias: PodElement<'_>| -> Vec<String> {
         let names = items(field(alias.json(), "hostnames")).iter().filter_map(|name| name.as_str());
         names.map(|name| name.trim_end_matches('.').to_ascii_lowercase()).collect()
     };
@@ -226,18 +227,18 @@ fn references(merged: &Merged<'_>, protected: &[&Profile]) -> Option<Reason> {
         for container in merged.draft.elements(&Place::Spec(kind.list())) {
             let name = container.name()?.to_owned();
             let place = Place::Container { kind, name: name.clone(), field: ContainerField::Env };
-            let variables: Vec<Seen<'_>> = merged.draft.elements(&place).collect();
+            let variables: Vec<PodElement<'_>> = merged.draft.elements(&place).collect();
             for (index, variable) in variables.iter().enumerate() {
                 let Some(value) = variable.text("value").filter(|value| value.contains("$(")) else {
                     continue;
                 };
-                let is_ours = |variable: &Seen<'_>| {
+                let is_ours = |variable: &PodElement<'_>| {
                     variable.name().is_some_and(|name| is_protected(merged, protected, &place, name))
                 };
-                let is_read = |other: &&Seen<'_>| {
+                let is_read = |other: &&PodElement<'_>| {
                     other.name().is_some_and(|name| value.contains(&format!("$({name})"))) && is_ours(other)
                 };
-                let is_before = |other: &Seen<'_>| {
+                let is_before = |other: &PodElement<'_>| {
                     variables.iter().take(index).any(|earlier| earlier.name() == other.name())
                 };
                 if is_ours(variable)

@@ -14,7 +14,7 @@ use super::draft::{Draft, Slot};
 use super::exact::Additions;
 use super::inputs::Purpose;
 use super::merged::{Merged, names};
-use super::pod::{IMAGE_AUTO, PodView as _, Seen, SubmittedPod};
+use super::pod::{IMAGE_AUTO, PodElement, PodView as _, SubmittedPod};
 use super::reason::{Owner, Reason};
 use super::superset::is_contained;
 use super::trace::Trace;
@@ -183,7 +183,7 @@ fn containers_of(profile: &Profile) -> impl Iterator<Item = &Element> {
 
 /// Checks whether a container that the status attributes to an earlier revision of the profile was renamed: the profile still
 /// has a container of that image under another name.
-fn was_renamed(profile: &Profile, place: &Place, live: Option<Seen<'_>>) -> bool {
+fn was_renamed(profile: &Profile, place: &Place, live: Option<PodElement<'_>>) -> bool {
     if !matches!(place, Place::Spec(SpecList::InitContainers | SpecList::Containers)) {
         return false;
     }
@@ -460,7 +460,7 @@ fn is_as_submitted(draft: &Draft<'_>, place: &Place, key: &str, index: Option<us
 /// Checks whether the element with a key is the one of the submitted pod.
 pub(super) fn is_unchanged(draft: &Draft<'_>, place: &Place, key: &str) -> bool {
     match draft.get(place, key) {
-        Some(Seen::Submitted(_)) => true,
+        Some(PodElement::Submitted(_)) => true,
         Some(changed) => match place {
             Place::Map(map) => {
                 draft.submitted().value_in(*map, key).is_some_and(|before| same(changed.json(), before))

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::draft::{Draft, Slot};
 use super::patch::{self, Patch};
-use super::pod::{PodView as _, Seen, SubmittedPod};
+use super::pod::{PodElement, PodView as _, SubmittedPod};
 use super::{reinvocation, shape};
 use crate::api::{InjectedProfile, Replaced, keys};
 use crate::fields::lists::key_of;
@@ -96,11 +96,11 @@ fn restore_list<'a>(before: SubmittedPod<'a>, draft: &mut Draft<'a>, place: &Pla
 fn restore_overlays<'a>(before: SubmittedPod<'a>, draft: &mut Draft<'a>, place: &Place) {
     let (live, updated) = (before.list(place), draft.submitted().list(place));
     for (index, container) in
-        updated.iter().enumerate().filter(|(_, one)| Seen::Submitted(one).has_image_auto())
+        updated.iter().enumerate().filter(|(_, one)| PodElement::Submitted(one).has_image_auto())
     {
         let of_name = |other: &&Json<'_>| text(other, "name") == text(container, "name");
         if let Some(other) =
-            live.iter().find(of_name).filter(|other| !Seen::Submitted(other).has_image_auto())
+            live.iter().find(of_name).filter(|other| !PodElement::Submitted(other).has_image_auto())
         {
             draft.replace(place, index, Slot::Changed(index, Rendered::Made(lent(other))));
         }

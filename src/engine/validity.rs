@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use super::cost;
 use super::draft::Draft;
 use super::merged::injected_containers;
-use super::pod::{OriginalPod, PodView as _, Seen};
+use super::pod::{OriginalPod, PodElement, PodView as _};
 use crate::api::InjectedProfile;
 use crate::fields::{ContainerKind, DnsList, Map, Place, mount_path};
 use crate::profiles::problem_in;
@@ -37,13 +37,13 @@ pub(super) fn problem(
 
 fn annotations(draft: &Draft<'_>, original: OriginalPod<'_>, injected: &InjectedProfile) -> Option<String> {
     injected.added.get("metadata.annotations")?;
-    let size = |seen: Option<Seen<'_>>, key: &str| {
+    let size = |seen: Option<PodElement<'_>>, key: &str| {
         seen.and_then(|seen| seen.as_text().map(str::len)).unwrap_or_default() + key.len()
     };
     let own: usize = original
         .annotations()
         .filter(|(key, _)| {
-            draft.get(&Place::ANNOTATIONS, key).is_some_and(|seen| matches!(seen, Seen::Submitted(_)))
+            draft.get(&Place::ANNOTATIONS, key).is_some_and(|seen| matches!(seen, PodElement::Submitted(_)))
         })
         .map(|(key, value)| key.len() + value.len())
         .sum();
@@ -60,7 +60,7 @@ fn annotations(draft: &Draft<'_>, original: OriginalPod<'_>, injected: &Injected
 fn containers(draft: &Draft<'_>, injected: &InjectedProfile) -> Option<String> {
     for (place, seen) in injected_containers(draft, injected) {
         let name = seen.name().unwrap_or_default();
-        if let Seen::Rendered(value) = seen
+        if let PodElement::Rendered(value) = seen
             && injected.overlays.contains_key(&*place.text())
             && let Some((path, message)) = problem_in(&place, "", value)
         {
@@ -76,7 +76,7 @@ fn containers(draft: &Draft<'_>, injected: &InjectedProfile) -> Option<String> {
     None
 }
 
-fn mounts(draft: &Draft<'_>, place: &Place, name: &str, container: Seen<'_>) -> Option<String> {
+fn mounts(draft: &Draft<'_>, place: &Place, name: &str, container: PodElement<'_>) -> Option<String> {
     let mut paths = BTreeSet::new();
     for mount in container.items("volumeMounts") {
         let path = mount.text("mountPath").unwrap_or_default();
@@ -94,7 +94,7 @@ fn mounts(draft: &Draft<'_>, place: &Place, name: &str, container: Seen<'_>) -> 
 }
 
 /// Checks host ports: they must be unique over the ordinary containers, and on the node's network every port is a host port.
-fn host_ports(draft: &Draft<'_>, place: &Place, seen: Seen<'_>) -> Option<String> {
+fn host_ports(draft: &Draft<'_>, place: &Place, seen: PodElement<'_>) -> Option<String> {
     if *place != Place::CONTAINERS {
         return None;
     }
@@ -113,8 +113,8 @@ fn host_ports(draft: &Draft<'_>, place: &Place, seen: Seen<'_>) -> Option<String
     None
 }
 
-fn ports<'s>(container: Seen<'s>, host_network: bool) -> Vec<(i64, &'s str, &'s str)> {
-    let port = |port: Seen<'s>| {
+fn ports<'s>(container: PodElement<'s>, host_network: bool) -> Vec<(i64, &'s str, &'s str)> {
+    let port = |port: PodElement<'s>| {
         let fallback = if host_network { "containerPort" } else { "hostPort" };
         let number = port.field("hostPort").or_else(|| port.field(fallback))?.integer()?;
         let protocol = port.text("protocol").unwrap_or("TCP");
@@ -142,7 +142,7 @@ fn dns(draft: &Draft<'_>, injected: &InjectedProfile) -> Option<String> {
     DnsList::ALL.into_iter().find_map(|list| {
         let place = Place::Dns(list);
         injected.added.get(&*place.text())?;
-        let problem = dns_problem(list, draft.elements(&place).filter_map(Seen::as_text))?;
+        let problem = dns_problem(list, draft.elements(&place).filter_map(PodElement::as_text))?;
         Some(format!("{place} {problem}"))
     })
 }

@@ -9,7 +9,7 @@ mod live_pod;
 pub use live_pod::{verify_binding, verify_change, verify_entry};
 
 use super::decide::{Ending, order, strip};
-use super::inputs::{Inputs, Namespace, Purpose, Settings};
+use super::inputs::{DecisionInputs, Namespace, Purpose, Settings};
 use super::merged::{Merged, elements_of};
 use super::pod::{PodView as _, SubmittedPod};
 use super::reason::{Level, Reason};
@@ -37,7 +37,7 @@ pub fn verify(
 ) -> Result<(), Reason> {
     let remembered = at_injected_revisions(pod, profiles);
     let profiles = remembered.as_ref().unwrap_or(profiles);
-    let by = Inputs { namespace, profiles, settings };
+    let by = DecisionInputs { namespace, profiles, settings };
     match verify_finished(pod, by, &mut Trace::brief()) {
         Err(Ending { reason, .. }) if reason.level() == Level::Denial => Err(reason),
         Ok(()) | Err(_) => Ok(()),
@@ -45,7 +45,7 @@ pub fn verify(
 }
 
 /// Checks the Mandatory profiles of a finished pod.
-fn verify_finished(finished: &Json<'_>, by: Inputs<'_>, trace: &mut Trace) -> Result<(), Ending> {
+fn verify_finished(finished: &Json<'_>, by: DecisionInputs<'_>, trace: &mut Trace) -> Result<(), Ending> {
     let stripped = strip(SubmittedPod(finished), by, Purpose::Verify, trace)?;
     let materialized = stripped.materialized();
     let (draft, original) = stripped.pods(materialized.as_ref());

@@ -26,7 +26,7 @@ const MOST_WORK: usize = 16 << 20;
 const WORK_OF_STEP: usize = 4;
 const TOO_MUCH: &str = "not every combination of parameter values was checked: the profile is too large, or its expressions take too many steps; the others are checked when a pod uses them";
 
-type Parameters = BTreeMap<String, ParameterValue>;
+type SampleParameters = BTreeMap<String, ParameterValue>;
 
 /// Checks the rendered profile. The values of expressions that read the pod, its namespace or the cluster's settings are
 /// unknown here; the parts that depend on them are checked when a pod is created.
@@ -78,10 +78,10 @@ pub(super) fn check(
 
 /// Returns all parameters at their default, then each in turn at each of its other samples. Only one combination exists at a
 /// time.
-pub(super) fn samples(parameters: &[Parameter]) -> impl Iterator<Item = Parameters> {
+pub(super) fn samples(parameters: &[Parameter]) -> impl Iterator<Item = SampleParameters> {
     let first =
         |parameter: &Parameter| Some((parameter.name.clone(), parameter.samples().into_iter().next()?));
-    let base: Parameters = parameters.iter().filter_map(first).collect();
+    let base: SampleParameters = parameters.iter().filter_map(first).collect();
     let others = parameters.iter().flat_map(|parameter| {
         parameter.samples().into_iter().skip(1).map(|value| (parameter.name.clone(), value))
     });

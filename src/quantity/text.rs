@@ -4,7 +4,7 @@ use std::fmt;
 use std::iter::repeat_n;
 use std::str::FromStr;
 
-use super::{Format, MAX_NANOS, NANOS, Quantity};
+use super::{MAX_NANOS, NANOS, Quantity, SuffixKind};
 
 /// Error for a text that is not a quantity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -83,11 +83,11 @@ impl Scale {
         suffix.strip_prefix(['e', 'E'])?.parse().ok().map(Self::Exponent)
     }
 
-    fn format(self) -> Format {
+    fn format(self) -> SuffixKind {
         match self {
-            Self::Binary(_) => Format::Binary,
-            Self::Decimal(_) => Format::Decimal,
-            Self::Exponent(_) => Format::Exponent,
+            Self::Binary(_) => SuffixKind::Binary,
+            Self::Decimal(_) => SuffixKind::Decimal,
+            Self::Exponent(_) => SuffixKind::Exponent,
         }
     }
 
@@ -162,7 +162,7 @@ impl fmt::Display for Quantity {
         let binary =
             self.nanos % NANOS == 0 && (1024 * NANOS..=MOST_BINARY_NANOS).contains(&self.nanos.abs());
         let text = match self.format {
-            Format::Binary if binary => binary_text(self.nanos / NANOS),
+            SuffixKind::Binary if binary => binary_text(self.nanos / NANOS),
             format => decimal_text(self.nanos, format),
         };
         f.pad(&text)
@@ -181,7 +181,7 @@ fn binary_text(mut mantissa: i128) -> String {
     format!("{mantissa}{suffix}")
 }
 
-fn decimal_text(mut mantissa: i128, format: Format) -> String {
+fn decimal_text(mut mantissa: i128, format: SuffixKind) -> String {
     if mantissa == 0 {
         return "0".to_owned();
     }
@@ -191,7 +191,7 @@ fn decimal_text(mut mantissa: i128, format: Format) -> String {
         exponent += 3;
     }
     match DECIMAL.iter().find(|(_, of_suffix)| *of_suffix == exponent) {
-        Some((suffix, _)) if format != Format::Exponent || exponent == 0 => format!("{mantissa}{suffix}"),
+        Some((suffix, _)) if format != SuffixKind::Exponent || exponent == 0 => format!("{mantissa}{suffix}"),
         _ => format!("{mantissa}e{exponent}"),
     }
 }
@@ -309,7 +309,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_reads_back(nanos in -MAX_NANOS..=MAX_NANOS, shift in 0_u32..120, form in 0..3) {
-            let format = [Format::Binary, Format::Decimal, Format::Exponent][usize::try_from(form).unwrap()];
+            let format = [SuffixKind::Binary, SuffixKind::Decimal, SuffixKind::Exponent][usize::try_from(form).unwrap()];
             let quantity = Quantity { nanos: nanos >> shift, format };
             let whole = Quantity { nanos: quantity.nanos / NANOS * NANOS, format };
             for quantity in [quantity, whole] {

@@ -10,16 +10,16 @@ fn text(list: &ResourceList) -> String {
     list.iter().map(|(resource, quantity)| format!("{resource}={quantity}")).collect::<Vec<_>>().join(" ")
 }
 
-fn app(requests: &str, limits: &str) -> Container {
-    Container::new("app", Kind::App, list(requests), list(limits))
+fn app(requests: &str, limits: &str) -> ContainerDemand {
+    ContainerDemand::new("app", ContainerRole::App, list(requests), list(limits))
 }
 
-fn init(requests: &str, limits: &str) -> Container {
-    Container::new("init", Kind::Init, list(requests), list(limits))
+fn init(requests: &str, limits: &str) -> ContainerDemand {
+    ContainerDemand::new("init", ContainerRole::Init, list(requests), list(limits))
 }
 
-fn sidecar(requests: &str, limits: &str) -> Container {
-    Container::new("sidecar", Kind::NativeSidecar, list(requests), list(limits))
+fn sidecar(requests: &str, limits: &str) -> ContainerDemand {
+    ContainerDemand::new("sidecar", ContainerRole::NativeSidecar, list(requests), list(limits))
 }
 
 fn pod(requests: &str, limits: &str) -> PodLevel {
@@ -144,7 +144,7 @@ fn defaults_are_set_once() {
     assert_eq!(text(defaulted.clone().with_defaults(&after).requests()), "cpu=500m memory=64Mi");
     assert_eq!(
         problems(&after, Some(&defaulted)),
-        [Problem::RequestsAbovePod {
+        [ResourceProblem::RequestsAbovePod {
             resource: "cpu".to_owned(),
             containers: "600m".parse().unwrap(),
             pod: "500m".parse().unwrap(),
@@ -253,7 +253,10 @@ fn huge_pages_of_containers_must_fit_into_the_pods() {
     let containers = [app("", "hugepages-2Mi=4Mi"), app("", "hugepages-2Mi=4Mi")];
     let found = problems(&containers, Some(&pod("", "hugepages-2Mi=6Mi cpu=1")));
     assert!(
-        matches!(found[..], [Problem::RequestsAbovePod { .. }, Problem::LimitsAbovePod { .. }]),
+        matches!(
+            found[..],
+            [ResourceProblem::RequestsAbovePod { .. }, ResourceProblem::LimitsAbovePod { .. }]
+        ),
         "{found:?}"
     );
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::plan::{At, Change};
+use super::plan::{InsertAt, PlannedChange};
 use crate::api::{InjectedProfile, Replaced};
 use crate::engine::draft::Slot;
 use crate::engine::merged::Merged;
@@ -35,7 +35,7 @@ pub(super) fn apply<'a>(
     merged: &mut Merged<'a>,
     profile: &'a Profile,
     set: &BTreeMap<String, String>,
-    changes: Vec<Change<'a>>,
+    changes: Vec<PlannedChange<'a>>,
     previous: &Previous,
     protected: bool,
 ) -> Applied {
@@ -61,26 +61,26 @@ pub(super) fn apply<'a>(
 
 impl<'a> Application<'a, '_> {
     /// Carries out a change. Returns the changed element.
-    fn carry_out(&mut self, change: Change<'a>) -> (Place, String) {
+    fn carry_out(&mut self, change: PlannedChange<'a>) -> (Place, String) {
         match change {
-            Change::Add { place, at, key, value } => self.add(place, &at, key, value),
-            Change::Set { map, key, value } => {
+            PlannedChange::Add { place, at, key, value } => self.add(place, &at, key, value),
+            PlannedChange::Set { map, key, value } => {
                 self.merged.draft.set(map, Cow::Owned(key.clone()), value);
                 note(&mut self.applied.injected.added, &Place::Map(map), key.clone());
                 (Place::Map(map), key)
             }
-            Change::Replace { map, key, before, value } => {
+            PlannedChange::Replace { map, key, before, value } => {
                 let replaced = Replaced { before, after: value.clone() };
                 self.applied.injected.replaced.insert(format!("{map}.{key}"), replaced);
                 self.merged.draft.set(map, Cow::Owned(key.clone()), Rendered::Made(owned(value)));
                 (Place::Map(map), key)
             }
-            Change::Share { place, key } => {
+            PlannedChange::Share { place, key } => {
                 note(&mut self.applied.injected.shared, &place, key.clone());
                 (place, key)
             }
-            Change::Adopt { place, at, key, value } => self.adopt(place, &at, key, value),
-            Change::Overlay { place, index, key, original, value } => {
+            PlannedChange::Adopt { place, at, key, value } => self.adopt(place, &at, key, value),
+            PlannedChange::Overlay { place, index, key, original, value } => {
                 self.overlay(&place, index, &key, value);
                 note(&mut self.applied.injected.overlays, &place, original);
                 (place, key)
@@ -88,7 +88,7 @@ impl<'a> Application<'a, '_> {
         }
     }
 
-    fn add(&mut self, place: Place, at: &At, key: String, value: Rendered<'a>) -> (Place, String) {
+    fn add(&mut self, place: Place, at: &InsertAt, key: String, value: Rendered<'a>) -> (Place, String) {
         let index = index(self.merged, &place, at);
         let slot = self.previous.slot(self.merged.draft.submitted(), &place, &key, value, self.trust);
         if self.previous.undoes_a_change(&place, &key, &slot, self.trust) {
@@ -99,7 +99,7 @@ impl<'a> Application<'a, '_> {
         (place, key)
     }
 
-    fn adopt(&mut self, place: Place, at: &At, key: String, value: Rendered<'a>) -> (Place, String) {
+    fn adopt(&mut self, place: Place, at: &InsertAt, key: String, value: Rendered<'a>) -> (Place, String) {
         let draft = &mut self.merged.draft;
         let taken = draft.take(&place, &key);
         let slot = self.previous.adopted_slot(draft.submitted(), &place, taken, value, self.protected);
@@ -115,25 +115,27 @@ impl<'a> Application<'a, '_> {
         draft.replace(place, index, slot);
     }
 
-    fn put(&mut self, place: &Place, at: &At, index: usize, slot: Slot<'a>) {
+    fn put(&mut self, place: &Place, at: &InsertAt, index: usize, slot: Slot<'a>) {
         match at {
-            At::BeforeOwn => self.merged.draft.insert_at(place, index, slot),
-            At::Start | At::End | At::Before(_) => self.merged.draft.insert(place, index, slot),
+            InsertAt::BeforeOwn => self.merged.draft.insert_at(place, index, slot),
+            InsertAt::Start | InsertAt::End | InsertAt::Before(_) => {
+                self.merged.draft.insert(place, index, slot)
+            }
         }
     }
 }
 
 /// Returns the index of a new element in a list.
-fn index(merged: &mut Merged<'_>, place: &Place, at: &At) -> usize {
+fn index(merged: &mut Merged<'_>, place: &Place, at: &InsertAt) -> usize {
     match at {
-        At::Start => 0,
-        At::End => usize::MAX,
-        At::Before(key) => {
+        InsertAt::Start => 0,
+        InsertAt::End => usize::MAX,
+        InsertAt::Before(key) => {
             let field = place.field();
             let found = merged.draft.elements(place).position(|live| key_of(field, live.json()) == *key);
             found.unwrap_or(usize::MAX)
         }
-        At::BeforeOwn => merged.next_before_own(place),
+        InsertAt::BeforeOwn => merged.next_before_own(place),
     }
 }
 

@@ -6,7 +6,7 @@ use crate::api::{OnConflict, Position};
 use crate::engine::draft::Draft;
 use crate::engine::exact::Additions;
 use crate::engine::merged::Merged;
-use crate::engine::pod::{OriginalPod, PodView as _, Seen};
+use crate::engine::pod::{OriginalPod, PodElement, PodView as _};
 use crate::engine::reason::{Owner, Reason};
 use crate::engine::superset::is_contained;
 use crate::expression::{Budget, Variables};
@@ -15,7 +15,7 @@ use crate::json::{Json, same, text};
 use crate::profiles::{Condition, Failed, Profile, Rendered, TemplateValue, problem_in};
 
 /// Inputs of a merge rule.
-pub(super) struct Context<'a, 'm> {
+pub(super) struct RuleContext<'a, 'm> {
     pub(super) profile: &'a Profile,
     /// `true` if pod and namespace cannot override anything of the profile: it is Mandatory, or required by a Mandatory one.
     pub(super) protected: bool,
@@ -25,14 +25,14 @@ pub(super) struct Context<'a, 'm> {
 
 /// Planned changes of a profile to the pod.
 pub(super) struct Plan<'a, 'b> {
-    pub(super) changes: Vec<Change<'a>>,
+    pub(super) changes: Vec<PlannedChange<'a>>,
     pub(super) notes: Vec<Reason>,
     pub(super) budget: &'b mut Budget,
 }
 
-pub(super) enum Change<'a> {
+pub(super) enum PlannedChange<'a> {
     /// New element of a list.
-    Add { place: Place, at: At, key: String, value: Rendered<'a> },
+    Add { place: Place, at: InsertAt, key: String, value: Rendered<'a> },
     /// New key of a map.
     Set { map: Map, key: String, value: Rendered<'a> },
     /// Scalar of the pod that changes, with its old value.
@@ -40,14 +40,14 @@ pub(super) enum Change<'a> {
     /// Element of the pod or another profile that equals the one that a protected profile renders.
     Share { place: Place, key: String },
     /// Container of the original pod that equals the rendered one and now belongs to the profile.
-    Adopt { place: Place, at: At, key: String, value: Rendered<'a> },
+    Adopt { place: Place, at: InsertAt, key: String, value: Rendered<'a> },
     /// Container of the pod, merged over the profile's.
     Overlay { place: Place, index: usize, key: String, original: Value, value: Json<'a> },
 }
 
 /// Position of a new element in a list.
 #[derive(Clone)]
-pub(super) enum At {
+pub(super) enum InsertAt {
     Start,
     End,
     /// Before the element with this key.
@@ -56,7 +56,7 @@ pub(super) enum At {
     BeforeOwn,
 }
 
-impl<'a> Context<'a, '_> {
+impl<'a> RuleContext<'a, '_> {
     pub(super) fn name(&self) -> String {
         self.profile.name.to_string()
     }
@@ -69,10 +69,10 @@ impl<'a> Context<'a, '_> {
         self.merged.original
     }
 
-    pub(super) fn position(&self) -> At {
+    pub(super) fn position(&self) -> InsertAt {
         match self.profile.order.position {
-            Position::First => At::BeforeOwn,
-            Position::Last => At::End,
+            Position::First => InsertAt::BeforeOwn,
+            Position::Last => InsertAt::End,
         }
     }
 
@@ -144,7 +144,7 @@ impl<'a> Context<'a, '_> {
 
     /// Checks whether an existing element can be shared instead of the profile's own. For a protected profile it must equal
     /// the rendered one.
-    pub(super) fn is_shared(&self, place: &Place, live: Seen<'_>, value: &Json<'_>) -> bool {
+    pub(super) fn is_shared(&self, place: &Place, live: PodElement<'_>, value: &Json<'_>) -> bool {
         if self.protected {
             Additions::of(self.draft().submitted()).is_exactly(place, value, live.json())
         } else {
@@ -162,7 +162,7 @@ impl<'a> Context<'a, '_> {
         let (profile, what) = (self.name(), key.to_owned());
         plan.notes.push(Reason::Shared { profile, what, place: place.to_string() });
         if self.protected {
-            plan.changes.push(Change::Share { place: place.clone(), key: key.to_owned() });
+            plan.changes.push(PlannedChange::Share { place: place.clone(), key: key.to_owned() });
         }
     }
 
@@ -183,7 +183,7 @@ impl<'a> Context<'a, '_> {
         &self,
         plan: &mut Plan<'a, '_>,
         place: Place,
-        at: At,
+        at: InsertAt,
         key: &str,
         value: Rendered<'a>,
     ) -> Result<(), Reason> {
@@ -220,7 +220,7 @@ impl<'a> Context<'a, '_> {
         &self,
         plan: &mut Plan<'a, '_>,
         place: Place,
-        at: At,
+        at: InsertAt,
         key: &str,
         value: Rendered<'a>,
     ) -> Result<(), Reason> {
@@ -239,32 +239,32 @@ impl<'a> Context<'a, '_> {
 
 impl<'a> Plan<'a, '_> {
     /// Plans an element once: several of a profile's `appContainers` may select the same container.
-    pub(super) fn add(&mut self, place: Place, at: At, key: &str, value: Rendered<'a>) {
+    pub(super) fn add(&mut self, place: Place, at: InsertAt, key: &str, value: Rendered<'a>) {
         let key = key.to_owned();
         if let Place::Map(map) = place {
-            self.changes.push(Change::Set { map, key, value });
+            self.changes.push(PlannedChange::Set { map, key, value });
         } else if !self.plans(&place, &key) {
-            self.changes.push(Change::Add { place, at, key, value });
+            self.changes.push(PlannedChange::Add { place, at, key, value });
         }
     }
 
     /// Checks whether an existing container is planned to be adopted.
     pub(super) fn adopts(&self, in_place: &Place, name: &str) -> bool {
         self.changes.iter().any(
-            |change| matches!(change, Change::Adopt { place, key, .. } if place == in_place && key == name),
+            |change| matches!(change, PlannedChange::Adopt { place, key, .. } if place == in_place && key == name),
         )
     }
 
     /// Checks whether a map's key is planned.
     pub(super) fn sets(&self, in_map: Map, of_key: &str) -> bool {
-        self.changes
-            .iter()
-            .any(|change| matches!(change, Change::Set { map, key, .. } if *map == in_map && key == of_key))
+        self.changes.iter().any(
+            |change| matches!(change, PlannedChange::Set { map, key, .. } if *map == in_map && key == of_key),
+        )
     }
 
     pub(super) fn plans(&self, in_place: &Place, of_key: &str) -> bool {
         self.changes.iter().any(
-            |change| matches!(change, Change::Add { place, key, .. } if place == in_place && key == of_key),
+            |change| matches!(change, PlannedChange::Add { place, key, .. } if place == in_place && key == of_key),
         )
     }
 }

@@ -4,8 +4,8 @@
 //! `envFrom`.
 //! <https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/>
 
-use super::plan::{At, Context, Plan};
-use crate::engine::pod::Seen;
+use super::plan::{InsertAt, Plan, RuleContext};
+use crate::engine::pod::PodElement;
 use crate::engine::reason::{Owner, Reason};
 use crate::expression::references;
 use crate::fields::lists::key_of;
@@ -13,14 +13,14 @@ use crate::fields::{ContainerField, Place};
 use crate::json::{Json, text};
 use crate::profiles::Rendered;
 
-/// Variable of the resulting list.
-struct Variable {
+/// EnvVariable of the resulting list.
+struct EnvVariable {
     name: String,
     /// Names of the variables that its value refers to.
     reads: Vec<String>,
 }
 
-impl Variable {
+impl EnvVariable {
     fn new(name: &str, value: &Json<'_>) -> Self {
         let reads = references(text(value, "value").unwrap_or_default()).map(str::to_owned).collect();
         Self { name: name.to_owned(), reads }
@@ -33,29 +33,30 @@ impl Variable {
 
 /// Plans a profile's variables for a container.
 pub(super) fn plan<'a>(
-    context: &Context<'a, '_>,
+    context: &RuleContext<'a, '_>,
     plan: &mut Plan<'a, '_>,
     place: &Place,
-    container: Seen<'_>,
+    container: PodElement<'_>,
     variables: Vec<(String, Rendered<'a>)>,
 ) -> Result<(), Reason> {
     let name = container.name().unwrap_or_default();
     let refers = |value: &Json<'_>| text(value, "value").is_some_and(|text| text.contains("$("));
     let any_refers = context.draft().elements(place).any(|live| refers(live.json()))
         || variables.iter().any(|(_, value)| refers(value));
-    let mut order: Vec<Variable> = if any_refers {
+    let mut order: Vec<EnvVariable> = if any_refers {
         let own = context.draft().elements(place);
-        own.map(|live| Variable::new(live.name().unwrap_or_default(), live.json())).collect()
+        own.map(|live| EnvVariable::new(live.name().unwrap_or_default(), live.json())).collect()
     } else {
         Vec::new()
     };
     let mut added = Vec::new();
     for (key, value) in variables {
         if context.draft().get(place, &key).is_some() {
-            context.add_unless_set(plan, place.clone(), At::End, &key, value)?;
+            context.add_unless_set(plan, place.clone(), InsertAt::End, &key, value)?;
             continue;
         }
-        let at = if any_refers { position(context, plan, &mut order, name, &key, &value) } else { At::End };
+        let at =
+            if any_refers { position(context, plan, &mut order, name, &key, &value) } else { InsertAt::End };
         added.push(key.clone());
         plan.add(place.clone(), at, &key, value);
     }
@@ -66,20 +67,20 @@ pub(super) fn plan<'a>(
 /// Returns the position of a variable: before the first variable that reads it, if all that it reads precede that position;
 /// otherwise the end.
 fn position(
-    context: &Context<'_, '_>,
+    context: &RuleContext<'_, '_>,
     plan: &mut Plan<'_, '_>,
-    order: &mut Vec<Variable>,
+    order: &mut Vec<EnvVariable>,
     container: &str,
     name: &str,
     value: &Json<'_>,
-) -> At {
-    let new = Variable::new(name, value);
+) -> InsertAt {
+    let new = EnvVariable::new(name, value);
     let first_reader = order.iter().position(|other| other.reads(name));
     let last_read = order.iter().rposition(|other| new.reads(&other.name));
     match first_reader.and_then(|index| Some((index, order.get(index)?.name.clone()))) {
         Some((reader, key)) if last_read.is_none_or(|read| read < reader) => {
             order.insert(reader, new);
-            At::Before(key)
+            InsertAt::Before(key)
         }
         Some((_, reader)) => {
             let read = last_read.and_then(|read| order.get(read)).map(|read| read.name.clone());
@@ -91,18 +92,18 @@ fn position(
                 read: read.unwrap_or_default(),
             });
             order.push(new);
-            At::End
+            InsertAt::End
         }
         None => {
             order.push(new);
-            At::End
+            InsertAt::End
         }
     }
 }
 
 /// Warns about injected variables that the container's `envFrom` may set as well.
 fn beats_sources(
-    context: &Context<'_, '_>,
+    context: &RuleContext<'_, '_>,
     plan: &mut Plan<'_, '_>,
     env: &Place,
     container: &str,
@@ -137,7 +138,7 @@ fn beats_sources(
     }
 }
 
-fn source_name(source: Seen<'_>) -> Option<String> {
+fn source_name(source: PodElement<'_>) -> Option<String> {
     let named = |field: &str, kind: &str| Some(format!("{kind} {:?}", source.field(field)?.name()?));
     named("configMapRef", "ConfigMap").or_else(|| named("secretRef", "Secret"))
 }

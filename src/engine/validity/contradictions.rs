@@ -6,7 +6,7 @@
 use crate::api::InjectedProfile;
 use crate::engine::draft::Draft;
 use crate::engine::merged::injected_containers;
-use crate::engine::pod::{PodView as _, Seen};
+use crate::engine::pod::{PodElement, PodView as _};
 use crate::fields::{ContainerKind, Map, Place, SpecList};
 use crate::json::{Json, field, items, text};
 use crate::validation::{Facts, VolumeOf, check_container_in_pod, is_privileged, sysctl_of_host};
@@ -42,7 +42,7 @@ impl Facts for Draft<'_> {
 
     fn grace_period(&self) -> Option<i64> {
         let set = self.get(&Place::Map(Map::Spec), "terminationGracePeriodSeconds");
-        Some(set.and_then(Seen::integer).unwrap_or(GRACE_PERIOD))
+        Some(set.and_then(PodElement::integer).unwrap_or(GRACE_PERIOD))
     }
 
     fn os(&self) -> Option<&str> {
@@ -133,13 +133,13 @@ struct User<'p> {
 
 impl<'p> User<'p> {
     fn of(draft: &'p Draft<'_>) -> Self {
-        let of_pod = |name| draft.get(&Place::Map(Map::SecurityContext), name).map(Seen::json);
+        let of_pod = |name| draft.get(&Place::Map(Map::SecurityContext), name).map(PodElement::json);
         let is_windows = named_os(draft) == "windows";
         Self { is_windows, non_root: of_pod("runAsNonRoot"), id: of_pod("runAsUser") }
     }
 
     /// Returns the reason for which the kubelet would reject a container. An image's own user is not known here.
-    fn problem(&self, place: &Place, container: Seen<'_>) -> Option<String> {
+    fn problem(&self, place: &Place, container: PodElement<'_>) -> Option<String> {
         let security = field(container.json(), "securityContext");
         let own = |name| security.and_then(|security| field(security, name));
         let non_root = own("runAsNonRoot").or(self.non_root).and_then(Json::as_bool);
@@ -162,7 +162,7 @@ fn inherited_user(draft: &Draft<'_>, injected: &InjectedProfile) -> Option<Strin
     all_containers(draft).find_map(|(place, seen)| user.problem(&place, seen))
 }
 
-fn all_containers<'s>(draft: &'s Draft<'_>) -> impl Iterator<Item = (Place, Seen<'s>)> {
+fn all_containers<'s>(draft: &'s Draft<'_>) -> impl Iterator<Item = (Place, PodElement<'s>)> {
     let elements = |kind: ContainerKind| draft.elements(&Place::Spec(kind.list()));
     ContainerKind::ALL
         .into_iter()
@@ -177,15 +177,16 @@ fn host_process(draft: &Draft<'_>, injected: &InjectedProfile) -> Option<String>
         options.and_then(|options| field(options, "hostProcess")).and_then(Json::as_bool)
     };
     let key = "windowsOptions";
-    let has_options =
-        |seen: Seen<'_>| seen.field("securityContext").is_some_and(|security| security.field(key).is_some());
+    let has_options = |seen: PodElement<'_>| {
+        seen.field("securityContext").is_some_and(|security| security.field(key).is_some())
+    };
     let mut containers = injected_containers(draft, injected);
     let is_concerned = adds(injected, Map::SecurityContext, key)
         || containers.any(|(_, seen)| draft.submitted().os() == "windows" || has_options(seen));
     if !is_concerned {
         return None;
     }
-    let options = draft.get(&Place::Map(Map::SecurityContext), key).map(Seen::json);
+    let options = draft.get(&Place::Map(Map::SecurityContext), key).map(PodElement::json);
     let of_pod = options.and_then(|options| field(options, "hostProcess")).and_then(Json::as_bool);
     let (mut some, mut all, mut differs) = (false, true, false);
     for (_, seen) in all_containers(draft) {

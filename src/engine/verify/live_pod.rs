@@ -10,7 +10,7 @@ use serde_json_borrow::ObjectAsVec;
 use crate::api::{InjectedProfile, Scope, keys};
 use crate::engine::inputs::Namespace;
 use crate::engine::merged::elements_of;
-use crate::engine::pod::{PodView as _, Seen, SubmittedPod};
+use crate::engine::pod::{PodElement, PodView as _, SubmittedPod};
 use crate::engine::protect::confined_container;
 use crate::engine::reason::Reason;
 use crate::engine::reinvocation::status;
@@ -181,9 +181,9 @@ fn changed_container(
     if let Some(field) = others.next() {
         return Some(format!("{place}[{name}].{field}"));
     }
-    let amounts = |container: Seen<'_>, kind: &str| -> BTreeMap<String, _> {
+    let amounts = |container: PodElement<'_>, kind: &str| -> BTreeMap<String, _> {
         let amounts = container.field("resources").and_then(|resources| resources.field(kind));
-        let amounts = amounts.into_iter().flat_map(Seen::fields);
+        let amounts = amounts.into_iter().flat_map(PodElement::fields);
         amounts.filter_map(|(resource, amount)| Some((resource.to_owned(), amount.quantity()?))).collect()
     };
     for kind in ["requests", "limits"] {
@@ -203,13 +203,13 @@ fn changed_container(
     None
 }
 
-fn ephemeral_containers(pod: SubmittedPod<'_>) -> impl Iterator<Item = Seen<'_>> {
-    items(pod.spec("ephemeralContainers")).iter().map(Seen::Submitted)
+fn ephemeral_containers(pod: SubmittedPod<'_>) -> impl Iterator<Item = PodElement<'_>> {
+    items(pod.spec("ephemeralContainers")).iter().map(PodElement::Submitted)
 }
 
 /// Checks that a new ephemeral container neither joins the processes of a protected container nor mounts its volumes.
 fn ephemeral(old: SubmittedPod<'_>, new: SubmittedPod<'_>, protected: &Protected) -> Result<(), Reason> {
-    let known: BTreeSet<&str> = ephemeral_containers(old).filter_map(Seen::name).collect();
+    let known: BTreeSet<&str> = ephemeral_containers(old).filter_map(PodElement::name).collect();
     for container in ephemeral_containers(new) {
         let name = container.name().unwrap_or_default();
         if known.contains(name) {

@@ -8,7 +8,7 @@ use crate::resources::ResourceList;
 use crate::workload::json::text_at;
 
 /// Requests and limits of a container or of a pod.
-struct Requirements<'a> {
+struct LimitRangeRequirements<'a> {
     requests: &'a ResourceList,
     limits: &'a ResourceList,
 }
@@ -21,7 +21,7 @@ pub(crate) fn limit_range(range: &Value, spec: &Value) -> Vec<Excess> {
     let pod = PodResources { overhead: ResourceList::new(), ..PodResources::of(spec) };
     let items = range.pointer("/spec/limits").and_then(Value::as_array).into_iter().flatten();
     for item in items {
-        let mut check = |container: Option<&str>, requirements: Requirements<'_>| {
+        let mut check = |container: Option<&str>, requirements: LimitRangeRequirements<'_>| {
             for problem in requirements.problems(item) {
                 let container = container.map(str::to_owned);
                 found.push(Excess { container, message: format!("{problem} of LimitRange {name:?}") });
@@ -31,12 +31,12 @@ pub(crate) fn limit_range(range: &Value, spec: &Value) -> Vec<Excess> {
             Some("Container") => {
                 for container in &pod.containers {
                     let (requests, limits) = (container.requests(), container.limits());
-                    check(Some(container.name()), Requirements { requests, limits });
+                    check(Some(container.name()), LimitRangeRequirements { requests, limits });
                 }
             }
             Some("Pod") => {
                 let (requests, limits) = pod.totals();
-                check(None, Requirements { requests: &requests, limits: &limits });
+                check(None, LimitRangeRequirements { requests: &requests, limits: &limits });
             }
             _ => {}
         }
@@ -44,7 +44,7 @@ pub(crate) fn limit_range(range: &Value, spec: &Value) -> Vec<Excess> {
     found
 }
 
-impl Requirements<'_> {
+impl LimitRangeRequirements<'_> {
     fn problems(&self, item: &Value) -> Vec<String> {
         let mut problems = Vec::new();
         let of = |resource: &str| (self.requests.get(resource), self.limits.get(resource));

@@ -52,17 +52,17 @@ pub(crate) fn quota(quota: &Value, spec: &Value) -> Vec<Excess> {
 }
 
 /// Condition under which a quota counts a pod.
-struct Scope<'a> {
+struct QuotaScope<'a> {
     name: &'a str,
     operator: &'a str,
     values: Vec<&'a str>,
 }
 
-fn scopes(quota: &Value) -> impl Iterator<Item = Scope<'_>> {
+fn scopes(quota: &Value) -> impl Iterator<Item = QuotaScope<'_>> {
     let list = |pointer: &str| quota.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
     let plain = list("/spec/scopes").filter_map(Value::as_str);
-    let plain = plain.map(|name| Scope { name, operator: "Exists", values: Vec::new() });
-    let selected = list("/spec/scopeSelector/matchExpressions").map(|expression| Scope {
+    let plain = plain.map(|name| QuotaScope { name, operator: "Exists", values: Vec::new() });
+    let selected = list("/spec/scopeSelector/matchExpressions").map(|expression| QuotaScope {
         name: text_at(expression, "/scopeName").unwrap_or_default(),
         operator: text_at(expression, "/operator").unwrap_or_default(),
         values: expression
@@ -76,7 +76,7 @@ fn scopes(quota: &Value) -> impl Iterator<Item = Scope<'_>> {
     plain.chain(selected)
 }
 
-impl Scope<'_> {
+impl QuotaScope<'_> {
     fn selects(&self, spec: &Value, pod: &PodResources) -> bool {
         let ends = || spec.get("activeDeadlineSeconds").and_then(Value::as_i64).is_some_and(|time| time >= 0);
         let is_best_effort = || qos(&pod.containers, pod.level.as_ref()) == Qos::BestEffort;
