@@ -424,7 +424,7 @@ async fn a_profile_shows_what_it_adds() {
     let explained = cluster.kubectl(&["explain", "clustersidecarprofile.spec"]).expect();
     for part in [
         "template",
-        "A partial pod, with a pod's own field names",
+        "A partial pod, with the field names of a pod",
         "appContainers",
         "onConflict",
         "enum: Fail, Skip",

@@ -167,12 +167,15 @@ impl Parameter {
         if !given.allowed_prefixes.is_empty() && self.kind != ParameterType::Path {
             findings.error(
                 format!("{path}.allowedPrefixes"),
-                "only a parameter of type path has allowedPrefixes",
+                "allowedPrefixes is allowed only for type path; remove it, or set type: path",
             );
         }
         match (self.kind, given.values.is_empty()) {
             (ParameterType::Enum, true) => {
-                findings.error(format!("{path}.values"), "a parameter of type enum lists its values");
+                findings.error(
+                    format!("{path}.values"),
+                    "a parameter of type enum must list its values in `values`",
+                );
             }
             (ParameterType::Enum, false) | (_, true) => {}
             (_, false) => {
