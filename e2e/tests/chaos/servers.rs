@@ -48,8 +48,8 @@ fn the_servers_are_scaled_to_zero_and_back() {
 
 #[test]
 fn one_server_is_terminated() {
-    exclusive("e2e-told", |cluster, space| async move {
-        let mut load = Load::start(&cluster, &space, "e2e-told").await;
+    exclusive("e2e-terminated", |cluster, space| async move {
+        let mut load = Load::start(&cluster, &space, "e2e-terminated").await;
         load.fault();
         let first = &cluster.pods(Cluster::SYSTEM, SERVERS).await[0];
         let name = first["metadata"]["name"].as_str().unwrap();
