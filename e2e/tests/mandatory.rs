@@ -664,7 +664,7 @@ async fn a_later_webhook_cannot_remove_or_change_a_mandatory_sidecar() {
         });
         cluster.apply_as_it_is(&webhook.to_string()).expect();
     };
-    meddle("/take-out");
+    meddle("/remove");
     eventually("the rejection of the pod", || async {
         match cluster.dry_run_pod(&space.name, &pod("changed")).await {
             Err(message) if message.contains("[MandatoryIncomplete]") => Ok(()),
@@ -673,7 +673,7 @@ async fn a_later_webhook_cannot_remove_or_change_a_mandatory_sidecar() {
     })
     .await;
     // The sidecar must be exactly as in the profile: also a changed registry or an agent's variable is rejected.
-    for (path, what) in [("/new-image", "initContainers"), ("/with-agent", "initContainers")] {
+    for (path, what) in [("/replace-image", "initContainers"), ("/add-variable", "initContainers")] {
         meddle(path);
         // The API server loads a changed configuration within one or two seconds.
         tokio::time::sleep(Duration::from_secs(3)).await;

@@ -238,7 +238,7 @@ async fn only_pods_in_the_mesh_reach_an_app_and_only_with_mutual_tls() {
     assert_eq!(received[0]["request"], sent["request"]);
 
     // The kubelet's probe reaches the app, not only the proxy.
-    mesh.control("server", "sick=true");
+    mesh.control("server", "unhealthy=true");
     eventually("the failing app becoming unready", || async {
         let pod =
             cluster.kubectl(&["get", "pod", "server", "--namespace", space, "--output", "json"]).expect();
@@ -251,7 +251,7 @@ async fn only_pods_in_the_mesh_reach_an_app_and_only_with_mutual_tls() {
         }
     })
     .await;
-    mesh.control("server", "sick=false");
+    mesh.control("server", "unhealthy=false");
     cluster.ready_pod(space, "server").await;
 
     let mut proxy = app("proxy-user", "client", &json!({}));

@@ -51,7 +51,7 @@ async fn certificates_are_renewed_without_a_failed_request() {
     let (authority, fingerprint) = authority(&cluster).await;
     let space = certified(&cluster, &authority, &fingerprint).await;
     cluster.apply_file(&space.name, "cert-rotator/servers.yaml").expect();
-    for server in ["watching", "signalled"] {
+    for server in ["watching", "signaled"] {
         space.ready(&format!("app={server}")).await;
     }
     cluster.apply_file(&space.name, "cert-rotator/client.yaml").expect();
@@ -65,7 +65,7 @@ async fn certificates_are_renewed_without_a_failed_request() {
             let shown = output.lines().filter_map(|line| line.strip_prefix(&format!("served {server} ")));
             shown.filter(|serial| serial.len() > 16).collect::<BTreeSet<_>>().len()
         };
-        let seen = (serials("watching"), serials("signalled"));
+        let seen = (serials("watching"), serials("signaled"));
         if seen.0 >= 4 && seen.1 >= 4 { Ok(()) } else { Err(format!("{seen:?} serials")) }
     })
     .await;
