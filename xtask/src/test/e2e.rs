@@ -243,7 +243,10 @@ mod tests {
             selects_catalogue(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
         };
         assert!(selects(&[]) && selects(&["mesh::"]) && selects(&["control_plane", "vault::"]));
-        assert!(!selects(&["control_plane::"]) && !selects(&["a_mandatory_sidecar_is_protected_in_a_running_pod"]));
+        assert!(
+            !selects(&["control_plane::"])
+                && !selects(&["a_mandatory_sidecar_is_protected_in_a_running_pod"])
+        );
     }
 
     #[test]
