@@ -19,7 +19,7 @@ type Right = (String, String, String);
 /// Rights that this test does not exercise, each with its use.
 const RARE: [(&str, &str, &str); 3] = [
     // Lookup of a namespace that is not in the server's snapshot yet:
-    // `what_the_snapshot_does_not_hold_yet_is_looked_up`.
+    // `objects_that_are_missing_in_the_snapshot_are_looked_up`.
     ("get", "", "namespaces"),
     // Update of an Event's series, ten minutes after the first Event.
     ("patch", "events.k8s.io", "events"),
