@@ -306,7 +306,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_webhook_that_is_disarmed_and_armed_again_calls_for_the_same_objects() {
+    fn rearm_restores_the_match_conditions_of_disarmed_webhooks() {
         let own = json!([{ "name": "not-a-mirror-pod", "expression": "true" }]);
         let armed = json!({ "webhooks": [{ "name": "a" }, { "name": "b", "matchConditions": own }] });
         let mut configuration = armed.clone();
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_back_is_what_was_claimed() {
+    fn problems_of_the_written_configuration_are_reported() {
         let off = json!([{ "name": "outrigger.dev/disarmed", "expression": "false" }]);
         let client = json!({ "caBundle": "QUJD" });
         let armed = json!({ "webhooks": [{ "name": "a", "clientConfig": client }] });
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_without_webhooks_is_left_as_it_is() {
+    fn a_configuration_without_webhooks_is_not_changed() {
         assert_eq!(turn_all(&mut json!({}), Turn::Off), 0);
         assert_eq!(turn_all(&mut json!({ "webhooks": [] }), Turn::Off), 0);
     }

@@ -206,7 +206,7 @@ mod tests {
     use kube::core::SelectorExt as _;
 
     #[test]
-    fn requirements_hold_where_the_client_library_says_so() {
+    fn requirements_match_as_in_the_client_library() {
         let text = |text: &str| text.to_owned();
         let values = || BTreeSet::from([text("a"), text("b")]);
         let requirements = [

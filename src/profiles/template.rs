@@ -237,7 +237,7 @@ impl TemplateReader<'_, '_> {
                 "a name must be written out: order, status and conflicts go by it".to_owned()
             }
             name if !is_dns_label(name) => {
-                format!("{name:?} is not a DNS label (at most 63 small letters, digits and hyphens)")
+                format!("{name:?} is not a DNS label (at most 63 lowercase letters, digits and hyphens)")
             }
             _ => return true,
         };

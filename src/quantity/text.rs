@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_values_in_different_words() {
+    fn different_texts_can_have_equal_values() {
         for (a, b) in [
             ("0.1", "100m"),
             ("1", "1000m"),
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn the_canonical_form_is_the_one_that_kubernetes_writes() {
+    fn the_canonical_form_is_that_of_kubernetes() {
         for (text, canonical) in [
             ("0.0", "0"),
             ("0Mi", "0"),
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn below_a_billionth_is_rounded_away_from_zero() {
+    fn values_below_a_billionth_are_rounded_away_from_zero() {
         for (text, nanos) in [
             ("0.0000000001", 1),
             ("1.5n", 2),
@@ -273,14 +273,14 @@ mod tests {
     }
 
     #[test]
-    fn a_binary_suffix_stops_at_the_largest_integer() {
+    fn binary_suffixes_are_limited_to_the_largest_integer() {
         assert_eq!(quantity("8Ei").as_integer(), Some(i64::MAX));
         assert_eq!(quantity("-8Ei").as_integer(), Some(-i64::MAX));
         assert_eq!(quantity(&format!("{}Ei", "9".repeat(40))).as_integer(), Some(i64::MAX));
     }
 
     #[test]
-    fn what_is_not_a_quantity_says_why() {
+    fn parse_errors_name_the_problem() {
         for (text, problem) in [
             ("", "no digits"),
             ("-", "no digits"),
@@ -308,7 +308,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_reads_back(nanos in -MAX_NANOS..=MAX_NANOS, shift in 0_u32..120, form in 0..3) {
+        fn formatted_quantities_are_parsed_back(nanos in -MAX_NANOS..=MAX_NANOS, shift in 0_u32..120, form in 0..3) {
             let format = [SuffixKind::Binary, SuffixKind::Decimal, SuffixKind::Exponent][usize::try_from(form).unwrap()];
             let quantity = Quantity { nanos: nanos >> shift, format };
             let whole = Quantity { nanos: quantity.nanos / NANOS * NANOS, format };
@@ -318,7 +318,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_panics(text in "[-+]?[0-9.]{0,50}[eEinumkKMGTP]{0,2}[-+]?[0-9]{0,12}") {
+        fn no_text_causes_a_panic(text in "[-+]?[0-9.]{0,50}[eEinumkKMGTP]{0,2}[-+]?[0-9]{0,12}") {
             let _ = text.parse::<Quantity>();
         }
     }

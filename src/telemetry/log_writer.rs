@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_come_in_order_and_what_does_not_fit_is_counted() {
+    fn lines_are_written_in_order_and_dropped_lines_are_counted() {
         let lines = LogWriter::default();
         let line = [&[b'a'; 999][..], b"\n"].concat();
         for _ in 0..2000 {
@@ -137,9 +137,9 @@ mod tests {
     }
 
     #[test]
-    fn a_flush_waits_for_what_is_being_written() {
+    fn a_flush_waits_for_pending_lines() {
         let lines = LogWriter::default();
-        lines.clone().write_all(b"last words\n").unwrap();
+        lines.clone().write_all(b"last line\n").unwrap();
         let writer = lines.clone();
         let written = std::thread::spawn(move || {
             let mut written = Vec::new();
@@ -148,6 +148,6 @@ mod tests {
         });
         lines.written();
         assert!(lines.waiting().text.is_empty());
-        assert_eq!(written.join().unwrap(), b"last words\n");
+        assert_eq!(written.join().unwrap(), b"last line\n");
     }
 }

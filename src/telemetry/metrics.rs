@@ -388,17 +388,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_anybody_can_make_do_not_become_labels_without_end() {
+    fn the_number_of_profile_names_in_labels_is_limited() {
         let metrics = Metrics::default();
         for number in 0..3 * MOST_PROFILES {
             metrics.count_injection(Scope::Cluster, &format!("cluster-{number}"));
             metrics.count_injection(Scope::Namespace, &format!("own-{number}"));
-            metrics.count_left_out(None, &format!("misspelt-{number}"), "ProfileNotFound");
+            metrics.count_left_out(None, &format!("misspelled-{number}"), "ProfileNotFound");
         }
         metrics.count_injection(Scope::Cluster, "cluster-0");
         let text = metrics.encode(Format::OpenMetrics).unwrap();
         let lines = text.lines().filter(|line| line.starts_with("outrigger_profile_")).count();
-        assert_eq!(lines, MOST_PROFILES + 3, "the names, those beyond them, the namespaced, the misspelt");
+        assert_eq!(lines, MOST_PROFILES + 3, "cluster profiles, `_other`, `_namespaced`, and unknown names");
         for line in [
             "outrigger_profile_injections_total{profile=\"cluster-0\"} 2",
             "outrigger_profile_injections_total{profile=\"_other\"} 2000",
@@ -410,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_profiles_can_be_left_out() {
+    fn profile_names_can_be_hidden() {
         let metrics = Metrics::default();
         metrics.hide_profile_names();
         metrics.count_injection(Scope::Cluster, "log-shipper");

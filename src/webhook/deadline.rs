@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn the_answer_comes_before_the_api_server_gives_up() {
+    async fn responses_are_sent_before_the_api_servers_timeout() {
         let most = Duration::from_millis(4500);
         for (uri, millis) in [
             ("/mutate", 4500),

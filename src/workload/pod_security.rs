@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restricted_container_has_everything() {
+    fn the_restricted_level_requires_all_fields() {
         let good = json!({ "name": "a", "securityContext": {
             "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"], "add": ["NET_BIND_SERVICE"] },
             "runAsNonRoot": true, "seccompProfile": { "type": "RuntimeDefault" },
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn baseline_refuses_what_reaches_the_host() {
+    fn the_baseline_level_rejects_access_to_the_host() {
         let spec = json!({
             "containers": [{
                 "name": "a", "ports": [{ "containerPort": 1, "hostPort": 1 }],

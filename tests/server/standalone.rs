@@ -16,7 +16,7 @@ use crate::support::{patched, pod};
 struct Standalone {
     child: std::process::Child,
     address: std::net::SocketAddr,
-    /// Log lines that a strict parser does not read.
+    /// Log lines that a strict parser rejects.
     malformed: Arc<Mutex<Vec<String>>>,
 }
 
@@ -47,21 +47,21 @@ fn standalone(folder: &std::path::Path) -> Standalone {
         .spawn()
         .unwrap();
     let malformed = Arc::<Mutex<Vec<String>>>::default();
-    let theirs = malformed.clone();
-    let mut said = std::io::BufReader::new(child.stderr.take().unwrap())
+    let found = malformed.clone();
+    let mut log = std::io::BufReader::new(child.stderr.take().unwrap())
         .lines()
         .map_while(Result::ok)
         .inspect(move |line| {
             let problem = log_lines::problem(line).map(|problem| format!("{problem}: {line}"));
-            theirs.lock().unwrap().extend(problem);
+            found.lock().unwrap().extend(problem);
         });
-    let address = said.by_ref().find_map(|line| {
+    let address = log.by_ref().find_map(|line| {
         let line: Value = serde_json::from_str(&line).unwrap();
         line["listen"].as_str().map(|address| address.parse().unwrap())
     });
-    // A pipe that nobody reads would stop the server.
-    std::thread::spawn(move || said.for_each(drop));
-    Standalone { child, address: address.expect("the server says where it listens"), malformed }
+    // A full pipe would block the server.
+    std::thread::spawn(move || log.for_each(drop));
+    Standalone { child, address: address.expect("the server logs its address"), malformed }
 }
 
 fn profile(image: &str) -> String {
@@ -76,7 +76,7 @@ fn profile(image: &str) -> String {
 }
 
 #[tokio::test]
-async fn it_serves_files_without_a_cluster_and_follows_their_changes() {
+async fn without_a_cluster_profiles_are_loaded_and_reloaded_from_files() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("standalone");
     drop(std::fs::remove_dir_all(&folder));
@@ -122,7 +122,7 @@ async fn it_serves_files_without_a_cluster_and_follows_their_changes() {
         panic!("{wanted} was not injected in time");
     };
     eventually(&first.authority.certificate, "proxy:1").await;
-    // No file holds it, so nobody enabled it.
+    // No file has this namespace, so it is not enabled.
     assert_eq!(image(&ask(&first.authority.certificate, "elsewhere").await.unwrap()), None);
 
     put("profiles/proxy.json", &profile("proxy:2"));
@@ -136,7 +136,7 @@ async fn it_serves_files_without_a_cluster_and_follows_their_changes() {
 }
 
 #[test]
-fn a_server_that_cannot_start_says_why_in_the_format_of_the_log() {
+fn startup_errors_are_printed_in_the_format_of_the_log() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
     for format in ["text", "json"] {

@@ -329,16 +329,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sentence_is_broken_at_spaces_where_there_is_a_terminal() {
+    fn sentences_are_wrapped_at_spaces_in_a_terminal() {
         let sentence = "one two three four five six seven";
         assert_eq!(broken(sentence, None), [sentence]);
         assert_eq!(broken(sentence, Some(24)), ["one two three four five", "six seven"]);
-        assert_eq!(broken(sentence, Some(5)), [sentence], "too narrow to help");
-        assert_eq!(broken(&"x".repeat(30), Some(24)), ["x".repeat(30)], "a long word stays whole");
+        assert_eq!(broken(sentence, Some(5)), [sentence], "the terminal is too narrow");
+        assert_eq!(broken(&"x".repeat(30), Some(24)), ["x".repeat(30)], "a long word is not split");
     }
 
     #[test]
-    fn long_values_are_cut_and_stay_on_one_line() {
+    fn long_values_are_truncated_to_one_line() {
         assert_eq!(cut("a\nb"), "a\\nb");
         assert_eq!(cut(&"é".repeat(61)).chars().count(), LONGEST);
     }

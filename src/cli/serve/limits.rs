@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn limits_that_would_refuse_everything_are_refused() {
+    fn limits_that_are_too_small_are_rejected() {
         assert_eq!(body_memory("62Mi"), Ok(62 << 20));
         assert!(body_memory("61Mi").unwrap_err().contains("at least 62Mi"));
         assert!(body_memory("much").is_err());

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn containers_out_of_bounds_are_named() {
+    fn containers_outside_the_bounds_are_reported() {
         let spec = json!({ "initContainers": [{ "name": "side", "restartPolicy": "Always", "resources": {
             "requests": { "cpu": "5m" }, "limits": { "memory": "2Gi" } } }] });
         let range = json!({ "metadata": { "name": "usual" }, "spec": { "limits": [
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ratio_and_the_pod_as_a_whole_are_bounded() {
+    fn ratios_and_pod_totals_are_checked() {
         let with = |name: &str, request: &str, limit: &str| {
             json!({ "name": name, "restartPolicy": "Always",
                 "resources": { "requests": { "cpu": request }, "limits": { "cpu": limit } } })

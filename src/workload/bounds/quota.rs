@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quota_demands_requests_and_has_a_rest() {
+    fn missing_requests_and_exceeded_quotas_are_reported() {
         let spec = json!({ "containers": [{ "name": "app", "resources": { "requests": { "cpu": "1" } } }] });
         let limited = json!({ "metadata": { "name": "team" }, "spec": { "hard": { "requests.cpu": "4", "limits.memory": "1Gi", "pods": "1" } },
             "status": { "used": { "requests.cpu": "3500m" } } });
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn other_resources_count_where_they_are_requested() {
+    fn other_resources_count_only_if_requested() {
         let spec = json!({ "containers": [{ "name": "app", "resources": {
             "requests": { "ephemeral-storage": "2Gi", "example.com/gpu": "1" },
             "limits": { "example.com/gpu": "1" } } }] });
