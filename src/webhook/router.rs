@@ -1,7 +1,6 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, Request, State as Extract};
@@ -18,41 +17,17 @@ use super::advise::advise;
 use super::body::{self, Refused};
 use super::client::Client;
 use super::deadline::deadline;
-use super::decide::WebhookEntry;
 use super::limits::Limits;
 use super::load_shed::LoadShed;
 use super::mutate::mutate;
 use super::restore::restore;
 use super::review;
+use super::state::State;
 use super::status::refusal;
 use super::validate::validate_apart;
 use super::verify::verify;
-use crate::cluster::{Announcer, Lookup, Snapshot};
-use crate::engine::Settings;
-use crate::supervise::Health;
-use crate::telemetry::{Format, Metrics, Traces, Verdict, traced};
-
-/// The state that all handlers share.
-#[derive(Clone)]
-pub struct State {
-    /// Latest view of the cluster.
-    pub snapshot: Arc<ArcSwap<Snapshot>>,
-    /// Live lookup of names that the snapshot does not contain.
-    pub lookup: Arc<dyn Lookup>,
-    /// The operator's settings.
-    pub settings: Arc<Settings>,
-    /// Metrics of the server.
-    pub metrics: Arc<Metrics>,
-    /// Liveness and readiness of the server.
-    pub health: Health,
-    /// The server's own user; only this user may change elements of Mandatory profiles in live pods. Empty if the server has
-    /// none.
-    pub own_user: Arc<str>,
-    /// Publisher of Events about profiles that were left out.
-    pub announcer: Announcer,
-    /// Exporter of traces.
-    pub traces: Traces,
-}
+use super::webhook_entry::WebhookEntry;
+use crate::telemetry::{Format, Verdict, traced};
 
 /// The state that all routes share.
 struct Shared {

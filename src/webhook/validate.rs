@@ -10,9 +10,9 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::load_shed::LoadShed;
-use super::mutate::Reply;
+use super::reply::Reply;
 use super::review::{self, Answer, BadReview, Cause, Request};
-use super::router::State;
+use super::state::State;
 use super::status::refusal;
 use crate::api::{Scope, keys};
 use crate::cluster::ask_cluster;
