@@ -5,7 +5,6 @@
 
 mod activity;
 mod advise;
-mod body;
 mod client;
 mod connections;
 mod deadline;
@@ -16,6 +15,9 @@ mod limits;
 mod listener;
 mod load_shed;
 mod mutate;
+mod pipeline;
+mod probes;
+mod rejection;
 mod reply;
 mod restore;
 mod review;

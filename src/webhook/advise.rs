@@ -1,10 +1,12 @@
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 use serde::de::IgnoredAny;
 use serde_json::Value;
-use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::decide::decide;
+use super::pipeline::ReviewRequest;
 use super::reply::Reply;
 use super::review::{self, Answer, Request};
 use super::review_context::ReviewContext;
@@ -24,8 +26,9 @@ const WARNING_LENGTH: usize = 256;
 
 /// Answers `POST /advise…`: warns the user who applies a workload about the results for its pods. The API server shows a pod's
 /// own warnings only to the pod's controller. The workload is always allowed.
-pub(super) async fn advise(state: &State, entry: WebhookEntry, body: &[u8], deadline: Instant) -> Reply {
-    let mut context = ReviewContext::new(state, entry).until(deadline);
+pub(super) async fn advise(state: Arc<State>, entry: WebhookEntry, request: ReviewRequest) -> Reply {
+    let (body, deadline) = (&request.body, request.deadline.at);
+    let mut context = ReviewContext::new(&state, entry).until(deadline);
     match review::read::<Value>(body) {
         Ok(request) => {
             trace_request(&request.uid, &request.namespace, request.dry_run.unwrap_or_default());

@@ -1,12 +1,14 @@
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 use k8s_openapi::api::core::v1::ObjectReference;
 use serde_json::value::RawValue;
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::decide::decide;
 use super::limits::Limits;
+use super::pipeline::ReviewRequest;
 use super::reply::Reply;
 use super::review::{self, Answer, Request};
 use super::review_context::{ReviewContext, Undecided, Unknown};
@@ -35,16 +37,16 @@ pub fn answer(state: &State, entry: WebhookEntry, body: &[u8]) -> Option<Reply> 
 }
 
 /// Answers `POST /mutate…`.
-pub(super) async fn mutate(state: &State, entry: WebhookEntry, body: &[u8], deadline: Instant) -> Reply {
-    let mut context = ReviewContext::new(state, entry).until(deadline);
-    let (request, pod) = match aside(body.len(), || read(&context, body)) {
+pub(super) async fn mutate(state: Arc<State>, entry: WebhookEntry, request: ReviewRequest) -> Reply {
+    let mut context = ReviewContext::new(&state, entry).until(request.deadline.at);
+    let (body, size) = (&request.body, request.body.len());
+    let (request, pod) = match aside(size, || read(&context, body)) {
         Ok(read) => read,
         Err(reply) => return reply,
     };
-    let decide =
-        |context: &ReviewContext<'_>| aside(body.len(), || decide(context, &request.namespace, &pod));
+    let decide = |context: &ReviewContext<'_>| aside(size, || decide(context, &request.namespace, &pod));
     let decided = context.with_lookups(&request.uid, decide).await;
-    aside(body.len(), move || reply(&context, &request, &pod, decided))
+    aside(size, move || reply(&context, &request, &pod, decided))
 }
 
 /// Runs the work so that a large review does not delay the other tasks of this thread: they move to another thread.

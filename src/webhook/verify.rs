@@ -1,11 +1,12 @@
-use axum::body::Bytes;
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::pipeline::ReviewRequest;
 use super::reply::Reply;
 use super::review::{self, Answer, Request};
 use super::review_context::{ReviewContext, Undecided};
@@ -40,8 +41,9 @@ struct ExecOrAttachOptions {
 }
 
 /// Answers `POST /verify/{profile}`.
-pub(super) async fn verify(state: &State, profile: String, body: &Bytes, deadline: Instant) -> Response {
-    let mut context = ReviewContext::new(state, WebhookEntry::Mandatory(profile)).until(deadline);
+pub(super) async fn verify(state: Arc<State>, profile: String, request: ReviewRequest) -> Response {
+    let (body, deadline) = (&request.body, request.deadline.at);
+    let mut context = ReviewContext::new(&state, WebhookEntry::Mandatory(profile)).until(deadline);
     let request: Review<'_> = match review::read(body) {
         Ok(request) => request,
         Err(bad) => {
