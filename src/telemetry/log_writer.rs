@@ -107,8 +107,8 @@ impl Write for LogWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::LogFormat;
     use crate::telemetry::format::LineFormat;
-    use crate::telemetry::logs::LogFormat;
 
     #[test]
     fn lines_come_in_order_and_what_does_not_fit_is_counted() {
