@@ -4,9 +4,9 @@
 //! [`Decision`]; it does no I/O and reads no clock. Unknown fields of a pod stay unchanged, because the pod stays JSON; every
 //! access to it goes through `pod`.
 //!
-//! `decide` has the steps, which are in one file each: `reinvocation` removes the elements of an earlier injection, `select` decides whether the
-//! pod is injected and with which profiles, `order` finds their start order, `merge` adds them to the pod, and `patch` writes
-//! the difference. Every step adds lines to the [`Trace`], each with a [`Reason`] whose code is stable.
+//! `decide` has the steps, which are in one file each: `reinvocation` removes the elements of an earlier injection, `select`
+//! decides whether the pod is injected and with which profiles, `order` finds their start order, `merge` adds them to the pod,
+//! and `patch` writes the difference. Every step adds lines to the [`Trace`], each with a [`Reason`] whose code is stable.
 
 mod cost;
 mod decide;

@@ -18,6 +18,7 @@ use self::checks::{Checked, Results};
 use super::cluster_client::ClusterClient;
 use super::lines::Lines;
 use super::manifests::Manifests;
+use super::messages::print_message;
 use crate::cluster::{LiveLookup, ask_cluster};
 use crate::profiles::{Finding, Severity};
 use crate::workload::pod_security::PodSecurityLevel;
@@ -89,7 +90,9 @@ impl Lint {
             }
         }
         if checked.is_empty() && workloads.is_empty() {
-            super::say("there is no profile in the given manifests (ClusterSidecarProfile, SidecarProfile)");
+            print_message(
+                "there is no profile in the given manifests (ClusterSidecarProfile, SidecarProfile)",
+            );
         }
         let report = Report::new(checked, workloads);
         let text = match self.output {

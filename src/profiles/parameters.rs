@@ -473,7 +473,7 @@ mod tests {
             (json!({ "name": "p", "type": "integer", "pattern": "^1" }), "has a pattern"),
             (
                 json!({ "name": "p", "type": "string", "allowedPrefixes": ["/a"] }),
-                "only a parameter of type path",
+                "is allowed only for type path",
             ),
             (
                 json!({ "name": "p", "type": "path", "allowedPrefixes": ["a"] }),

@@ -3,14 +3,13 @@
 use std::borrow::Cow;
 use std::fmt::{self, Debug, Write};
 
+use clap::ValueEnum;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
-
-use super::logs::LogFormat;
 
 /// Longest value of a field, in bytes before escaping. Reviews may have names of any length: the API server calls webhooks
 /// before it validates the object.
@@ -21,6 +20,16 @@ const FIXED: [&str; 3] = ["timestamp", "level", "target"];
 
 /// Fields of the longest event, for which the list of keys need not grow.
 const MOST_FIELDS: usize = 16;
+
+/// The format of log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Text for people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
 
 /// Formats events. Every value is escaped and bounded here, in one place for all events and for both formats.
 pub(super) struct LineFormat(pub(super) LogFormat);
