@@ -16,13 +16,13 @@ pub(super) fn shed_load<S: Answering<UnreadRequest>>(
 ) -> impl Layer<S, Service = impl Answering<UnreadRequest>> {
     layer_fn(move |mut inner: S| {
         let load_shed = Arc::clone(&load_shed);
-        service_fn(move |request: UnreadRequest| match load_shed.enter() {
-            Some(admitted) => Either::Left(inner.call(request).inspect(move |_| drop(admitted))),
-            None => {
-                let message = "too many concurrent reviews; retry after 1s";
-                let rejection = Rejection::new(StatusCode::TOO_MANY_REQUESTS, "Shed", message);
-                Either::Right(ready(Err(rejection.with_rest(Some(request.body)))))
+        service_fn(move |request: UnreadRequest| {
+            if let Some(admitted) = load_shed.enter() {
+                return Either::Left(inner.call(request).inspect(move |_| drop(admitted)));
             }
+            let message = "too many concurrent reviews; retry after 1s";
+            let rejection = Rejection::new(StatusCode::TOO_MANY_REQUESTS, "Shed", message);
+            Either::Right(ready(Err(rejection.with_rest(Some(request.body)))))
         })
     })
 }
