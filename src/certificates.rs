@@ -26,24 +26,25 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
-pub use bundle::keep_bundle;
+pub(crate) use bundle::keep_bundle;
 pub use clients::{ClientAuthority, follow_clients};
-pub use files::{CertificateFiles, serve_files};
+pub(crate) use files::{CertificateFiles, serve_files};
 pub use lifetimes::{Lifetimes, LifetimesError};
-pub use manager::{CertificateManager, SecretName};
+pub(crate) use manager::{CertificateManager, SecretName};
 pub use material::{Authority, Material};
 pub use material_error::MaterialError;
-pub use replicas::{Endpoints, Replicas};
-pub use rotation::Wanted;
+pub(crate) use replicas::Endpoints;
+pub(crate) use rotation::Wanted;
 pub use serving::{Serving, acceptor, acceptor_that_asks};
-pub use trust::keep_trust;
-pub(crate) use webhook_configurations::SeenConfiguration;
-pub use webhook_configurations::{Configurations, LiveConfigurations, watch_configurations};
+pub(crate) use trust::keep_trust;
+pub(crate) use webhook_configurations::{
+    Configurations, LiveConfigurations, SeenConfiguration, watch_configurations,
+};
 
 /// A source of the current time.
-pub type Clock = Arc<dyn Fn() -> OffsetDateTime + Send + Sync>;
+pub(crate) type Clock = Arc<dyn Fn() -> OffsetDateTime + Send + Sync>;
 
 /// Returns the system's clock.
-pub fn system_clock() -> Clock {
+pub(crate) fn system_clock() -> Clock {
     Arc::new(OffsetDateTime::now_utc)
 }

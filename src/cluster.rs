@@ -21,11 +21,11 @@ use std::sync::Arc;
 use kube::core::{ApiResource, DynamicObject};
 use serde_json::Value;
 
-pub(crate) use events::publish;
-pub use events::{Announcer, EventLimits, Notice, publish_events};
+pub use events::{Announcer, Notice};
+pub(crate) use events::{EventLimits, publish, publish_events};
 pub(crate) use judgment::{ask_cluster, judge};
-pub use lease::{Election, Leadership};
-pub use limited::LimitedLookup;
+pub(crate) use lease::{Election, Leadership};
+pub(crate) use limited::LimitedLookup;
 pub use live_lookup::LiveLookup;
 pub(crate) use live_lookup::minor_version;
 pub use lookup::{Judgment, Looking, Lookup, LookupError};

@@ -8,6 +8,6 @@ mod status;
 mod timestamp;
 mod validated;
 
-pub use drift::Drift;
-pub use mandatory::{Mandatory, TAKEN_UP, mandatory_name};
-pub use status::write_status;
+pub(crate) use drift::Drift;
+pub(crate) use mandatory::{Mandatory, TAKEN_UP, mandatory_name};
+pub(crate) use status::write_status;

@@ -31,7 +31,7 @@ pub mod cli;
 #[cfg(feature = "server")]
 pub mod cluster;
 #[cfg(feature = "server")]
-pub mod controller;
+pub(crate) mod controller;
 #[cfg(feature = "server")]
 pub(crate) mod polling;
 #[cfg(feature = "server")]

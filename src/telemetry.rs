@@ -11,10 +11,10 @@ mod traces;
 mod verdict;
 
 pub use exposition::Format;
-pub use format::LogFormat;
+pub(crate) use format::LogFormat;
 pub use load::{Load, Shed};
-pub use log_writer::flush_logs;
-pub use logs::{DEFAULT_FILTER, start_logs};
+pub(crate) use log_writer::flush_logs;
+pub(crate) use logs::{DEFAULT_FILTER, start_logs};
 pub use metrics::Metrics;
 pub use traces::Traces;
 pub(crate) use traces::{trace_profiles, trace_request, traced};

@@ -20,7 +20,7 @@ const RETRY: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// None: failures are logged and retried.
-pub async fn keep_bundle(
+pub(crate) async fn keep_bundle(
     client: Client,
     configurations: Configurations,
     mut wanted: watch::Receiver<String>,

@@ -13,7 +13,7 @@ use crate::telemetry::Metrics;
 
 /// A certificate and its key in two files, for example of a mounted Secret.
 #[derive(Clone, Debug)]
-pub struct CertificateFiles {
+pub(crate) struct CertificateFiles {
     /// Certificate with its chain, PEM.
     pub certificate: PathBuf,
     /// Private key, PEM.
@@ -27,7 +27,7 @@ const PART: &str = "certificate";
 ///
 /// # Errors
 /// None: invalid files are logged, and the previous certificate remains in use.
-pub fn serve_files(
+pub(crate) fn serve_files(
     files: CertificateFiles,
     serving: Arc<Serving>,
     metrics: Arc<Metrics>,

@@ -24,7 +24,7 @@ use crate::telemetry::Metrics;
 
 /// The Secret with the certificates.
 #[derive(Clone, Debug)]
-pub struct SecretName {
+pub(crate) struct SecretName {
     /// Namespace of the Secret.
     pub namespace: String,
     /// Name of the Secret.
@@ -39,7 +39,7 @@ const LOOK: Duration = Duration::from_secs(30);
 const STEP: Duration = Duration::from_secs(1);
 
 /// The manager of one server's certificates.
-pub struct CertificateManager {
+pub(crate) struct CertificateManager {
     /// Client for the Secret.
     pub client: Client,
     /// The Secret with the certificates.
@@ -80,7 +80,7 @@ impl CertificateManager {
     ///
     /// # Errors
     /// None: failures are logged and retried, and the previous certificate remains in use.
-    pub fn run(self, stop: CancellationToken) -> impl Future<Output = anyhow::Result<()>> {
+    pub(crate) fn run(self, stop: CancellationToken) -> impl Future<Output = anyhow::Result<()>> {
         self.health.wait_for(
             PART,
             format!("a certificate in the Secret {}/{}", self.secret.namespace, self.secret.name),

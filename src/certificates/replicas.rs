@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const PORT: &str = "https";
 
 /// The server's replicas, as their clients see them.
-pub trait Replicas: Send + Sync {
+pub(crate) trait Replicas: Send + Sync {
     /// Checks whether every replica that receives calls serves a certificate that this CA signed.
     ///
     /// # Errors
@@ -31,7 +31,7 @@ pub trait Replicas: Send + Sync {
 }
 
 /// The replicas behind a Service.
-pub struct Endpoints {
+pub(crate) struct Endpoints {
     /// Client for the Service's endpoints.
     pub client: Client,
     /// Namespace of the Service.

@@ -17,7 +17,7 @@ use super::{Clock, Lifetimes};
 
 /// DNS names and lifetimes of the certificates.
 #[derive(Clone)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     /// DNS names of the serving certificate.
     pub names: Vec<String>,
     /// Lifetimes of CA and certificate.

@@ -31,7 +31,7 @@ const LOOK: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// None.
-pub fn keep_trust(
+pub(crate) fn keep_trust(
     mut live: watch::Receiver<LiveConfigurations>,
     serving: Arc<Serving>,
     name: String,

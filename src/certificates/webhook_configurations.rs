@@ -24,7 +24,7 @@ pub(super) const SETTLE: Duration = Duration::from_secs(2);
 
 /// The webhook configurations that may call this server. One that does not exist calls no webhook.
 #[derive(Clone, Debug)]
-pub struct Configurations {
+pub(crate) struct Configurations {
     /// Names of `MutatingWebhookConfiguration`s.
     pub mutating: Vec<String>,
     /// Names of `ValidatingWebhookConfiguration`s.
@@ -123,7 +123,7 @@ pub(crate) struct SeenConfiguration {
 
 /// The entries that call this server, in their last observed version.
 #[derive(Clone, Debug, Default)]
-pub struct LiveConfigurations {
+pub(crate) struct LiveConfigurations {
     known: bool,
     /// Every configuration that was looked up; `None` if it does not exist.
     configurations: BTreeMap<(Kind, String), Option<SeenConfiguration>>,
@@ -200,7 +200,7 @@ impl LiveConfigurations {
 ///
 /// # Errors
 /// None: a broken watch is restarted, and the last observed configurations count meanwhile.
-pub async fn watch_configurations(
+pub(crate) async fn watch_configurations(
     client: Client,
     configurations: Configurations,
     live: watch::Sender<LiveConfigurations>,

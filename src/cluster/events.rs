@@ -37,7 +37,7 @@ const LONGEST_NAME: usize = 253;
 
 /// Limits on the Events that reviews can cause.
 #[derive(Clone, Copy, Debug)]
-pub struct EventLimits {
+pub(crate) struct EventLimits {
     /// Maximum number of Events in a burst.
     burst: u32,
     /// Events per second after that.
@@ -48,11 +48,11 @@ pub struct EventLimits {
 
 impl EventLimits {
     /// Limits for reviews that only the API server can send, since clients must show a certificate.
-    pub const VERIFIED: Self = Self { burst: 25, rate: 1.0, per_namespace: MOST };
+    pub(crate) const VERIFIED: Self = Self { burst: 25, rate: 1.0, per_namespace: MOST };
     /// Limits for reviews that any client may have forged, including the owner that they name.
-    pub const UNVERIFIED: Self = Self { burst: 10, rate: 0.1, per_namespace: 5 };
+    pub(crate) const UNVERIFIED: Self = Self { burst: 10, rate: 0.1, per_namespace: 5 };
     /// No Events.
-    pub const NONE: Self = Self { burst: 0, rate: 0.0, per_namespace: 0 };
+    pub(crate) const NONE: Self = Self { burst: 0, rate: 0.0, per_namespace: 0 };
 }
 
 /// An Event to be written.
@@ -124,7 +124,7 @@ fn is_well_formed(owner: &ObjectReference) -> bool {
 ///
 /// # Errors
 /// None: an Event that cannot be written is logged and counted.
-pub async fn publish_events(
+pub(crate) async fn publish_events(
     client: Client,
     mut left_out: mpsc::Receiver<Notice>,
     instance: String,

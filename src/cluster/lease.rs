@@ -32,26 +32,28 @@ const LOOK: Duration = Duration::from_secs(2);
 
 /// The state of this replica as leader or not. Clones follow the same Lease.
 #[derive(Clone, Debug)]
-pub struct Leadership(watch::Receiver<bool>);
+pub(crate) struct Leadership(watch::Receiver<bool>);
 
 impl Leadership {
-    /// Returns permanent leadership without a Lease, for a single replica.
-    pub fn always() -> Self {
+    /// Returns permanent leadership without a Lease.
+    #[cfg(test)]
+    pub(crate) fn always() -> Self {
         Self(watch::channel(true).1)
     }
 
     /// Returns leadership that follows this channel.
-    pub fn following(held: watch::Receiver<bool>) -> Self {
+    #[cfg(test)]
+    pub(crate) fn following(held: watch::Receiver<bool>) -> Self {
         Self(held)
     }
 
     /// Returns whether this replica is the leader now.
-    pub fn is_held(&self) -> bool {
+    pub(crate) fn is_held(&self) -> bool {
         *self.0.borrow()
     }
 
     /// Waits until leadership has been gained or lost since the last call; without end if it can no longer change.
-    pub async fn changed(&mut self) {
+    pub(crate) async fn changed(&mut self) {
         if self.0.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
@@ -59,7 +61,7 @@ impl Leadership {
 }
 
 /// One replica's participation in the election.
-pub struct Election {
+pub(crate) struct Election {
     /// Client for the Lease.
     pub client: Client,
     /// Namespace of the Lease.
@@ -84,7 +86,7 @@ impl Election {
     ///
     /// # Errors
     /// The future returns none: failures are logged and retried.
-    pub fn run(
+    pub(crate) fn run(
         self,
         stop: CancellationToken,
     ) -> (Leadership, impl Future<Output = anyhow::Result<()>> + Send) {

@@ -41,7 +41,7 @@ const POLL: Duration = Duration::from_millis(10);
 
 /// A limit on the API calls that reviews cause. Beyond the limit, a review waits briefly for the watches, which deliver new
 /// namespaces and profiles within milliseconds even without a lookup.
-pub struct LimitedLookup {
+pub(crate) struct LimitedLookup {
     lookup: Arc<dyn Lookup>,
     snapshot: Arc<ArcSwap<Snapshot>>,
     metrics: Arc<Metrics>,
@@ -55,7 +55,11 @@ pub struct LimitedLookup {
 
 impl LimitedLookup {
     /// Wraps a lookup with a rate limit. Results of the watches are preferred.
-    pub fn new(lookup: Arc<dyn Lookup>, snapshot: Arc<ArcSwap<Snapshot>>, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(
+        lookup: Arc<dyn Lookup>,
+        snapshot: Arc<ArcSwap<Snapshot>>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let bucket = || Mutex::new(TokenBucket::new(BURST, RATE, Instant::now()));
         let judgments = Mutex::new(TokenBucket::new(JUDGMENTS, JUDGMENT_RATE, Instant::now()));
         let waiting = Semaphore::new(MOST_WAITING);

@@ -34,7 +34,7 @@ const READ_AGAIN: Duration = Duration::from_mins(5);
 const LONGEST_VALUE: usize = 80;
 
 /// Compares the live webhook configurations with those that the chart rendered.
-pub struct Drift {
+pub(crate) struct Drift {
     /// Client for the cluster.
     pub client: Client,
     /// Namespace of the server and of the ConfigMap.
@@ -85,7 +85,7 @@ impl Drift {
     ///
     /// # Errors
     /// None: failures are logged and retried.
-    pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
         let (mut installed, mut read, mut failure) = (None, None::<Instant>, RepeatedFailure::default());
         let mut lasting: BTreeMap<Key, Lasting> = BTreeMap::new();
         loop {

@@ -24,12 +24,12 @@ use crate::cluster::{Leadership, Snapshot};
 use crate::polling::RepeatedFailure;
 
 /// Returns the name of the webhook configurations of Mandatory profiles, for the name of the release's own.
-pub fn mandatory_name(configuration: &str) -> String {
+pub(crate) fn mandatory_name(configuration: &str) -> String {
     format!("{configuration}-mandatory")
 }
 
 /// Time that API servers get to load one configuration before the next one is changed.
-pub const TAKEN_UP: Duration = Duration::from_secs(1);
+pub(crate) const TAKEN_UP: Duration = Duration::from_secs(1);
 /// Interval at which the profiles are compared with the entries.
 const LOOK: Duration = Duration::from_millis(500);
 /// Wait before a retry after a failure.
@@ -39,7 +39,7 @@ const RETRY: Duration = Duration::from_secs(2);
 ///
 /// The release creates the two configurations without entries, and the leader writes the entries. With that, the server needs
 /// no permission to create webhook configurations.
-pub struct Mandatory {
+pub(crate) struct Mandatory {
     /// Client for the configurations.
     pub client: Client,
     /// Name of the release's own `MutatingWebhookConfiguration`, the model for the entries.
@@ -77,7 +77,7 @@ impl Mandatory {
     ///
     /// # Errors
     /// None: failures are logged and retried.
-    pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
         let name = mandatory_name(&self.configuration);
         let mut seen = Arc::clone(&self.snapshot.load().profiles);
         let (mut pending, mut failure) = (true, RepeatedFailure::default());

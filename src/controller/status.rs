@@ -26,7 +26,7 @@ pub(super) const ENFORCED: &str = "Enforced";
 ///
 /// # Errors
 /// None: a status that cannot be written is logged, and written when the profile is observed again.
-pub async fn write_status(
+pub(crate) async fn write_status(
     client: Client,
     observations: Observations,
     lookup: Arc<dyn Lookup>,

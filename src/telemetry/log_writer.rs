@@ -47,7 +47,7 @@ pub(super) fn start() -> io::Result<LogWriter> {
 }
 
 /// Waits until all lines are written.
-pub fn flush_logs() {
+pub(crate) fn flush_logs() {
     if let Some(lines) = LINES.get() {
         lines.written();
     }

@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 use super::format::{LineFormat, LogFormat};
 
 /// Log filter if none is set.
-pub const DEFAULT_FILTER: &str = "info";
+pub(crate) const DEFAULT_FILTER: &str = "info";
 
 /// Starts logging to stderr, including panics. Call [`super::flush_logs`] before the process ends.
 ///
@@ -17,7 +17,7 @@ pub const DEFAULT_FILTER: &str = "info";
 ///
 /// # Errors
 /// The thread that writes the log cannot be started.
-pub fn start_logs(format: LogFormat, filter: &str) -> anyhow::Result<anyhow::Result<()>> {
+pub(crate) fn start_logs(format: LogFormat, filter: &str) -> anyhow::Result<anyhow::Result<()>> {
     let read = EnvFilter::try_new(filter).with_context(|| format!("--log-filter {filter:?} cannot be read"));
     let (filter, is_read) = match read {
         Ok(filter) => (filter, Ok(())),
