@@ -75,7 +75,7 @@ pub struct ProfileSpec {
     pub description: Option<String>,
 
     /// Optional (default): pods can choose the profile and remove it. Mandatory: every pod that it matches gets it,
-    /// even if pod or namespace disable injection. Mandatory needs a ClusterSidecarProfile with
+    /// even if pod or namespace disable injection. Mandatory is for cluster profiles with
     /// match.namespaceSelector.
     #[serde(default)]
     pub enforcement: Enforcement,

@@ -1,4 +1,4 @@
-//! DecisionInputs of a decision, other than the pod.
+//! Inputs of a decision, other than the pod.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,7 +47,7 @@ pub(super) enum Purpose {
     Verify,
 }
 
-/// DecisionInputs of a decision other than the pod.
+/// Inputs of a decision other than the pod.
 #[derive(Clone, Copy)]
 pub(super) struct DecisionInputs<'a> {
     pub(super) namespace: &'a Namespace,

@@ -11,7 +11,7 @@ use crate::api::{ProfileName, Source, keys, nearest};
 use crate::expression::{Budget, ParameterValue};
 use crate::profiles::{Parameter, Profile, ProfileEntry, ProfileSet, Refusal, shown};
 
-/// ResolvedParameters of one profile.
+/// Parameters of one profile.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ResolvedParameters {
     pub(super) values: BTreeMap<String, ParameterValue>,

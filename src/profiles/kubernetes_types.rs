@@ -198,7 +198,7 @@ fn check<T: DeserializeOwned>(path: &str, value: &Value, findings: &mut Findings
     });
 }
 
-/// TypePath that is formatted only for a finding.
+/// Path that is formatted only for a finding.
 enum TypePath<'p> {
     Root(&'p str),
     Field(&'p Self, &'p str),

@@ -20,7 +20,7 @@ pub struct Matching {
     anchors: Vec<Anchor>,
 }
 
-/// LabelRequirements of a selector on labels; all must be met.
+/// Requirements of a selector on labels; all must be met.
 #[derive(Clone, Debug)]
 struct LabelRequirements(Box<[Expression]>);
 

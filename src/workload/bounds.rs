@@ -15,7 +15,7 @@ use crate::resources::{ContainerDemand, PodLevel, ResourceList, effective_limits
 /// Bound that a pod exceeds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Excess {
-    /// ContainerDemand that is out of bounds; `None` for the pod as a whole.
+    /// Container that is out of bounds; `None` for the pod as a whole.
     pub(crate) container: Option<String>,
     /// Cause, with the value and the bound.
     pub(crate) message: String,

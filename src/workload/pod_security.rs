@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::json::text_at;
 
-/// PodSecurityLevel of the standards that rejects pods.
+/// Level of the standards that rejects pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum PodSecurityLevel {
     Baseline,

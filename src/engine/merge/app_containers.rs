@@ -9,7 +9,7 @@ use crate::fields::{ContainerField, ContainerKind, Place, mount_path};
 use crate::json::same;
 use crate::profiles::{AppContainers, Rendered, Selected};
 
-/// ContainerElement for a container, with the precision of the selector of its item.
+/// Element for a container, with the precision of the selector of its item.
 struct ContainerElement<'a> {
     field: ContainerField,
     key: String,

@@ -119,7 +119,7 @@ impl<'a> Application<'a, '_> {
         match at {
             InsertAt::BeforeOwn => self.merged.draft.insert_at(place, index, slot),
             InsertAt::Start | InsertAt::End | InsertAt::Before(_) => {
-                self.merged.draft.insert(place, index, slot)
+                self.merged.draft.insert(place, index, slot);
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::fields::{ContainerField, Place};
 use crate::json::{Json, text};
 use crate::profiles::Rendered;
 
-/// EnvVariable of the resulting list.
+/// Variable of the resulting list.
 struct EnvVariable {
     name: String,
     /// Names of the variables that its value refers to.
