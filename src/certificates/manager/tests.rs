@@ -1,13 +1,13 @@
 use base64::Engine as _;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use serde_json::{Value, json};
+use serde_json::json;
 use time::OffsetDateTime;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::*;
-use crate::certificates::trust::{trusted, verify};
+use crate::certificates::trust::{chain_of, verify};
 use crate::certificates::webhook_configurations::{Configurations, watch_configurations};
 use crate::certificates::{Clock, Lifetimes, keep_bundle, keep_trust};
 use crate::testing::collections::{MUTATING, SECRETS, VALIDATING};
@@ -269,26 +269,46 @@ async fn readiness_follows_what_callers_believe_and_keeps_its_answer_while_nobod
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_certificate_waits_until_callers_believe_it() {
+async fn a_new_certificate_waits_until_callers_trust_it() {
     let (server, clock) = (installed(), clock());
     let replicas = replicas(&server, &clock, &["first"]);
+    let replica = &replicas[0];
     tokio::time::sleep(Duration::from_secs(5)).await;
-    replicas[0].holds.send_replace(false);
-    let before = replicas[0].served();
-    let names = [NAME.to_owned()];
-    let other = Material::new(&names, Lifetimes::from_seconds(300, 60), clock()).unwrap();
+    // Without a leader, no replica writes the new CA into the configurations.
+    replica.holds.send_replace(false);
+    let before = replica.served();
+    let other = Material::new(&[NAME.to_owned()], Lifetimes::from_seconds(300, 60), clock()).unwrap();
+    let new = chain_of(&other.certificate).first().unwrap().to_vec();
     let mut secret = server.get(SECRETS, "certificates").unwrap();
     secret["data"] = serde_json::to_value(other.to_secret()).unwrap();
     server.put(SECRETS, "certificates", secret);
     tokio::time::sleep(Duration::from_secs(5)).await;
-    assert_eq!(replicas[0].served(), before);
-    assert_ne!(server.get(SECRETS, "certificates").unwrap(), Value::Null);
-    replicas[0].holds.send_replace(true);
+    assert_eq!(replica.served(), before, "callers do not trust the new certificate yet");
+    assert_eq!(called(&server, &replicas, &clock, 3).await, 0, "calls while the new certificate waits");
+
+    // One of two configurations has the new CA.
+    let authorities = |collection: &str| String::from_utf8(bundle_of(&server, collection)).unwrap();
+    let both = authorities(MUTATING) + &other.authority.certificate;
+    set_bundle(&server, MUTATING, &both);
     tokio::time::sleep(Duration::from_secs(5)).await;
-    assert_ne!(replicas[0].served(), before);
-    assert_eq!(replicas[0].health.waiting_for(), None);
-    let live = LiveConfigurations::of(Vec::new());
-    trusted(&live, &replicas[0].serving, NAME, clock()).unwrap();
+    assert_eq!(replica.served(), before, "one configuration does not trust it yet");
+
+    // Both have it, but some API servers may not have observed that.
+    set_bundle(&server, VALIDATING, &both);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(replica.served(), before, "API servers get time to observe the new CA");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(replica.served(), new);
+    assert_eq!(called(&server, &replicas, &clock, 3).await, 0, "calls with the new certificate");
+    assert_eq!(replica.health.waiting_for(), None);
+}
+
+/// Overwrites the `caBundle` of our entry.
+fn set_bundle(server: &ApiServer, collection: &str, authorities: &str) {
+    let mut configuration = server.get(collection, "outrigger").unwrap();
+    let bundle = base64::engine::general_purpose::STANDARD.encode(authorities);
+    configuration["webhooks"][0]["clientConfig"]["caBundle"] = json!(bundle);
+    server.put(collection, "outrigger", configuration);
 }
 
 /// Each key of the Secret, and all keys together.
