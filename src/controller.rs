@@ -10,3 +10,6 @@ mod validated;
 pub use drift::Drift;
 pub use mandatory::{Mandatory, TAKEN_UP, mandatory_name};
 pub use status::write_status;
+
+#[cfg(test)]
+mod tests;
