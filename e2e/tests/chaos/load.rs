@@ -56,6 +56,16 @@ impl Load {
         self.repaired = Some(Instant::now());
     }
 
+    /// Waits until this many more pods are answered.
+    pub(crate) async fn more(&self, count: usize) {
+        let wanted = self.stream.asked().len() + count;
+        eventually("more pods being answered", || async {
+            let answered = self.stream.asked().len();
+            if answered >= wanted { Ok(()) } else { Err(format!("{answered} of {wanted}")) }
+        })
+        .await;
+    }
+
     /// Waits until the stream has run for three seconds without a failure, ends it, and writes the line of the table.
     ///
     /// Whatever the fault, no pod is admitted without its sidecar, every pod is answered, and namespaces that are not
