@@ -8,8 +8,6 @@
 
 mod bundle;
 mod clients;
-#[cfg(test)]
-mod fake;
 mod files;
 mod lifetimes;
 mod manager;

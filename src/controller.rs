@@ -11,3 +11,6 @@ mod validated;
 pub(crate) use drift::Drift;
 pub(crate) use mandatory::{Mandatory, TAKEN_UP, mandatory_name};
 pub(crate) use status::write_status;
+
+#[cfg(test)]
+mod tests;

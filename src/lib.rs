@@ -39,6 +39,9 @@ pub mod supervise;
 #[cfg(feature = "server")]
 pub mod telemetry;
 #[cfg(feature = "server")]
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(feature = "server")]
 pub mod webhook;
 #[cfg(feature = "server")]
 pub(crate) mod workload;

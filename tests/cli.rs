@@ -732,23 +732,99 @@ fn a_cluster_without_outrigger_is_named_as_such() {
     assert_eq!(said.err, message);
 }
 
-/// With `OUTRIGGER_BLESS=1` in the environment the test writes what the commands say.
-#[test]
-fn the_examples_of_the_documentation_are_what_is_printed() {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cli.md");
+/// Runs the examples of a page, which begin with this text, and compares what they print. With `OUTRIGGER_BLESS=1` in the
+/// environment, the output is written into the page. Returns the number of examples.
+fn examples_print_what_the_page_shows(file: &str, start: &str) -> usize {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     let page = std::fs::read_to_string(&path).unwrap();
-    let mut parts = page.split("```console\n$ outrigger ");
-    let mut written = parts.next().unwrap().to_owned();
+    let mut parts = page.split(start);
+    let (mut written, mut count) = (parts.next().unwrap().to_owned(), 0);
     for part in parts {
         let (example, rest) = part.split_once("```").unwrap();
         let (words, _) = example.split_once('\n').unwrap();
         let said = outrigger(&words.split(' ').collect::<Vec<_>>(), "");
-        let _ = write!(written, "```console\n$ outrigger {words}\n{}{}```{rest}", said.out, said.err);
+        let _ = write!(written, "{start}{words}\n{}{}```{rest}", said.out, said.err);
+        count += 1;
     }
     if std::env::var_os("OUTRIGGER_BLESS").is_some() {
         std::fs::write(&path, &written).unwrap();
     } else {
-        assert!(page == written, "docs/cli.md shows something else than\n{written}");
+        assert!(page == written, "{file} shows something else than\n{written}");
+    }
+    count
+}
+
+#[test]
+fn the_examples_of_the_documentation_are_what_is_printed() {
+    assert!(examples_print_what_the_page_shows("docs/cli.md", "```console\n$ outrigger ") >= 5);
+}
+
+/// The commands of the README that the tests do not run: they need a cluster, a registry, or a build.
+const NOT_RUN: [&str; 13] = [
+    "helm upgrade --install outrigger charts/outrigger --namespace outrigger-system --create-namespace --wait --set image.repository=registry.example/outrigger",
+    "kubectl apply -f profiles/debug-tools/profile.yaml",
+    "kubectl label namespace shop outrigger.dev/inject=enabled",
+    "kubectl annotate namespace shop outrigger.dev/profiles=debug-tools debug-tools.outrigger.dev/image=debian:12-slim",
+    "kubectl rollout restart deployment --namespace shop",
+    "kubectl get pods --namespace shop --selector outrigger.dev/injected=true",
+    // The end-to-end test `demo` runs it, and CI the next one.
+    "cargo xtask demo",
+    "cargo xtask test",
+    "rustup target add x86_64-unknown-linux-musl",
+    "cargo build --release --locked --target x86_64-unknown-linux-musl",
+    "docker build --file Dockerfile --tag registry.example/outrigger:0.1.0 target/x86_64-unknown-linux-musl/release",
+    "docker push registry.example/outrigger:0.1.0",
+    "helm uninstall outrigger --namespace outrigger-system",
+];
+
+/// Returns the blocks of a page in this language.
+fn blocks<'p>(page: &'p str, language: &str) -> Vec<&'p str> {
+    let fences = page.split("```").collect::<Vec<_>>();
+    let inside = fences.iter().skip(1).step_by(2);
+    inside.filter_map(|block| block.strip_prefix(language)?.strip_prefix('\n')).collect()
+}
+
+#[test]
+fn every_command_of_the_readme_is_run_or_named() {
+    assert_eq!(examples_print_what_the_page_shows("README.md", "```\n$ outrigger "), 1);
+    let page = include_str!("../README.md");
+    // A prompt in a block that is not run would be an example that nothing checks.
+    assert_eq!(page.matches("\n$ ").count(), 1);
+    let lines = blocks(page, "sh").join("").replace("\\\n", "");
+    let commands = lines.lines().map(|line| line.split(" #").next().unwrap_or_default());
+    let words = commands.map(|command| command.split_whitespace().collect::<Vec<_>>().join(" "));
+    let commands: Vec<String> = words.filter(|command| !command.is_empty()).collect();
+    assert_eq!(commands, NOT_RUN, "run a new command in this test, or name it here");
+}
+
+/// Returns a text without line breaks.
+fn in_one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_profile_and_the_denials_of_the_readme_are_those_of_the_engine() {
+    let page = include_str!("../README.md");
+    let profile = blocks(page, "yaml").concat();
+    let said = outrigger(&["lint", "-"], &profile);
+    // The profile is the only one here.
+    let warning = "spec.order.after[0]: there is no profile \"vault-agent\" here, so this orders nothing\n1 profile: 0 errors, 1 warning\n";
+    assert!(said.code == 0 && said.out.ends_with(warning) && said.out.lines().count() == 2, "{}", said.out);
+
+    let readme = folder("readme", &[("profile.yaml", &profile)]);
+    let pod =
+        "{apiVersion: v1, kind: Pod, metadata: {name: a, annotations: {outrigger.dev/profiles: log-shipper,
+        log-shipper.outrigger.dev/memory: 2Gi}}, spec: {containers: [{name: app, image: 'a:1'}]}}";
+    let files = ["--profiles", readme.to_str().unwrap(), "e2e/demo/namespace.yaml", "-n", "shop"];
+    let above = outrigger(&[&["explain", "-f", "-", "--offline"], &files[..]].concat(), pod);
+    let misspelt = in_shop(&["explain", "-f", "e2e/demo/pods/misspelt.yaml"]);
+    let prefix = "admission webhook \"pods.outrigger.dev\" denied the request: ";
+    let denials: Vec<String> =
+        blocks(page, "").into_iter().map(in_one_line).filter(|block| block.starts_with(prefix)).collect();
+    assert_eq!(denials.len(), 2, "{denials:?}");
+    for (denial, said) in denials.iter().zip([misspelt, above]) {
+        let message = denial.strip_prefix(prefix).unwrap();
+        assert!(in_one_line(&said.out).contains(message), "{message}\nis missing in\n{}", said.out);
     }
 }
 

@@ -18,7 +18,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use outrigger::cluster::{Observations, ProfileMemory, Snapshot, watch};
-use outrigger::profiles::ProfileEntry;
+use outrigger::profiles::{ProfileEntry, ProfileSet};
 use outrigger::supervise::Health;
 use outrigger::telemetry::Metrics;
 use outrigger::webhook::{State, router};
@@ -131,6 +131,13 @@ async fn median(router: &Router, busy: impl Fn(usize) -> bool) -> u128 {
     times[times.len() / 2]
 }
 
+fn assert_accepted(known: &ProfileSet) {
+    for (namespace, name) in [("shop", "good"), ("zoo", "ordinary")] {
+        let found = known.find(namespace, name);
+        assert!(matches!(found, Some(ProfileEntry::Ready(_))), "{name} is not accepted");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hostile_profiles_take_bounded_memory() {
     let service = tower::service_fn(|request| async move { Ok::<_, std::io::Error>(answer(&request)) });
@@ -159,12 +166,7 @@ async fn hostile_profiles_take_bounded_memory() {
     let (listed, took) = (peak(), started.elapsed());
     let known = Arc::clone(&snapshot.load().profiles);
     assert_eq!(known.all().count(), HOSTILE + 2);
-    for (namespace, name) in [("shop", "good"), ("zoo", "ordinary")] {
-        assert!(
-            matches!(known.find(namespace, name), Some(ProfileEntry::Ready(_))),
-            "{name} is not accepted"
-        );
-    }
+    assert_accepted(&known);
 
     let idle = median(&router, |count| count < 500).await;
     let hostile = review(

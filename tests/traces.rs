@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -178,13 +179,23 @@ async fn the_api_servers_sampling_comes_before_ours() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_collector_that_is_away_holds_nobody_up() {
-    // Bound and closed again: nobody listens there.
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let traces = Traces::start(&format!("http://{address}").parse().unwrap(), 1.0).unwrap();
+async fn a_collector_without_an_answer_does_not_delay_requests() {
+    // The kernel accepts connections for a socket that is listening, and no program answers them.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", silent.local_addr().unwrap());
+    let traces = Traces::start(&endpoint.parse().unwrap(), 1.0).unwrap();
     let router = webhook(&traces);
-    for _ in 0..1000 {
-        ask(&router, "shop", None).await;
-    }
-    traces.stop().await;
+    // More spans than one batch has, so that an export is due.
+    let answered = async {
+        for _ in 0..1000 {
+            ask(&router, "shop", None).await;
+        }
+    };
+    let export = async { silent.accept().await.unwrap() };
+    // A request that waited for the collector would take the exporter's time limit of five seconds, and all of them more than
+    // an hour.
+    let both = async { tokio::join!(answered, export) };
+    let ((), _unanswered) = tokio::time::timeout(Duration::from_mins(2), both).await.expect("requests wait");
+    // The last export has a time limit of its own.
+    tokio::time::timeout(Duration::from_mins(1), traces.stop()).await.expect("the shutdown waits");
 }

@@ -226,9 +226,16 @@ mod tests {
 
     #[test]
     fn values_other_than_objects_are_rejected() {
-        for text in ["just text", "[1]", "a: 1", "kind: [", "kind: A\nkind: B"] {
-            let error = kinds(text).unwrap_err().to_string();
-            assert!(error.starts_with("test"), "{error}");
+        for (text, part) in [
+            ("just text", "test holds something that is not a Kubernetes object"),
+            ("[1]", "test holds something that is not a Kubernetes object"),
+            ("a: 1", "it has no kind"),
+            ("kind: 1", "it has no kind"),
+            ("kind: [", "test:2: invalid YAML: did not find expected node content"),
+            ("kind: A\nkind: B", "key \"kind\" is there twice"),
+        ] {
+            let error = format!("{:#}", kinds(text).unwrap_err());
+            assert!(error.contains(part), "{text:?}: {part:?} is missing in {error}");
         }
     }
 }

@@ -120,32 +120,15 @@ fn condition(seen: &Observed, findings: &[Finding]) -> Condition {
 #[cfg(test)]
 mod tests {
     use futures::FutureExt as _;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
     use crate::api::{ProfileStatus, Scope};
-    use crate::cluster::{Judgment, Looking, LookupError};
-    use crate::engine::Namespace;
+    use crate::cluster::LiveLookup;
+    use crate::testing::{ApiServer, Fault};
 
-    /// A fake API server that does not answer at first.
-    struct Late(std::sync::Mutex<Vec<Result<Option<Judgment>, LookupError>>>);
-
-    impl Lookup for Late {
-        fn namespace<'a>(&'a self, _: &'a str) -> Looking<'a, Option<Namespace>> {
-            std::future::ready(Ok(None)).boxed()
-        }
-
-        fn profiles<'a>(
-            &'a self,
-            _: &'a str,
-            _: &'a str,
-        ) -> Looking<'a, Vec<(Option<String>, ProfileEntry)>> {
-            std::future::ready(Ok(Vec::new())).boxed()
-        }
-
-        fn judge<'a>(&'a self, _: &'a Value) -> Looking<'a, Option<Judgment>> {
-            std::future::ready(self.0.lock().unwrap().pop().expect("it is asked too often")).boxed()
-        }
+    fn unvalidated(server: &Arc<ApiServer>) -> Unvalidated {
+        Unvalidated::new(Arc::new(LiveLookup::new(server.client("test"), "system")))
     }
 
     fn key() -> ProfileKey {
@@ -164,28 +147,27 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_profile_whose_validation_fails_does_not_block_the_others() {
-        let answers = vec![Ok(None), Err(LookupError("too large".to_owned()))];
-        let mut unvalidated = Unvalidated::new(Arc::new(Late(std::sync::Mutex::new(answers))));
+        let server = ApiServer::start();
+        let mut unvalidated = unvalidated(&server);
         let named = |name: &str| ProfileKey { name: name.to_owned(), ..key() };
         unvalidated.see(named("a"), seen(1, Vec::new()));
         unvalidated.see(named("b"), seen(1, Vec::new()));
+        server.set_faults(|_| Some(Fault::Status(413, "RequestEntityTooLarge")));
         assert!(unvalidated.judge_one().await.is_none());
+        server.clear_faults();
         let (validated, ..) = unvalidated.judge_one().await.unwrap();
         assert_eq!(validated.name, "b");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_generation_is_judged_once_as_soon_as_the_api_server_answers() {
-        let rejected = vec![("template.spec.x".to_owned(), "Invalid value".to_owned())];
-        let answers = vec![
-            Ok(Some(Judgment::default())),
-            Ok(Some(Judgment { rejected, dropped: None })),
-            Err(LookupError("away".to_owned())),
-        ];
-        let mut unvalidated = Unvalidated::new(Arc::new(Late(std::sync::Mutex::new(answers))));
+        let server = ApiServer::start();
+        let mut unvalidated = unvalidated(&server);
         unvalidated.see(key(), seen(1, Vec::new()));
         let started = Instant::now();
+        server.set_faults(|_| Some(Fault::Refused));
         assert!(unvalidated.judge_one().await.is_none());
+        server.set_faults(|_| Some(Fault::Invalid("template.spec.x", "Invalid value")));
         let (_, _, condition) = unvalidated.judge_one().await.unwrap();
         assert_eq!(started.elapsed().as_secs(), RETRY.as_secs());
         assert_eq!((condition.status.as_str(), condition.reason.as_str()), ("False", "Rejected"));
@@ -195,9 +177,11 @@ mod tests {
         );
         unvalidated.see(key(), seen(1, vec![condition.clone()]));
         assert!(unvalidated.profiles.is_empty(), "this generation is judged");
+        server.clear_faults();
         unvalidated.see(key(), seen(2, vec![condition]));
         let (_, _, condition) = unvalidated.judge_one().await.unwrap();
         assert_eq!((condition.status.as_str(), condition.observed_generation), ("True", Some(2)));
         assert!(unvalidated.judge_one().now_or_never().is_none(), "it waits for the next profile");
+        assert_eq!(server.take_requests().len(), 3);
     }
 }

@@ -1,15 +1,14 @@
-//! Going away.
-
-use std::time::Duration;
+//! Graceful shutdown of the listener.
 
 use axum::http::{StatusCode, header};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use crate::running::{connect, material, request, start};
+use crate::running::{connect, material, metric, request, start, until};
+use crate::support::HELD;
 
 #[tokio::test]
-async fn a_drain_says_close_and_finishes_what_is_under_way() {
+async fn a_drain_closes_connections_and_finishes_requests_in_flight() {
     let material = material();
     let server = start(&material).await;
     let stream = connect(server.address, &material.authority.certificate, b"http/1.1").await.unwrap();
@@ -23,10 +22,15 @@ async fn a_drain_says_close_and_finishes_what_is_under_way() {
     let stream = connect(server.address, &material.authority.certificate, b"http/1.1").await.unwrap();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
-    let slow = tokio::spawn(async move { sender.send_request(request("slow")).await });
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    let held = tokio::spawn(async move { sender.send_request(request("held")).await });
+    until("the request being in flight", async || {
+        metric(&server.metrics, "outrigger_requests_in_flight") == "1"
+    })
+    .await;
     server.stop.cancel();
-    assert_eq!(slow.await.unwrap().unwrap().status(), StatusCode::OK, "a request under way was cut off");
+    until("the socket being closed", async || TcpStream::connect(server.address).await.is_err()).await;
+    assert!(!held.is_finished() && !server.ended.is_finished(), "the request has no answer yet");
+    HELD.add_permits(1);
+    assert_eq!(held.await.unwrap().unwrap().status(), StatusCode::OK, "a request in flight was cut off");
     server.ended.await.unwrap().unwrap();
-    assert!(TcpStream::connect(server.address).await.is_err(), "the socket is still open");
 }

@@ -1,6 +1,7 @@
 //! A listener on loopback, and its clients.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::{Request, header};
@@ -108,4 +109,15 @@ pub(crate) fn metric(metrics: &Metrics, name: &str) -> String {
     let text = metrics.encode(outrigger::telemetry::Format::Plain).unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("{name} is missing in\n{text}")).to_owned()
+}
+
+/// Waits until a condition holds.
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    for _ in 0..6000 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{what} did not happen within a minute");
 }

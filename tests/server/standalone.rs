@@ -1,5 +1,6 @@
 //! The server as a process, without a cluster.
 
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,6 +19,37 @@ struct Standalone {
     address: std::net::SocketAddr,
     /// Log lines that a strict parser rejects.
     malformed: Arc<Mutex<Vec<String>>>,
+    /// Messages of the log.
+    messages: Receiver<String>,
+}
+
+/// Longest wait for a message or for the end of the process.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+impl Standalone {
+    fn signal(&self, name: &str) {
+        let signal = format!("-{name}");
+        let sent = std::process::Command::new("kill").args([&signal, &self.child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Waits for a message of the log.
+    fn logs(&self, wanted: &str) {
+        while self.messages.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no message {wanted:?}"))
+            != wanted
+        {}
+    }
+
+    /// Waits for the end of the process; returns its exit code.
+    async fn ends(&mut self) -> Option<i32> {
+        for _ in 0..PATIENCE.as_millis() / 10 {
+            if let Some(ended) = self.child.try_wait().unwrap() {
+                return ended.code();
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the process did not end");
+    }
 }
 
 impl Drop for Standalone {
@@ -27,7 +59,7 @@ impl Drop for Standalone {
     }
 }
 
-fn standalone(folder: &std::path::Path) -> Standalone {
+fn standalone(folder: &std::path::Path, more: &[&str]) -> Standalone {
     use std::io::BufRead as _;
     let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_outrigger"))
         .args([
@@ -40,6 +72,7 @@ fn standalone(folder: &std::path::Path) -> Standalone {
             "profiles",
         ])
         .args(["--tls-cert", "tls.crt", "--tls-key", "tls.key", "--log-format", "json"])
+        .args(more)
         .current_dir(folder)
         .env_remove("KUBECONFIG")
         .env_remove("POD_NAMESPACE")
@@ -59,9 +92,16 @@ fn standalone(folder: &std::path::Path) -> Standalone {
         let line: Value = serde_json::from_str(&line).unwrap();
         line["listen"].as_str().map(|address| address.parse().unwrap())
     });
-    // A full pipe would block the server.
-    std::thread::spawn(move || log.for_each(drop));
-    Standalone { child, address: address.expect("the server logs its address"), malformed }
+    let (sender, messages) = std::sync::mpsc::channel();
+    // A full pipe would stop the server, so its log is read to the end.
+    std::thread::spawn(move || {
+        for line in log {
+            let line: Value = serde_json::from_str(&line).unwrap_or_default();
+            drop(sender.send(line["message"].as_str().unwrap_or_default().to_owned()));
+        }
+    });
+    let address = address.expect("the server logs its address");
+    Standalone { child, address, malformed, messages }
 }
 
 fn profile(image: &str) -> String {
@@ -91,7 +131,7 @@ async fn without_a_cluster_profiles_are_loaded_and_reloaded_from_files() {
     certify(&first);
     put("profiles/namespace.yaml", namespace);
     put("profiles/proxy.json", &profile("proxy:1"));
-    let server = standalone(&folder);
+    let server = standalone(&folder, &[]);
 
     let ask = async |authority: &str, namespace: &str| -> Option<Value> {
         let stream = connect(server.address, authority, b"http/1.1").await.ok()?;
@@ -133,6 +173,34 @@ async fn without_a_cluster_profiles_are_loaded_and_reloaded_from_files() {
     eventually(&second.authority.certificate, "proxy:2").await;
     assert!(ask(&first.authority.certificate, "shop").await.is_none(), "the old certificate is still served");
     assert_eq!(*server.malformed.lock().unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_second_signal_ends_the_drain() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    for second in ["TERM", "INT"] {
+        let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("signal-{second}"));
+        std::fs::create_dir_all(folder.join("profiles")).unwrap();
+        let material = material();
+        std::fs::write(folder.join("tls.key"), &material.key).unwrap();
+        std::fs::write(folder.join("tls.crt"), &material.certificate).unwrap();
+        let namespace = "{apiVersion: v1, kind: Namespace, metadata: {name: shop}}";
+        std::fs::write(folder.join("profiles/namespace.yaml"), namespace).unwrap();
+        // The test is over long before the delay.
+        let mut server = standalone(&folder, &["--drain-delay", "3600"]);
+        server.signal("TERM");
+        server.logs("shutting down; draining connections");
+        let stream = connect(server.address, &material.authority.certificate, b"http/1.1").await.unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        let answer = sender.send_request(request("shop")).await.unwrap();
+        assert_eq!(answer.status(), 200, "a server that drains still answers");
+        assert!(server.child.try_wait().unwrap().is_none());
+
+        server.signal(second);
+        assert_eq!(server.ends().await, Some(0), "{second}");
+    }
 }
 
 #[test]

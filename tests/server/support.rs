@@ -16,7 +16,11 @@ use outrigger::engine::Namespace;
 use outrigger::profiles::{ProfileEntry, ProfileSet};
 use outrigger::webhook::State;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
+
+/// Lookups of the namespace `held` wait for a permit.
+pub(crate) static HELD: Semaphore = Semaphore::const_new(0);
 
 /// A lookup with fixed results. It panics for one namespace.
 #[derive(Default)]
@@ -31,6 +35,7 @@ impl Lookup for FixedLookup {
             assert_ne!(name, "panics", "an intentional panic");
             match name {
                 "slow" => tokio::time::sleep(Duration::from_secs(1)).await,
+                "held" => HELD.acquire().await.unwrap().forget(),
                 "hangs" => std::future::pending().await,
                 _ => {}
             }
@@ -97,6 +102,7 @@ pub(crate) fn state() -> State {
         namespaces: [
             ("new".to_owned(), namespace("new", Some("enabled"), "log-shipper")),
             ("slow".to_owned(), namespace("slow", Some("enabled"), "log-shipper")),
+            ("held".to_owned(), namespace("held", Some("enabled"), "log-shipper")),
             ("stale".to_owned(), namespace("stale", Some("enabled"), "log-shipper")),
         ]
         .into(),

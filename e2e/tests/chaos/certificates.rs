@@ -84,7 +84,7 @@ fn the_secret_is_overwritten_with_invalid_data() {
         let seen = load.end("certificate Secret overwritten with invalid data").await;
         assert!(seen.failed.is_empty(), "{:?}", seen.failed);
         for line in bundle(&cluster).lines() {
-            assert!(line.split(' ').all(|one| one.starts_with("LS0tLS1CRUdJTi")), "not PEM: {line}");
+            assert!(line.split(' ').all(is_pem), "not PEM: {line}");
         }
     });
 }
@@ -170,18 +170,30 @@ pub(crate) fn steal_lease(cluster: &Cluster) -> Output {
     cluster.kubectl(&words)
 }
 
-/// Waits until the Secret has certificates and keys again.
-async fn is_complete(cluster: &Cluster) {
+/// Waits until the Secret holds certificates and keys again. Returns the certificate, in base64.
+async fn is_complete(cluster: &Cluster) -> String {
     eventually("the repair of the Secret", || async {
         let path = "jsonpath={.data.ca\\.crt} {.data.ca\\.key} {.data.tls\\.crt} {.data.tls\\.key}";
         let words = ["get", "secret", SECRET, "--namespace", Cluster::SYSTEM, "--output", path];
         let output = cluster.kubectl(&words);
-        let values = output.text.split(' ').filter(|value| value.starts_with("LS0tLS1CRUdJTi")).count();
-        if output.success && values == 4 { Ok(()) } else { Err(output.text) }
+        let values: Vec<&str> = output.text.split(' ').collect();
+        match values.as_slice() {
+            [_, _, certificate, _] if output.success && values.iter().all(|value| is_pem(value)) => {
+                Ok((*certificate).to_owned())
+            }
+            _ => Err(output.text),
+        }
     })
-    .await;
+    .await
 }
 
+/// Returns whether a value of the Secret begins like PEM.
+fn is_pem(value: &str) -> bool {
+    value.starts_with("LS0tLS1CRUdJTi")
+}
+
+/// Loses the Secret or a part of it. The Secret must be complete again, with a new certificate, and the webhook
+/// configurations must trust its CA.
 async fn lose_secret(
     cluster: &Cluster,
     space: &TestNamespace,
@@ -190,17 +202,34 @@ async fn lose_secret(
     lose: impl FnOnce() -> Output,
 ) {
     let mut load = Load::start(cluster, space, profile).await;
+    let before = is_complete(cluster).await;
     load.fault();
     lose().expect();
-    eventually("the repair of the certificate", || async {
-        let path = "jsonpath={.data.tls\\.crt}";
+    let after = is_complete(cluster).await;
+    assert_ne!(after, before, "{fault}: the lost certificate cannot come back");
+    eventually("every caBundle having the CA of the Secret", || async {
+        let path = "jsonpath={.data.ca\\.crt}";
         let words = ["get", "secret", SECRET, "--namespace", Cluster::SYSTEM, "--output", path];
-        let output = cluster.kubectl(&words);
-        if output.success && output.text.len() > 100 { Ok(()) } else { Err(output.text) }
+        let authority = pem_of(&cluster.kubectl(&words).expect());
+        let bundles = bundle(cluster);
+        let bundles: Vec<String> = bundles.split_whitespace().map(pem_of).collect();
+        let trust = bundles.iter().filter(|bundle| bundle.contains(&authority)).count();
+        if trust == bundles.len() && trust > 0 {
+            Ok(())
+        } else {
+            Err(format!("{trust} of {}", bundles.len()))
+        }
     })
     .await;
     load.repaired();
-    load.end(fault).await;
+    let seen = load.end(fault).await;
+    assert!(seen.failed.is_empty(), "{fault}: {:?}", seen.failed);
+}
+
+/// Decodes a value of a Secret or of a configuration; without white space, which does not matter in PEM.
+fn pem_of(base64: &str) -> String {
+    let bytes: k8s_openapi::ByteString = serde_json::from_value(json!(base64)).unwrap();
+    String::from_utf8(bytes.0).unwrap().split_whitespace().collect()
 }
 
 /// Returns the `caBundle` of all entries of both configurations.

@@ -57,6 +57,16 @@ impl Load {
         self.repaired = Some(Instant::now());
     }
 
+    /// Waits until this many more pods have got a response.
+    pub(crate) async fn more(&self, count: usize) {
+        let wanted = self.stream.attempts().len() + count;
+        eventually("responses to more pods", || async {
+            let answered = self.stream.attempts().len();
+            if answered >= wanted { Ok(()) } else { Err(format!("{answered} of {wanted}")) }
+        })
+        .await;
+    }
+
     /// Waits until the streams have run for three seconds without a failure, ends them, and writes the line of the
     /// table.
     ///

@@ -80,8 +80,9 @@ fn the_servers_lose_their_permissions() {
         load.fault();
         cluster.kubectl(&["delete", "clusterrolebinding", "outrigger"]).expect();
         cluster.kubectl(&["delete", "rolebinding", "outrigger", "--namespace", Cluster::SYSTEM]).expect();
-        tokio::time::sleep(Duration::from_secs(5)).await;
+        permissions_are_lost(&cluster).await;
         // The servers use their snapshot. An upgrade restores the permissions.
+        load.more(50).await;
         cluster.install(&[]);
         let later = companion("e2e-later").to_string();
         cluster.apply("default", &later).expect();
@@ -97,4 +98,29 @@ fn the_servers_lose_their_permissions() {
         assert!(seen.failed.is_empty(), "{:?}", seen.failed);
         cluster.kubectl(&["delete", "clustersidecarprofile", "e2e-later"]).expect();
     });
+}
+
+/// Waits until the API server forbids the servers' requests: by its own answer, and by the log of every server, which fails
+/// to renew or read the Lease.
+async fn permissions_are_lost(cluster: &Cluster) {
+    let user = format!("--as=system:serviceaccount:{}:outrigger", Cluster::SYSTEM);
+    for resource in ["clustersidecarprofiles.outrigger.dev", "namespaces"] {
+        eventually(&format!("the servers not being allowed to list {resource}"), || async {
+            let said = cluster.kubectl(&["auth", "can-i", "list", resource, "--all-namespaces", &user]);
+            // It exits with 1 for "no".
+            if !said.success && said.text.lines().any(|line| line == "no") { Ok(()) } else { Err(said.text) }
+        })
+        .await;
+    }
+    for server in cluster.pods(Cluster::SYSTEM, SERVERS).await {
+        let name = server["metadata"]["name"].as_str().unwrap();
+        eventually(&format!("the log of {name} having a forbidden request"), || async {
+            let log = cluster.kubectl(&["logs", name, "--namespace", Cluster::SYSTEM, "--since=2m"]).expect();
+            let is_forbidden = |line: &str| {
+                line.contains("failed to acquire or renew the lease") && line.contains("forbidden")
+            };
+            if log.lines().any(is_forbidden) { Ok(()) } else { Err(log) }
+        })
+        .await;
+    }
 }

@@ -1,16 +1,17 @@
 use base64::Engine as _;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use serde_json::{Value, json};
+use serde_json::json;
 use time::OffsetDateTime;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::*;
-use crate::certificates::fake::{MUTATING, SECRETS, Server, VALIDATING};
-use crate::certificates::trust::{trusted, verify};
+use crate::certificates::trust::{chain_of, verify};
 use crate::certificates::webhook_configurations::{Configurations, watch_configurations};
 use crate::certificates::{Clock, Lifetimes, keep_bundle, keep_trust};
+use crate::testing::collections::{MUTATING, SECRETS, VALIDATING};
+use crate::testing::{ApiServer, Fault};
 
 const NAME: &str = "outrigger.system.svc";
 
@@ -35,6 +36,23 @@ impl Replicas for Known {
     }
 }
 
+/// Returns a server with the two configurations, as the chart creates them.
+fn installed() -> Arc<ApiServer> {
+    let server = ApiServer::start();
+    for collection in [MUTATING, VALIDATING] {
+        let rules = json!([{ "resources": ["pods", "pods/exec"] }]);
+        let entry = |name: &str, service: &str| json!({ "name": name, "rules": rules, "clientConfig": { "service": { "name": service, "namespace": "system" } } });
+        let webhooks = json!([entry("ours", "outrigger"), entry("other", "other")]);
+        server.put(collection, "outrigger", json!({ "webhooks": webhooks }));
+    }
+    server
+}
+
+/// Returns the number of writes by this replica.
+fn writes(server: &ApiServer, replica: &str) -> usize {
+    server.writes().iter().filter(|write| write.client == replica).count()
+}
+
 /// Returns a clock that follows the test's simulated time.
 fn clock() -> Clock {
     let (start, since) = (OffsetDateTime::now_utc(), Instant::now());
@@ -51,7 +69,7 @@ fn configurations() -> Configurations {
 }
 
 /// Returns replicas, the first of which is the leader, with lifetimes of 300 seconds for CAs and 60 for certificates.
-fn replicas(server: &Arc<Server>, clock: &Clock, names: &[&'static str]) -> Vec<Replica> {
+fn replicas(server: &Arc<ApiServer>, clock: &Clock, names: &[&'static str]) -> Vec<Replica> {
     let servings: Vec<Arc<Serving>> = names.iter().map(|_| Arc::default()).collect();
     let first = names.first().copied();
     let started = names.iter().zip(&servings).map(|(name, serving)| {
@@ -111,14 +129,14 @@ impl Drop for Replica {
     }
 }
 
-fn bundle_of(server: &Server, collection: &str) -> Vec<u8> {
+fn bundle_of(server: &ApiServer, collection: &str) -> Vec<u8> {
     let configuration = server.get(collection, "outrigger").unwrap();
     let text = configuration["webhooks"][0]["clientConfig"]["caBundle"].as_str().unwrap_or_default();
     base64::engine::general_purpose::STANDARD.decode(text).unwrap()
 }
 
 /// Calls every replica like an API server for this time, and returns the number of failed calls.
-async fn called(server: &Server, replicas: &[Replica], clock: &Clock, seconds: u64) -> usize {
+async fn called(server: &ApiServer, replicas: &[Replica], clock: &Clock, seconds: u64) -> usize {
     let (end, mut failed) = (Instant::now() + Duration::from_secs(seconds), 0);
     while Instant::now() < end {
         for replica in replicas {
@@ -138,10 +156,10 @@ async fn called(server: &Server, replicas: &[Replica], clock: &Clock, seconds: u
 
 #[tokio::test(start_paused = true)]
 async fn no_call_fails_over_many_rotations_with_changing_writers() {
-    let (server, clock) = (Server::installed(), clock());
+    let (server, clock) = (installed(), clock());
     let replicas = replicas(&server, &clock, &["first", "second"]);
     tokio::time::sleep(Duration::from_secs(5)).await;
-    assert!(server.written_by("second").is_empty());
+    assert_eq!(writes(&server, "second"), 0);
     assert!(replicas.iter().all(|replica| replica.health.waiting_for().is_none()));
     let mut seen = std::collections::BTreeSet::new();
     let mut leaves = std::collections::BTreeSet::new();
@@ -162,7 +180,7 @@ async fn no_call_fails_over_many_rotations_with_changing_writers() {
         seen.len(),
         leaves.len()
     );
-    assert!(!server.written_by("second").is_empty());
+    assert_ne!(writes(&server, "second"), 0);
     let other = server.get(MUTATING, "outrigger").unwrap();
     assert_eq!(other["webhooks"][1]["clientConfig"].get("caBundle"), None, "another Service's entry");
     let text = replicas[1].metrics.encode(crate::telemetry::Format::Plain).unwrap();
@@ -171,7 +189,7 @@ async fn no_call_fails_over_many_rotations_with_changing_writers() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_taken_away_comes_back_by_the_writer_alone() {
-    let (server, clock) = (Server::installed(), clock());
+    let (server, clock) = (installed(), clock());
     let replicas = replicas(&server, &clock, &["first", "second"]);
     tokio::time::sleep(Duration::from_secs(5)).await;
     let before = replicas[0].served();
@@ -197,12 +215,12 @@ async fn what_is_taken_away_comes_back_by_the_writer_alone() {
     server.put(SECRETS, "certificates", rubbish);
     assert_eq!(called(&server, &replicas, &clock, 10).await, 0, "after the Secret was overwritten");
     assert_eq!(replicas[0].served(), replicas[1].served());
-    assert!(server.written_by("second").is_empty(), "{:?}", server.written_by("second"));
+    assert_eq!(writes(&server, "second"), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn readiness_follows_what_callers_believe_and_keeps_its_answer_while_nobody_tells() {
-    let (server, clock) = (Server::installed(), clock());
+    let (server, clock) = (installed(), clock());
     let replicas = replicas(&server, &clock, &["first"]);
     let health = &replicas[0].health;
     assert!(health.waiting_for().is_some());
@@ -238,39 +256,59 @@ async fn readiness_follows_what_callers_believe_and_keeps_its_answer_while_nobod
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(health.waiting_for(), None);
 
-    server.is_away(true);
+    server.set_faults(|_| Some(Fault::Status(503, "ServiceUnavailable")));
     tokio::time::sleep(Duration::from_secs(20)).await;
     assert_eq!(health.waiting_for(), None, "the last answer holds while the API server is away");
     tokio::time::sleep(Duration::from_mins(1)).await;
     let said = health.waiting_for().unwrap();
     assert!(said.to_lowercase().contains("expired"), "the certificate has ended: {said}");
-    server.is_away(false);
+    server.clear_faults();
     replicas[0].holds.send_replace(true);
     tokio::time::sleep(Duration::from_mins(1)).await;
     assert_eq!(health.waiting_for(), None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_certificate_waits_until_callers_believe_it() {
-    let (server, clock) = (Server::installed(), clock());
+async fn a_new_certificate_waits_until_callers_trust_it() {
+    let (server, clock) = (installed(), clock());
     let replicas = replicas(&server, &clock, &["first"]);
+    let replica = &replicas[0];
     tokio::time::sleep(Duration::from_secs(5)).await;
-    replicas[0].holds.send_replace(false);
-    let before = replicas[0].served();
-    let names = [NAME.to_owned()];
-    let other = Material::new(&names, Lifetimes::from_seconds(300, 60), clock()).unwrap();
+    // Without a leader, no replica writes the new CA into the configurations.
+    replica.holds.send_replace(false);
+    let before = replica.served();
+    let other = Material::new(&[NAME.to_owned()], Lifetimes::from_seconds(300, 60), clock()).unwrap();
+    let new = chain_of(&other.certificate).first().unwrap().to_vec();
     let mut secret = server.get(SECRETS, "certificates").unwrap();
     secret["data"] = serde_json::to_value(other.to_secret()).unwrap();
     server.put(SECRETS, "certificates", secret);
     tokio::time::sleep(Duration::from_secs(5)).await;
-    assert_eq!(replicas[0].served(), before);
-    assert_ne!(server.get(SECRETS, "certificates").unwrap(), Value::Null);
-    replicas[0].holds.send_replace(true);
+    assert_eq!(replica.served(), before, "callers do not trust the new certificate yet");
+    assert_eq!(called(&server, &replicas, &clock, 3).await, 0, "calls while the new certificate waits");
+
+    // One of two configurations has the new CA.
+    let authorities = |collection: &str| String::from_utf8(bundle_of(&server, collection)).unwrap();
+    let both = authorities(MUTATING) + &other.authority.certificate;
+    set_bundle(&server, MUTATING, &both);
     tokio::time::sleep(Duration::from_secs(5)).await;
-    assert_ne!(replicas[0].served(), before);
-    assert_eq!(replicas[0].health.waiting_for(), None);
-    let live = LiveConfigurations::of(Vec::new());
-    trusted(&live, &replicas[0].serving, NAME, clock()).unwrap();
+    assert_eq!(replica.served(), before, "one configuration does not trust it yet");
+
+    // Both have it, but some API servers may not have observed that.
+    set_bundle(&server, VALIDATING, &both);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(replica.served(), before, "API servers get time to observe the new CA");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(replica.served(), new);
+    assert_eq!(called(&server, &replicas, &clock, 3).await, 0, "calls with the new certificate");
+    assert_eq!(replica.health.waiting_for(), None);
+}
+
+/// Overwrites the `caBundle` of our entry.
+fn set_bundle(server: &ApiServer, collection: &str, authorities: &str) {
+    let mut configuration = server.get(collection, "outrigger").unwrap();
+    let bundle = base64::engine::general_purpose::STANDARD.encode(authorities);
+    configuration["webhooks"][0]["clientConfig"]["caBundle"] = json!(bundle);
+    server.put(collection, "outrigger", configuration);
 }
 
 /// Each key of the Secret, and all keys together.
@@ -285,7 +323,7 @@ const KEYS: [&[&str]; 7] = [
 ];
 
 /// Overwrites these keys of the Secret with invalid values: text, a broken certificate, and bytes that are not text.
-fn overwrite(server: &Server, keys: &[&str], round: usize) {
+fn overwrite(server: &ApiServer, keys: &[&str], round: usize) {
     let broken = b"-----BEGIN CERTIFICATE-----\nMIIBgarbage\n-----END CERTIFICATE-----\n";
     let rubbish = [&b"none"[..], broken, &[0xff, 0xfe, 0]][round % 3];
     let mut secret = server.get(SECRETS, "certificates").unwrap();
@@ -296,7 +334,7 @@ fn overwrite(server: &Server, keys: &[&str], round: usize) {
 }
 
 /// Returns whether every value of the Secret is valid.
-fn is_whole(server: &Server) -> bool {
+fn is_whole(server: &ApiServer) -> bool {
     let data = serde_json::from_value(server.get(SECRETS, "certificates").unwrap()["data"].clone()).unwrap();
     let (material, problems) = Material::read(&data);
     problems.is_empty() && material.is_some_and(|material| !material.certificate.is_empty())
@@ -304,7 +342,7 @@ fn is_whole(server: &Server) -> bool {
 
 #[tokio::test(start_paused = true)]
 async fn unreadable_content_of_the_secret_is_replaced_without_a_failed_call() {
-    let (server, clock) = (Server::installed(), clock());
+    let (server, clock) = (installed(), clock());
     let replicas = replicas(&server, &clock, &["first", "second"]);
     tokio::time::sleep(Duration::from_secs(5)).await;
     for (round, keys) in KEYS.into_iter().enumerate() {
@@ -315,12 +353,12 @@ async fn unreadable_content_of_the_secret_is_replaced_without_a_failed_call() {
         assert!(replicas.iter().all(|replica| replica.health.waiting_for().is_none()), "{keys:?}");
         assert_eq!(replicas[0].served(), replicas[1].served());
     }
-    assert!(server.written_by("second").is_empty());
+    assert_eq!(writes(&server, "second"), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn replicas_that_start_with_unreadable_content_serve_once_there_is_a_leader() {
-    let (server, clock) = (Server::installed(), clock());
+    let (server, clock) = (installed(), clock());
     let before = replicas(&server, &clock, &["first"]);
     tokio::time::sleep(Duration::from_secs(5)).await;
     drop(before);
@@ -341,7 +379,7 @@ async fn replicas_that_start_with_unreadable_content_serve_once_there_is_a_leade
 
 #[tokio::test(start_paused = true)]
 async fn entries_that_refuse_no_pods_do_not_decide_about_readiness() {
-    let (server, clock) = (Server::installed(), clock());
+    let (server, clock) = (installed(), clock());
     let replicas = replicas(&server, &clock, &["first"]);
     tokio::time::sleep(Duration::from_secs(5)).await;
     replicas[0].holds.send_replace(false);

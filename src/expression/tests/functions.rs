@@ -2,7 +2,7 @@ use super::*;
 
 #[test]
 fn strings() {
-    all_hold(&[
+    let compared = all_hold(&[
         "'abc'.contains('b') && 'abc'.startsWith('ab') && 'abc'.endsWith('bc') && !'abc'.contains('x')",
         "size('πέντε') == 5 && 'πέντε'.size() == 5 && size(b'abc') == 3",
         "'tacocat'.charAt(3) == 'o' && 'πέντε'.charAt(1) == 'έ' && 'abc'.charAt(3) == ''",
@@ -28,6 +28,7 @@ fn strings() {
         "'%e|%.3e|%f|%s'.format([1234.5, 0.5, 1, []]) == '1.234500e+03|5.000e-01|1.000000|[]'",
         "'%s %s'.format([params.memory, params.wait]) == '64Mi 1m30s' && '%x'.format([-255]) == '-ff'",
     ]);
+    assert!(compared >= 21, "the crate knows only {compared} of them");
     all_fail(&[
         ("'abc'.charAt(4)", "charAt: the string has no place 4"),
         ("'abc'.substring(2, 1)", "ends at 1, before it begins"),
@@ -58,7 +59,7 @@ fn patterns() {
 
 #[test]
 fn lists() {
-    all_hold(&[
+    let compared = all_hold(&[
         "[1, 2, 3, 4].slice(1, 3) == [2, 3] && [1].slice(1, 1) == []",
         "[1, [2, [3]]].flatten() == [1, 2, [3]] && [1, [2, [3]]].flatten(2) == [1, 2, 3] && [1, [2]].flatten(0) == [1, [2]]",
         "[1, 2, 2.0, 1u, 3].distinct() == [1, 2, 3] && [1, 2, 3].reverse() == [3, 2, 1]",
@@ -73,6 +74,7 @@ fn lists() {
         "sets.contains([1, 2, 3], [3, 1]) && !sets.contains([1], [2]) && sets.equivalent([1, 1, 2], [2, 1]) && sets.intersects([1], [1, 2])",
         "cluster.sizes.sum() == 6 && pod.spec.containers[0].ports.map(p, p.containerPort).max() == 443",
     ]);
+    assert!(compared >= 5, "the crate knows only {compared} of them");
     all_fail(&[
         ("[1, 'a'].sort()", "have no order"),
         ("[0.0 / 0.0, 1.0].sort()", "have no order"),
@@ -87,7 +89,7 @@ fn lists() {
 
 #[test]
 fn numbers() {
-    all_hold(&[
+    let compared = all_hold(&[
         "math.greatest(1, 5.0, 3) == 5.0 && math.least([4, 2]) == 2 && math.abs(-2) == 2 && math.abs(-1.5) == 1.5",
         "math.ceil(1.2) == 2.0 && math.floor(-1.2) == -2.0 && math.round(1.5) == 2.0 && math.trunc(-1.7) == -1.0",
         "math.sign(-3) == -1 && math.sqrt(81) == 9.0 && math.isNaN(0.0 / 0.0) && math.isInf(1.0 / 0.0) && math.isFinite(1.0)",
@@ -98,6 +100,7 @@ fn numbers() {
         "bool('true') && !bool('false') && bytes('ab') == b'ab' && string(b'ab') == 'ab' && dyn(1) == 1",
         "base64.encode(b'hello') == 'aGVsbG8=' && string(base64.decode('aGVsbG8=')) == 'hello' && base64.decode('aGVsbG8') == b'hello'",
     ]);
+    assert!(compared >= 8, "the crate knows only {compared} of them");
     all_fail(&[
         ("int('x')", "a string is not an int"),
         ("int(1e30)", "out of the range of an int"),

@@ -161,7 +161,7 @@ users:
     )
 }
 
-/// `CoreDNS` runs as a process of the node, so its Service has no selector and a manual EndpointSlice.
+/// `CoreDNS` runs as a process of the node, so its Service has no selector and a manual `EndpointSlice`.
 const DNS: &str = "apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: {name: coredns}
