@@ -461,7 +461,7 @@ pub enum Reason {
     },
     /// An update of a live pod changes an element of a Mandatory profile.
     #[error(
-        "{what} belongs to the mandatory profile {profile:?}, and nobody changes it on a live pod; the profile's own change, and a new pod, do"
+        "{what} belongs to the mandatory profile {profile:?} and cannot be changed on a live pod; change the profile, and create the pod anew"
     )]
     MandatoryChanged {
         /// The profile.

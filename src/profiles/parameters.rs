@@ -57,7 +57,7 @@ impl Parameter {
             (true, true) => "pods and namespaces",
             (true, false) => "pods only",
             (false, true) => "namespaces only",
-            (false, false) => "nobody but the profile",
+            (false, false) => "only the profile itself",
         }
     }
 
@@ -183,7 +183,7 @@ impl Parameter {
             }
         }
         if given.required && given.default.is_some() {
-            findings.warning(format!("{path}.required"), "with a default nobody has to set it");
+            findings.warning(format!("{path}.required"), "it has no effect on a parameter with a default; remove it, or the default");
         }
         if given.required && self.settable_by.is_empty() {
             findings.error(

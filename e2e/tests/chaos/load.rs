@@ -160,6 +160,8 @@ pub(crate) const UNREACHABLE: &str = "API server unreachable";
 /// Returns a short form of the reason why the API server did not admit a pod.
 fn summary(message: &str) -> &str {
     let known = [
+        // A restarted API server answers before it has read the Services.
+        ("service \"outrigger\" not found", UNREACHABLE),
         ("failed calling webhook", "webhook not reached"),
         ("etcdserver", UNREACHABLE),
         ("etcd", UNREACHABLE),
