@@ -1,6 +1,6 @@
-//! What users write and read: the two kinds of profile, and the labels and annotations.
+//! User-facing API: the two kinds of profile, and the labels and annotations.
 //!
-//! Names that a user touches stand here and in no other module.
+//! Every name that users write or read is defined here, and in no other module.
 
 mod crd;
 pub mod keys;
@@ -10,7 +10,7 @@ mod profile;
 mod status;
 
 pub use crd::crds;
-pub use names::{NotAName, ProfileName, is_dns_label, nearest};
+pub use names::{InvalidProfileName, ProfileName, is_dns_label, nearest};
 pub use parameter::{Parameter, ParameterType, Source};
 pub use profile::{
     AnnotationMerge, ClusterSidecarProfile, ClusterSidecarProfileSpec, Enforcement, Files, HostNetwork,

@@ -6,6 +6,7 @@
 mod autoscaling;
 mod changes;
 mod cluster_client;
+mod cluster_values;
 mod crds;
 mod disarm;
 mod examples;
@@ -17,6 +18,7 @@ mod kubeconfig;
 mod lines;
 mod lint;
 mod manifests;
+mod messages;
 mod offline;
 mod schema;
 mod serve;
@@ -25,6 +27,8 @@ mod workload;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use self::messages::print_message;
 
 /// Injects native sidecars, init containers, volumes and settings into pods at admission.
 #[derive(Debug, Parser)]
@@ -79,7 +83,7 @@ impl Cli {
             Command::Schema(schema) => (schema.run().map(|()| ExitCode::SUCCESS), ExitCode::FAILURE),
         };
         done.unwrap_or_else(|error| {
-            say(format_args!("error: {error:#}"));
+            print_message(format_args!("error: {error:#}"));
             failure
         })
     }
@@ -87,20 +91,3 @@ impl Cli {
 
 /// The exit code for invalid input, as for wrong usage.
 const UNREADABLE: u8 = 2;
-
-/// Parses the value of `cluster` in expressions.
-fn cluster_values(text: &str) -> Result<serde_json::Value, String> {
-    match crate::yaml::read(text) {
-        Ok(object @ serde_json::Value::Object(_)) => Ok(object),
-        Ok(_) => Err("write an object, such as {registry: registry.example}".to_owned()),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-/// Prints a message to stderr.
-fn say(what: impl std::fmt::Display) {
-    #[expect(clippy::print_stderr, reason = "diagnostics go to stderr")]
-    {
-        eprintln!("{what}");
-    }
-}

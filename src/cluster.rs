@@ -23,13 +23,12 @@ use serde_json::Value;
 
 pub(crate) use events::publish;
 pub use events::{Announcer, EventLimits, Notice, publish_events};
-pub use judgment::Judgment;
 pub(crate) use judgment::{ask_cluster, judge};
 pub use lease::{Election, Leadership};
 pub use limited::LimitedLookup;
 pub use live_lookup::LiveLookup;
 pub(crate) use live_lookup::minor_version;
-pub use lookup::{Looking, Lookup, LookupError};
+pub use lookup::{Judgment, Looking, Lookup, LookupError};
 pub use observed::{Observations, Observed, ProfileKey};
 pub(crate) use watch::namespace_of;
 pub use watch::watch;

@@ -5,6 +5,7 @@ mod drift;
 mod entries;
 mod mandatory;
 mod status;
+mod timestamp;
 mod validated;
 
 pub use drift::Drift;

@@ -1,6 +1,7 @@
 //! Durations in the format of Go's `time.ParseDuration`, which Kubernetes and most sidecars use.
 //!
-//! See <https://pkg.go.dev/time#ParseDuration> and <https://pkg.go.dev/time#Duration.String>.
+//! See <https://pkg.go.dev/time#ParseDuration> and <https://pkg.go.dev/time#Duration.String>. ARCHITECTURE.md names the crates
+//! that were weighed.
 
 use std::fmt;
 use std::str::FromStr;
@@ -185,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_read_as_in_go() {
+    fn durations_are_parsed_as_in_go() {
         for (text, expected) in [
             ("0", 0),
             ("-0", 0),
@@ -212,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_written_as_in_go() {
+    fn durations_are_formatted_as_in_go() {
         for (nanos, expected) in [
             (0, "0s"),
             (1, "1ns"),
@@ -232,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_duration_says_why() {
+    fn parse_errors_name_the_problem() {
         for (text, problem) in [
             ("", "no digits"),
             ("-", "no digits"),
@@ -259,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_that_do_not_fit_are_none() {
+    fn overflowing_sums_are_none() {
         let second = Duration::from_nanos(1_000_000_000);
         assert_eq!(second.checked_add(second), Some("2s".parse().unwrap()));
         assert_eq!(second.checked_sub(second), Some(Duration::ZERO));
@@ -269,13 +270,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_reads_back(nanos: i64, shift in 0_u32..64) {
+        fn formatted_durations_are_parsed_back(nanos: i64, shift in 0_u32..64) {
             let duration = Duration::from_nanos(nanos >> shift);
             prop_assert_eq!(duration.to_string().parse(), Ok(duration));
         }
 
         #[test]
-        fn no_text_panics(text in "[-+]?([0-9]{0,20}(\\.[0-9]{0,30})?[a-zµμ]{0,2}){0,4}") {
+        fn no_text_causes_a_panic(text in "[-+]?([0-9]{0,20}(\\.[0-9]{0,30})?[a-zµμ]{0,2}){0,4}") {
             let _ = text.parse::<Duration>();
         }
     }

@@ -40,17 +40,24 @@
 
 mod budget;
 mod compile_budget;
+mod compile_error;
+mod compile_pattern;
+mod constant;
 mod containers;
 mod describe;
 mod evaluate;
 mod expansion;
+mod function;
 mod functions;
 mod leaf;
 mod lower;
+mod missing;
 mod node;
+mod operator;
 mod operators;
 mod parse;
 mod pattern;
+mod program;
 mod result;
 mod scan;
 mod value;
@@ -64,11 +71,13 @@ use std::sync::Arc;
 pub use budget::Budget;
 use budget::Problem;
 pub use compile_budget::{CompileBudget, OverBudget};
+pub use compile_error::CompileError;
+pub use compile_pattern::PatternError;
 use evaluate::{Failure, Machine};
 pub(crate) use expansion::references;
 pub use leaf::Text;
-use parse::Program;
-pub use pattern::{Pattern, PatternError};
+pub use pattern::Pattern;
+use program::Program;
 use value::Value;
 pub use variables::{Json, NamespaceView, ParameterValue, Reads, Scope, Variables};
 
@@ -78,28 +87,6 @@ const LONGEST_MESSAGE: usize = 600;
 /// Compiled expression. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Expression(Arc<Program>);
-
-/// Error for which an expression does not compile.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("column {column}: {message}")]
-pub struct CompileError {
-    /// Position in characters, from 1.
-    pub column: usize,
-    /// Problem, with a suggestion where one is known.
-    pub message: String,
-    /// `true` if the profile's [`CompileBudget`] is used up; every later compilation then fails as well.
-    pub is_over_budget: bool,
-}
-
-impl CompileError {
-    pub(crate) fn new(column: usize, message: String) -> Self {
-        Self { column, message, is_over_budget: false }
-    }
-
-    pub(crate) fn over_budget(column: usize, over: OverBudget) -> Self {
-        Self { column, message: over.to_string(), is_over_budget: true }
-    }
-}
 
 /// Error for which an expression has no value for a pod.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

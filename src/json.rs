@@ -205,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_no_decision_reads_is_left_out() {
+    fn fields_that_no_decision_reads_are_skipped() {
         let body = r#"{"kind":"Pod","metadata":{"name":"a","labels":{"status":"x"},"managedFields":[{"a":1}]},"spec":{"status":1},"status":{"phase":"Pending"}}"#;
         let PodBody(pod) = serde_json::from_str(body).unwrap();
         assert_eq!(
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_kept() {
+    fn values_other_than_objects_are_kept() {
         let PodBody(pod) = serde_json::from_str(r#"{"metadata":null,"spec":{}}"#).unwrap();
         assert_eq!(field(&pod, "metadata"), None);
         for odd in ["[1]", "1", "-1", "1.5", "true", "\"a\"", "null", r#"{"metadata":[]}"#] {

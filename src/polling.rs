@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_is_news_until_it_comes_again() {
+    fn a_repeated_failure_is_reported_once() {
         let mut failure = RepeatedFailure::default();
         assert_eq!(failure.news(&"no file"), Some("no file"));
         assert_eq!(failure.news(&"no file"), None);

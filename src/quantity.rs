@@ -4,6 +4,8 @@
 //! in billionths, the smallest unit of the format, so `0.1` and `100m` are the same value and nothing is rounded through a
 //! float. A quantity keeps the kind of its suffix, so that a sum of `Mi` is written in `Mi` again; equality, order and hash
 //! depend only on the value.
+//!
+//! ARCHITECTURE.md tells why it is not `kube_quantity`.
 
 mod text;
 
@@ -16,12 +18,12 @@ pub use text::ParseError;
 #[derive(Clone, Copy, Debug)]
 pub struct Quantity {
     nanos: i128,
-    format: Format,
+    format: SuffixKind,
 }
 
 /// Kind of a quantity's suffix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
+enum SuffixKind {
     /// `Ki`, `Mi`, `Gi` …
     Binary,
     /// `m`, none, `k`, `M` …
@@ -37,11 +39,11 @@ const MAX_NANOS: i128 = 10_i128.pow(38);
 
 impl Quantity {
     /// Zero, written `0`.
-    pub const ZERO: Self = Self { nanos: 0, format: Format::Decimal };
+    pub const ZERO: Self = Self { nanos: 0, format: SuffixKind::Decimal };
 
     /// Returns an integer as a quantity in decimal form.
     pub const fn from_integer(integer: i64) -> Self {
-        Self { nanos: integer as i128 * NANOS, format: Format::Decimal }
+        Self { nanos: integer as i128 * NANOS, format: SuffixKind::Decimal }
     }
 
     /// Returns the value in billionths of its unit.
@@ -190,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_are_exact_and_keep_the_form_of_the_left() {
+    fn sums_are_exact_and_have_the_form_of_the_first_operand() {
         for (a, b, sum) in [
             ("64Mi", "1Gi", "1088Mi"),
             ("1Gi", "500M", "1573741824"),
@@ -211,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn the_form_does_not_count_in_comparisons() {
+    fn comparisons_ignore_the_form() {
         assert_eq!(quantity("1Ki"), quantity("1024"));
         assert!(quantity("1Ki") > quantity("1k"));
         let set = std::collections::HashSet::from([quantity("1Ki"), quantity("1024")]);
@@ -238,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn rounding_up_stops_at_the_step() {
+    fn values_are_rounded_up_to_the_step() {
         assert_eq!(quantity("333333334n").ceil_milli(), quantity("334m"));
         assert_eq!(quantity("-333333334n").ceil_milli(), quantity("-334m"));
         assert_eq!(quantity("334m").ceil_milli(), quantity("334m"));
@@ -260,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn beyond_the_range_there_is_no_value() {
+    fn values_beyond_the_range_are_none() {
         let most = quantity("100000000000E");
         assert_eq!(most.checked_add(quantity("1n")), None);
         assert_eq!(most.saturating_add(most), most);
@@ -269,7 +271,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_ratio_is_what_plain_arithmetic_gives(a: i32, b: i32, c in 1..i32::MAX) {
+        fn ratios_are_those_of_plain_arithmetic(a: i32, b: i32, c in 1..i32::MAX) {
             let product = i128::from(a) * NANOS * i128::from(b);
             let up = product / i128::from(c) + (product % i128::from(c)).signum();
             let got = Quantity::from_integer(a.into()).checked_mul_ratio(b.into(), c.into());

@@ -12,7 +12,7 @@ mod problems;
 use std::fmt;
 
 pub use list::ResourceList;
-pub use problems::{Problem, problems};
+pub use problems::{ResourceProblem, problems};
 
 use crate::quantity::Quantity;
 
@@ -22,7 +22,7 @@ const HUGE_PAGES: &str = "hugepages-";
 
 /// Role of a container in the pod's resources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ContainerRole {
     /// One of `containers`: they run concurrently.
     App,
     /// One of `initContainers` that ends: they run one after the other.
@@ -33,17 +33,22 @@ pub enum Kind {
 
 /// Resources of a container in the API server's form.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Container {
+pub struct ContainerDemand {
     name: String,
-    kind: Kind,
+    kind: ContainerRole,
     requests: ResourceList,
     limits: ResourceList,
 }
 
-impl Container {
+impl ContainerDemand {
     /// Returns a container's resources with the API server's defaults: quantities are rounded up to thousandths, and missing
     /// requests default to the limits.
-    pub fn new(name: impl Into<String>, kind: Kind, requests: ResourceList, limits: ResourceList) -> Self {
+    pub fn new(
+        name: impl Into<String>,
+        kind: ContainerRole,
+        requests: ResourceList,
+        limits: ResourceList,
+    ) -> Self {
         let (mut requests, limits) = (rounded(requests), rounded(limits));
         for (resource, limit) in limits.iter() {
             requests.set_if_absent(resource, limit);
@@ -57,7 +62,7 @@ impl Container {
     }
 
     /// Returns the container's role.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> ContainerRole {
         self.kind
     }
 
@@ -103,17 +108,17 @@ impl PodLevel {
     /// The API server does this before a webhook is called and again after it. So a pod with only limits already has requests
     /// when the webhook is called, which leave no room for another container.
     #[must_use]
-    pub fn with_defaults(mut self, containers: &[Container]) -> Self {
+    pub fn with_defaults(mut self, containers: &[ContainerDemand]) -> Self {
         if self.requests.is_empty() && self.limits.is_empty() {
             return self;
         }
-        for (resource, limit) in together(containers, Container::limits).iter() {
+        for (resource, limit) in together(containers, ContainerDemand::limits).iter() {
             if is_huge_pages(resource) && self.requests.get(resource).is_none() {
                 self.limits.set_if_absent(resource, limit);
             }
         }
         if !self.limits.is_empty() {
-            for (resource, request) in together(containers, Container::requests).iter() {
+            for (resource, request) in together(containers, ContainerDemand::requests).iter() {
                 if resource == CPU || resource == MEMORY {
                     self.requests.set_if_absent(resource, request);
                 }
@@ -132,11 +137,11 @@ impl PodLevel {
 ///
 /// `containers` are the init containers in order, then the others. Sums saturate at 10^29.
 pub fn effective_requests(
-    containers: &[Container],
+    containers: &[ContainerDemand],
     pod_level: Option<&PodLevel>,
     overhead: &ResourceList,
 ) -> ResourceList {
-    let mut requests = together(containers, Container::requests);
+    let mut requests = together(containers, ContainerDemand::requests);
     if let Some(pod_level) = pod_level {
         replace(&mut requests, &pod_level.clone().with_defaults(containers).requests);
     }
@@ -147,11 +152,11 @@ pub fn effective_requests(
 /// Returns the pod's limits by the rule of [`effective_requests`], over the containers that have one; `overhead` is added only
 /// to an existing limit.
 pub fn effective_limits(
-    containers: &[Container],
+    containers: &[ContainerDemand],
     pod_level: Option<&PodLevel>,
     overhead: &ResourceList,
 ) -> ResourceList {
-    let mut limits = together(containers, Container::limits);
+    let mut limits = together(containers, ContainerDemand::limits);
     if let Some(pod_level) = pod_level {
         replace(&mut limits, &pod_level.clone().with_defaults(containers).limits);
     }
@@ -187,7 +192,7 @@ impl fmt::Display for Qos {
 
 /// Returns the pod's class, by CPU and memory alone. Init containers count like all others, and zero counts as unset. If the
 /// pod has pod-level resources, only these count.
-pub fn qos(containers: &[Container], pod_level: Option<&PodLevel>) -> Qos {
+pub fn qos(containers: &[ContainerDemand], pod_level: Option<&PodLevel>) -> Qos {
     let pod_level = pod_level.map(|pod_level| pod_level.clone().with_defaults(containers));
     let lists: Vec<_> = match &pod_level {
         Some(pod_level) => vec![(&pod_level.requests, &pod_level.limits)],
@@ -210,18 +215,21 @@ pub fn qos(containers: &[Container], pod_level: Option<&PodLevel>) -> Qos {
 }
 
 /// Returns the peak demand of the containers for each resource.
-fn together(containers: &[Container], list: impl Fn(&Container) -> &ResourceList) -> ResourceList {
+fn together(
+    containers: &[ContainerDemand],
+    list: impl Fn(&ContainerDemand) -> &ResourceList,
+) -> ResourceList {
     let (mut running, mut sidecars, mut starting) =
         (ResourceList::new(), ResourceList::new(), ResourceList::new());
     for container in containers {
         let own = list(container);
         match container.kind {
-            Kind::App => add(&mut running, own),
-            Kind::NativeSidecar => {
+            ContainerRole::App => add(&mut running, own),
+            ContainerRole::NativeSidecar => {
                 add(&mut running, own);
                 add(&mut sidecars, own);
             }
-            Kind::Init => {
+            ContainerRole::Init => {
                 let mut beside_sidecars = sidecars.clone();
                 add(&mut beside_sidecars, own);
                 raise(&mut starting, &beside_sidecars);

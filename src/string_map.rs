@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_found_and_the_last_text_holds() {
+    fn keys_are_found_and_the_last_value_counts() {
         let texts = StringMap::from([("b", "1"), ("a", "2"), ("c", "3"), ("b", "4")]);
         assert_eq!(texts.iter().collect::<Vec<_>>(), [("a", "2"), ("b", "4"), ("c", "3")]);
         assert_eq!((texts.get("b"), texts.get("d"), texts.len()), (Some("4"), None, 3));

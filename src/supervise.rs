@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ready_when_every_part_is_there() {
+    fn the_server_is_ready_when_all_parts_are_ready() {
         let health = Health::default();
         assert_eq!(health.waiting_for(), None);
         health.wait_for("a", "the first list of profiles");
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_end_stops_all_and_the_first_error_counts() {
+    async fn the_end_of_a_task_stops_all_and_the_first_error_is_returned() {
         let mut tasks = Tasks::default();
         let stop = tasks.stop();
         tasks.spawn("waits", async move {

@@ -8,14 +8,17 @@ mod logs;
 mod metrics;
 mod process;
 mod traces;
+mod verdict;
 
 pub use exposition::Format;
+pub use format::LogFormat;
 pub use load::{Load, Shed};
 pub use log_writer::flush_logs;
-pub use logs::{DEFAULT_FILTER, LogFormat, start_logs};
-pub use metrics::{Metrics, Verdict};
+pub use logs::{DEFAULT_FILTER, start_logs};
+pub use metrics::Metrics;
 pub use traces::Traces;
 pub(crate) use traces::{trace_profiles, trace_request, traced};
+pub use verdict::Verdict;
 
 #[cfg(test)]
 mod tests;

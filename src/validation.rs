@@ -15,6 +15,7 @@ mod names;
 mod node;
 mod pod;
 mod pod_security;
+mod ports;
 mod resources;
 mod volumes;
 

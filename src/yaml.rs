@@ -13,45 +13,20 @@
 
 mod compose;
 mod documents;
+mod error;
 mod json;
+mod lines;
 mod objects;
 mod scalar;
 mod write;
-
-use std::fmt;
 
 use serde_json::Value;
 
 pub(crate) use compose::{Kind, Node};
 pub(crate) use documents::{Document, documents};
+pub(crate) use error::Error;
 pub(crate) use objects::Object;
 pub(crate) use write::write;
-
-/// An error in a text, with its line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Error {
-    /// Line in the whole text, counted from 1; 0 if unknown.
-    pub(crate) line: u64,
-    /// The problem.
-    pub(crate) message: String,
-}
-
-impl Error {
-    fn at(line: u64, message: impl Into<String>) -> Self {
-        Self { line, message: message.into() }
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            0 => f.write_str(&self.message),
-            line => write!(f, "line {line}: {}", self.message),
-        }
-    }
-}
-
-impl std::error::Error for Error {}
 
 /// Parses a text with one document, or none, which is null.
 ///

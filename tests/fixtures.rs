@@ -1,9 +1,9 @@
-//! Decisions as data: a folder a case under `tests/fixtures`.
+//! Decisions as data: one folder per case in `tests/fixtures`.
 //!
-//! `pod.yaml` begins with a comment that says what the case is for. `namespace.yaml` and `profiles.yaml`
-//! default to the ones in `tests/fixtures/_common`. `expected.yaml` holds the decision: its reasons by their codes and
-//! arguments. Their sentences stand once in `tests/sentences.txt`, with the arguments' names in braces. With
-//! `OUTRIGGER_BLESS=1` in the environment the tests write both.
+//! `pod.yaml` begins with a comment that describes the case. `namespace.yaml` and `profiles.yaml` default to those in
+//! `tests/fixtures/_common`. `expected.yaml` is the decision, with the codes and arguments of its reasons. Their
+//! sentences are in `tests/sentences.txt`, with the arguments' names in braces. With `OUTRIGGER_BLESS=1` in the
+//! environment, the tests write both.
 
 #![allow(
     clippy::unwrap_used,
@@ -46,7 +46,7 @@ fn describe(pod: &Value, decision: &Decision) -> Value {
     described
 }
 
-/// A reason's code with its arguments.
+/// Returns a reason's code with its arguments.
 fn coded(reason: &Reason) -> Value {
     match serde_json::to_value(reason).unwrap() {
         Value::Object(variant) => {
@@ -61,7 +61,7 @@ fn coded(reason: &Reason) -> Value {
 fn run(folder: &Path, case: &Case) -> Result<(), String> {
     let text = fs::read_to_string(folder.join("pod.yaml")).map_err(|error| error.to_string())?;
     if !text.starts_with("# ") {
-        return Err("pod.yaml does not begin with a comment that says what the case is for".to_owned());
+        return Err("pod.yaml does not begin with a comment that describes the case".to_owned());
     }
     let decision = case.decide(&case.pod);
     let described = describe(&case.pod, &decision);
@@ -72,20 +72,20 @@ fn run(folder: &Path, case: &Case) -> Result<(), String> {
     }
     let wanted = documents(&expected).remove(0);
     if wanted != described {
-        return Err(format!("decided\n{}\nbut expected.yaml says\n{}", pretty(&described), pretty(&wanted)));
+        return Err(format!("decided\n{}\nexpected.yaml has\n{}", pretty(&described), pretty(&wanted)));
     }
 
     let brief = case.decide_by(outrigger::engine::admit, &case.pod);
-    let is_told = |line: &&outrigger::engine::Line| line.reason.level() != Level::Info;
-    let told: Vec<_> = decision.trace.lines().iter().filter(is_told).cloned().collect();
+    let is_reported = |line: &&outrigger::engine::Line| line.reason.level() != Level::Info;
+    let reported: Vec<_> = decision.trace.lines().iter().filter(is_reported).cloned().collect();
     if brief.patch != decision.patch
         || brief.reason != decision.reason
         || brief.profiles != decision.profiles
         || brief.unknown_profiles() != decision.unknown_profiles()
-        || brief.trace.lines() != told
+        || brief.trace.lines() != reported
     {
         return Err(format!(
-            "a request would be decided otherwise, with\n{}",
+            "the decision about a request differs:\n{}",
             pretty(&describe(&case.pod, &brief))
         ));
     }
@@ -106,20 +106,20 @@ fn pretty(value: &Value) -> String {
     serde_saphyr::to_string(value).unwrap()
 }
 
-/// Every reason of a decision has a case that shows it; those of `verify` are shown beside it.
+/// The reasons of `verify` are tested in the engine.
 #[test]
-fn every_reason_code_has_a_case() {
+fn every_reason_of_a_decision_has_a_case() {
     let table = include_str!("../src/engine/reason/facts.rs");
     let decided = table.lines().filter(|line| !line.ends_with("Denial, Verify),"));
     let codes = decided.filter_map(|line| line.split_once("(\"")?.1.split('"').next());
     let read = |folder: &Path| fs::read_to_string(folder.join("expected.yaml")).unwrap_or_default();
     let expected: String = folders().iter().map(|folder| read(folder)).collect();
     let missing: Vec<&str> = codes.filter(|code| !expected.contains(&format!("- {code}"))).collect();
-    assert!(missing.is_empty(), "no fixture shows {missing:?}");
+    assert!(missing.is_empty(), "no case has {missing:?}");
 }
 
 #[test]
-fn every_sentence() {
+fn sentences_are_up_to_date() {
     let mut sentences = Sentences::default();
     for folder in folders() {
         let case = Case::read(&folder);
@@ -135,11 +135,11 @@ fn every_sentence() {
     let wanted = fs::read_to_string(&snapshot).unwrap();
     let differing = text.lines().filter(|line| !wanted.lines().any(|known| known == *line));
     let differing: Vec<&str> = differing.collect();
-    assert!(text == wanted, "tests/sentences.txt is not up to date; new are:\n{}", differing.join("\n"));
+    assert!(text == wanted, "tests/sentences.txt is not up to date; new lines:\n{}", differing.join("\n"));
 }
 
 #[test]
-fn every_case() {
+fn cases_are_decided_as_expected() {
     let folders = folders();
     let failures: Vec<String> = folders
         .iter()

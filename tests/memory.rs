@@ -1,5 +1,5 @@
-//! The memory of a server that is attacked with profiles which are small as text and large when compiled. It is a program of
-//! its own, so that nothing else counts.
+//! The memory of a server that is attacked with profiles that are small as text and large when compiled. It is a
+//! separate program, so that other tests do not count.
 
 #![cfg(target_os = "linux")]
 #![allow(
@@ -26,33 +26,33 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-/// The server's own.
+/// The allocator of the server.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How many hostile profiles one namespace has.
+/// Number of hostile profiles in one namespace.
 const HOSTILE: usize = 2000;
 
-/// Reviews of hostile profiles that are sent at once.
+/// Number of concurrent reviews of hostile profiles.
 const REVIEWS: usize = 64;
-/// The most memory that the server may have, in MiB.
-const MOST: usize = 128;
+/// Limit of the server's memory, in MiB.
+const MAX_MIB: usize = 128;
 
-/// The most memory that this process had so far, in MiB.
+/// Returns the peak memory of this process, in MiB.
 fn peak() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() >> 10
 }
 
-/// 64 patterns with large Unicode classes.
+/// Returns a profile with 64 patterns with large Unicode classes.
 fn patterns(index: usize) -> Value {
     let parameter = |n: usize| json!({ "name": format!("p{n}"), "type": "string", "default": "a", "pattern": format!(r"\p{{L}}{{5}}|a|x{index}y{n}") });
     let parameters: Vec<Value> = (0..64).map(parameter).collect();
     json!({ "parameters": parameters, "template": { "spec": { "initContainers": [{ "name": "a", "image": "bash:5.2" }] } } })
 }
 
-/// Expressions with 85 constant patterns each.
+/// Returns a profile with expressions that have 85 constant patterns each.
 fn expressions(count: usize) -> Value {
     let value = |n: usize| {
         let patterns: Vec<String> =
@@ -63,7 +63,7 @@ fn expressions(count: usize) -> Value {
     json!({ "template": { "spec": { "initContainers": [{ "name": "a", "image": "bash:5.2", "env": env }] } } })
 }
 
-/// An API server with the hostile profiles and two ordinary ones.
+/// Answers as an API server with the hostile profiles and two ordinary ones.
 fn answer(request: &Request<kube::client::Body>) -> axum::http::Response<Body> {
     let query = request.uri().query().unwrap_or_default();
     if query.contains("watch=true") {
@@ -116,7 +116,7 @@ fn review(kind: &Value, object: &Value) -> Value {
     } })
 }
 
-/// The median of the time that a pod takes, while `busy` says so, in microseconds.
+/// Returns the median time of a decision about a pod while `busy` returns `true`, in microseconds.
 async fn median(router: &Router, busy: impl Fn(usize) -> bool) -> u128 {
     let pod = json!({ "metadata": { "name": "a" }, "spec": { "containers": [{ "name": "app", "image": "web:1" }] } });
     let review = review(&json!({ "group": "", "version": "v1", "kind": "Pod" }), &pod);
@@ -166,34 +166,38 @@ async fn hostile_profiles_take_bounded_memory() {
         );
     }
 
-    let idle = median(&router, |asked| asked < 500).await;
+    let idle = median(&router, |count| count < 500).await;
     let hostile = review(
         &json!({ "group": "outrigger.dev", "version": "v1alpha1", "kind": "SidecarProfile" }),
         &json!({ "metadata": { "name": "a", "namespace": "shop" }, "spec": expressions(40) }),
     );
-    let asked: Vec<_> = (0..REVIEWS)
+    let reviews: Vec<_> = (0..REVIEWS)
         .map(|_| {
             let (router, hostile) = (router.clone(), hostile.clone());
             tokio::spawn(async move { post(&router, "/validate", &hostile).await.0 })
         })
         .collect();
-    let attacked = median(&router, |_| !asked.iter().all(tokio::task::JoinHandle::is_finished)).await;
-    let mut refused = 0;
-    for answer in asked {
+    let attacked = median(&router, |_| !reviews.iter().all(tokio::task::JoinHandle::is_finished)).await;
+    let mut rejected = 0;
+    for answer in reviews {
         let status = answer.await.unwrap();
-        // The review itself is answered, shed, or too late: the compiler of a debug build is slow.
+        // A review is answered, shed or timed out: a debug build compiles profiles slowly.
         let expected =
             [StatusCode::OK, StatusCode::TOO_MANY_REQUESTS, StatusCode::GATEWAY_TIMEOUT].contains(&status);
         assert!(expected, "{status}");
-        refused += usize::from(status != StatusCode::OK);
+        rejected += usize::from(status != StatusCode::OK);
     }
-    // Sixteen may be under way or wait; how many of the others come too late depends on the machine.
-    assert!(refused > 0, "none of {REVIEWS} reviews at once was shed");
+    // Sixteen reviews can be in progress or wait. How many of the others time out depends on the machine.
+    assert!(rejected > 0, "none of {REVIEWS} concurrent reviews was shed");
     println!(
         "peak memory {before} MiB before, {listed} MiB after {HOSTILE} profiles in {took:?}, {} MiB after reviews of profiles; median of a pod {idle} µs idle, {attacked} µs attacked",
         peak()
     );
-    assert!(peak() < MOST, "{before} MiB before, {listed} MiB with the profiles, {} MiB at the end", peak());
+    assert!(
+        peak() < MAX_MIB,
+        "{before} MiB before, {listed} MiB with the profiles, {} MiB at the end",
+        peak()
+    );
     stop.cancel();
     watched.await.unwrap().unwrap();
 }

@@ -1,5 +1,5 @@
-//! What holds for every profile in `profiles/`: it can be injected without a warning, its containers are bounded and
-//! confined, and its README says what a user has to know.
+//! Rules for every profile in `profiles/`: it is accepted without a warning, its containers have resource limits and a
+//! restricted security context, and its README has all sections.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
@@ -13,26 +13,26 @@ use outrigger::json::Json;
 use outrigger::profiles::{ProfileEntry, ProfileSet};
 use serde_json::{Value, json};
 
-/// Containers that cannot pass the `restricted` Pod Security level, by profile; the README says why.
+/// Containers, by profile, that cannot meet the `restricted` Pod Security Standard. The README explains the reason.
 const NOT_RESTRICTED: [(&str, &str); 1] = [("mesh-proxy", "mesh-init")];
 
-/// What a README tells, in this order.
+/// Sections of a README, in this order.
 const SECTIONS: [&str; 6] =
     ["## Use", "## What the app must do", "## Parameters", "## Cost", "## Limits", "## What was tested"];
 
-struct Read {
+struct CatalogueProfile {
     name: String,
     profile: ClusterSidecarProfile,
     readme: String,
 }
 
-impl Read {
+impl CatalogueProfile {
     fn all() -> Vec<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles");
         let mut folders: Vec<PathBuf> =
             fs::read_dir(root).unwrap().map(|folder| folder.unwrap().path()).collect();
         folders.sort();
-        assert!(!folders.is_empty(), "there is no profile");
+        assert!(!folders.is_empty(), "no profile was found");
         folders
             .iter()
             .map(|folder| Self {
@@ -44,7 +44,7 @@ impl Read {
             .collect()
     }
 
-    /// All containers that the profile injects: the name, and whether it is a native sidecar.
+    /// Returns each injected container with its name and whether it is a native sidecar.
     fn containers(&self) -> Vec<(&str, bool, &Value)> {
         let spec = &self.profile.spec.profile.template["spec"];
         let lists = [&spec["initContainers"], &spec["containers"]];
@@ -58,9 +58,9 @@ impl Read {
 
 #[test]
 fn every_profile_is_accepted_without_a_warning() {
-    for read in Read::all() {
-        let Read { name, profile, .. } = &read;
-        assert_eq!(profile.metadata.name.as_ref(), Some(name), "a profile is named as its folder");
+    for read in CatalogueProfile::all() {
+        let CatalogueProfile { name, profile, .. } = &read;
+        assert_eq!(profile.metadata.name.as_ref(), Some(name), "a profile must have the name of its folder");
         let spec = &profile.spec.profile;
         assert!(spec.description.is_some(), "{name} has no description");
         let (_, warnings) = outrigger::profiles::compile(name, Scope::Cluster, spec).unwrap();
@@ -69,34 +69,35 @@ fn every_profile_is_accepted_without_a_warning() {
 }
 
 #[test]
-fn every_container_is_bounded_and_starts_before_the_app() {
-    for read in Read::all() {
+fn every_container_has_resource_limits_and_sidecars_start_before_the_app() {
+    for read in CatalogueProfile::all() {
         for (container, is_sidecar, is) in read.containers() {
-            let who = format!("{}/{container}", read.name);
+            let id = format!("{}/{container}", read.name);
             for field in ["/resources/requests/cpu", "/resources/requests/memory", "/resources/limits/memory"]
             {
-                assert!(is.pointer(field).is_some(), "{who} has no {field}");
+                assert!(is.pointer(field).is_some(), "{id} has no {field}");
             }
-            assert!(!is_sidecar || is["startupProbe"].is_object(), "{who} has no startupProbe");
+            assert!(!is_sidecar || is["startupProbe"].is_object(), "{id} has no startupProbe");
         }
     }
 }
 
 #[test]
-fn every_native_sidecar_has_its_place_beside_the_mesh() {
-    for read in
-        Read::all().iter().filter(|read| !["cert-rotator", "mesh-proxy"].contains(&read.name.as_str()))
+fn every_native_sidecar_is_ordered_relative_to_the_mesh() {
+    for read in CatalogueProfile::all()
+        .iter()
+        .filter(|read| !["cert-rotator", "mesh-proxy"].contains(&read.name.as_str()))
     {
         let order = serde_json::to_value(&read.profile.spec.profile.order).unwrap();
         let named = order.to_string().contains("mesh-proxy");
-        // Else the mesh could end first, and what the sidecar sends last would be lost.
+        // Without an order, the mesh could stop first, and the last data of the sidecar would be lost.
         let has_sidecar = read.containers().iter().any(|(_, is_sidecar, _)| *is_sidecar);
         assert!(named || !has_sidecar, "{}: order does not name mesh-proxy", read.name);
     }
 }
 
 #[test]
-fn every_container_is_confined_as_the_restricted_level_wants() {
+fn every_container_meets_the_restricted_level() {
     let wanted = json!({
         "runAsNonRoot": true,
         "allowPrivilegeEscalation": false,
@@ -104,19 +105,19 @@ fn every_container_is_confined_as_the_restricted_level_wants() {
         "seccompProfile": { "type": "RuntimeDefault" },
         "capabilities": { "drop": ["ALL"] },
     });
-    for read in Read::all() {
+    for read in CatalogueProfile::all() {
         for (container, _, is) in read.containers() {
             if NOT_RESTRICTED.contains(&(&read.name, container)) {
                 assert!(
                     read.readme.contains("`restricted`"),
-                    "{}: the README does not say why not",
+                    "{}: the README does not explain the exception",
                     read.name
                 );
                 continue;
             }
             for (key, value) in wanted.as_object().unwrap() {
                 let given = &is["securityContext"][key];
-                // The `restricted` level allows a writable root file system, which a pod has to ask for here.
+                // The `restricted` level allows a writable root file system, which a parameter enables here.
                 if key == "readOnlyRootFilesystem" && given == "$[[ params.scratchVolume ]]" {
                     continue;
                 }
@@ -126,7 +127,7 @@ fn every_container_is_confined_as_the_restricted_level_wants() {
     }
 }
 
-/// Parameters without which a profile injects an `emptyDir` that is only its own.
+/// Parameters of the profiles that inject an `emptyDir` only for their own containers.
 const WITHOUT_SCRATCH: [(&str, &[(&str, &str)]); 6] = [
     ("ambassador-breaker", &[("host", "orders")]),
     ("ambassador-redis", &[("passwordSecret", "redis")]),
@@ -136,13 +137,13 @@ const WITHOUT_SCRATCH: [(&str, &[(&str, &str)]); 6] = [
     ("schema-migration", &[("configMap", "migrations"), ("secret", "database")]),
 ];
 
-/// Returns the pod that a profile gives, with these parameters.
-fn injected(read: &Read, parameters: &[(&str, &str)]) -> Value {
-    let Read { name, profile, .. } = read;
+/// Returns a pod with the profile injected with these parameters.
+fn injected(read: &CatalogueProfile, parameters: &[(&str, &str)]) -> Value {
+    let CatalogueProfile { name, profile, .. } = read;
     let mut profiles = ProfileSet::default();
     profiles.insert(None, name, ProfileEntry::new(name, Scope::Cluster, &profile.spec.profile).0);
     let key = |parameter: &str| format!("{name}.outrigger.dev/{parameter}");
-    // Some parameters are set by namespaces only.
+    // Some parameters can be set only by namespaces.
     let namespace = Namespace {
         name: "shop".to_owned(),
         labels: [("outrigger.dev/inject".to_owned(), "enabled".to_owned())].into_iter().collect(),
@@ -169,11 +170,11 @@ fn injected(read: &Read, parameters: &[(&str, &str)]) -> Value {
 }
 
 #[test]
-fn scratch_volumes_can_be_left_out() {
+fn scratch_volumes_can_be_disabled() {
     let has_empty_dir = |pod: &Value| {
         pod["spec"]["volumes"].as_array().unwrap().iter().any(|volume| volume.get("emptyDir").is_some())
     };
-    let all = Read::all();
+    let all = CatalogueProfile::all();
     for (name, parameters) in WITHOUT_SCRATCH {
         let read = all.iter().find(|read| read.name == name).unwrap();
         assert!(has_empty_dir(&injected(read, parameters)), "{name}");
@@ -183,15 +184,15 @@ fn scratch_volumes_can_be_left_out() {
         let mounts = containers.iter().flat_map(|container| container["volumeMounts"].as_array().unwrap());
         assert!(mounts.clone().all(Value::is_object), "{name}: {without}");
     }
-    let has_parameter = |read: &&Read| {
+    let has_parameter = |read: &&CatalogueProfile| {
         read.profile.spec.profile.parameters.iter().any(|parameter| parameter.name == "scratchVolume")
     };
     assert_eq!(all.iter().filter(has_parameter).count(), WITHOUT_SCRATCH.len());
 }
 
 #[test]
-fn every_readme_of_a_profile_with_an_empty_dir_speaks_of_draining() {
-    for Read { name, profile, readme } in Read::all() {
+fn the_readme_of_a_profile_with_an_empty_dir_describes_draining() {
+    for CatalogueProfile { name, profile, readme } in CatalogueProfile::all() {
         let volumes = &profile.spec.profile.template["spec"]["volumes"];
         let has_empty_dir =
             volumes.as_array().into_iter().flatten().any(|volume| volume.get("emptyDir").is_some());
@@ -202,32 +203,32 @@ fn every_readme_of_a_profile_with_an_empty_dir_speaks_of_draining() {
 
 #[test]
 fn every_image_is_a_parameter_with_a_pinned_default() {
-    for read in Read::all() {
+    for read in CatalogueProfile::all() {
         let parameters = &read.profile.spec.profile.parameters;
         for (container, _, is) in read.containers() {
-            let who = format!("{}/{container}", read.name);
+            let id = format!("{}/{container}", read.name);
             let image = is["image"].as_str().unwrap();
             let parameter = image.strip_prefix("$[[ params.").and_then(|rest| rest.strip_suffix(" ]]"));
-            let parameter = parameter.unwrap_or_else(|| panic!("{who}: {image} is no parameter"));
+            let parameter = parameter.unwrap_or_else(|| panic!("{id}: {image} is not a parameter"));
             let found = parameters.iter().find(|known| known.name == parameter).unwrap();
             let default = serde_json::to_value(found).unwrap()["default"].as_str().unwrap().to_owned();
             let tag = default.rsplit('/').next().unwrap().split_once(':').map(|(_, tag)| tag);
             assert!(
                 tag.is_some_and(|tag| tag.contains(|letter: char| letter.is_ascii_digit())),
-                "{who}: {default}"
+                "{id}: {default}"
             );
         }
     }
 }
 
 #[test]
-fn every_readme_tells_what_a_user_has_to_know() {
-    for Read { name, profile, readme } in Read::all() {
+fn every_readme_has_all_sections_and_parameters() {
+    for CatalogueProfile { name, profile, readme } in CatalogueProfile::all() {
         assert!(readme.starts_with(&format!("# {name}\n")), "{name}");
         let mut after = 0;
         for section in SECTIONS {
             let at = readme.find(&format!("\n{section}\n")).unwrap_or_else(|| panic!("{name}: no {section}"));
-            assert!(at > after, "{name}: {section} is not where other READMEs have it");
+            assert!(at > after, "{name}: {section} is not in the usual order");
             after = at;
         }
         for parameter in &profile.spec.profile.parameters {

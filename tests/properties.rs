@@ -1,4 +1,4 @@
-//! What holds for every pod and every profile, tried on generated ones.
+//! Properties of decisions about generated pods and profiles.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
@@ -11,7 +11,7 @@ use proptest::option;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-/// Few names, so that pods and profiles meet.
+/// Returns one of a few names, so that pods and profiles have names in common.
 fn name() -> impl Strategy<Value = String> {
     prop::sample::select(vec!["a", "b", "c", "proxy", "logs"]).prop_map(str::to_owned)
 }
@@ -27,12 +27,12 @@ fn volume() -> impl Strategy<Value = (String, Value)> {
     })
 }
 
-/// Named elements with distinct names.
+/// Returns named elements with distinct names.
 fn distinct(
     elements: impl Strategy<Value = (String, Value)>,
-    most: usize,
+    max: usize,
 ) -> impl Strategy<Value = Vec<Value>> {
-    vec(elements, 0..=most).prop_map(|elements| {
+    vec(elements, 0..=max).prop_map(|elements| {
         let mut seen = std::collections::BTreeSet::new();
         elements
             .into_iter()
@@ -46,7 +46,7 @@ fn container(prefix: &'static str) -> impl Strategy<Value = (String, Value)> {
     (name(), vec(env(), 0..3), prop::bool::ANY).prop_map(move |(name, env, mounts)| {
         let name = format!("{prefix}{name}");
         let mut container =
-            json!({ "name": name, "image": "x:1", "args": ["-v"], "unheardOf": { "deep": [1, null] } });
+            json!({ "name": name, "image": "x:1", "args": ["-v"], "unknownField": { "deep": [1, null] } });
         if !env.is_empty() {
             container["env"] = Value::Array(env);
         }
@@ -57,21 +57,21 @@ fn container(prefix: &'static str) -> impl Strategy<Value = (String, Value)> {
     })
 }
 
-/// A container that the pod leaves to a profile.
+/// Returns an overlay: a container whose image is set by a profile.
 fn overlay() -> impl Strategy<Value = (String, Value)> {
     (name(), vec(env(), 0..2)).prop_map(|(name, env)| {
         (name.clone(), json!({ "name": name, "image": "auto", "imagePullPolicy": "Always", "env": env }))
     })
 }
 
-/// A parameter, a grace period, and whether there is a toleration.
+/// Returns a parameter, a grace period, and whether there is a toleration.
 fn settings() -> impl Strategy<Value = (Option<&'static str>, Option<i64>, bool)> {
     let value = prop::sample::select(vec!["x", "", "a: b\n- c", "\"]}", "$$[[", "too long for it"]);
     (option::of(value), option::of(0..100_i64), prop::bool::ANY)
 }
 
 fn pod() -> impl Strategy<Value = Value> {
-    // The API server leaves empty maps out.
+    // The API server omits empty maps.
     let labels = btree_map(name(), "[a-z]{0,3}", 1..3);
     let choice = option::of(prop::sample::select(vec![
         "one",
@@ -123,7 +123,7 @@ fn profile() -> impl Strategy<Value = Value> {
         prop::sample::select(vec!["true", "has(pod.metadata.labels)", "size(pod.spec.containers) > 1"]);
     let sidecar = (container(""), when).prop_map(|((name, mut container), when)| {
         let fields = container.as_object_mut().unwrap();
-        fields.remove("unheardOf");
+        fields.remove("unknownField");
         fields.remove("volumeMounts");
         fields.insert("restartPolicy".to_owned(), json!("Always"));
         fields.insert("when".to_owned(), json!(when));
@@ -179,7 +179,7 @@ fn set<'a>(profiles: impl Iterator<Item = (&'a str, &'a Value)>) -> ProfileSet {
     for (name, spec) in profiles {
         let spec: ProfileSpec = serde_json::from_value(spec.clone()).unwrap();
         let (entry, findings) = ProfileEntry::new(name, Scope::Cluster, &spec);
-        // A required name that is the profile's own is its one fault.
+        // The only possible error is that a profile requires itself.
         let is_fine =
             matches!(entry, ProfileEntry::Ready(_)) || findings[0].path.starts_with("spec.requires");
         assert!(is_fine, "{findings:?}");
@@ -188,7 +188,7 @@ fn set<'a>(profiles: impl Iterator<Item = (&'a str, &'a Value)>) -> ProfileSet {
     set
 }
 
-/// The pod without what its status says was added to its own containers.
+/// Returns the pod without the additions to its own containers that its status lists.
 fn without_additions(pod: &Value) -> Value {
     let mut pod = pod.clone();
     let status = pod["metadata"]["annotations"]["outrigger.dev/status"].as_str().unwrap_or("{}").to_owned();
@@ -218,7 +218,7 @@ fn without_additions(pod: &Value) -> Value {
     pod
 }
 
-/// The pod's own containers that are not left to a profile.
+/// Returns the pod's own containers, without overlays.
 fn own<'a>(pod: &'a Value, list: &str) -> Vec<&'a Value> {
     pod["spec"][list]
         .as_array()
@@ -246,7 +246,7 @@ fn apply(pod: &Value, decision: &Decision) -> Value {
     patched
 }
 
-/// What the pod's author wrote must all still be there, in its order.
+/// Returns whether `after` has everything that `before` has, in the same order.
 fn keeps(before: &Value, after: &Value) -> bool {
     match (before, after) {
         (Value::Object(before), Value::Object(after)) => {
@@ -260,7 +260,7 @@ fn keeps(before: &Value, after: &Value) -> bool {
     }
 }
 
-/// A JSON value of any shape.
+/// Returns a JSON value of any shape.
 fn anything() -> impl Strategy<Value = Value> {
     let key = prop::sample::select(vec![
         "metadata",
@@ -297,7 +297,7 @@ fn anything() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn a_decision_is_sound(pod in pod(), one in profile(), two in profile()) {
+    fn a_decision_is_deterministic_idempotent_and_reversible(pod in pod(), one in profile(), two in profile()) {
         let names = [("one", &one), ("two", &two)];
         let decide = |pod: &Value, set: &ProfileSet| inject(pod, &namespace(), set, &Settings::default());
         let profiles = set(names.into_iter());
@@ -310,7 +310,7 @@ proptest! {
             return Ok(());
         }
         let injected = apply(&pod, &first);
-        // The app's own containers change only where a profile says so, and say it.
+        // The app's own containers change only as the status lists.
         let left = without_additions(&injected);
         for list in ["initContainers", "containers"] {
             let is_overlay = |name: &Value| pod["spec"][list].as_array().into_iter().flatten().any(|c| c["name"] == *name && c["image"] == "auto");
@@ -321,7 +321,7 @@ proptest! {
         prop_assert!(second.patch.is_empty(), "a second injection is not a no-op: {}", second.patch);
         prop_assert_eq!(second.outcome, first.outcome, "{} after {}", second.reason, injected);
 
-        // A pod whose author says no afterwards goes on as it was written.
+        // After an opt-out, the pod is as its author wrote it.
         let mut declined = injected.clone();
         declined["metadata"]["labels"]["outrigger.dev/inject"] = json!("disabled");
         let left = apply(&declined, &decide(&declined, &profiles));
@@ -335,7 +335,7 @@ proptest! {
     }
 
     #[test]
-    fn no_pod_makes_it_panic(pod in anything(), one in profile()) {
+    fn no_pod_causes_a_panic(pod in anything(), one in profile()) {
         let decision = inject(&pod, &namespace(), &set([("one", &one)].into_iter()), &Settings::default());
         if decision.outcome != Outcome::Denied {
             apply(&pod, &decision);
@@ -343,7 +343,7 @@ proptest! {
     }
 
     #[test]
-    fn no_profile_makes_it_panic(spec in anything()) {
+    fn no_profile_causes_a_panic(spec in anything()) {
         if let Ok(spec) = serde_json::from_value::<ProfileSpec>(json!({ "template": spec.clone(), "appContainers": [spec] })) {
             ProfileEntry::new("any", Scope::Cluster, &spec);
         }

@@ -1,4 +1,4 @@
-//! The JSON Schema of profiles: up to date, admits every profile that is accepted, and names what is wrong with others.
+//! The JSON Schema of profiles: the file is up to date, and the schema admits valid profiles and rejects others.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
@@ -11,15 +11,15 @@ use outrigger::api::{ClusterSidecarProfile, Scope};
 use outrigger::profiles::json_schema;
 use serde_json::{Value, json};
 
-/// Beginning of the warning about a field of a pod that this build does not know.
+/// Start of the warning about a pod's field that this build does not know.
 const UNKNOWN: &str = "Kubernetes has no such field";
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Returns the errors of a profile, each with its path.
-fn wrong(profile: &Value) -> Vec<String> {
+/// Returns the errors of a profile with their paths.
+fn schema_errors(profile: &Value) -> Vec<String> {
     static VALIDATOR: LazyLock<Validator> =
         LazyLock::new(|| jsonschema::draft7::new(&json_schema()).unwrap());
     let errors = VALIDATOR.iter_errors(profile);
@@ -41,7 +41,7 @@ fn files(folder: &Path, name: &str) -> Vec<PathBuf> {
     found
 }
 
-/// With `OUTRIGGER_BLESS=1` in the environment the test writes the file.
+/// With `OUTRIGGER_BLESS=1` in the environment, the test writes the file.
 #[test]
 fn the_file_is_up_to_date() {
     let path = root().join("manifests/profile.schema.json");
@@ -54,7 +54,7 @@ fn the_file_is_up_to_date() {
 }
 
 #[test]
-fn it_is_a_schema_of_its_draft() {
+fn the_schema_is_valid() {
     assert!(jsonschema::meta::is_valid(&json_schema()));
 }
 
@@ -81,7 +81,7 @@ fn accepted_profiles_are_valid() {
                 continue;
             };
             let is_known = !warnings.iter().any(|warning| warning.message.starts_with(UNKNOWN));
-            let errors = wrong(&profile);
+            let errors = schema_errors(&profile);
             assert_eq!(errors.is_empty(), is_known, "{}: {name}: {errors:#?}", path.display());
             count += 1;
         }
@@ -89,7 +89,7 @@ fn accepted_profiles_are_valid() {
     assert!(count > 100, "only {count} profiles were found");
 }
 
-/// A valid profile with something at each place that a test changes.
+/// Returns a valid profile with a value for each field that a test changes.
 fn profile() -> Value {
     json!({
         "apiVersion": "outrigger.dev/v1alpha1",
@@ -132,11 +132,11 @@ fn profile() -> Value {
 }
 
 #[test]
-fn expressions_and_own_fields_are_admitted() {
-    assert_eq!(wrong(&profile()), Vec::<String>::new());
+fn expressions_and_outriggers_fields_are_admitted() {
+    assert_eq!(schema_errors(&profile()), Vec::<String>::new());
 }
 
-/// Asserts that a value or field at a path makes the profile wrong, and that the error is at `at`.
+/// Asserts that a value at a path makes the profile invalid, with one error at `at`.
 #[track_caller]
 fn rejected(path: &str, value: Value, at: &str) {
     let mut profile = profile();
@@ -146,7 +146,7 @@ fn rejected(path: &str, value: Value, at: &str) {
         Ok(index) => parent[index] = value,
         Err(_) => parent[field] = value,
     }
-    let errors = wrong(&profile);
+    let errors = schema_errors(&profile);
     assert!(errors.len() == 1 && errors[0].starts_with(&format!("{at}: ")), "{path}: {errors:#?}");
 }
 

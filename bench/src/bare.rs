@@ -16,19 +16,19 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{loopback, read};
 
-/// Serves until it is killed: the same TLS as Outrigger's, HTTP as hyper has it, and one handler.
+/// Serves until it is killed, with the same TLS as Outrigger, hyper's HTTP, and one handler.
 pub(crate) async fn serve(folder: &Path) -> anyhow::Result<()> {
     let serving = Arc::new(Serving::default());
     serving.set(&read(folder, "tls.crt")?, &read(folder, "tls.key")?)?;
     let tls = acceptor(serving);
     let router = Router::new().fallback(post(allow));
     let socket = TcpListener::bind(loopback()).await?;
-    crate::say(format_args!("listen={}", socket.local_addr()?));
+    crate::print(format_args!("listen={}", socket.local_addr()?));
     loop {
         let (stream, _) = socket.accept().await?;
         let (tls, router) = (tls.clone(), router.clone());
         tokio::spawn(async move {
-            // A client that goes away is no failure here.
+            // A disconnect by the client is not an error.
             drop(connection(stream, tls, router).await);
         });
     }

@@ -17,30 +17,30 @@ use tokio_rustls::TlsConnector;
 use crate::files::NAME;
 use crate::{read, reviews};
 
-/// Whom to ask, and what.
+/// The server, and the requests to send.
 #[derive(Args, Clone)]
 pub(crate) struct Load {
     /// The folder with the certificate.
     pub(crate) folder: PathBuf,
-    /// Where the server listens.
+    /// The server's address.
     #[arg(long)]
     address: SocketAddr,
-    /// The server's process.
+    /// The server's process ID.
     #[arg(long)]
     pub(crate) pid: u32,
     #[arg(long, value_enum, default_value_t)]
     review: Review,
-    /// Speak HTTP/2, with four requests at once on each connection.
+    /// Use HTTP/2, with four concurrent requests on each connection.
     #[arg(long)]
     pub(crate) http2: bool,
     #[arg(long, default_value_t = 16)]
     pub(crate) connections: usize,
-    /// Seconds to measure.
+    /// Duration of the measurement in seconds.
     #[arg(long, default_value_t = 3.0)]
     pub(crate) seconds: f64,
 }
 
-/// The body that is sent.
+/// The request body.
 #[derive(Clone, Copy, Default, ValueEnum)]
 enum Review {
     /// 8 KB.
@@ -50,10 +50,10 @@ enum Review {
     Large,
 }
 
-/// Requests at once on one HTTP/2 connection.
+/// Concurrent requests on one HTTP/2 connection.
 pub(crate) const STREAMS: usize = 4;
 
-/// One connection; over HTTP/2 its clones share it.
+/// A connection. With HTTP/2, clones share it.
 pub(crate) enum Client {
     Http1(http1::SendRequest<Full<Bytes>>),
     Http2(http2::SendRequest<Full<Bytes>>),
@@ -67,7 +67,7 @@ impl Load {
         })
     }
 
-    /// Opens the connections; each client has one request at a time.
+    /// Opens the connections. Each client has one request at a time.
     pub(crate) async fn clients(&self) -> anyhow::Result<Vec<Client>> {
         let connector = self.connector()?;
         let mut clients = Vec::new();
@@ -102,7 +102,7 @@ impl Load {
 }
 
 impl Client {
-    /// Sends a body and reads its whole answer.
+    /// Sends a body and reads the whole response.
     pub(crate) async fn send(&mut self, body: Bytes) -> anyhow::Result<(StatusCode, Bytes)> {
         let request = |uri: &str| {
             Request::post(uri)
@@ -128,8 +128,8 @@ impl Client {
         Ok((response.status(), response.into_body().collect().await?.to_bytes()))
     }
 
-    /// Asks once; anything but an answer that allows is a failure of the benchmark.
-    pub(crate) async fn ask(&mut self, body: &Bytes) -> anyhow::Result<()> {
+    /// Sends one request. The benchmark fails unless the response allows the pod.
+    pub(crate) async fn request(&mut self, body: &Bytes) -> anyhow::Result<()> {
         let (status, answer) = self.send(body.clone()).await?;
         let allowed = b"\"allowed\":true";
         if status != StatusCode::OK || !answer.windows(allowed.len()).any(|part| part == allowed) {

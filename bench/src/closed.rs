@@ -6,7 +6,7 @@ use crate::WARM_UP;
 use crate::client::Load;
 use crate::figures::{Figures, Used, micros};
 
-/// Each client asks again as soon as it has its answer.
+/// Each client sends its next request as soon as it has the response.
 pub(crate) async fn run(load: Load) -> anyhow::Result<()> {
     let body = load.body();
     let mut clients = JoinSet::new();
@@ -21,7 +21,7 @@ pub(crate) async fn run(load: Load) -> anyhow::Result<()> {
                 if sent >= end {
                     return anyhow::Ok(latencies);
                 }
-                client.ask(&body).await?;
+                client.request(&body).await?;
                 if sent >= begin {
                     latencies.push(micros(sent.elapsed()));
                 }
@@ -35,6 +35,6 @@ pub(crate) async fn run(load: Load) -> anyhow::Result<()> {
         latencies.extend(done??);
     }
     let figures = Figures::new(before, Used::by(load.pid)?, started.elapsed(), latencies);
-    crate::say(figures.json(load.pid)?);
+    crate::print(figures.json(load.pid)?);
     Ok(())
 }

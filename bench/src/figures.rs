@@ -4,26 +4,26 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-/// What a process has used so far.
+/// Resources that a process has used.
 #[derive(Clone, Copy)]
 pub(crate) struct Used {
     cpu: Duration,
 }
 
 impl Used {
-    /// The processor time of all threads, user and system.
+    /// Returns the user and system CPU time of all threads.
     pub(crate) fn by(pid: u32) -> anyhow::Result<Self> {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("the server has gone away")?;
-        // The name in parentheses may hold blanks.
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("the server has exited")?;
+        // The name in parentheses may contain spaces.
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
         let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok());
         let ticks = ticks(11).zip(ticks(12)).map(|(user, system)| user + system).context("/proc/PID/stat")?;
-        // Linux reports hundredths of a second to user space, whatever its own clock is.
+        // Linux always reports hundredths of a second to user space.
         Ok(Self { cpu: Duration::from_millis(ticks * 10) })
     }
 }
 
-/// What was measured.
+/// Results of a measurement.
 pub(crate) struct Figures {
     pub(crate) elapsed: Duration,
     pub(crate) used: Duration,
@@ -36,7 +36,7 @@ impl Figures {
         Self { elapsed, used: after.cpu.saturating_sub(before.cpu), latencies }
     }
 
-    /// One line of JSON for xtask.
+    /// Returns one line of JSON for xtask.
     pub(crate) fn json(mut self, pid: u32) -> anyhow::Result<Value> {
         self.latencies.sort_unstable();
         let requests = u32::try_from(self.latencies.len())?;
@@ -54,9 +54,9 @@ impl Figures {
     }
 }
 
-/// A line of the process's status, in KiB.
+/// Returns the value of a line of the process's status, in KiB.
 pub(crate) fn memory(pid: u32, line: &str) -> anyhow::Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).context("the server has gone away")?;
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).context("the server has exited")?;
     let found = status.lines().find_map(|text| text.strip_prefix(line));
     found.and_then(|text| text.split_whitespace().next()?.parse().ok()).context("/proc/PID/status")
 }

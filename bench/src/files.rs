@@ -6,18 +6,18 @@ use clap::Args;
 use outrigger::certificates::{Lifetimes, Material};
 use serde_json::{Value, json};
 
-/// The name that the certificate is for.
+/// The DNS name in the certificate.
 pub(crate) const NAME: &str = "outrigger.bench.svc";
 
-/// What is written.
+/// The files to write.
 #[derive(Args)]
 pub(crate) struct Files {
-    /// The folder, which is there.
+    /// An existing folder.
     folder: PathBuf,
-    /// Profiles beside the one that is injected.
+    /// Number of profiles in addition to the injected one.
     #[arg(long, default_value_t = 0)]
     profiles: usize,
-    /// Namespaces beside the one that is served.
+    /// Number of namespaces in addition to the used one.
     #[arg(long, default_value_t = 0)]
     namespaces: usize,
 }
@@ -62,10 +62,10 @@ impl Files {
     }
 }
 
-/// Objects in one file.
+/// Number of objects per file.
 const PER_FILE: usize = 500;
 
-/// The texts of as many files as are needed.
+/// Returns the texts of the files.
 fn documents(objects: impl IntoIterator<Item = Value>) -> Vec<String> {
     let mut texts = Vec::new();
     for (index, object) in objects.into_iter().enumerate() {
@@ -73,7 +73,7 @@ fn documents(objects: impl IntoIterator<Item = Value>) -> Vec<String> {
             texts.push(String::new());
         }
         if let Some(text) = texts.last_mut() {
-            // JSON is YAML; each is a document of its own.
+            // JSON is YAML. Each object is a separate document.
             let _ = writeln!(text, "---\n{object}");
         }
     }
@@ -90,8 +90,8 @@ fn namespace(name: &str, annotations: &Value) -> Value {
     } })
 }
 
-/// A log shipper as the engine's benchmark has it, without expressions: a sidecar, two volumes, a mount in each of the
-/// app's containers. With a team, it matches that team's namespaces by itself.
+/// Returns a log shipper as in the engine's benchmark, without expressions: a sidecar, two volumes, and a mount in each
+/// of the app's containers. With a team, it matches that team's namespaces.
 fn profile(name: &str, team: Option<&str>) -> Value {
     let volume = |name: &str| json!({ "name": name, "emptyDir": { "sizeLimit": "256Mi" } });
     let variable = |name: &str, value: &str| json!({ "name": name, "value": value });

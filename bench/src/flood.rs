@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use crate::client::Load;
 use crate::figures::memory;
 
-/// Every client sends reviews of the largest size that is read; those that find no memory are told to come again.
+/// Every client sends reviews of the maximum size. Reviews without memory are shed.
 pub(crate) async fn run(load: Load) -> anyhow::Result<()> {
     let body = padded(&load.body());
     let end = Instant::now() + Duration::from_secs_f64(load.seconds);
@@ -23,7 +23,7 @@ pub(crate) async fn run(load: Load) -> anyhow::Result<()> {
                 match client.send(body.clone()).await? {
                     (StatusCode::OK, _) => answered += 1,
                     (StatusCode::TOO_MANY_REQUESTS, _) => shed += 1,
-                    // On a busy machine so many bytes may not come in time; the connection ends then.
+                    // On a busy machine, a large body may time out. Then the connection is closed.
                     (StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT, _) => {
                         slow += 1;
                         break;
@@ -39,14 +39,14 @@ pub(crate) async fn run(load: Load) -> anyhow::Result<()> {
         let more = done??;
         (answered, shed, slow) = (answered + more.0, shed + more.1, slow + more.2);
     }
-    crate::say(json!({
+    crate::print(json!({
         "bytes": body.len(), "answered": answered, "shed": shed, "slow": slow,
         "rss_kib": memory(load.pid, "VmRSS:")?, "peak_kib": memory(load.pid, "VmHWM:")?,
     }));
     Ok(())
 }
 
-/// The review with an annotation that fills it up to the largest size.
+/// Returns the review with an annotation that fills it to the maximum size.
 fn padded(body: &Bytes) -> Bytes {
     let text = String::from_utf8_lossy(body);
     let part = "\"annotations\":{";

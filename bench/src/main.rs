@@ -1,5 +1,5 @@
-//! What `cargo xtask bench serve` starts beside the server: the load, the bare server to compare with, and the files that
-//! the server reads.
+//! Programs that `cargo xtask bench serve` starts in addition to the server: the load generator, the baseline server,
+//! and the generator of the server's files.
 
 mod bare;
 mod client;
@@ -19,7 +19,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
-/// The server's own allocator, so that the comparison is not one of allocators.
+/// The allocator of the server, so that the comparison does not depend on the allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -33,17 +33,17 @@ struct Cli {
 enum Command {
     /// Writes a certificate, and a folder of profiles and namespaces.
     Files(files::Files),
-    /// Serves what only parses a review and allows it.
+    /// Runs a baseline server that only parses reviews and allows them.
     Bare {
         /// The folder with the certificate.
         folder: PathBuf,
     },
-    /// Asks as fast as the answers come.
+    /// Sends requests as fast as responses arrive.
     Closed {
         #[command(flatten)]
         load: client::Load,
     },
-    /// Asks so many times a second, whatever the answers do.
+    /// Sends requests at a fixed rate.
     Paced {
         #[command(flatten)]
         load: client::Load,
@@ -51,7 +51,7 @@ enum Command {
         #[arg(long)]
         rate: f64,
     },
-    /// Sends bodies of the largest size, far more of them than are let in.
+    /// Sends bodies of the maximum size, many more than the server accepts.
     Flood {
         #[command(flatten)]
         load: client::Load,
@@ -72,7 +72,7 @@ fn main() -> anyhow::Result<()> {
     }
 }
 
-/// How long nothing is measured yet.
+/// Time before the measurement.
 const WARM_UP: Duration = Duration::from_millis(500);
 
 fn read(folder: &std::path::Path, file: &str) -> anyhow::Result<String> {
@@ -81,7 +81,7 @@ fn read(folder: &std::path::Path, file: &str) -> anyhow::Result<String> {
 }
 
 #[expect(clippy::print_stdout, reason = "xtask reads it")]
-fn say(what: impl std::fmt::Display) {
+fn print(what: impl std::fmt::Display) {
     println!("{what}");
 }
 

@@ -8,10 +8,10 @@ use crate::WARM_UP;
 use crate::client::Load;
 use crate::figures::{Figures, Used, micros};
 
-/// Requests are due at times that are fixed beforehand, evenly, and each counts from then.
+/// Sends requests at a fixed rate. The latency of each counts from its scheduled time.
 ///
-/// Where an answer comes so late that the next request has to wait for it, that one counts from its time as well: a server
-/// that stalls is not let off by the requests that it keeps from being sent.
+/// If a late response delays the next request, the delay counts for that request too. Thus a stalled server cannot hide
+/// its delays (coordinated omission).
 pub(crate) async fn run(load: Load, rate: f64) -> anyhow::Result<()> {
     let body = load.body();
     let all = load.clients().await?;
@@ -26,7 +26,7 @@ pub(crate) async fn run(load: Load, rate: f64) -> anyhow::Result<()> {
         clients.spawn(async move {
             let mut latencies = Vec::new();
             while let Some(due) = due.recv().await {
-                client.ask(&body).await?;
+                client.request(&body).await?;
                 if due >= begin {
                     latencies.push(micros(due.elapsed()));
                 }
@@ -43,12 +43,12 @@ pub(crate) async fn run(load: Load, rate: f64) -> anyhow::Result<()> {
         latencies.extend(done??);
     }
     let figures = Figures::new(before, Used::by(load.pid)?, started.elapsed(), latencies);
-    crate::say(figures.json(load.pid)?);
+    crate::print(figures.json(load.pid)?);
     Ok(())
 }
 
-/// Tells one client after the other when to send. It has a thread of its own: the runtime's timers go by whole milliseconds, and
-/// would send all that is due within one at once.
+/// Signals the clients in turn to send. It needs a separate thread because the runtime's timers have a resolution of
+/// one millisecond, and would send all requests of a millisecond together.
 fn tick(turns: &[UnboundedSender<Instant>], start: Instant, end: Instant, interval: Duration) {
     let mut due = start;
     for turn in turns.iter().cycle() {

@@ -1,4 +1,4 @@
-//! The cases: a body and what the server knows when it comes.
+//! The cases: a request body, and the state of the server.
 
 use std::fmt;
 use std::sync::Arc;
@@ -68,7 +68,7 @@ impl Case {
             ("team", "shop"),
         ];
         namespace.labels = labels.into();
-        // The others match by themselves.
+        // In the other cases, the profiles match without a selection.
         if !matches!(self, Self::FiveProfiles | Self::ThreeProfiles | Self::ThreeOfThousand) {
             namespace.annotations = [("outrigger.dev/profiles", "log-shipper")].into();
         }
@@ -80,7 +80,7 @@ impl Case {
         State::fixed(snapshot)
     }
 
-    /// Fails where the case is not what its name says: a fast wrong answer is worth nothing.
+    /// Checks that the case has the expected size and response.
     pub(crate) fn check(self) {
         let (body, size) = (self.body(), self.body().len());
         let expected = match self {
@@ -89,8 +89,7 @@ impl Case {
             _ => 8_000..8_500,
         };
         assert!(expected.contains(&size), "{self} has {size} bytes");
-        let reply =
-            answer(&self.state(), WebhookEntry::Namespace, &body).expect("nothing has to be looked up");
+        let reply = answer(&self.state(), WebhookEntry::Namespace, &body).expect("no lookup is needed");
         let text = String::from_utf8(reply.body).expect("the answer is text");
         let answer: Value = serde_json::from_str(&text).expect("the answer is JSON");
         assert_eq!(answer["response"]["allowed"], true, "{text}");
@@ -105,7 +104,7 @@ impl Case {
     }
 }
 
-/// How many native sidecars an answer adds.
+/// Returns the number of native sidecars that a response adds.
 fn sidecars(answer: &Value) -> usize {
     use base64::Engine as _;
     let patch = answer["response"]["patch"].as_str().expect("there is a patch");

@@ -1,8 +1,8 @@
-//! What an answer costs: from the bytes of a review to the bytes of its answer, as the server does it.
+//! The cost of a response: from the bytes of a review to the bytes of the response, as in the server.
 //!
-//! Beside each case stand the floor and the ordinary way, on the same bytes: `scan` only reads the JSON and
-//! keeps nothing, `tree` parses it into a [`serde_json::Value`]. `cargo xtask bench engine` runs this and
-//! prints what an answer costs in units of the two.
+//! Each case is compared with two baselines for the same bytes: `scan` reads the JSON and keeps nothing, and `tree`
+//! parses it to a [`serde_json::Value`]. `cargo xtask bench engine` runs this, and prints the cost relative to the
+//! baselines.
 
 #![allow(
     clippy::unwrap_used,
@@ -23,7 +23,7 @@ use outrigger::webhook::{WebhookEntry, answer};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-/// The allocator of the server, counting.
+/// The allocator of the server, with counters.
 #[global_allocator]
 static ALLOCATOR: AllocProfiler<MiMalloc> = AllocProfiler::new(MiMalloc);
 

@@ -1,11 +1,11 @@
-//! The profiles: one of the catalogue, and made ones.
+//! The profiles: one of the catalogue, and artificial ones.
 
 use outrigger::api::{ProfileSpec, Scope};
 use outrigger::profiles::{ProfileEntry, ProfileSet};
 use serde_json::{Value, json};
 
-/// A log shipper: a label, a native sidecar, two volumes, a mount in every container of the app. It has no
-/// expressions.
+/// A log shipper without expressions: a label, a native sidecar, two volumes, and a mount in every container of the
+/// app.
 pub(crate) fn plain() -> ProfileSet {
     let mut pod = sidecar("log-shipper");
     pod["volumes"] = json!(
@@ -36,19 +36,19 @@ pub(crate) fn plain() -> ProfileSet {
     set([("log-shipper".to_owned(), spec)])
 }
 
-/// The same as the catalogue has it, with parameters and expressions.
+/// The log shipper of the catalogue, with parameters and expressions.
 pub(crate) fn catalogue() -> ProfileSet {
     let yaml = include_str!("../../profiles/log-shipper/profile.yaml");
     let profile: Value = serde_saphyr::from_str(yaml).expect("the catalogue's profile is YAML");
     set([("log-shipper".to_owned(), profile["spec"].clone())])
 }
 
-/// One profile that puts a native sidecar into the pod and leaves the app's containers alone.
+/// A profile that adds a native sidecar and does not change the app's containers.
 pub(crate) fn beside() -> ProfileSet {
     set([("log-shipper".to_owned(), json!({ "template": { "spec": sidecar("beside") } }))])
 }
 
-/// One profile that adds to the environment and the mounts of the app's containers.
+/// A profile that adds to the environment and the mounts of the app's containers.
 pub(crate) fn into_containers() -> ProfileSet {
     let mut spec = json!({ "template": { "spec": sidecar("into") } });
     spec["template"]["spec"]["volumes"] = json!([{ "name": "into", "emptyDir": {} }]);
@@ -66,14 +66,14 @@ pub(crate) fn five() -> ProfileSet {
         .map(|name| (name.to_owned(), expressive(name))))
 }
 
-/// A thousand profiles of many teams that match by themselves, three of which are for team shop.
+/// A thousand profiles that match the namespaces of many teams. Three of them match those of the team "shop".
 pub(crate) fn thousand() -> ProfileSet {
     set((0..1000).map(|index| {
         of_team(index, &if index % 400 == 7 { "shop".to_owned() } else { format!("team-{index}") })
     }))
 }
 
-/// Only the three of them that match.
+/// Only the three matching profiles.
 pub(crate) fn three() -> ProfileSet {
     set([7, 407, 807].map(|index| of_team(index, "shop")))
 }

@@ -1,12 +1,11 @@
-//! The bodies: an ordinary review, as the API server sends it for a pod of a Deployment, and large ones made
-//! from it.
+//! The request bodies: an ordinary review of the API server for a Deployment's pod, and large ones derived from it.
 
 use std::fmt::Write as _;
 
 /// Two containers, a token volume, `managedFields` of the controller that created it.
 pub(crate) const ORDINARY: &str = include_str!("../reviews/ordinary.json");
 
-/// How many settings a large pod's first container has beside its own.
+/// Number of additional settings in the first container of a large pod.
 const SETTINGS: usize = 2000;
 
 /// A pod with 2,000 settings, without `managedFields`: about 95 KB.

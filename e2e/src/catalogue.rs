@@ -1,4 +1,4 @@
-//! What the catalogue's tests share: profiles of `profiles/`, namespaces that use them, and what they cost a pod.
+//! Helpers of the catalogue's tests: profiles of `profiles/`, namespaces that use them, and their cost for a pod.
 
 use std::cell::Cell;
 use std::fmt::Write as _;
@@ -13,14 +13,14 @@ use crate::namespace::TestNamespace;
 use crate::wait::eventually;
 
 impl Cluster {
-    /// Applies profiles of the catalogue as they are.
+    /// Applies profiles of the catalogue without changes.
     pub fn profiles(&self, names: &[&str]) {
         for name in names {
             self.apply("default", &read(&format!("profiles/{name}/profile.yaml"))).expect();
         }
     }
 
-    /// Applies a file of `e2e/catalogue` to a namespace; `NAMESPACE` in it stands for the namespace's name.
+    /// Applies a file of `e2e/catalogue` to a namespace. `NAMESPACE` in it is replaced with the namespace's name.
     pub fn apply_file(&self, namespace: &str, file: &str) -> Output {
         let manifest = read(&format!("e2e/catalogue/{file}"));
         self.apply(namespace, &manifest.replace("NAMESPACE", namespace))
@@ -33,13 +33,13 @@ impl Cluster {
         self.kubectl(&words)
     }
 
-    /// What a container has printed so far.
+    /// Returns the log of a container.
     pub fn logs(&self, namespace: &str, pod: &str, container: &str) -> String {
         self.kubectl(&["logs", "--namespace", namespace, pod, "--container", container]).text
     }
 }
 
-/// A manifest of the repository, with its images as the cluster finds them.
+/// Reads a manifest of the repository, and renames its images for the cluster.
 fn read(file: &str) -> String {
     let path = format!("{}/{file}", crate::cluster::variable("OUTRIGGER_WORKSPACE"));
     let manifest = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
@@ -47,8 +47,9 @@ fn read(file: &str) -> String {
 }
 
 impl TestNamespace {
-    /// An enabled namespace whose default is these profiles of the catalogue, with annotations of its own; waits until
-    /// they are injected there. With `restricted`, the API server enforces that Pod Security level.
+    /// Creates an enabled namespace with these profiles of the catalogue as its default, and with additional
+    /// annotations. Waits until the profiles are injected. With `restricted`, the API server enforces that Pod Security
+    /// level.
     pub async fn with_profiles(
         cluster: &Cluster,
         profiles: &[&str],
@@ -68,7 +69,8 @@ impl TestNamespace {
         made
     }
 
-    /// Waits until pods here get these profiles, four times in a row: any replica may answer.
+    /// Waits until pods in this namespace get the profiles four times in a row, because each request can reach another
+    /// replica.
     pub async fn injects(&self, profiles: &[&str]) {
         let in_a_row = Cell::new(0);
         eventually("the profiles being injected", || async {
@@ -82,14 +84,14 @@ impl TestNamespace {
         .await;
     }
 
-    /// The name of the one pod that a label selects, once it is ready.
+    /// Waits until the only pod that a label selects is ready, and returns its name.
     pub async fn ready(&self, labels: &str) -> String {
         let pod = self.cluster.ready_pods(&self.name, labels, 1).await.remove(0);
         pod["metadata"]["name"].as_str().unwrap().to_owned()
     }
 
-    /// Under `cargo xtask bench catalogue`, prints what the namespace's profiles cost this pod: the time that they add
-    /// to its start (the median of five pairs), and the memory of each sidecar. Otherwise does nothing.
+    /// Under `cargo xtask bench catalogue`, prints the cost of the namespace's profiles for this pod: the time that
+    /// they add to its start (the median of five pairs), and the memory of each sidecar. Otherwise, does nothing.
     pub async fn measure(&self, profile: &str, pod: &Value) {
         if std::env::var_os("OUTRIGGER_MEASURE").is_none() {
             return;
@@ -125,16 +127,16 @@ impl TestNamespace {
         self.cluster.api::<Pod>(&self.name).delete(name, &now).await.unwrap();
     }
 
-    /// The memory of a pod's containers as the kubelet sees it: anonymous, and the working set that limits count.
+    /// Returns the memory of a pod's containers in the kubelet's statistics: anonymous memory and working set.
     async fn memory(&self, name: &str) -> String {
         let node = self.cluster.kubectl(&["get", "node", "--output", "name"]).expect();
         let path = format!("/api/v1/nodes/{}/proxy/stats/summary", node.trim().trim_start_matches("node/"));
-        // The kubelet looks every ten seconds; the first look is too early to be what stays.
+        // The kubelet samples every ten seconds, and the first sample is too early to be representative.
         tokio::time::sleep(Duration::from_secs(15)).await;
         eventually("the kubelet's figures of the pod", || async {
-            // The kubelet has none at all while any container is going away.
-            let said = self.cluster.kubectl(&["get", "--raw", &path]);
-            let Ok(summary) = serde_json::from_str::<Value>(&said.text) else { return Err(said.text) };
+            // The kubelet returns no statistics while any container is being deleted.
+            let output = self.cluster.kubectl(&["get", "--raw", &path]);
+            let Ok(summary) = serde_json::from_str::<Value>(&output.text) else { return Err(output.text) };
             let pods = summary["pods"].as_array().cloned().unwrap_or_default();
             let found = pods.into_iter().find(|pod| {
                 pod["podRef"]["name"] == name && pod["podRef"]["namespace"] == self.name.as_str()
@@ -147,7 +149,7 @@ impl TestNamespace {
                 let (anonymous, working) = (mebibytes("rssBytes"), mebibytes("workingSetBytes"));
                 write!(text, " {} {anonymous:.1} MiB (working set {working:.1})", container["name"]).unwrap();
             }
-            if containers.is_empty() { Err("none yet".to_owned()) } else { Ok(text) }
+            if containers.is_empty() { Err("no statistics yet".to_owned()) } else { Ok(text) }
         })
         .await
     }

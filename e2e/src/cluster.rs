@@ -14,35 +14,35 @@ use crate::wait::eventually;
 /// The cluster under test.
 #[derive(Clone)]
 pub struct Cluster {
-    /// An administrator's client.
+    /// Client with administrator permissions.
     pub client: Client,
 }
 
-/// What a command said.
+/// Result of a command.
 #[derive(Debug)]
 pub struct Output {
-    /// Whether it ended with 0.
+    /// Whether its exit code was 0.
     pub success: bool,
-    /// Its standard output, then its standard error.
+    /// Standard output, followed by standard error.
     pub text: String,
 }
 
 static INSTALLED: OnceLock<()> = OnceLock::new();
 
 impl Cluster {
-    /// The release's name and the name of most of its objects.
+    /// Name of the release, and of most of its objects.
     pub const RELEASE: &str = "outrigger";
-    /// The namespace of the release.
+    /// Namespace of the release.
     pub const SYSTEM: &str = "outrigger-system";
 
-    /// Connects, and installs Outrigger by its chart when this process has not done so.
+    /// Connects, and installs Outrigger with its chart unless this process has already done so.
     pub async fn installed() -> Self {
         let cluster = Self::connect().await;
         INSTALLED.get_or_init(|| cluster.install(&[]));
         cluster
     }
 
-    /// Connects.
+    /// Connects to the cluster.
     pub async fn connect() -> Self {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let kubeconfig =
@@ -53,28 +53,28 @@ impl Cluster {
 
     /// Returns the minor version of the API server: 37 for Kubernetes 1.37.
     pub async fn minor_version(&self) -> u32 {
-        let version = self.client.apiserver_version().await.expect("the API server says its version");
+        let version = self.client.apiserver_version().await.expect("the API server returns its version");
         // Some providers append a plus sign.
         version.minor.trim_end_matches('+').parse().expect("a minor version is a number")
     }
 
-    /// Installs or changes the release by Helm and waits until it is ready.
+    /// Installs or upgrades the release with Helm, and waits until it is ready.
     pub fn install(&self, values: &[&str]) {
         let words: Vec<&str> = values.iter().flat_map(|value| ["--set-string", value]).collect();
         self.upgrade(&words, "").expect();
     }
 
-    /// The same with a file of values; gives back what Helm said.
+    /// Installs or upgrades the release with a values file. Returns Helm's output.
     pub fn install_with(&self, values: &str) -> Output {
         self.upgrade(&["--values", "-"], values)
     }
 
-    /// The same where fields change hands that the server has written so far.
+    /// Installs or upgrades the release with a values file, and takes over fields that the server has written.
     pub fn install_over(&self, values: &str) -> Output {
         self.upgrade(&["--values", "-", "--force-conflicts"], values)
     }
 
-    /// The same with any options of `helm upgrade`; gives back what Helm said.
+    /// Installs or upgrades the release with any options of `helm upgrade`. Returns Helm's output.
     pub fn try_install(&self, options: &[&str]) -> Output {
         self.upgrade(options, "")
     }
@@ -82,7 +82,7 @@ impl Cluster {
     fn upgrade(&self, more: &[&str], input: &str) -> Output {
         let kept = self.helm(&["status", Self::RELEASE, "--namespace", Self::SYSTEM]);
         if kept.success {
-            // Helm installs the kinds once and never changes them.
+            // Helm installs the CRDs once and never changes them.
             self.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", "charts/outrigger/crds"])
                 .expect();
         }
@@ -94,19 +94,19 @@ impl Cluster {
         words.extend(["--create-namespace", "--wait", "--timeout", "5m"]);
         words.extend([repository.as_str(), &tag, &build].iter().flat_map(|value| ["--set-string", value]));
         words.extend(more);
-        // Another process of the tests may be doing the same.
-        let mut said = run(command("OUTRIGGER_HELM").args(&words), Some(input));
+        // Another process of the tests can be upgrading at the same time.
+        let mut output = run(command("OUTRIGGER_HELM").args(&words), Some(input));
         for _ in 0..120 {
-            if said.success || !said.text.contains("another operation") {
+            if output.success || !output.text.contains("another operation") {
                 break;
             }
             std::thread::sleep(std::time::Duration::from_secs(1));
-            said = run(command("OUTRIGGER_HELM").args(&words), Some(input));
+            output = run(command("OUTRIGGER_HELM").args(&words), Some(input));
         }
-        said
+        output
     }
 
-    /// Runs kubectl in the workspace's root.
+    /// Runs kubectl in the root of the workspace.
     pub fn kubectl(&self, words: &[&str]) -> Output {
         run(command("OUTRIGGER_KUBECTL").args(words), None)
     }
@@ -116,40 +116,40 @@ impl Cluster {
         run(command("OUTRIGGER_KUBECTL").args(words), Some(manifest))
     }
 
-    /// The objects, as JSON, that `kubectl create` would send for a manifest.
+    /// Returns the objects, as JSON, that `kubectl create` would send for a manifest.
     pub fn create_on_client(&self, manifest: &str) -> Output {
         let words = ["create", "--dry-run=client", "--validate=false", "--output=json", "--filename=-"];
         run(command("OUTRIGGER_KUBECTL").args(words), Some(manifest))
     }
 
-    /// `kubectl apply` of a manifest whose objects name their namespaces.
+    /// Applies a manifest whose objects name their namespaces.
     pub fn apply_as_it_is(&self, manifest: &str) -> Output {
         apply(&["apply", "-f", "-"], manifest)
     }
 
-    /// `kubectl apply` of a manifest, into a namespace.
+    /// Applies a manifest to a namespace.
     pub fn apply(&self, namespace: &str, manifest: &str) -> Output {
         apply(&["apply", "--namespace", namespace, "-f", "-"], manifest)
     }
 
-    /// Runs the product's own command line in the workspace's root.
+    /// Runs Outrigger's command line in the root of the workspace.
     pub fn outrigger(&self, words: &[&str], input: &str) -> Output {
         run(command("OUTRIGGER_BINARY").args(words), Some(input))
     }
 
-    /// Runs Helm in the workspace's root.
+    /// Runs Helm in the root of the workspace.
     pub fn helm(&self, words: &[&str]) -> Output {
         run(command("OUTRIGGER_HELM").args(words), None)
     }
 
-    /// A command of `cargo xtask`, ready to be started in the workspace's root.
+    /// Returns a command of `cargo xtask` that runs in the root of the workspace.
     pub fn xtask(&self, words: &[&str]) -> Command {
         let mut xtask = command("OUTRIGGER_XTASK");
         xtask.args(words);
         xtask
     }
 
-    /// The API of a kind in a namespace.
+    /// Returns the API of a kind in a namespace.
     pub fn api<K>(&self, namespace: &str) -> Api<K>
     where
         K: Resource<Scope = NamespaceResourceScope>,
@@ -158,18 +158,18 @@ impl Cluster {
         Api::namespaced(self.client.clone(), namespace)
     }
 
-    /// Creates a pod, or says why the API server does not want it.
+    /// Creates a pod.
     ///
     /// # Errors
-    /// The API server's message.
+    /// Fails with the API server's message if the pod is rejected.
     pub async fn create_pod(&self, namespace: &str, pod: &Value) -> Result<Value, String> {
         self.create_pod_with(namespace, pod, &PostParams::default()).await
     }
 
-    /// Creates a pod in a dry run of the server's.
+    /// Creates a pod in a server-side dry run.
     ///
     /// # Errors
-    /// The API server's message.
+    /// Fails with the API server's message if the pod is rejected.
     pub async fn dry_run_pod(&self, namespace: &str, pod: &Value) -> Result<Value, String> {
         self.create_pod_with(namespace, pod, &PostParams { dry_run: true, field_manager: None }).await
     }
@@ -180,42 +180,42 @@ impl Cluster {
         pod: &Value,
         params: &PostParams,
     ) -> Result<Value, String> {
-        let pod: Pod = serde_json::from_value(pod.clone()).expect("a test's pod is a pod");
+        let pod: Pod = serde_json::from_value(pod.clone()).expect("the test's pod is valid");
         let api = self.api::<Pod>(namespace);
         loop {
             match api.create(params, &pod).await {
                 Ok(created) => return Ok(serde_json::to_value(created).unwrap()),
-                // A namespace gets its service account a moment after it is made.
+                // A namespace gets its default service account shortly after its creation.
                 Err(kube::Error::Api(answer))
                     if answer.message.contains("serviceaccount \"default\" not found") =>
                 {
                     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
                 }
                 Err(kube::Error::Api(answer)) => return Err(answer.message.clone()),
-                Err(other) => panic!("the API server does not answer: {other}"),
+                Err(other) => panic!("the API server does not respond: {other}"),
             }
         }
     }
 
-    /// What the API server's audit log has of a namespace, oldest first.
+    /// Returns the entries of the API server's audit log for a namespace, oldest first.
     pub fn audited(&self, namespace: &str) -> Vec<Value> {
         Self::audit_log(&format!("\"namespace\":\"{namespace}\""))
     }
 
-    /// What the API server's audit log has of a user, oldest first.
+    /// Returns the entries of the API server's audit log for a user, oldest first.
     pub fn audited_by(&self, user: &str) -> Vec<Value> {
         Self::audit_log(&format!("\"username\":\"{user}\""))
     }
 
-    /// The entries of the audit log with this text in them.
+    /// Returns the entries of the audit log that contain a text.
     fn audit_log(wanted: &str) -> Vec<Value> {
         let log = std::env::var_os("OUTRIGGER_AUDIT_LOG");
-        let log = PathBuf::from(log.expect(
-            "OUTRIGGER_AUDIT_LOG names the API server's audit log; set it for a cluster of your own",
-        ));
+        let log = PathBuf::from(
+            log.expect("OUTRIGGER_AUDIT_LOG is not set: set it to the path of the API server's audit log"),
+        );
         let stem = log.file_stem().unwrap().to_string_lossy().into_owned();
         let folder = std::fs::read_dir(log.parent().unwrap()).expect("the audit log's folder is readable");
-        // A log that became too long is renamed, with the time behind its name.
+        // Rotated logs have a time after the name.
         let mut files: Vec<PathBuf> = folder
             .map(|file| file.unwrap().path())
             .filter(|file| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&stem)))
@@ -225,17 +225,17 @@ impl Cluster {
             let text = std::fs::read_to_string(file).unwrap();
             text.lines().filter(|line| line.contains(wanted)).map(str::to_owned).collect::<Vec<_>>()
         });
-        // The last line may be half written.
+        // The last line can be incomplete.
         lines.filter_map(|line| serde_json::from_str(&line).ok()).collect()
     }
 
-    /// The pods that a label selects.
+    /// Returns the pods that a label selects.
     pub async fn pods(&self, namespace: &str, labels: &str) -> Vec<Value> {
         let pods = self.api::<Pod>(namespace).list(&ListParams::default().labels(labels)).await.unwrap();
         pods.items.into_iter().map(|pod| serde_json::to_value(pod).unwrap()).collect()
     }
 
-    /// Waits for a pod to be ready and gives it.
+    /// Waits until a pod is ready, and returns it.
     pub async fn ready_pod(&self, namespace: &str, name: &str) -> Value {
         eventually(&format!("pod {namespace}/{name} being ready"), || async {
             let pod = self.api::<Pod>(namespace).get(name).await.map_err(|error| error.to_string())?;
@@ -245,7 +245,7 @@ impl Cluster {
         .await
     }
 
-    /// Waits until a label selects `count` ready pods and none that is going away, and gives them.
+    /// Waits until a label selects `count` ready pods and none that is being deleted, and returns them.
     pub async fn ready_pods(&self, namespace: &str, labels: &str, count: usize) -> Vec<Value> {
         eventually(&format!("{count} ready pods {labels} in {namespace}"), || async {
             let pods = self.pods(namespace, labels).await;
@@ -258,14 +258,14 @@ impl Cluster {
 }
 
 impl Output {
-    /// The text of a command that must succeed.
+    /// Returns the output of a command that must succeed.
     #[track_caller]
     pub fn expect(self) -> String {
         assert!(self.success, "the command failed:\n{}", self.text);
         self.text
     }
 
-    /// The text of a command that must fail.
+    /// Returns the output of a command that must fail.
     #[track_caller]
     pub fn expect_failure(self) -> String {
         assert!(!self.success, "the command should have failed:\n{}", self.text);
@@ -280,7 +280,7 @@ fn is_ready(pod: &Value) -> bool {
 
 pub(crate) fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| {
-        panic!("{name} is not set: run `cargo xtask test e2e`, which starts a cluster and says where it is")
+        panic!("{name} is not set: run `cargo xtask test e2e`, which starts a cluster and sets it")
     })
 }
 
@@ -290,18 +290,18 @@ fn command(program: &str) -> Command {
     command
 }
 
-/// A ready server is not yet one that the node's packet filter knows, so a webhook that cannot be reached is
-/// called again for a while.
+/// Applies a manifest. Retries while the webhook is unreachable, because a Service's rules reach the node shortly after
+/// its pods are ready.
 fn apply(words: &[&str], manifest: &str) -> Output {
-    let mut said = Output { success: false, text: String::new() };
+    let mut output = Output { success: false, text: String::new() };
     for _ in 0..60 {
-        said = run(command("OUTRIGGER_KUBECTL").args(words), Some(manifest));
-        if said.success || !said.text.contains("failed calling webhook") {
+        output = run(command("OUTRIGGER_KUBECTL").args(words), Some(manifest));
+        if output.success || !output.text.contains("failed calling webhook") {
             break;
         }
         std::thread::sleep(std::time::Duration::from_millis(500));
     }
-    said
+    output
 }
 
 fn run(command: &mut Command, input: Option<&str>) -> Output {

@@ -9,11 +9,12 @@ use crate::wait::eventually;
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-/// Runs a test alone, on a cluster with a profile, a namespace whose default it is, and the release as it should be.
+/// Runs a test alone, on a cluster with a profile, a namespace whose default it is, and the release with default
+/// values.
 ///
-/// For tests that change what all share. Tests of another file run in another process, before or after.
+/// Use it for tests that change shared state. Tests of other files run in other processes, before or after.
 pub fn exclusive<F: Future<Output = ()>>(profile: &str, test: impl FnOnce(Cluster, TestNamespace) -> F) {
-    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let _lock = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(async {
         let cluster = Cluster::installed().await;
         cluster.apply("default", &companion(profile).to_string()).expect();
@@ -23,7 +24,7 @@ pub fn exclusive<F: Future<Output = ()>>(profile: &str, test: impl FnOnce(Cluste
     });
 }
 
-/// Whether a pod has the native sidecar of this name.
+/// Returns whether a pod has the native sidecar of this name.
 pub fn injected(pod: &Value, sidecar: &str) -> bool {
     pod["spec"]["initContainers"]
         .as_array()
@@ -32,7 +33,7 @@ pub fn injected(pod: &Value, sidecar: &str) -> bool {
         .any(|container| container["name"] == sidecar)
 }
 
-/// Waits until pods are injected, again.
+/// Waits until pods are injected.
 pub async fn injects(cluster: &Cluster, space: &TestNamespace, sidecar: &str) {
     eventually("pods being injected", || async {
         let made = cluster.dry_run_pod(&space.name, &pod("probe")).await?;
@@ -41,7 +42,7 @@ pub async fn injects(cluster: &Cluster, space: &TestNamespace, sidecar: &str) {
     .await;
 }
 
-/// Gives the release so many servers, and waits until it is so.
+/// Scales the release, and waits until it has this number of replicas.
 pub fn scale(cluster: &Cluster, replicas: u32) {
     let wanted = format!("--replicas={replicas}");
     cluster.kubectl(&["scale", "deployment/outrigger", "--namespace", Cluster::SYSTEM, &wanted]).expect();

@@ -1,12 +1,17 @@
-//! What the end-to-end tests share: the way to a real cluster, namespaces that last as long as a test, and
-//! looks at pods.
+//! Helpers of the end-to-end tests: access to a real cluster, namespaces that exist as long as a test, and inspection
+//! of pods.
 //!
-//! The tests are in `tests/`: `demo` runs the README's first command, `injection` looks at pods and runs in
-//! parallel, as do `observability` (logs, events, metrics) and `mandatory` (attacks on Mandatory profiles); `disruption` takes
-//! things away and runs one test at a time, as do `certificates`, `serving` and `traces`; `chaos` does so under a steady creation of pods;
-//! `monitoring` asks a real Prometheus; `catalogue` puts every profile to work with its
-//! real program. `cargo xtask test` starts them and
-//! says by environment variables where the cluster is.
+//! The tests are in `tests/`:
+//!
+//! - `demo` runs the README's first command.
+//! - `injection`, `observability` (logs, events, metrics) and `mandatory` (attacks on Mandatory profiles) run in
+//!   parallel.
+//! - `disruption`, `certificates`, `serving` and `traces` change shared state and run one test at a time.
+//! - `chaos` injects faults while pods are created continuously.
+//! - `monitoring` queries a real Prometheus.
+//! - `catalogue` runs every profile with its real program.
+//!
+//! `cargo xtask test` starts them, and passes the cluster in environment variables.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,7 +20,7 @@
     clippy::indexing_slicing,
     clippy::missing_panics_doc,
     clippy::print_stderr,
-    reason = "this is test code: it fails by panicking, and says why on stderr"
+    reason = "this is test code: it fails by panicking, and prints the reason to stderr"
 )]
 
 mod catalogue;
@@ -23,12 +28,12 @@ mod cluster;
 mod exclusive;
 mod manifests;
 mod namespace;
-mod steady;
+mod pod_stream;
 mod wait;
 
 pub use cluster::{Cluster, Output};
 pub use exclusive::{exclusive, injected, injects, scale};
 pub use manifests::{companion, deployment, image, mandatory, pod};
 pub use namespace::TestNamespace;
-pub use steady::{Answer, Asked, Counts, Steady};
+pub use pod_stream::{Answer, Attempt, Counts, PodStream};
 pub use wait::eventually;

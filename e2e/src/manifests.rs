@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-/// An image's name as the cluster finds it; see `cargo xtask --help` on `--registry`.
+/// Returns an image's name in the cluster; see `--registry` in `cargo xtask --help`.
 pub fn image(name: &str) -> String {
     match std::env::var("OUTRIGGER_REGISTRY") {
         Ok(registry) => {
@@ -10,12 +10,12 @@ pub fn image(name: &str) -> String {
     }
 }
 
-/// A manifest whose images of this repository are named as the cluster finds them.
+/// Returns a manifest whose images of this repository have their names in the cluster.
 pub(crate) fn rename_images(manifest: &str) -> String {
     if std::env::var_os("OUTRIGGER_REGISTRY").is_none() {
         return manifest.to_owned();
     }
-    // Where a profile has its image as a parameter's default, or a pod as its container's image.
+    // In a profile, the image is a parameter's default; in a pod, a container's image.
     let renamed =
         manifest.lines().map(|line| match line.split_once("image: ").or(line.split_once("default: ")) {
             Some((_, name)) if name.contains('/') && name.contains(':') && !name.contains(' ') => {
@@ -26,7 +26,7 @@ pub(crate) fn rename_images(manifest: &str) -> String {
     renamed.collect::<Vec<_>>().join("\n")
 }
 
-/// A profile with a real server beside the app: a second Redis, on a port of its own, as a native sidecar.
+/// Returns a profile with a real server next to the app: a second Redis on its own port, as a native sidecar.
 pub fn companion(name: &str) -> Value {
     json!({
         "apiVersion": "outrigger.dev/v1alpha1",
@@ -59,7 +59,7 @@ pub fn companion(name: &str) -> Value {
     })
 }
 
-/// The same as a Mandatory profile, for the namespaces whose label `e2e-guard` has its name.
+/// Returns the same profile as a Mandatory one, for namespaces whose label `e2e-guard` is its name.
 pub fn mandatory(name: &str) -> Value {
     let mut profile = companion(name);
     profile["spec"]["enforcement"] = json!("Mandatory");
@@ -67,7 +67,7 @@ pub fn mandatory(name: &str) -> Value {
     profile
 }
 
-/// A pod with one app container: a Redis that runs until it is told to stop.
+/// Returns a pod with one app container: a Redis that runs until it gets SIGTERM.
 pub fn pod(name: &str) -> Value {
     json!({
         "apiVersion": "v1",
@@ -77,7 +77,7 @@ pub fn pod(name: &str) -> Value {
     })
 }
 
-/// A Deployment of such pods.
+/// Returns a Deployment of such pods.
 pub fn deployment(name: &str, replicas: u32) -> Value {
     json!({
         "apiVersion": "apps/v1",
@@ -103,7 +103,7 @@ fn pod_spec() -> Value {
     })
 }
 
-/// What the `restricted` Pod Security level asks for.
+/// Returns the security context that the `restricted` Pod Security level requires.
 fn restricted() -> Value {
     json!({
         "runAsNonRoot": true,

@@ -7,9 +7,9 @@ use crate::exclusive::injects;
 use crate::manifests::mandatory;
 use crate::wait::eventually;
 
-/// A namespace for one test. It goes when the test ends; a test that fails prints what became of its pods.
+/// A namespace for one test, which is deleted when the test ends. A failed test prints the state of its pods.
 pub struct TestNamespace {
-    /// Its name.
+    /// Name of the namespace.
     pub name: String,
     pub(crate) cluster: Cluster,
     made: Instant,
@@ -18,7 +18,7 @@ pub struct TestNamespace {
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 impl TestNamespace {
-    /// A namespace that is enabled and whose default is these profiles.
+    /// Creates an enabled namespace with these profiles as its default.
     pub async fn enabled(cluster: &Cluster, profiles: &str) -> Self {
         let made = Self::plain(cluster).await;
         cluster
@@ -28,7 +28,7 @@ impl TestNamespace {
         made
     }
 
-    /// A namespace as anybody makes one.
+    /// Creates a namespace without labels or annotations.
     pub async fn plain(cluster: &Cluster) -> Self {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("e2e-{}-{number}", std::process::id());
@@ -38,7 +38,7 @@ impl TestNamespace {
         made
     }
 
-    /// A namespace without any label of ours, in which a Mandatory profile of this name is enforced.
+    /// Creates a namespace without Outrigger's labels, in which a Mandatory profile of this name is enforced.
     pub async fn guarded(cluster: &Cluster, profile: &str) -> Self {
         cluster.apply("default", &mandatory(profile).to_string()).expect();
         let made = Self::plain(cluster).await;
@@ -50,17 +50,17 @@ impl TestNamespace {
         made
     }
 
-    /// Tells `cargo xtask test` how long this test took.
-    fn note_time(&self) {
+    /// Writes the duration of this test to the file that `cargo xtask test` reads.
+    fn record_duration(&self) {
         let Some(file) = std::env::var_os("OUTRIGGER_TIMES") else { return };
         let thread = std::thread::current();
         let line = format!("{:.1} {}\n", self.made.elapsed().as_secs_f64(), thread.name().unwrap_or("?"));
         let opened = std::fs::OpenOptions::new().create(true).append(true).open(file);
-        // Nothing depends on it, and this runs while a test may be failing.
+        // An error is ignored, because nothing depends on this file and the test may already be failing.
         drop(opened.and_then(|mut file| file.write_all(line.as_bytes())));
     }
 
-    /// Waits for the service account without which no pod can be created.
+    /// Waits for the service account, without which pods cannot be created.
     async fn has_service_account(&self) {
         eventually("the namespace's service account", || async {
             let account =
@@ -90,6 +90,6 @@ impl Drop for TestNamespace {
             }
         }
         self.cluster.kubectl(&["delete", "namespace", &self.name, "--wait=false"]);
-        self.note_time();
+        self.record_duration();
     }
 }

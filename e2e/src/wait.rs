@@ -1,9 +1,9 @@
 use std::time::{Duration, Instant};
 
-/// How long anything in the cluster may take. Nothing here is a measurement: two busy cores are slow.
+/// Timeout of any wait. It is not a measurement: two busy cores are slow.
 const LIMIT: Duration = Duration::from_mins(2);
 
-/// Looks again and again until `look` finds something; panics with what is awaited and the last complaint.
+/// Calls `look` until it succeeds. On timeout, panics with the description and the last error.
 pub async fn eventually<T, F>(what: &str, mut look: impl FnMut() -> F) -> T
 where
     F: Future<Output = Result<T, String>>,
@@ -13,10 +13,10 @@ where
     loop {
         match look().await {
             Ok(found) => return found,
-            Err(complaint) if started.elapsed() > LIMIT => panic!("{what} did not come about: {complaint}"),
+            Err(error) if started.elapsed() > LIMIT => panic!("timeout: {what}: {error}"),
             Err(_) => tokio::time::sleep(pause).await,
         }
-        // Many looks are processes of kubectl, and several tests wait beside each other.
+        // Many calls start a kubectl process, and several tests wait in parallel.
         pause = (pause * 5 / 4).min(Duration::from_secs(1));
     }
 }

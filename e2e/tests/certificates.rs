@@ -1,4 +1,4 @@
-//! Certificates that are renewed, replaced, taken away and ended while pods are created. These tests change what all share,
+//! Renewal, replacement, deletion and expiry of certificates while pods are created. These tests change shared state,
 //! so they run one at a time.
 
 #![allow(
@@ -13,7 +13,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use e2e::{Cluster, Steady, eventually, exclusive, image, injects};
+use e2e::{Cluster, PodStream, eventually, exclusive, image, injects};
 use outrigger::certificates::{Lifetimes, Material};
 use serde_json::json;
 use time::OffsetDateTime;
@@ -21,32 +21,32 @@ use time::OffsetDateTime;
 const SHORT: [&str; 2] =
     ["certificates.selfManaged.caLifetime=45s", "certificates.selfManaged.certificateLifetime=20s"];
 
-/// A field of the Secret, as it is encoded.
+/// Returns an encoded field of a Secret.
 fn secret(cluster: &Cluster, name: &str, key: &str) -> Result<String, String> {
     let path = format!("jsonpath={{.data.{}}}", key.replace('.', "\\."));
-    let said = cluster.kubectl(&["get", "secret", name, "--namespace", Cluster::SYSTEM, "--output", &path]);
-    if said.success && said.text.len() > 100 { Ok(said.text) } else { Err(said.text) }
+    let output = cluster.kubectl(&["get", "secret", name, "--namespace", Cluster::SYSTEM, "--output", &path]);
+    if output.success && output.text.len() > 100 { Ok(output.text) } else { Err(output.text) }
 }
 
-/// The `caBundle` of every entry.
+/// Returns the `caBundle` of every entry.
 fn bundles(cluster: &Cluster) -> Vec<String> {
     let kinds = "mutatingwebhookconfiguration,validatingwebhookconfiguration";
     let path = "jsonpath={range .items[*].webhooks[*]}{.clientConfig.caBundle}{\"\\n\"}{end}";
     let labels = "app.kubernetes.io/instance=outrigger";
-    let said = cluster.kubectl(&["get", kinds, "--selector", labels, "--output", path]).expect();
-    said.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    let output = cluster.kubectl(&["get", kinds, "--selector", labels, "--output", path]).expect();
+    output.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
-/// Those of the release: three for pods, two for profiles, two for workloads.
+/// Number of the release's entries: three for pods, two for profiles, two for workloads.
 const WEBHOOKS: usize = 7;
 
-/// The `caBundle` of every entry, as PEM.
-fn believed(cluster: &Cluster) -> Vec<String> {
+/// Returns the `caBundle` of every entry, as PEM.
+fn pem_bundles(cluster: &Cluster) -> Vec<String> {
     let kinds = "mutatingwebhookconfiguration,validatingwebhookconfiguration";
     let template = "go-template={{range .items}}{{range .webhooks}}{{.clientConfig.caBundle | base64decode}}=====\n{{end}}{{end}}";
     let labels = "app.kubernetes.io/instance=outrigger";
-    let said = cluster.kubectl(&["get", kinds, "--selector", labels, "--output", template]).expect();
-    let parts = said.split("=====\n").filter(|part| !part.is_empty());
+    let output = cluster.kubectl(&["get", kinds, "--selector", labels, "--output", template]).expect();
+    let parts = output.split("=====\n").filter(|part| !part.is_empty());
     parts.map(str::to_owned).collect()
 }
 
@@ -55,8 +55,8 @@ async fn replicas(cluster: &Cluster) -> Vec<String> {
     pods.iter().map(|pod| pod["metadata"]["name"].as_str().unwrap().to_owned()).collect()
 }
 
-/// The replica that holds the Lease; between two holders, for a moment, nobody does.
-fn writer(cluster: &Cluster) -> String {
+/// Returns the leader. Between two leaders, there is none for a moment.
+fn leader(cluster: &Cluster) -> String {
     let path = "jsonpath={.spec.holderIdentity}";
     let get = ["get", "lease", "outrigger", "--namespace", Cluster::SYSTEM, "--output", path];
     for _ in 0..60 {
@@ -67,51 +67,51 @@ fn writer(cluster: &Cluster) -> String {
         }
         std::thread::sleep(Duration::from_millis(500));
     }
-    panic!("nobody holds the Lease");
+    panic!("the Lease has no holder");
 }
 
-/// What a replica answers on its port without TLS.
-fn asked(cluster: &Cluster, replica: &str, path: &str) -> String {
+/// Requests a path of a replica's port without TLS.
+fn request(cluster: &Cluster, replica: &str, path: &str) -> String {
     let address = format!("/api/v1/namespaces/{}/pods/{replica}:8080/proxy{path}", Cluster::SYSTEM);
     cluster.kubectl(&["get", "--raw", &address]).text
 }
 
 fn metric(cluster: &Cluster, replica: &str, name: &str) -> String {
-    let text = asked(cluster, replica, "/metrics");
+    let text = request(cluster, replica, "/metrics");
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     line.map_or(text.clone(), |value| value.trim().to_owned())
 }
 
-/// How often a replica's log says this.
-fn said(cluster: &Cluster, replica: &str, text: &str) -> usize {
+/// Returns how often a text occurs in a replica's log.
+fn log_count(cluster: &Cluster, replica: &str, text: &str) -> usize {
     cluster.kubectl(&["logs", replica, "--namespace", Cluster::SYSTEM]).expect().matches(text).count()
 }
 
 #[test]
-fn no_pod_is_refused_while_authorities_and_certificates_are_replaced() {
+fn a_rotation_of_cas_and_certificates_rejects_no_pod() {
     exclusive("e2e-rotation", |cluster, space| async move {
         cluster.install(&SHORT);
         injects(&cluster, &space, "e2e-rotation").await;
-        let steady = Steady::start(&cluster, &space.name, "e2e-rotation");
+        let stream = PodStream::start(&cluster, &space.name, "e2e-rotation");
         let (mut authorities, mut certificates) = (BTreeSet::new(), BTreeSet::new());
         let (began, mut restarted) = (Instant::now(), false);
         while authorities.len() < 3 || certificates.len() < 5 {
-            assert!(began.elapsed() < Duration::from_mins(5), "{} authorities", authorities.len());
+            assert!(began.elapsed() < Duration::from_mins(5), "{} CAs", authorities.len());
             authorities.extend(secret(&cluster, "outrigger-certificates", "ca.crt"));
             certificates.extend(secret(&cluster, "outrigger-certificates", "tls.crt"));
             if authorities.len() == 2 && !restarted {
-                let writer = writer(&cluster);
+                let leader = leader(&cluster);
                 cluster
-                    .kubectl(&["delete", "pod", &writer, "--namespace", Cluster::SYSTEM, "--wait=false"])
+                    .kubectl(&["delete", "pod", &leader, "--namespace", Cluster::SYSTEM, "--wait=false"])
                     .expect();
                 restarted = true;
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
-        let counts = steady.stop().await;
+        let counts = stream.stop().await;
         eprintln!(
-            "{} pods, {} authorities and {} certificates in {:?}",
-            counts.asked,
+            "{} pods, {} CAs and {} certificates in {:?}",
+            counts.attempts,
             authorities.len(),
             certificates.len(),
             began.elapsed()
@@ -127,19 +127,19 @@ fn no_pod_is_refused_while_authorities_and_certificates_are_replaced() {
 }
 
 #[test]
-fn what_is_taken_from_the_certificates_comes_back() {
+fn deleted_certificate_data_is_restored() {
     exclusive("e2e-certificates", |cluster, space| async move {
         injects(&cluster, &space, "e2e-certificates").await;
         let replicas = replicas(&cluster).await;
-        let writer = writer(&cluster);
+        let leader = leader(&cluster);
         let other =
-            replicas.iter().find(|replica| **replica != writer).expect("a replica that does not write");
+            replicas.iter().find(|replica| **replica != leader).expect("a replica that is not the leader");
         let wrote = "wrote the CAs to a caBundle";
-        let before = (said(&cluster, &writer, wrote), said(&cluster, other, wrote));
-        assert_eq!(metric(&cluster, &writer, "outrigger_writer "), "1");
+        let before = (log_count(&cluster, &leader, wrote), log_count(&cluster, other, wrote));
+        assert_eq!(metric(&cluster, &leader, "outrigger_writer "), "1");
         assert_eq!(metric(&cluster, other, "outrigger_writer "), "0");
 
-        let steady = Steady::start(&cluster, &space.name, "e2e-certificates");
+        let stream = PodStream::start(&cluster, &space.name, "e2e-certificates");
         tokio::time::sleep(Duration::from_secs(2)).await;
         let began = Instant::now();
         let emptied = r#"[{"op": "remove", "path": "/webhooks/0/clientConfig/caBundle"}]"#;
@@ -153,52 +153,52 @@ fn what_is_taken_from_the_certificates_comes_back() {
                 emptied,
             ])
             .expect();
-        eventually("the caBundle coming back", || async {
+        eventually("the repair of the caBundle", || async {
             let found = bundles(&cluster);
             if found.len() == WEBHOOKS { Ok(()) } else { Err(format!("{found:?}")) }
         })
         .await;
-        // The API server sees the change a moment after it was made.
+        // The change reaches the API server's cache with a delay.
         tokio::time::sleep(Duration::from_secs(3)).await;
-        let counts = steady.stop().await;
-        let last = counts.refused.last().map(|(when, _)| when.duration_since(began));
+        let counts = stream.stop().await;
+        let last = counts.rejected.last().map(|(when, _)| when.duration_since(began));
         eprintln!(
-            "caBundle emptied: {} of {} pods refused, the last after {last:?}",
-            counts.refused.len(),
-            counts.asked
+            "caBundle emptied: {} of {} pods rejected, the last after {last:?}",
+            counts.rejected.len(),
+            counts.attempts
         );
-        assert_eq!(counts.bare, 0);
-        for (_, refused) in &counts.refused {
-            assert!(refused.contains("certificate signed by unknown authority"), "{refused}");
+        assert_eq!(counts.not_injected, 0);
+        for (_, message) in &counts.rejected {
+            assert!(message.contains("certificate signed by unknown authority"), "{message}");
         }
-        assert!(said(&cluster, &writer, wrote) > before.0);
+        assert!(log_count(&cluster, &leader, wrote) > before.0);
 
-        let steady = Steady::start(&cluster, &space.name, "e2e-certificates");
+        let stream = PodStream::start(&cluster, &space.name, "e2e-certificates");
         let old = secret(&cluster, "outrigger-certificates", "ca.crt").unwrap();
         let delete = ["delete", "secret", "outrigger-certificates", "--namespace", Cluster::SYSTEM];
         cluster.kubectl(&delete).expect();
-        let new = eventually("the Secret coming back", || async {
+        let new = eventually("the repair of the Secret", || async {
             secret(&cluster, "outrigger-certificates", "ca.crt")
         })
         .await;
         assert_ne!(old, new);
-        eventually("the old authority going", || async {
+        eventually("the removal of the old CA", || async {
             let found: BTreeSet<String> = bundles(&cluster).into_iter().collect();
             if found == BTreeSet::from([new.clone()]) { Ok(()) } else { Err(format!("{found:?}")) }
         })
         .await;
-        let counts = steady.stop().await;
-        eprintln!("Secret deleted: {} of {} pods refused", counts.refused.len(), counts.asked);
+        let counts = stream.stop().await;
+        eprintln!("Secret deleted: {} of {} pods rejected", counts.rejected.len(), counts.attempts);
         counts.expect_none_failed();
-        assert_eq!(said(&cluster, other, wrote), before.1, "only the writer repairs");
-        // Helm did not render the bundle, so it does not take it away either.
+        assert_eq!(log_count(&cluster, other, wrote), before.1, "only the leader repairs");
+        // An upgrade keeps the bundle, because Helm does not render it.
         cluster.install(&[]);
         assert_eq!(bundles(&cluster), vec![new; WEBHOOKS]);
         injects(&cluster, &space, "e2e-certificates").await;
     });
 }
 
-/// Puts a certificate into the Secret that the pods mount.
+/// Writes a certificate into the Secret that the pods mount.
 fn put(cluster: &Cluster, material: &Material) {
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
@@ -208,16 +208,16 @@ fn put(cluster: &Cluster, material: &Material) {
     cluster.apply_as_it_is(&secret.to_string()).expect();
 }
 
-/// Waits until all replicas serve another certificate than the one that ends then, and are well.
+/// Waits until all replicas serve a certificate with another expiry, and it is trusted.
 async fn renewed(cluster: &Cluster, replicas: &[String], before: &str) {
     const END: &str = "outrigger_certificate_expiry_timestamp_seconds{certificate=\"serving\"} ";
     for replica in replicas {
-        // A pod that changes is looked at by its kubelet at once, and its volumes with it; otherwise it takes a minute.
+        // The kubelet updates the volumes of a changed pod immediately; otherwise, this takes a minute.
         let now = format!("looked-at={}", OffsetDateTime::now_utc().unix_timestamp());
         let annotate = ["annotate", "pod", replica, "--overwrite", &now, "--namespace", Cluster::SYSTEM];
         cluster.kubectl(&annotate).expect();
-        eventually("the other certificate being served", || async {
-            let (end, ready) = (metric(cluster, replica, END), asked(cluster, replica, "/readyz"));
+        eventually("the new certificate to be served", || async {
+            let (end, ready) = (metric(cluster, replica, END), request(cluster, replica, "/readyz"));
             let trusted = metric(cluster, replica, "outrigger_certificate_trusted ");
             if end != before && trusted == "1" { Ok(()) } else { Err(format!("{end} {trusted} {ready}")) }
         })
@@ -230,7 +230,7 @@ fn end(cluster: &Cluster, replica: &str) -> String {
 }
 
 #[test]
-fn a_secret_of_ones_own_is_replaced_while_pods_are_created_and_one_that_has_ended_is_not_served() {
+fn a_user_provided_secret_is_replaced_without_a_rejected_pod_and_not_served_after_its_expiry() {
     exclusive("e2e-files", |cluster, space| async move {
         let names = [format!("outrigger.{}.svc", Cluster::SYSTEM)];
         let made = Material::new(&names, Lifetimes::DEFAULT, OffsetDateTime::now_utc()).unwrap();
@@ -243,14 +243,14 @@ fn a_secret_of_ones_own_is_replaced_while_pods_are_created_and_one_that_has_ende
         injects(&cluster, &space, "e2e-files").await;
         let pods = replicas(&cluster).await;
 
-        let steady = Steady::start(&cluster, &space.name, "e2e-files");
+        let stream = PodStream::start(&cluster, &space.name, "e2e-files");
         let before = end(&cluster, &pods[0]);
         let later = OffsetDateTime::now_utc() + time::Duration::seconds(10);
         put(&cluster, &made.renewed(&names, Lifetimes::DEFAULT, later).unwrap());
         renewed(&cluster, &pods, &before).await;
-        steady.stop().await.expect_none_failed();
+        stream.stop().await.expect_none_failed();
 
-        // As if the clock had gone past its end.
+        // Simulates the expiry with an old certificate.
         let before = end(&cluster, &pods[0]);
         let past = OffsetDateTime::now_utc() - time::Duration::days(91);
         put(&cluster, &made.renewed(&names, Lifetimes::DEFAULT, past).unwrap());
@@ -259,9 +259,9 @@ fn a_secret_of_ones_own_is_replaced_while_pods_are_created_and_one_that_has_ende
             cluster
                 .kubectl(&["annotate", "pod", replica, "--overwrite", &now, "--namespace", Cluster::SYSTEM])
                 .expect();
-            eventually("the replica saying that it is not ready", || async {
-                // kubectl keeps the answer's text to itself when it is an error; the log has the same.
-                let answer = asked(&cluster, replica, "/readyz");
+            eventually("the replica becoming unready", || async {
+                // kubectl does not print the body of an error response; the log has the reason.
+                let answer = request(&cluster, replica, "/readyz");
                 let log = cluster.kubectl(&["logs", replica, "--namespace", Cluster::SYSTEM]).expect();
                 let reason =
                     log.lines().rfind(|line| line.contains("does not believe the serving certificate"));
@@ -277,14 +277,14 @@ fn a_secret_of_ones_own_is_replaced_while_pods_are_created_and_one_that_has_ende
         replicas(&cluster).await;
         injects(&cluster, &space, "e2e-files").await;
 
-        // The servers make their own again.
+        // Back to self-managed certificates.
         cluster.install(&[]);
         injects(&cluster, &space, "e2e-files").await;
         cluster.kubectl(&["delete", "secret", "of-our-own", "--namespace", Cluster::SYSTEM]).expect();
     });
 }
 
-/// cert-manager in a namespace of its own, as an administrator of the cluster.
+/// Installs cert-manager in its own namespace, with administrator permissions.
 fn cert_manager(cluster: &Cluster) {
     let folder = std::env::var("OUTRIGGER_CERT_MANAGER_CRDS").unwrap();
     cluster.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", &folder]).expect();
@@ -311,7 +311,7 @@ fn cert_manager(cluster: &Cluster) {
     cluster.apply_as_it_is(&objects.to_string()).expect();
 }
 
-/// Has cert-manager renew a certificate now, as `cmctl renew` does.
+/// Triggers the renewal of a certificate by cert-manager, as `cmctl renew` does.
 fn renew(cluster: &Cluster, certificate: &str) {
     let condition = json!({ "status": { "conditions": [{
         "type": "Issuing", "status": "True", "reason": "ManuallyTriggered", "message": "by a test",
@@ -324,31 +324,31 @@ fn renew(cluster: &Cluster, certificate: &str) {
 }
 
 #[test]
-fn cert_manager_makes_and_renews_the_certificate_while_pods_are_created() {
+fn cert_manager_issues_and_renews_the_certificate_without_a_rejected_pod() {
     exclusive("e2e-cert-manager", |cluster, space| async move {
         cert_manager(&cluster);
         cluster.install(&["certificates.source=CertManager"]);
         injects(&cluster, &space, "e2e-cert-manager").await;
         let pods = replicas(&cluster).await;
 
-        let steady = Steady::start(&cluster, &space.name, "e2e-cert-manager");
+        let stream = PodStream::start(&cluster, &space.name, "e2e-cert-manager");
         let before = end(&cluster, &pods[0]);
         renew(&cluster, "outrigger");
         let first = secret(&cluster, "outrigger-tls", "ca.crt").unwrap();
         renewed(&cluster, &pods, &before).await;
-        // Another authority with the same key: whoever believes one believes the other.
+        // The new CA has the same key, so each of the two verifies certificates of the other.
         let authority = secret(&cluster, "outrigger-ca", "tls.crt").unwrap();
         renew(&cluster, "outrigger-ca");
-        eventually("another authority", || async {
+        eventually("the renewal of the CA", || async {
             let found = secret(&cluster, "outrigger-ca", "tls.crt")?;
             if found == authority { Err(found) } else { Ok(()) }
         })
         .await;
         let before = end(&cluster, &pods[0]);
         renew(&cluster, "outrigger");
-        eventually("the authority in the caBundle", || async {
-            // The cainjector keeps what was there before until that ends.
-            let found = believed(&cluster);
+        eventually("the new CA in the caBundle", || async {
+            // The cainjector keeps the previous CA until it expires.
+            let found = pem_bundles(&cluster);
             let template = "go-template={{index .data \"ca.crt\" | base64decode}}";
             let get =
                 ["get", "secret", "outrigger-tls", "--namespace", Cluster::SYSTEM, "--output", template];
@@ -363,8 +363,8 @@ fn cert_manager_makes_and_renews_the_certificate_while_pods_are_created() {
         })
         .await;
         renewed(&cluster, &pods, &before).await;
-        let counts = steady.stop().await;
-        eprintln!("cert-manager: {} of {} pods refused", counts.refused.len(), counts.asked);
+        let counts = stream.stop().await;
+        eprintln!("cert-manager: {} of {} pods rejected", counts.rejected.len(), counts.attempts);
         counts.expect_none_failed();
 
         cluster.install(&[]);

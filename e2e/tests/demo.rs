@@ -1,4 +1,4 @@
-//! The README's first command, as a person runs it: twice in a row, and again after an interruption.
+//! The README's first command, `cargo xtask demo`: twice in a row, and again after an interruption.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking")]
 
@@ -10,32 +10,32 @@ use e2e::Cluster;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::ListParams;
 
-/// What the demo must have shown, besides ending with success: it fails itself where one of these is not so.
-const SHOWN: [&str; 6] = [
-    "the same, in order",
+/// Texts that a successful demo prints. The demo fails itself if something does not work.
+const PRINTED: [&str; 6] = [
+    "identical, in order",
     "log-shipper",
     "prometheus-exporter",
     "did you mean \"log-shipper\"?",
     "Complete",
-    "take it down",
+    "To remove it",
 ];
 
-fn shows_everything(mut demo: Command) {
+fn run(mut demo: Command) {
     let done = demo.stdin(Stdio::null()).output().unwrap();
-    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    let output = String::from_utf8_lossy(&done.stdout).into_owned();
     let steps = String::from_utf8_lossy(&done.stderr);
-    assert!(done.status.success(), "the demo failed:\n{said}\n{steps}");
-    for part in SHOWN {
-        assert!(said.contains(part), "the demo did not say {part:?}:\n{said}");
+    assert!(done.status.success(), "the demo failed:\n{output}\n{steps}");
+    for part in PRINTED {
+        assert!(output.contains(part), "the demo did not print {part:?}:\n{output}");
     }
 }
 
 #[tokio::test]
 async fn the_demo_runs_twice_and_after_an_interruption() {
     let cluster = Cluster::connect().await;
-    shows_everything(cluster.xtask(&["demo"]));
+    run(cluster.xtask(&["demo"]));
     interrupt(&cluster, cluster.xtask(&["demo"])).await;
-    shows_everything(cluster.xtask(&["demo"]));
+    run(cluster.xtask(&["demo"]));
 }
 
 /// Kills the demo and its Helm while Helm installs or upgrades, which leaves a pending release.

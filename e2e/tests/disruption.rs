@@ -1,5 +1,4 @@
-//! What happens when parts of Outrigger go away and come back. These tests change what all share, so they run
-//! one at a time.
+//! Outages, uninstallation and disarming of Outrigger. These tests change shared state, so they run one at a time.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,11 +9,13 @@
 
 use std::time::Duration;
 
-use e2e::{Cluster, Steady, TestNamespace, companion, eventually, exclusive, injected, injects, pod, scale};
+use e2e::{
+    Cluster, PodStream, TestNamespace, companion, eventually, exclusive, injected, injects, pod, scale,
+};
 use serde_json::{Value, json};
 
 #[test]
-fn a_replica_is_killed_and_comes_back() {
+fn killed_replicas_are_replaced() {
     exclusive("e2e-killed", |cluster, space| async move {
         injects(&cluster, &space, "e2e-killed").await;
         cluster
@@ -36,12 +37,12 @@ fn a_replica_is_killed_and_comes_back() {
 }
 
 #[test]
-fn with_fail_no_pod_slips_in_while_the_webhook_is_down() {
+fn with_failure_policy_fail_pods_are_rejected_while_the_webhook_is_down() {
     exclusive("e2e-fail", |cluster, space| async move {
         scale(&cluster, 0);
-        let refused = cluster.create_pod(&space.name, &pod("refused")).await.unwrap_err();
-        assert!(refused.contains("failed calling webhook \"pods.outrigger.dev\""), "{refused}");
-        // Nobody else is held up: no pod elsewhere is asked about, and nothing is in the way of the server itself.
+        let message = cluster.create_pod(&space.name, &pod("rejected")).await.unwrap_err();
+        assert!(message.contains("failed calling webhook \"pods.outrigger.dev\""), "{message}");
+        // Pods of other namespaces and of Outrigger itself are admitted without a call.
         let elsewhere = TestNamespace::plain(&cluster).await;
         cluster.create_pod(&elsewhere.name, &pod("free")).await.unwrap();
         scale(&cluster, 2);
@@ -50,7 +51,7 @@ fn with_fail_no_pod_slips_in_while_the_webhook_is_down() {
 }
 
 #[test]
-fn with_ignore_pods_start_without_their_sidecars_while_the_webhook_is_down() {
+fn with_failure_policy_ignore_pods_start_without_sidecars_while_the_webhook_is_down() {
     exclusive("e2e-ignore", |cluster, space| async move {
         cluster.install(&["webhook.failurePolicy=Ignore"]);
         injects(&cluster, &space, "e2e-ignore").await;
@@ -64,24 +65,27 @@ fn with_ignore_pods_start_without_their_sidecars_while_the_webhook_is_down() {
 }
 
 #[test]
-fn pods_are_created_all_through_an_uninstall() {
+fn pods_are_created_throughout_an_uninstall() {
     exclusive("e2e-uninstall", |cluster, space| async move {
         injects(&cluster, &space, "e2e-uninstall").await;
         let guarded = TestNamespace::guarded(&cluster, "e2e-uninstall-guard").await;
         let streams = [(&space, "e2e-uninstall"), (&guarded, "e2e-uninstall-guard")]
-            .map(|(space, sidecar)| Steady::start(&cluster, &space.name, sidecar));
+            .map(|(space, sidecar)| PodStream::start(&cluster, &space.name, sidecar));
         tokio::time::sleep(Duration::from_secs(2)).await;
         let uninstall = ["uninstall", Cluster::RELEASE, "--wait", "--timeout", "3m", "--namespace"];
         cluster.helm(&[&uninstall[..], &[Cluster::SYSTEM]].concat()).expect();
         tokio::time::sleep(Duration::from_secs(1)).await;
         for stream in streams {
             let counts = stream.stop().await;
-            counts.expect_none_refused();
-            assert!(0 < counts.bare && counts.bare < counts.asked, "these are no test of it: {counts:?}");
+            counts.expect_none_rejected();
+            assert!(
+                0 < counts.not_injected && counts.not_injected < counts.attempts,
+                "pods must be created before and after the uninstall: {counts:?}"
+            );
         }
-        // Kubernetes collects what belonged to deleted objects a moment later.
-        eventually("nothing being left but what the chart's README says", || async {
-            let left = everything_of_ours(&cluster);
+        // Kubernetes deletes dependent objects with a delay.
+        eventually("only the documented objects to be left", || async {
+            let left = objects_of_outrigger(&cluster);
             if left == DOCUMENTED { Ok(()) } else { Err(format!("{left:#?}")) }
         })
         .await;
@@ -92,7 +96,7 @@ fn pods_are_created_all_through_an_uninstall() {
     });
 }
 
-/// What an uninstall leaves: the definitions, without which the users' profiles would go, and the namespace.
+/// Objects that an uninstall keeps: the CRDs, whose deletion would delete the users' profiles, and the namespace.
 const DOCUMENTED: [&str; 4] = [
     "apiservice.apiregistration.k8s.io/v1alpha1.outrigger.dev",
     "customresourcedefinition.apiextensions.k8s.io/clustersidecarprofiles.outrigger.dev",
@@ -100,8 +104,8 @@ const DOCUMENTED: [&str; 4] = [
     "namespace/outrigger-system",
 ];
 
-/// Every object of the cluster that has our label or our name, but the events about them.
-fn everything_of_ours(cluster: &Cluster) -> Vec<String> {
+/// Returns every object of the cluster with Outrigger's label or name, except events.
+fn objects_of_outrigger(cluster: &Cluster) -> Vec<String> {
     let kinds = cluster.kubectl(&["api-resources", "--verbs=list,get", "--output=name"]).expect();
     let kinds: Vec<&str> =
         kinds.lines().filter(|kind| !kind.starts_with("events") && !kind.contains("outrigger.dev")).collect();
@@ -120,15 +124,15 @@ fn everything_of_ours(cluster: &Cluster) -> Vec<String> {
 #[test]
 fn the_charts_own_test_passes() {
     exclusive("e2e-helm-test", |cluster, _space| async move {
-        let said = cluster
+        let output = cluster
             .helm(&["test", Cluster::RELEASE, "--namespace", Cluster::SYSTEM, "--timeout", "3m"])
             .expect();
-        assert!(said.contains("Succeeded"), "{said}");
+        assert!(output.contains("Succeeded"), "{output}");
     });
 }
 
 #[test]
-fn the_plain_manifests_install_it_as_well() {
+fn the_plain_manifests_can_be_installed() {
     exclusive("e2e-plain", |cluster, space| async move {
         cluster
             .helm(&[
@@ -155,7 +159,7 @@ fn the_plain_manifests_install_it_as_well() {
             ["rollout", "status", "deployment/outrigger", "--namespace", Cluster::SYSTEM, "--timeout=180s"];
         cluster.kubectl(&status).expect();
         injects(&cluster, &space, "e2e-plain").await;
-        // As the chart's README says it.
+        // The uninstallation as in the chart's README.
         for kind in ["validatingwebhookconfiguration", "mutatingwebhookconfiguration"] {
             cluster.kubectl(&["delete", kind, "outrigger", "outrigger-mandatory"]).expect();
         }
@@ -167,7 +171,7 @@ fn the_plain_manifests_install_it_as_well() {
 }
 
 #[test]
-fn a_stuck_cluster_is_freed_by_disarm_and_injects_again_after_rearm() {
+fn disarm_admits_pods_without_servers_and_rearm_injects_again() {
     exclusive("e2e-disarmed", |cluster, space| async move {
         injects(&cluster, &space, "e2e-disarmed").await;
         let guarded = TestNamespace::guarded(&cluster, "e2e-disarmed-guard").await;
@@ -176,31 +180,31 @@ fn a_stuck_cluster_is_freed_by_disarm_and_injects_again_after_rearm() {
         for space in [&space, &guarded] {
             cluster.create_pod(&space.name, &pod("stuck")).await.unwrap_err();
         }
-        // Neither the server nor its image is there: only the API server answers.
-        let said = cluster.outrigger(&["disarm"], "").expect();
+        // Neither a server nor its image is available, only the API server.
+        let output = cluster.outrigger(&["disarm"], "").expect();
         for line in [
             "MutatingWebhookConfiguration outrigger: 3 webhooks disarmed",
             "MutatingWebhookConfiguration outrigger-mandatory: ",
             "ValidatingWebhookConfiguration outrigger: 4 webhooks disarmed",
             "ValidatingWebhookConfiguration outrigger-mandatory: ",
         ] {
-            assert!(said.contains(line), "{said}");
+            assert!(output.contains(line), "{output}");
         }
-        let is_bare = async |name| {
+        let is_not_injected = async |name| {
             for (space, sidecar) in [(&space, "e2e-disarmed"), (&guarded, "e2e-disarmed-guard")] {
                 let made = cluster.create_pod(&space.name, &pod(name)).await.unwrap();
                 assert!(!injected(&made, sidecar), "{made}");
             }
         };
-        is_bare("freed").await;
+        is_not_injected("freed").await;
         let profile = companion("e2e-disarmed").to_string();
         cluster.apply("default", &profile.replace("A Redis beside", "Another Redis beside")).expect();
         assert!(cluster.outrigger(&["disarm"], "").expect().contains("was disarmed already"));
 
-        // A server that comes back does not rearm by itself.
+        // A restarted server does not rearm by itself.
         scale(&cluster, 2);
         is_enforced(&cluster, "e2e-disarmed-guard", "False Disarmed").await;
-        is_bare("bare").await;
+        is_not_injected("bare").await;
         let change = ["label", "pod", "kept", "outrigger.dev/injected-", "--dry-run=server", "--namespace"];
         let change = [&change[..], &[&guarded.name]].concat();
         cluster.kubectl(&change).expect();
@@ -208,13 +212,13 @@ fn a_stuck_cluster_is_freed_by_disarm_and_injects_again_after_rearm() {
         injects(&cluster, &space, "e2e-disarmed").await;
         injects(&cluster, &guarded, "e2e-disarmed-guard").await;
         is_enforced(&cluster, "e2e-disarmed-guard", "True WebhooksInForce").await;
-        eventually("changes of what is mandatory being refused", || async {
-            let said = cluster.kubectl(&change);
-            if said.text.contains("[MandatoryChanged]") { Ok(()) } else { Err(said.text) }
+        eventually("the rejection of changes of Mandatory containers", || async {
+            let output = cluster.kubectl(&change);
+            if output.text.contains("[MandatoryChanged]") { Ok(()) } else { Err(output.text) }
         })
         .await;
 
-        // What an admin switched off stays off over an upgrade.
+        // An upgrade does not rearm.
         cluster.outrigger(&["disarm"], "").expect();
         cluster.install(&["podAnnotations.after=disarm"]);
         assert!(cluster.outrigger(&["disarm"], "").expect().contains("was disarmed already"));
@@ -227,18 +231,18 @@ fn a_stuck_cluster_is_freed_by_disarm_and_injects_again_after_rearm() {
     });
 }
 
-/// Waits until this is what the condition `Enforced` says: its status and its reason.
+/// Waits until the condition `Enforced` has this status and reason.
 async fn is_enforced(cluster: &Cluster, profile: &str, wanted: &str) {
     eventually(&format!("Enforced being {wanted}"), || async {
         let enforced = r#"{.status.conditions[?(@.type=="Enforced")]"#;
         let path = format!("jsonpath={enforced}.status}} {enforced}.reason}}");
-        let said = cluster.kubectl(&["get", "clustersidecarprofile", profile, "--output", &path]).expect();
-        if said == wanted { Ok(()) } else { Err(said) }
+        let output = cluster.kubectl(&["get", "clustersidecarprofile", profile, "--output", &path]).expect();
+        if output == wanted { Ok(()) } else { Err(output) }
     })
     .await;
 }
 
-/// The kinds of the webhook configurations that an admin's commands replaced, in their order.
+/// Returns the kinds of the webhook configurations that the commands of an administrator wrote, in order.
 fn configurations_written(cluster: &Cluster) -> Vec<String> {
     let all = cluster.audited_by("admin").into_iter().filter(|entry| {
         entry["verb"] == "update" && entry["objectRef"]["apiGroup"] == "admissionregistration.k8s.io"
@@ -246,24 +250,24 @@ fn configurations_written(cluster: &Cluster) -> Vec<String> {
     all.map(|entry| entry["objectRef"]["resource"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Nothing insists on what nobody injects any more, or not yet.
+/// While the servers run, pods are never required to have a sidecar that is not injected.
 #[test]
-fn no_pod_is_refused_while_servers_that_run_are_disarmed_and_rearmed() {
+fn disarm_and_rearm_reject_no_pod_while_the_servers_run() {
     exclusive("e2e-turned", |cluster, space| async move {
         injects(&cluster, &space, "e2e-turned").await;
         let guarded = TestNamespace::guarded(&cluster, "e2e-turned-guard").await;
         for _ in 0..3 {
             let before = configurations_written(&cluster).len();
-            let stream = Steady::start(&cluster, &guarded.name, "e2e-turned-guard");
+            let stream = PodStream::start(&cluster, &guarded.name, "e2e-turned-guard");
             cluster.outrigger(&["disarm"], "").expect();
             is_enforced(&cluster, "e2e-turned-guard", "False Disarmed").await;
             cluster.outrigger(&["rearm"], "").expect();
             is_enforced(&cluster, "e2e-turned-guard", "True WebhooksInForce").await;
             injects(&cluster, &guarded, "e2e-turned-guard").await;
             let counts = stream.stop().await;
-            counts.expect_none_refused();
-            assert!(counts.bare > 0, "{} pods are no test of it", counts.asked);
-            // What verifies goes first and comes last.
+            counts.expect_none_rejected();
+            assert!(counts.not_injected > 0, "of {} pods, none was created while disarmed", counts.attempts);
+            // The verifying webhooks are disarmed first and rearmed last.
             let mut written = configurations_written(&cluster).split_off(before);
             written.dedup();
             assert_eq!(
@@ -279,11 +283,12 @@ fn no_pod_is_refused_while_servers_that_run_are_disarmed_and_rearmed() {
     });
 }
 
-/// The lines of all servers' logs that report a webhook configuration.
+/// Returns the lines of all servers' logs that report a webhook configuration.
 fn reports(cluster: &Cluster) -> Vec<String> {
     let logs = ["logs", "--selector", "app.kubernetes.io/name=outrigger", "--tail=-1", "--namespace"];
-    let said = cluster.kubectl(&[&logs[..], &[Cluster::SYSTEM]].concat()).expect();
-    said.lines()
+    let output = cluster.kubectl(&[&logs[..], &[Cluster::SYSTEM]].concat()).expect();
+    output
+        .lines()
         .filter(|line| line.contains("webhook configuration is") && line.contains("the release installed it"))
         .map(str::to_owned)
         .collect()
@@ -294,13 +299,13 @@ async fn is_reported(cluster: &Cluster, problem: &str, detail: &str) {
     let metric = format!(
         "outrigger_webhook_configuration_drift{{configuration=\"outrigger\",kind=\"MutatingWebhookConfiguration\",problem=\"{problem}\"}} 1"
     );
-    eventually(&format!("{problem} being reported"), || async {
+    eventually(&format!("the report of {problem}"), || async {
         let servers = cluster.pods(Cluster::SYSTEM, "app.kubernetes.io/name=outrigger").await;
         for server in servers {
             let name = server["metadata"]["name"].as_str().unwrap();
             let path = format!("/api/v1/namespaces/{}/pods/{name}:8080/proxy/metrics", Cluster::SYSTEM);
-            let said = cluster.kubectl(&["get", "--raw", &path]).text;
-            if !said.lines().any(|line| line == metric) {
+            let output = cluster.kubectl(&["get", "--raw", &path]).text;
+            if !output.lines().any(|line| line == metric) {
                 return Err(format!("{name} has no {metric}"));
             }
         }
@@ -311,24 +316,24 @@ async fn is_reported(cluster: &Cluster, problem: &str, detail: &str) {
         let reason = format!("reason=WebhookConfiguration{problem}");
         let events =
             cluster.kubectl(&["get", "events", "--namespace", "default", "--field-selector", &reason]);
-        let said = events.expect();
-        if said.contains("mutatingwebhookconfiguration/outrigger") { Ok(()) } else { Err(said) }
+        let output = events.expect();
+        if output.contains("mutatingwebhookconfiguration/outrigger") { Ok(()) } else { Err(output) }
     })
     .await;
 }
 
-/// Only the servers can report it: they are no longer called.
+/// Only the servers can report this, because they are no longer called.
 #[test]
-fn what_keeps_the_webhook_from_being_called_is_reported() {
+fn problems_of_webhook_configurations_are_reported() {
     exclusive("e2e-drift", |cluster, space| async move {
         injects(&cluster, &space, "e2e-drift").await;
         cluster.kubectl(&["delete", "mutatingwebhookconfiguration", "outrigger"]).expect();
         is_reported(&cluster, "Missing", "it does not exist").await;
-        let said = cluster.outrigger(&["rearm"], "").expect_failure();
+        let output = cluster.outrigger(&["rearm"], "").expect_failure();
         assert!(
-            said.contains("MutatingWebhookConfiguration \"outrigger\" does not exist")
-                && said.contains("helm upgrade"),
-            "{said}"
+            output.contains("MutatingWebhookConfiguration \"outrigger\" does not exist")
+                && output.contains("helm upgrade"),
+            "{output}"
         );
         cluster.install(&[]);
         injects(&cluster, &space, "e2e-drift").await;
@@ -341,16 +346,16 @@ fn what_keeps_the_webhook_from_being_called_is_reported() {
         let policy = ["get", "mutatingwebhookconfiguration", "outrigger", "--output"];
         let policy = [&policy[..], &["jsonpath={.webhooks[0].failurePolicy}"]].concat();
         assert_eq!(cluster.kubectl(&policy).expect(), "Ignore", "the servers do not revert the change");
-        // As the runbook has it.
-        let refused = cluster.try_install(&[]).expect_failure();
-        assert!(refused.contains("conflict with \"kubectl-patch\""), "{refused}");
+        // The repair as in the runbook.
+        let conflict = cluster.try_install(&[]).expect_failure();
+        assert!(conflict.contains("conflict with \"kubectl-patch\""), "{conflict}");
         cluster.try_install(&["--force-conflicts"]).expect();
         assert_eq!(cluster.kubectl(&policy).expect(), "Fail");
 
         cluster.outrigger(&["disarm"], "").expect();
         is_reported(&cluster, "Disarmed", "outrigger rearm").await;
         cluster.outrigger(&["rearm"], "").expect();
-        eventually("the end being reported", || async {
+        eventually("the report of the end", || async {
             let lines = reports(&cluster);
             let last = lines.last().cloned().unwrap_or_default();
             if lines.iter().any(|line| line.contains("installed it again")) { Ok(()) } else { Err(last) }
@@ -367,11 +372,11 @@ fn the_chart_installs_the_catalogue_profile_by_profile() {
         let names: Vec<String> =
             folders.map(|folder| folder.unwrap().file_name().to_string_lossy().into_owned()).collect();
         let all = || ["clustersidecarprofile"].into_iter().chain(names.iter().map(String::as_str));
-        // What other tests applied is not the release's.
+        // Other tests may have applied these profiles, which the release could not take over.
         let delete: Vec<&str> = ["delete", "--ignore-not-found"].into_iter().chain(all()).collect();
         cluster.kubectl(&delete).expect();
 
-        // On the same day: with the first install, when no server is there yet that could check them.
+        // At the first install, no server exists yet that could validate the profiles.
         cluster.helm(&["uninstall", Cluster::RELEASE, "--namespace", Cluster::SYSTEM, "--wait"]).expect();
         let enabled = |defaults: &Value| {
             let entries = names.iter().map(|name| (name.clone(), json!({ "enabled": true })));
@@ -380,11 +385,11 @@ fn the_chart_installs_the_catalogue_profile_by_profile() {
             json!({ "catalogue": entries }).to_string()
         };
         cluster.install_with(&enabled(&json!({ "memory": "96Mi" }))).expect();
-        eventually("every profile being accepted", || async {
+        eventually("every profile to be accepted", || async {
             let path = "jsonpath={range .items[*]}{.metadata.name}={.status.conditions[?(@.type==\"Accepted\")].status} {end}";
-            let said = cluster.kubectl(&["get", "clustersidecarprofiles", "--output", path]).expect();
-            let missing = names.iter().find(|name| !said.contains(&format!("{name}=True ")));
-            missing.map_or(Ok(()), |name| Err(format!("{name} is not accepted: {said}")))
+            let output = cluster.kubectl(&["get", "clustersidecarprofiles", "--output", path]).expect();
+            let missing = names.iter().find(|name| !output.contains(&format!("{name}=True ")));
+            missing.map_or(Ok(()), |name| Err(format!("{name} is not accepted: {output}")))
         })
         .await;
         injects(&cluster, &space, "e2e-catalogue").await;
@@ -394,9 +399,9 @@ fn the_chart_installs_the_catalogue_profile_by_profile() {
         let made = cluster.dry_run_pod(&space.name, &asking).await.unwrap();
         assert_eq!(made["spec"]["initContainers"][0]["resources"]["limits"]["memory"], "96Mi", "{made}");
 
-        // A server that runs checks what an upgrade changes.
-        let refused = cluster.install_with(&enabled(&json!({ "memory": "64Gi" }))).expect_failure();
-        assert!(refused.contains("64Gi"), "{refused}");
+        // At an upgrade, a running server validates the changes.
+        let rejected = cluster.install_with(&enabled(&json!({ "memory": "64Gi" }))).expect_failure();
+        assert!(rejected.contains("64Gi"), "{rejected}");
         let unknown = cluster.install_with("catalogue: {log-shiper: {enabled: true}}").expect_failure();
         assert!(unknown.contains("catalogue.log-shiper: there is no such profile"), "{unknown}");
 

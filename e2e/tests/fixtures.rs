@@ -1,5 +1,5 @@
-//! The cases of `tests/fixtures` before a real API server: it takes every pod that we made, and what it
-//! makes of them (defaults, token, limits) is nothing new to us.
+//! The cases of `tests/fixtures` with a real API server: it accepts every injected pod, and its own changes (defaults,
+//! token, limits) cause no further patch.
 
 #![allow(
     clippy::unwrap_used,
@@ -22,7 +22,7 @@ use outrigger::engine::Outcome;
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn the_api_server_takes_every_pod_that_we_make_and_it_comes_back_unchanged() {
+async fn the_api_server_accepts_every_injected_pod_and_a_second_review_changes_nothing() {
     let cluster = Cluster::connect().await;
     let plain = TestNamespace::plain(&cluster).await;
     let limited = TestNamespace::plain(&cluster).await;
@@ -33,13 +33,13 @@ async fn the_api_server_takes_every_pod_that_we_make_and_it_comes_back_unchanged
     }] } });
     cluster.apply(&limited.name, &limits.to_string()).expect();
 
-    let (mut failures, mut tried, mut refused) = (Vec::new(), 0, Vec::new());
+    let (mut failures, mut tried, mut rejected) = (Vec::new(), 0, Vec::new());
     for folder in folders() {
         let case = Case::read(&folder);
         for namespace in [&plain, &limited] {
-            // What a webhook sees has been through the API server's own admission: defaulted, with a token.
+            // The webhook gets a pod after the API server's own admission, with defaults and a token.
             let Ok(seen) = dry_run(&cluster, &namespace.name, &case.pod).await else {
-                refused.push(case.name.clone());
+                rejected.push(case.name.clone());
                 continue;
             };
             let decision = case.decide(&seen);
@@ -51,13 +51,13 @@ async fn the_api_server_takes_every_pod_that_we_make_and_it_comes_back_unchanged
             match dry_run(&cluster, &namespace.name, &apply(&seen, &decision)).await {
                 Err(error) => failures.push(format!("{of}: {error}")),
                 Ok(stored) => {
-                    // Of a Mandatory container nobody's changes stay, so they are no case for this.
+                    // Changes of Mandatory containers are rejected, so these cases have no edits.
                     let is_mandatory = case.name.starts_with("mandatory");
                     for (edit, pod) in edits(&stored).into_iter().take(if is_mandatory { 1 } else { 2 }) {
                         let again = case.decide(&pod);
                         if again.outcome != Outcome::Injected || !again.patch.is_empty() {
                             failures.push(format!(
-                                "{of}, {edit}: comes back as {} {}",
+                                "{of}, {edit}: the second review returned {} {}",
                                 again.reason, again.patch
                             ));
                         }
@@ -67,10 +67,10 @@ async fn the_api_server_takes_every_pod_that_we_make_and_it_comes_back_unchanged
         }
     }
     assert!(failures.is_empty(), "{} of {tried}\n{}", failures.len(), failures.join("\n"));
-    assert!(tried > 200, "only {tried} pods were tried; refused as their authors wrote them: {refused:?}");
+    assert!(tried > 200, "only {tried} pods were tested; original pods that were rejected: {rejected:?}");
 }
 
-/// As JSON, and not as the pod of a type that would drop or refuse what it does not know.
+/// Creates a pod in a dry run, as untyped JSON, so that unknown fields are kept.
 async fn dry_run(cluster: &Cluster, namespace: &str, pod: &Value) -> Result<Value, String> {
     let mut object = pod.clone();
     object["apiVersion"] = json!("v1");
@@ -79,7 +79,7 @@ async fn dry_run(cluster: &Cluster, namespace: &str, pod: &Value) -> Result<Valu
         object["metadata"]["name"] = json!("nameless");
     }
     let metadata = object["metadata"].as_object_mut().unwrap();
-    // With the label the cluster's own Outrigger, which knows none of the profiles, would have its say.
+    // Without the label, the cluster's own Outrigger, which does not know the profiles, does not inject the pod.
     let label = metadata.get_mut("labels").and_then(|labels| labels.as_object_mut()?.remove(keys::INJECT));
     for field in ["namespace", "uid", "resourceVersion", "creationTimestamp", "managedFields"] {
         metadata.remove(field);
@@ -90,7 +90,7 @@ async fn dry_run(cluster: &Cluster, namespace: &str, pod: &Value) -> Result<Valu
     let parameters = PostParams { dry_run: true, ..PostParams::default() };
     let stored = api.create(&parameters, &object).await.map_err(|error| match error {
         kube::Error::Api(status) => status.message.clone(),
-        other => panic!("the API server does not answer: {other}"),
+        other => panic!("the API server does not respond: {other}"),
     })?;
     let mut stored = serde_json::to_value(stored).unwrap();
     if let Some(label) = label {
@@ -99,7 +99,7 @@ async fn dry_run(cluster: &Cluster, namespace: &str, pod: &Value) -> Result<Valu
     Ok(stored)
 }
 
-/// The pod as it is stored, and as others change it before we see it again.
+/// Returns the stored pod without changes, and with the changes of another webhook.
 fn edits(stored: &Value) -> Vec<(&'static str, Value)> {
     let mut by_a_webhook = stored.clone();
     for list in ["initContainers", "containers"] {

@@ -1,5 +1,4 @@
-//! What becomes of pods, seen on a real API server and a real kubelet. These tests run in parallel, each in a
-//! namespace of its own.
+//! Injection with a real API server and a real kubelet. The tests run in parallel, each in its own namespace.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
@@ -14,20 +13,20 @@ fn manifests(objects: &[&Value]) -> String {
     objects.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n---\n")
 }
 
-/// A profile of its own for a test, and a namespace whose default it is.
-async fn scene(cluster: &Cluster, profile: &str) -> TestNamespace {
+/// Creates a profile, and a namespace that has it as the default.
+async fn set_up(cluster: &Cluster, profile: &str) -> TestNamespace {
     cluster.apply("default", &companion(profile).to_string()).expect();
     TestNamespace::enabled(cluster, profile).await
 }
 
-fn gone(cluster: &Cluster, profile: &str) {
+fn delete_profile(cluster: &Cluster, profile: &str) {
     cluster.kubectl(&["delete", "clustersidecarprofile", profile]).expect();
 }
 
 #[tokio::test]
-async fn an_unchanged_deployment_gets_its_native_sidecar() {
+async fn pods_of_a_deployment_get_the_native_sidecar() {
     let cluster = Cluster::installed().await;
-    let space = scene(&cluster, "e2e-deployment").await;
+    let space = set_up(&cluster, "e2e-deployment").await;
     cluster.apply(&space.name, &deployment("web", 2).to_string()).expect();
     for pod in cluster.ready_pods(&space.name, "app=web", 2).await {
         let spec = &pod["spec"];
@@ -43,7 +42,7 @@ async fn an_unchanged_deployment_gets_its_native_sidecar() {
         assert_eq!(status["profiles"][0]["name"], "e2e-deployment");
         let sidecar = &pod["status"]["initContainerStatuses"][0];
         assert!(sidecar["state"]["running"].is_object() && sidecar["started"] == true, "{sidecar}");
-        let asked = cluster.kubectl(&[
+        let output = cluster.kubectl(&[
             "exec",
             "--namespace",
             &space.name,
@@ -56,7 +55,7 @@ async fn an_unchanged_deployment_gets_its_native_sidecar() {
             "6400",
             "ping",
         ]);
-        assert!(asked.expect().contains("PONG"), "the app does not reach its sidecar");
+        assert!(output.expect().contains("PONG"), "the app cannot reach its sidecar");
     }
     let template = cluster.kubectl(&[
         "get",
@@ -67,11 +66,11 @@ async fn an_unchanged_deployment_gets_its_native_sidecar() {
         "--output",
         "jsonpath={.spec.template}",
     ]);
-    assert!(!template.expect().contains("e2e-deployment"), "the Deployment itself was changed");
-    gone(&cluster, "e2e-deployment");
+    assert!(!template.expect().contains("e2e-deployment"), "the Deployment's template was changed");
+    delete_profile(&cluster, "e2e-deployment");
 }
 
-/// Kubernetes mounts images as volumes by default since 1.35.
+/// Image volumes are enabled by default since Kubernetes 1.35.
 #[tokio::test]
 async fn a_sidecar_mounts_an_image_as_a_volume() {
     let cluster = Cluster::installed().await;
@@ -89,10 +88,10 @@ async fn a_sidecar_mounts_an_image_as_a_volume() {
     if cluster.minor_version().await < 35 {
         assert!(
             !has_volume,
-            "an API server without image volumes drops them: {}",
+            "an API server without image volumes must drop them: {}",
             created["spec"]["volumes"]
         );
-        gone(&cluster, "e2e-image-volume");
+        delete_profile(&cluster, "e2e-image-volume");
         return;
     }
     assert!(has_volume, "{}", created["spec"]["volumes"]);
@@ -107,14 +106,14 @@ async fn a_sidecar_mounts_an_image_as_a_volume() {
         "ls",
         "/tools/bin/busybox",
     ]);
-    assert!(listed.expect().contains("/tools/bin/busybox"), "the image's files are not there");
-    gone(&cluster, "e2e-image-volume");
+    assert!(listed.expect().contains("/tools/bin/busybox"), "the image's files are not mounted");
+    delete_profile(&cluster, "e2e-image-volume");
 }
 
 #[tokio::test]
-async fn a_job_completes_although_its_sidecar_never_exits() {
+async fn a_job_with_an_injected_sidecar_completes() {
     let cluster = Cluster::installed().await;
-    let space = scene(&cluster, "e2e-job").await;
+    let space = set_up(&cluster, "e2e-job").await;
     let mut container = pod("x")["spec"]["containers"][0].clone();
     container["args"] = json!(["redis-cli", "-p", "6400", "incr", "jobs"]);
     let job = json!({ "apiVersion": "batch/v1", "kind": "Job", "metadata": { "name": "count" }, "spec": {
@@ -134,42 +133,42 @@ async fn a_job_completes_although_its_sidecar_never_exits() {
         .expect();
     let pods = cluster.pods(&space.name, "job-name=count").await;
     assert_eq!(names(&pods[0]["spec"]["initContainers"]), ["e2e-job"]);
-    gone(&cluster, "e2e-job");
+    delete_profile(&cluster, "e2e-job");
 }
 
 #[tokio::test]
-async fn a_pod_chooses_adds_takes_away_and_opts_out() {
+async fn a_pod_selects_adds_and_removes_profiles_and_opts_out() {
     let cluster = Cluster::installed().await;
-    let space = scene(&cluster, "e2e-choice-a").await;
+    let space = set_up(&cluster, "e2e-choice-a").await;
     cluster.apply("default", &companion("e2e-choice-b").to_string().replace("6400", "6401")).expect();
-    let choose = |choice: &str| {
-        let mut pod = pod("chooser");
+    let select = |choice: &str| {
+        let mut pod = pod("selecting");
         pod["metadata"]["annotations"] = json!({ "outrigger.dev/profiles": choice });
         pod
     };
     for (choice, wanted) in [("e2e-choice-b", vec!["e2e-choice-b"]), ("", vec![]), ("-e2e-choice-a", vec![])]
     {
-        let made = eventually("both profiles being known", || async {
-            cluster.dry_run_pod(&space.name, &choose(choice)).await
+        let made = eventually("both profiles taking effect", || async {
+            cluster.dry_run_pod(&space.name, &select(choice)).await
         })
         .await;
         assert_eq!(names(&made["spec"]["initContainers"]), wanted, "{choice}");
     }
-    // Both declare a volume "scratch", which is the same, and set one variable to different values.
-    let conflict = cluster.dry_run_pod(&space.name, &choose("+e2e-choice-b")).await.unwrap_err();
+    // Both profiles declare the same volume "scratch", and set the same variable to different values.
+    let conflict = cluster.dry_run_pod(&space.name, &select("+e2e-choice-b")).await.unwrap_err();
     assert!(conflict.contains("[ValueConflict]"), "{conflict}");
     let mut out = pod("out");
     out["metadata"]["labels"] = json!({ "outrigger.dev/inject": "disabled" });
     let made = cluster.create_pod(&space.name, &out).await.unwrap();
     assert_eq!(names(&made["spec"]["initContainers"]), Vec::<&str>::new());
-    gone(&cluster, "e2e-choice-a");
-    gone(&cluster, "e2e-choice-b");
+    delete_profile(&cluster, "e2e-choice-a");
+    delete_profile(&cluster, "e2e-choice-b");
 }
 
 #[tokio::test]
-async fn a_misspelt_profile_is_a_denial_that_says_what_was_meant() {
+async fn the_denial_of_a_misspelled_profile_suggests_the_right_name() {
     let cluster = Cluster::installed().await;
-    let space = scene(&cluster, "e2e-spelling").await;
+    let space = set_up(&cluster, "e2e-spelling").await;
     let mut wrong = pod("wrong");
     wrong["metadata"]["annotations"] = json!({ "outrigger.dev/profiles": "e2e-speling" });
     let message = cluster.create_pod(&space.name, &wrong).await.unwrap_err();
@@ -183,11 +182,11 @@ async fn a_misspelt_profile_is_a_denial_that_says_what_was_meant() {
     wrong["metadata"] = json!({ "name": "wrong", "labels": { "outrigger.dev/inject": "yes" } });
     let message = cluster.create_pod(&space.name, &wrong).await.unwrap_err();
     assert!(message.contains("must be \"enabled\" or \"disabled\" [InvalidInjectLabel]"), "{message}");
-    gone(&cluster, "e2e-spelling");
+    delete_profile(&cluster, "e2e-spelling");
 }
 
 #[tokio::test]
-async fn a_pod_enables_itself_in_a_namespace_that_is_not() {
+async fn a_pod_opts_in_in_a_namespace_that_is_not_enabled() {
     let cluster = Cluster::installed().await;
     cluster.apply("default", &companion("e2e-self").to_string()).expect();
     let space = TestNamespace::plain(&cluster).await;
@@ -199,11 +198,11 @@ async fn a_pod_enables_itself_in_a_namespace_that_is_not() {
     assert_eq!(names(&made["spec"]["initContainers"]), ["e2e-self"]);
     let made = cluster.create_pod(&space.name, &pod("other")).await.unwrap();
     assert_eq!(names(&made["spec"]["initContainers"]), Vec::<&str>::new());
-    gone(&cluster, "e2e-self");
+    delete_profile(&cluster, "e2e-self");
 }
 
 #[tokio::test]
-async fn a_namespace_enabled_after_its_pods_exist_leaves_them_alone() {
+async fn enabling_a_namespace_does_not_change_its_existing_pods() {
     let cluster = Cluster::installed().await;
     cluster.apply("default", &companion("e2e-late").to_string()).expect();
     let space = TestNamespace::plain(&cluster).await;
@@ -220,21 +219,21 @@ async fn a_namespace_enabled_after_its_pods_exist_leaves_them_alone() {
         .expect();
     let after = cluster.ready_pods(&space.name, "app=web", 1).await.remove(0);
     assert_eq!(names(&after["spec"]["initContainers"]), ["e2e-late"]);
-    gone(&cluster, "e2e-late");
+    delete_profile(&cluster, "e2e-late");
 }
 
 #[tokio::test]
-async fn a_namespace_is_deleted_with_its_injected_pods() {
+async fn a_namespace_with_injected_pods_can_be_deleted() {
     let cluster = Cluster::installed().await;
-    let space = scene(&cluster, "e2e-deleted").await;
+    let space = set_up(&cluster, "e2e-deleted").await;
     cluster.apply(&space.name, &deployment("web", 1).to_string()).expect();
     cluster.ready_pods(&space.name, "app=web", 1).await;
     cluster.kubectl(&["delete", "namespace", &space.name, "--timeout=120s"]).expect();
-    gone(&cluster, "e2e-deleted");
+    delete_profile(&cluster, "e2e-deleted");
 }
 
 #[tokio::test]
-async fn namespace_profile_and_deployment_in_one_file() {
+async fn a_namespace_a_profile_and_a_deployment_are_applied_from_one_file() {
     let cluster = Cluster::installed().await;
     for round in 0..5 {
         let name = format!("e2e-race-{}-{round}", std::process::id());
@@ -248,35 +247,35 @@ async fn namespace_profile_and_deployment_in_one_file() {
         cluster.apply_as_it_is(&manifests(&[&space, &companion(&name), &workload])).expect();
         let pods = eventually("the Deployment's pod", || async {
             let pods = cluster.pods(&name, "app=web").await;
-            if pods.is_empty() { Err("there is none".to_owned()) } else { Ok(pods) }
+            if pods.is_empty() { Err("there is no pod".to_owned()) } else { Ok(pods) }
         })
         .await;
         assert_eq!(names(&pods[0]["spec"]["initContainers"]), [name.as_str()], "round {round}");
         cluster.kubectl(&["delete", "namespace", &name, "--wait=false"]).expect();
-        gone(&cluster, &name);
+        delete_profile(&cluster, &name);
     }
 }
 
 #[tokio::test]
-async fn a_dry_run_shows_the_injection_and_leaves_nothing() {
+async fn a_dry_run_shows_the_injection_and_creates_nothing() {
     let cluster = Cluster::installed().await;
-    let space = scene(&cluster, "e2e-dry-run").await;
-    let shown = cluster.dry_run_pod(&space.name, &pod("ghost")).await.unwrap();
+    let space = set_up(&cluster, "e2e-dry-run").await;
+    let shown = cluster.dry_run_pod(&space.name, &pod("dry-run")).await.unwrap();
     assert_eq!(names(&shown["spec"]["initContainers"]), ["e2e-dry-run"]);
     assert!(
         cluster
-            .kubectl(&["get", "pod", "ghost", "--namespace", &space.name])
+            .kubectl(&["get", "pod", "dry-run", "--namespace", &space.name])
             .expect_failure()
             .contains("NotFound")
     );
-    gone(&cluster, "e2e-dry-run");
+    delete_profile(&cluster, "e2e-dry-run");
 }
 
-/// The API server defaults the pod, mounts a token and rewrites quantities; none of it is another injection.
+/// The API server sets defaults, mounts a token and normalizes quantities. None of this causes a second injection.
 #[tokio::test]
-async fn an_exported_pod_comes_back_as_it_was() {
+async fn an_exported_pod_is_not_changed_when_it_is_created_again() {
     let cluster = Cluster::installed().await;
-    let space = scene(&cluster, "e2e-again").await;
+    let space = set_up(&cluster, "e2e-again").await;
     let mut first = pod("again");
     first["spec"]["initContainers"] = json!([{ "name": "own", "image": first["spec"]["containers"][0]["image"], "args": ["redis-cli", "--version"] }]);
     let first = cluster.create_pod(&space.name, &first).await.unwrap();
@@ -289,18 +288,18 @@ async fn an_exported_pod_comes_back_as_it_was() {
     assert_eq!(second["spec"], first["spec"]);
     assert_eq!(second["metadata"]["annotations"], first["metadata"]["annotations"]);
 
-    // And the same one with its author's no: what was injected is taken away again.
+    // The same pod with an opt-out: the injected fields are removed.
     cluster.kubectl(&["delete", "pod", "again", "--namespace", &space.name, "--timeout=60s"]).expect();
     let mut declined = exported.clone();
     declined["metadata"]["labels"]["outrigger.dev/inject"] = json!("disabled");
     let third = cluster.create_pod(&space.name, &declined).await.unwrap();
     assert_eq!(names(&third["spec"]["initContainers"]), ["own"]);
     assert!(third["metadata"]["annotations"].get("outrigger.dev/status").is_none());
-    gone(&cluster, "e2e-again");
+    delete_profile(&cluster, "e2e-again");
 }
 
 #[tokio::test]
-async fn a_pod_in_kube_system_is_untouched() {
+async fn pods_in_system_namespaces_are_not_changed() {
     let cluster = Cluster::installed().await;
     cluster.apply("default", &companion("e2e-system").to_string()).expect();
     for space in ["kube-system", "kube-node-lease", Cluster::SYSTEM] {
@@ -310,11 +309,11 @@ async fn a_pod_in_kube_system_is_untouched() {
         let made = cluster.dry_run_pod(space, &own).await.unwrap();
         assert_eq!(names(&made["spec"]["initContainers"]), Vec::<&str>::new(), "{space}");
     }
-    gone(&cluster, "e2e-system");
+    delete_profile(&cluster, "e2e-system");
 }
 
 #[tokio::test]
-async fn the_webhook_never_injects_itself() {
+async fn outriggers_own_pods_are_never_injected() {
     let cluster = Cluster::installed().await;
     cluster
         .kubectl(&["label", "namespace", Cluster::SYSTEM, "outrigger.dev/inject=enabled", "--overwrite"])
@@ -339,21 +338,21 @@ async fn the_webhook_never_injects_itself() {
 }
 
 #[tokio::test]
-async fn a_pod_of_the_restricted_level_stays_restricted() {
+async fn an_injected_pod_meets_the_restricted_pod_security_standard() {
     let cluster = Cluster::installed().await;
-    let space = scene(&cluster, "e2e-restricted").await;
+    let space = set_up(&cluster, "e2e-restricted").await;
     cluster
         .kubectl(&["label", "namespace", &space.name, "pod-security.kubernetes.io/enforce=restricted"])
         .expect();
     let made = cluster.create_pod(&space.name, &pod("strict")).await.unwrap();
     assert_eq!(names(&made["spec"]["initContainers"]), ["e2e-restricted"]);
-    gone(&cluster, "e2e-restricted");
+    delete_profile(&cluster, "e2e-restricted");
 }
 
 #[tokio::test]
-async fn a_mirror_pod_is_never_touched() {
+async fn mirror_pods_are_not_changed() {
     let cluster = Cluster::installed().await;
-    let space = scene(&cluster, "e2e-mirror").await;
+    let space = set_up(&cluster, "e2e-mirror").await;
     let node = cluster.kubectl(&["get", "nodes", "--output", "jsonpath={.items[0].metadata.name}"]).expect();
     let mut mirror = pod("mirror");
     mirror["spec"]["nodeName"] = json!(node);
@@ -361,55 +360,55 @@ async fn a_mirror_pod_is_never_touched() {
         json!({ "kubernetes.io/config.mirror": "x", "outrigger.dev/profiles": "no-such-profile" });
     let made = cluster.dry_run_pod(&space.name, &mirror).await.unwrap();
     assert_eq!(names(&made["spec"]["initContainers"]), Vec::<&str>::new());
-    gone(&cluster, "e2e-mirror");
+    delete_profile(&cluster, "e2e-mirror");
 }
 
 #[tokio::test]
-async fn a_namespaces_own_profile_shadows_the_clusters() {
+async fn a_namespaced_profile_takes_precedence_over_a_cluster_profile() {
     let cluster = Cluster::installed().await;
-    let space = scene(&cluster, "e2e-shadow").await;
+    let space = set_up(&cluster, "e2e-shadow").await;
     let mut own = companion("e2e-shadow");
     own["kind"] = json!("SidecarProfile");
     own["metadata"]["namespace"] = json!(space.name);
     own["spec"]["template"]["spec"]["initContainers"][0]["name"] = json!("shadow");
     cluster.apply(&space.name, &own.to_string()).expect();
-    eventually("the namespace's profile taking over", || async {
+    eventually("the namespace's profile taking precedence", || async {
         let made = cluster.dry_run_pod(&space.name, &pod("shadowed")).await?;
         if names(&made["spec"]["initContainers"]) == ["shadow"] { Ok(()) } else { Err(made.to_string()) }
     })
     .await;
-    gone(&cluster, "e2e-shadow");
+    delete_profile(&cluster, "e2e-shadow");
 }
 
 #[tokio::test]
-async fn a_wrong_profile_is_refused_with_everything_that_is_wrong() {
+async fn the_rejection_of_a_profile_lists_all_its_errors() {
     let cluster = Cluster::installed().await;
     let mut wrong = companion("e2e-wrong");
     wrong["spec"]["template"]["spec"]["initContainers"][0]["imagePulPolicy"] = json!("Never");
     wrong["spec"]["template"]["spec"]["initContainers"][0]["volumeMounts"][0]["name"] = json!("scrath");
     wrong["spec"]["template"]["spec"]["affinity"] = json!({});
-    let said = cluster.apply("default", &wrong.to_string()).expect_failure();
+    let output = cluster.apply("default", &wrong.to_string()).expect_failure();
     for part in [
         "The ClusterSidecarProfile \"e2e-wrong\" is invalid",
         "* spec.template.spec.initContainers[0].imagePulPolicy: Kubernetes has no such field here",
         "did you mean \"scratch\"?",
         "* spec.template.spec.affinity: this field cannot be injected",
     ] {
-        assert!(said.contains(part), "{part}\nis missing in\n{said}");
+        assert!(output.contains(part), "{part}\nis missing in\n{output}");
     }
-    // What the schema itself refuses, by its own rules.
+    // Rejections by the CRD's validation rules.
     let mut dotted = companion("e2e.dotted");
     dotted["spec"]["template"]["spec"]["initContainers"][0]["name"] = json!("dotted");
-    let said = cluster.apply("default", &dotted.to_string()).expect_failure();
-    assert!(said.contains("a profile's name is a DNS label"), "{said}");
+    let output = cluster.apply("default", &dotted.to_string()).expect_failure();
+    assert!(output.contains("a profile's name is a DNS label"), "{output}");
     let mut parameter = companion("e2e-parameter");
     parameter["spec"]["parameters"] = json!([{ "name": "Bad-Name", "type": "string" }]);
-    let said = cluster.apply("default", &parameter.to_string()).expect_failure();
-    assert!(said.contains("a parameter's name is a camelCase identifier"), "{said}");
+    let output = cluster.apply("default", &parameter.to_string()).expect_failure();
+    assert!(output.contains("a parameter's name is a camelCase identifier"), "{output}");
 }
 
 #[tokio::test]
-async fn a_profile_shows_what_it_adds() {
+async fn a_profiles_status_summarizes_what_it_adds() {
     let cluster = Cluster::installed().await;
     cluster.apply("default", &companion("e2e-shown").to_string()).expect();
     eventually("the profile's status", || async {
@@ -424,7 +423,7 @@ async fn a_profile_shows_what_it_adds() {
     let explained = cluster.kubectl(&["explain", "clustersidecarprofile.spec"]).expect();
     for part in [
         "template",
-        "A partial pod, with a pod's own field names",
+        "A partial pod, with the field names of a pod",
         "appContainers",
         "onConflict",
         "enum: Fail, Skip",
@@ -432,11 +431,11 @@ async fn a_profile_shows_what_it_adds() {
         assert!(explained.contains(part), "{part}\nis missing in\n{explained}");
     }
     assert!(cluster.kubectl(&["get", "outrigger", "--all-namespaces"]).expect().contains("e2e-shown"));
-    gone(&cluster, "e2e-shown");
+    delete_profile(&cluster, "e2e-shown");
 }
 
 #[tokio::test]
-async fn a_profile_matches_by_the_namespaces_labels() {
+async fn a_profile_matches_namespaces_by_their_labels() {
     let cluster = Cluster::installed().await;
     let mut matching = companion("e2e-match");
     matching["spec"]["match"] = json!({ "namespaceSelector": { "matchLabels": { "e2e-match": "on" } } });
@@ -448,17 +447,17 @@ async fn a_profile_matches_by_the_namespaces_labels() {
     };
     assert!(!injected().await.unwrap());
     cluster.kubectl(&["label", "namespace", &space.name, "e2e-match=on"]).expect();
-    eventually("the namespace's new label being seen", || async {
+    eventually("the namespace's new label taking effect", || async {
         if injected().await? { Ok(()) } else { Err("the pod is not injected".to_owned()) }
     })
     .await;
-    gone(&cluster, "e2e-match");
+    delete_profile(&cluster, "e2e-match");
 }
 
 #[tokio::test]
-async fn explain_and_inject_look_at_the_cluster() {
+async fn explain_and_inject_use_the_clusters_profiles() {
     let cluster = Cluster::installed().await;
-    let space = scene(&cluster, "e2e-explain").await;
+    let space = set_up(&cluster, "e2e-explain").await;
     let manifest = deployment("web", 1).to_string();
     let explained =
         cluster.outrigger(&["explain", "--filename", "-", "--namespace", &space.name], &manifest).expect();
@@ -468,49 +467,49 @@ async fn explain_and_inject_look_at_the_cluster() {
     );
     assert!(explained.contains("using the profiles and namespaces of context"), "{explained}");
 
-    // What inject writes is what the cluster would have made, so the cluster has nothing to add.
+    // The output of `inject` is what the webhook would have made, so the webhook adds nothing.
     let injected =
         cluster.outrigger(&["inject", "--filename", "-", "--namespace", &space.name], &manifest).expect();
     let manifest = injected.split("using the profiles").next().unwrap();
     cluster.apply(&space.name, manifest).expect();
     let pods = cluster.ready_pods(&space.name, "app=web", 1).await;
     assert_eq!(names(&pods[0]["spec"]["initContainers"]), ["e2e-explain"]);
-    gone(&cluster, "e2e-explain");
+    delete_profile(&cluster, "e2e-explain");
 }
 
 #[tokio::test]
-async fn live_objects_are_explained() {
+async fn explain_accepts_live_objects() {
     let cluster = Cluster::installed().await;
-    let space = scene(&cluster, "e2e-live").await;
+    let space = set_up(&cluster, "e2e-live").await;
     cluster.apply(&space.name, &deployment("web", 1).to_string()).expect();
     let pods = cluster.ready_pods(&space.name, "app=web", 1).await;
     let pod = pods[0]["metadata"]["name"].as_str().unwrap();
     let words = ["explain", "deploy/web", &format!("pod/{pod}"), "--namespace", &space.name];
     let explained = cluster.outrigger(&words, "").expect();
-    let would = format!("{}/web: 1 profile would be injected", space.name);
-    // The API server has defaulted the pod and mounted its token, and still it is as it would be made now.
-    let is = format!("{}/{pod}: 1 profile injected already; nothing would change", space.name);
-    assert!(explained.contains(&would) && explained.contains(&is), "{explained}");
+    let template = format!("{}/web: 1 profile would be injected", space.name);
+    // The API server has set defaults and mounted a token. Neither counts as a difference.
+    let live = format!("{}/{pod}: 1 profile injected already; nothing would change", space.name);
+    assert!(explained.contains(&template) && explained.contains(&live), "{explained}");
     assert!(explained.contains("before     injected with e2e-live"), "{explained}");
-    gone(&cluster, "e2e-live");
+    delete_profile(&cluster, "e2e-live");
 }
 
 #[tokio::test]
-async fn an_order_that_cannot_be_is_a_warning_when_it_is_applied() {
+async fn a_cyclic_start_order_is_a_warning_when_a_profile_is_applied() {
     let cluster = Cluster::installed().await;
     let mut first = companion("e2e-cycle-a");
     first["spec"]["order"] = json!({ "before": ["e2e-cycle-b"] });
     let mut second = companion("e2e-cycle-b");
     second["spec"]["order"] = json!({ "before": ["e2e-cycle-a"] });
     cluster.apply("default", &first.to_string()).expect();
-    eventually("the first profile being seen", || async {
-        // An object that is applied unchanged is not sent again.
+    eventually("the first profile taking effect", || async {
+        // kubectl does not send an object that is applied unchanged.
         cluster.kubectl(&["delete", "--ignore-not-found", "clustersidecarprofile", "e2e-cycle-b"]).expect();
-        let said = cluster.apply("default", &second.to_string()).expect();
+        let output = cluster.apply("default", &second.to_string()).expect();
         let cycle = "the start order is a cycle: e2e-cycle-b → e2e-cycle-a → e2e-cycle-b";
-        if said.contains(cycle) { Ok(()) } else { Err(said) }
+        if output.contains(cycle) { Ok(()) } else { Err(output) }
     })
     .await;
-    gone(&cluster, "e2e-cycle-a");
-    gone(&cluster, "e2e-cycle-b");
+    delete_profile(&cluster, "e2e-cycle-a");
+    delete_profile(&cluster, "e2e-cycle-b");
 }

@@ -1,4 +1,4 @@
-//! Mandatory profiles, attacked by somebody who has every right in a namespace and none outside it: mallory.
+//! Attacks on Mandatory profiles by a user, mallory, who has all rights in one namespace and none elsewhere.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,13 +14,13 @@ use std::time::Duration;
 use e2e::{Cluster, Output, TestNamespace, companion, eventually, image, injected, mandatory, pod};
 use serde_json::{Value, json};
 
-/// A namespace without any label of ours, in which a profile is mandatory, and mallory's rights there.
+/// Creates a namespace in which a profile is Mandatory and mallory has all rights. It has no label of Outrigger's.
 async fn guarded(profile: &str) -> (Cluster, TestNamespace) {
     let cluster = Cluster::installed().await;
     let space = TestNamespace::guarded(&cluster, profile).await;
     let all = ["create", "rolebinding", "mallory", "--clusterrole=admin", "--user=mallory", "--namespace"];
     cluster.kubectl(&[&all[..], &[&space.name]].concat()).expect();
-    // More than the role admin has: a way into live pods.
+    // Rights that the role `admin` lacks: writes to subresources of pods.
     let pods = [
         "create",
         "role",
@@ -39,13 +39,13 @@ fn remove(cluster: &Cluster, profile: &str) {
     cluster.kubectl(&["delete", "clustersidecarprofile", profile]).expect();
 }
 
-/// kubectl as mallory.
+/// Runs kubectl as mallory.
 fn mallory(cluster: &Cluster, space: &TestNamespace, words: &[&str]) -> Output {
     let who = ["--as=mallory", "--namespace", &space.name];
     cluster.kubectl(&[&who[..], words].concat())
 }
 
-/// The pod that was made, or the refusal; what is made is a dry run.
+/// Returns the pod of a dry run, or the message of the rejection.
 fn try_as_mallory(cluster: &Cluster, space: &TestNamespace, manifest: &Value) -> Result<Value, String> {
     let file = std::env::temp_dir().join(format!(
         "{}-{}.json",
@@ -54,17 +54,18 @@ fn try_as_mallory(cluster: &Cluster, space: &TestNamespace, manifest: &Value) ->
     ));
     std::fs::write(&file, manifest.to_string()).unwrap();
     let path = file.to_string_lossy();
-    let said = mallory(cluster, space, &["create", "--dry-run=server", "--output=json", "--filename", &path]);
+    let output =
+        mallory(cluster, space, &["create", "--dry-run=server", "--output=json", "--filename", &path]);
     std::fs::remove_file(&file).unwrap();
-    if said.success {
-        let json = &said.text[said.text.find('{').unwrap()..=said.text.rfind('}').unwrap()];
+    if output.success {
+        let json = &output.text[output.text.find('{').unwrap()..=output.text.rfind('}').unwrap()];
         Ok(serde_json::from_str(json).unwrap())
     } else {
-        Err(said.text)
+        Err(output.text)
     }
 }
 
-/// Whether the pod has the sidecar as the profile says it, before all init containers of its author's.
+/// Checks that the pod has the sidecar as the profile defines it, before all init containers of its author.
 fn is_genuine(pod: &Value, profile: &str) -> Result<(), String> {
     let wanted = &mandatory(profile)["spec"]["template"]["spec"]["initContainers"][0];
     let sidecar = &pod["spec"]["initContainers"][0];
@@ -87,31 +88,31 @@ fn is_genuine(pod: &Value, profile: &str) -> Result<(), String> {
         .as_array()
         .is_none_or(|env| !env.contains(&json!({ "name": "COMPANION", "value": "127.0.0.1:6400" })))
     {
-        return Err(format!("the app lacks its variable in {pod}"));
+        return Err(format!("the app's variable is missing in {pod}"));
     }
     Ok(())
 }
 
-/// Pods that mallory writes in a guarded namespace, knowing all that a genuine one has.
+/// Pods that mallory creates in a guarded namespace, with the content of a genuinely injected pod at hand.
 struct Attack {
     cluster: Cluster,
     space: TestNamespace,
     name: &'static str,
     /// The genuine sidecar.
     sidecar: Value,
-    /// Labels and annotations that claim the injection.
+    /// Labels and annotations that claim an injection.
     claims: Value,
 }
 
 impl Attack {
     async fn on(name: &'static str) -> Self {
         let (cluster, space) = guarded(name).await;
-        let whole = cluster.dry_run_pod(&space.name, &pod("whole")).await.unwrap();
-        is_genuine(&whole, name).unwrap();
-        let mut sidecar = whole["spec"]["initContainers"][0].clone();
+        let genuine = cluster.dry_run_pod(&space.name, &pod("genuine")).await.unwrap();
+        is_genuine(&genuine, name).unwrap();
+        let mut sidecar = genuine["spec"]["initContainers"][0].clone();
         let mounts = sidecar["volumeMounts"].as_array_mut().unwrap();
         mounts.retain(|mount| mount["name"] == "scratch");
-        let status = &whole["metadata"]["annotations"]["outrigger.dev/status"];
+        let status = &genuine["metadata"]["annotations"]["outrigger.dev/status"];
         let claims = json!({
             "labels": { "outrigger.dev/injected": "true", "companion": name },
             "annotations": { "outrigger.dev/status": status },
@@ -132,7 +133,7 @@ impl Attack {
         })
     }
 
-    /// A pod that claims to be injected, with these init containers.
+    /// Creates a pod that claims to be injected, with these init containers.
     fn forge(&self, containers: Value) -> Result<Value, String> {
         self.write(|made| {
             made["metadata"]["labels"] = self.claims["labels"].clone();
@@ -149,9 +150,9 @@ impl Attack {
     }
 
     fn must_be_genuine(&self, what: &str, made: Result<Value, String>) {
-        let made = made.unwrap_or_else(|refused| panic!("{what}: {refused}"));
+        let made = made.unwrap_or_else(|rejection| panic!("{what}: {rejection}"));
         is_genuine(&made, self.name).unwrap_or_else(|missing| panic!("{what}: {missing}"));
-        // The whole of it, but for the mount of the token, whose volume has another name in each pod.
+        // Compare everything except the token mount, whose volume has a different name in each pod.
         let mut sidecar = made["spec"]["initContainers"][0].clone();
         sidecar["volumeMounts"].as_array_mut().unwrap().retain(|mount| mount["name"] == "scratch");
         assert_eq!(sidecar, self.sidecar, "{what}");
@@ -159,7 +160,7 @@ impl Attack {
         assert!(made["spec"]["volumes"].as_array().unwrap().contains(&scratch), "{what}: {made}");
     }
 
-    /// The genuine sidecar with a mount more.
+    /// Returns the genuine sidecar with an additional mount.
     fn sidecar_with_mount(&self, mount: Value) -> Value {
         let mut container = self.sidecar.clone();
         container["volumeMounts"].as_array_mut().unwrap().push(mount);
@@ -168,18 +169,18 @@ impl Attack {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_labels_and_annotations_a_pod_has_the_mandatory_sidecar_comes_first() {
+async fn labels_annotations_and_status_cannot_prevent_a_mandatory_injection() {
     let attack = Attack::on("e2e-guard-labels").await;
     let enabled = json!({ "outrigger.dev/inject": "enabled" });
     let own = json!({ "name": "own", "image": image("redis:7.0"), "command": ["true"] });
-    let taken_away = json!({ "outrigger.dev/profiles": format!("-{}", attack.name) });
+    let removed = json!({ "outrigger.dev/profiles": format!("-{}", attack.name) });
     for (what, made) in [
         (
             "a label that opts out",
             attack.write_metadata(&json!({ "outrigger.dev/inject": "disabled" }), &json!({})),
         ),
         ("no profile chosen", attack.write_metadata(&enabled, &json!({ "outrigger.dev/profiles": "" }))),
-        ("the profile taken away", attack.write_metadata(&enabled, &taken_away)),
+        ("the profile removed", attack.write_metadata(&enabled, &removed)),
         (
             "a status that claims it",
             attack.write_metadata(&attack.claims["labels"], &attack.claims["annotations"]),
@@ -205,9 +206,9 @@ async fn whatever_labels_and_annotations_a_pod_has_the_mandatory_sidecar_comes_f
     remove(&attack.cluster, attack.name);
 }
 
-/// Each of these got through once: a genuine status, and a copy of the sidecar with one thing changed.
+/// Regression test: each of these pods, a genuine status and a sidecar with one changed field, was once admitted.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_of_the_mandatory_sidecar_with_one_field_changed_is_rendered_anew() {
+async fn a_modified_copy_of_a_mandatory_sidecar_is_replaced() {
     let attack = Attack::on("e2e-guard-copied").await;
     let probe = |field: &str, value: Value| {
         let mut probe = attack.sidecar["startupProbe"].clone();
@@ -249,7 +250,7 @@ async fn a_copy_of_the_mandatory_sidecar_with_one_field_changed_is_rendered_anew
     ] {
         attack.must_be_genuine(what, attack.forge(json!([container])));
     }
-    // Its volume, with and without a forged status.
+    // The sidecar's volume, with and without a forged status.
     let medium = json!([{ "name": "scratch", "emptyDir": { "sizeLimit": "16Mi", "medium": "Memory" } }]);
     let forged = attack.write(|made| {
         made["metadata"]["labels"] = attack.claims["labels"].clone();
@@ -258,13 +259,13 @@ async fn a_copy_of_the_mandatory_sidecar_with_one_field_changed_is_rendered_anew
         made["spec"]["volumes"] = medium.clone();
     });
     attack.must_be_genuine("another medium", forged);
-    let refused = attack.write(|made| made["spec"]["volumes"] = medium).unwrap_err();
-    assert!(refused.contains("[VolumeConflict]"), "{refused}");
+    let rejection = attack.write(|made| made["spec"]["volumes"] = medium).unwrap_err();
+    assert!(rejection.contains("[VolumeConflict]"), "{rejection}");
     remove(&attack.cluster, attack.name);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pod_that_stands_in_a_mandatory_profiles_way_is_refused() {
+async fn a_pod_that_conflicts_with_a_mandatory_profile_is_rejected() {
     let attack = Attack::on("e2e-guard-refused").await;
     let name = attack.name;
     let taken = json!([attack.sidecar_with("image", json!("busybox"))]);
@@ -273,7 +274,7 @@ async fn a_pod_that_stands_in_a_mandatory_profiles_way_is_refused() {
     let variable = json!([{ "name": "COMPANION", "value": "evil:1" }]);
     for (what, code, made) in [
         (
-            "the name taken",
+            "a container of the same name",
             "ContainerNameTaken",
             attack.write(|made| {
                 made["spec"]["initContainers"] = taken;
@@ -309,7 +310,7 @@ async fn a_pod_that_stands_in_a_mandatory_profiles_way_is_refused() {
             }),
         ),
         (
-            "another volume at its path, spelled otherwise",
+            "another volume at an equivalent path",
             "MountConflict",
             attack.write(|made| {
                 made["spec"]["containers"][0]["volumeMounts"] =
@@ -338,15 +339,15 @@ async fn a_pod_that_stands_in_a_mandatory_profiles_way_is_refused() {
             attack.write_metadata(&json!({ "outrigger.dev/inject": "off" }), &json!({})),
         ),
     ] {
-        let refused = made.expect_err(what);
-        assert!(refused.contains(&format!("[{code}]")), "{what}: {refused}");
+        let rejection = made.expect_err(what);
+        assert!(rejection.contains(&format!("[{code}]")), "{what}: {rejection}");
     }
     remove(&attack.cluster, name);
 }
 
-/// The webhook is not asked about mirror pods, so their annotation must win nobody anything.
+/// The webhook is not called for mirror pods, so a forged annotation must not start a pod without the sidecar.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_kubelet_runs_a_forged_mirror_pod() {
+async fn the_kubelet_does_not_run_a_forged_mirror_pod() {
     let name = "e2e-guard-mirror";
     let (cluster, space) = guarded(name).await;
     let mut mirror = pod("mirror");
@@ -355,21 +356,21 @@ async fn no_kubelet_runs_a_forged_mirror_pod() {
     if cluster.create_pod(&space.name, &mirror).await.is_ok() {
         let off = ["annotate", "pod", "mirror", "kubernetes.io/config.mirror-"];
         let stripped = mallory(&cluster, &space, &off);
-        assert!(!stripped.success, "the annotation came off: {}", stripped.text);
+        assert!(!stripped.success, "the annotation was removed: {}", stripped.text);
         tokio::time::sleep(Duration::from_secs(6)).await;
         let path = "jsonpath={.status.containerStatuses}";
         let state =
             ["get", "pod", "mirror", "--ignore-not-found", "--output", path, "--namespace", &space.name];
-        assert_eq!(cluster.kubectl(&state).expect(), "", "a kubelet ran it");
+        assert_eq!(cluster.kubectl(&state).expect(), "", "the kubelet started the pod");
     }
     remove(&cluster, name);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_namespaces_own_profiles_and_labels_do_not_help_either() {
+async fn namespaced_profiles_and_namespace_labels_cannot_replace_a_mandatory_profile() {
     let name = "e2e-guard-shadowed";
     let (cluster, space) = guarded(name).await;
-    // Even with the right to write profiles, which the role admin does not have.
+    // This also holds for a user with the right to write profiles, which the role `admin` does not have.
     let role = [
         "create",
         "role",
@@ -391,23 +392,23 @@ async fn a_namespaces_own_profiles_and_labels_do_not_help_either() {
     let apply = |manifest: &Value| {
         let file = std::env::temp_dir().join(format!("{}-profile.json", space.name));
         std::fs::write(&file, manifest.to_string()).unwrap();
-        let said = mallory(&cluster, &space, &["apply", "--filename", &file.to_string_lossy()]);
+        let output = mallory(&cluster, &space, &["apply", "--filename", &file.to_string_lossy()]);
         std::fs::remove_file(&file).unwrap();
-        said
+        output
     };
     let harmless = json!({ "initContainers": [{ "name": "x", "image": image("redis:7.0"), "restartPolicy": "Always" }] });
     let shadow = apply(&own(name, harmless)).expect();
-    assert!(shadow.contains("Mandatory"), "the shadow's author is told: {shadow}");
+    assert!(shadow.contains("Mandatory"), "the shadowing profile gets a warning: {shadow}");
     let made = try_as_mallory(&cluster, &space, &pod("shadowed")).unwrap();
     is_genuine(&made, name).unwrap();
 
-    // Another one puts a container of that name, and a mount of the volume, before it.
+    // Another profile adds a container of the same name, or a mount of the sidecar's volume.
     let fake = json!({ "initContainers": [{ "name": name, "image": "busybox", "restartPolicy": "Always" }] });
     let thief = json!({ "initContainers": [{ "name": "thief", "image": image("redis:7.0"), "restartPolicy": "Always",
         "volumeMounts": [{ "name": "scratch", "mountPath": "/theirs" }] }], "volumes": [{ "name": "scratch", "emptyDir": { "sizeLimit": "16Mi" } }] });
     for template in [fake, thief] {
         apply(&own("other", template)).expect();
-        eventually("the profile being known", || async {
+        eventually("the profile to be accepted", || async {
             let found = cluster.kubectl(&[
                 "get",
                 "sidecarprofile",
@@ -422,12 +423,12 @@ async fn a_namespaces_own_profiles_and_labels_do_not_help_either() {
         .await;
         match try_as_mallory(&cluster, &space, &pod("beside")) {
             Ok(made) => is_genuine(&made, name).unwrap(),
-            Err(refused) => assert!(refused.contains("admission webhook"), "{refused}"),
+            Err(rejection) => assert!(rejection.contains("admission webhook"), "{rejection}"),
         }
         mallory(&cluster, &space, &["delete", "sidecarprofile", "other"]).expect();
     }
 
-    // Labels of the namespace are not mallory's to change, and ours say nothing here.
+    // Mallory may not change the namespace's labels, and Outrigger's label has no effect on a Mandatory profile.
     let label =
         mallory(&cluster, &space, &["label", "namespace", &space.name, "e2e-guard-"]).expect_failure();
     assert!(label.contains("orbidden"), "{label}");
@@ -440,7 +441,7 @@ async fn a_namespaces_own_profiles_and_labels_do_not_help_either() {
     remove(&cluster, name);
 }
 
-/// Returns resources below the sidecar's own. Kubernetes 1.33 itself refuses to lower a memory limit in place.
+/// Returns resources below the sidecar's own. Kubernetes 1.33 itself rejects a lower memory limit in place.
 async fn fewer_resources(cluster: &Cluster) -> Value {
     if cluster.minor_version().await < 34 {
         json!({ "requests": { "cpu": "5m" } })
@@ -450,42 +451,42 @@ async fn fewer_resources(cluster: &Cluster) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_live_pod_keeps_its_mandatory_sidecar() {
+async fn a_mandatory_sidecar_is_protected_in_a_running_pod() {
     let name = "e2e-guard-live";
     let (cluster, space) = guarded(name).await;
     cluster.create_pod(&space.name, &pod("live")).await.unwrap();
     cluster.ready_pod(&space.name, "live").await;
-    let refused = |words: &[&str], code: &str| {
-        let said = mallory(&cluster, &space, words).expect_failure();
-        assert!(said.contains(&format!("[{code}]")), "{words:?}: {said}");
+    let rejected = |words: &[&str], code: &str| {
+        let output = mallory(&cluster, &space, words).expect_failure();
+        assert!(output.contains(&format!("[{code}]")), "{words:?}: {output}");
     };
     let curl = image("outrigger.dev/echo:1.0");
-    refused(&["set", "image", "pod/live", &format!("{name}={curl}")], "MandatoryChanged");
-    refused(&["annotate", "--overwrite", "pod", "live", "outrigger.dev/status={}"], "MandatoryChanged");
-    refused(&["annotate", "pod", "live", "outrigger.dev/status-"], "MandatoryChanged");
-    refused(&["label", "pod", "live", "outrigger.dev/injected-"], "MandatoryChanged");
-    refused(&["label", "--overwrite", "pod", "live", "companion=other"], "MandatoryChanged");
+    rejected(&["set", "image", "pod/live", &format!("{name}={curl}")], "MandatoryChanged");
+    rejected(&["annotate", "--overwrite", "pod", "live", "outrigger.dev/status={}"], "MandatoryChanged");
+    rejected(&["annotate", "pod", "live", "outrigger.dev/status-"], "MandatoryChanged");
+    rejected(&["label", "pod", "live", "outrigger.dev/injected-"], "MandatoryChanged");
+    rejected(&["label", "--overwrite", "pod", "live", "companion=other"], "MandatoryChanged");
     let less = fewer_resources(&cluster).await;
     let less = json!({ "spec": { "initContainers": [{ "name": name, "resources": less }] } });
-    refused(
+    rejected(
         &["patch", "pod", "live", "--subresource=resize", "--patch", &less.to_string()],
         "MandatoryChanged",
     );
     let debug = ["debug", "pod/live", "--quiet", "--profile=general", "--attach=false", "--image", &curl];
-    refused(&[&debug[..], &["--target", name]].concat(), "MandatoryEntered");
+    rejected(&[&debug[..], &["--target", name]].concat(), "MandatoryEntered");
     let thief = json!({ "spec": { "ephemeralContainers": [{ "name": "thief", "image": curl,
         "volumeMounts": [{ "name": "scratch", "mountPath": "/theirs" }] }] } });
-    refused(
+    rejected(
         &["patch", "pod", "live", "--subresource=ephemeralcontainers", "--patch", &thief.to_string()],
         "MandatoryEntered",
     );
-    refused(
+    rejected(
         &["exec", "live", "--container", name, "--", "redis-cli", "-p", "6400", "shutdown"],
         "MandatoryEntered",
     );
-    refused(&["attach", "live", "--container", name], "MandatoryEntered");
+    rejected(&["attach", "live", "--container", name], "MandatoryEntered");
 
-    // The same through the pod's status, and through a binding.
+    // The same changes through the pod's status, and through a binding.
     let body = |metadata: Value| json!({ "metadata": metadata }).to_string();
     for metadata in [
         json!({ "annotations": { "outrigger.dev/status": null } }),
@@ -494,7 +495,7 @@ async fn a_live_pod_keeps_its_mandatory_sidecar() {
         json!({ "labels": { "companion": "other" } }),
     ] {
         let patch = body(metadata);
-        refused(&["patch", "pod", "live", "--subresource=status", "--patch", &patch], "MandatoryChanged");
+        rejected(&["patch", "pod", "live", "--subresource=status", "--patch", &patch], "MandatoryChanged");
     }
     let file = std::env::temp_dir().join(format!("{}-binding.json", space.name));
     let binding = json!({
@@ -504,11 +505,11 @@ async fn a_live_pod_keeps_its_mandatory_sidecar() {
     std::fs::write(&file, binding.to_string()).unwrap();
     for path in ["pods/live/binding", "bindings"] {
         let path = format!("/api/v1/namespaces/{}/{path}", space.name);
-        refused(&["create", "--raw", &path, "--filename", &file.to_string_lossy()], "MandatoryChanged");
+        rejected(&["create", "--raw", &path, "--filename", &file.to_string_lossy()], "MandatoryChanged");
     }
     std::fs::remove_file(&file).unwrap();
 
-    // What is mallory's own stays so, and the platform's people get in.
+    // Mallory's own containers stay accessible, and administrators may enter the sidecar.
     mallory(&cluster, &space, &["exec", "live", "--container", "app", "--", "redis-cli", "ping"]).expect();
     mallory(&cluster, &space, &[&debug[..], &["--target", "app"]].concat()).expect();
     mallory(&cluster, &space, &["label", "pod", "live", "team=a"]).expect();
@@ -529,7 +530,7 @@ async fn a_live_pod_keeps_its_mandatory_sidecar() {
     let denied = ["set", "image", "pod/live", &format!("{name}={curl}"), "--namespace", &space.name];
     assert!(
         cluster.kubectl(&denied).expect_failure().contains("[MandatoryChanged]"),
-        "not even an admin, by hand"
+        "administrators may not change the sidecar either"
     );
     let live = cluster.ready_pod(&space.name, "live").await;
     is_genuine(&live, name).unwrap();
@@ -537,14 +538,14 @@ async fn a_live_pod_keeps_its_mandatory_sidecar() {
     remove(&cluster, name);
 }
 
-/// A POST to a subresource, as clients other than kubectl write it: kubectl names the container itself.
+/// Sends a POST to `exec` without kubectl, which would set the container's name itself.
 fn enter(cluster: &Cluster, space: &TestNamespace, query: &str) -> String {
     let path = format!("/api/v1/namespaces/{}/pods/live/exec?stdout=true&command=id{query}", space.name);
     mallory(cluster, space, &["create", "--raw", &path, "--filename", "/dev/null"]).expect_failure()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn exec_without_a_container_does_not_lead_into_an_ordinary_one_of_the_profile() {
+async fn exec_without_a_container_name_cannot_enter_a_mandatory_container() {
     let name = "e2e-guard-only";
     let (cluster, space) = guarded(name).await;
     let mut scanner = mandatory(name);
@@ -555,35 +556,35 @@ async fn exec_without_a_container_does_not_lead_into_an_ordinary_one_of_the_prof
     }]);
     scanner["spec"]["template"]["spec"]["initContainers"] = json!([]);
     cluster.apply("default", &scanner.to_string()).expect();
-    // A pod with no container of its own has the profile's as its only one, and so as its default.
-    let mut alone = pod("live");
-    alone["spec"]["containers"] = json!([]);
-    eventually("a pod with nothing but the profile's container", || async {
-        match try_as_mallory(&cluster, &space, &alone) {
+    // In a pod without containers of its own, the profile's container is the only one, and thus the default.
+    let mut empty = pod("live");
+    empty["spec"]["containers"] = json!([]);
+    eventually("a pod with only the profile's container", || async {
+        match try_as_mallory(&cluster, &space, &empty) {
             Ok(made) if made["spec"]["containers"][0]["name"] == "scanner" => Ok(()),
             other => Err(format!("{other:?}")),
         }
     })
     .await;
-    cluster.create_pod(&space.name, &alone).await.unwrap();
+    cluster.create_pod(&space.name, &empty).await.unwrap();
     cluster.ready_pod(&space.name, "live").await;
-    let said = enter(&cluster, &space, "");
+    let output = enter(&cluster, &space, "");
     assert!(
-        said.contains("exec without a container's name") && said.contains("[MandatoryEntered]"),
-        "{said}"
+        output.contains("exec without a container's name") && output.contains("[MandatoryEntered]"),
+        "{output}"
     );
-    let said = enter(&cluster, &space, "&container=scanner");
-    assert!(said.contains("[MandatoryEntered]"), "{said}");
+    let output = enter(&cluster, &space, "&container=scanner");
+    assert!(output.contains("[MandatoryEntered]"), "{output}");
     remove(&cluster, name);
-    eventually("exec is free where no Mandatory profile is", || async {
-        let said = enter(&cluster, &space, "");
-        if said.contains("pgrade") { Ok(()) } else { Err(said) }
+    eventually("exec without a Mandatory profile", || async {
+        let output = enter(&cluster, &space, "");
+        if output.contains("pgrade") { Ok(()) } else { Err(output) }
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_optional_profile_does_not_start_before_it() {
+async fn an_optional_profile_cannot_start_before_a_mandatory_one() {
     let name = "e2e-guard-first";
     let (cluster, space) = guarded(name).await;
     let mut early = companion("early");
@@ -602,7 +603,7 @@ async fn an_optional_profile_does_not_start_before_it() {
     let mut chosen = pod("attack");
     chosen["metadata"]["labels"] = json!({ "outrigger.dev/inject": "enabled" });
     chosen["metadata"]["annotations"] = json!({ "outrigger.dev/profiles": "early" });
-    eventually("the namespace's own profile is known", || async {
+    eventually("the namespace's own profile taking effect", || async {
         let made = try_as_mallory(&cluster, &space, &chosen)?;
         is_genuine(&made, name)?;
         let second = &made["spec"]["initContainers"][1]["name"];
@@ -613,7 +614,7 @@ async fn an_optional_profile_does_not_start_before_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_mandatory_is_protected_on_the_live_pod_whoever_wrote_it_first() {
+async fn fields_that_the_author_set_to_the_mandatory_value_are_protected_too() {
     let name = "e2e-guard-shared";
     let (cluster, space) = guarded(name).await;
     let mut own = pod("live");
@@ -621,16 +622,16 @@ async fn what_is_mandatory_is_protected_on_the_live_pod_whoever_wrote_it_first()
     own["spec"]["containers"][0]["env"] = json!([{ "name": "COMPANION", "value": "127.0.0.1:6400" }]);
     cluster.create_pod(&space.name, &own).await.unwrap();
     for change in ["companion=other", "companion-"] {
-        let said =
+        let output =
             mallory(&cluster, &space, &["label", "--overwrite", "pod", "live", change]).expect_failure();
-        assert!(said.contains("[MandatoryChanged]"), "{said}");
+        assert!(output.contains("[MandatoryChanged]"), "{output}");
     }
     mallory(&cluster, &space, &["delete", "pod", "live", "--wait=false"]).expect();
     remove(&cluster, name);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_later_webhook_can_neither_take_out_nor_change_a_mandatory_sidecar() {
+async fn a_later_webhook_cannot_remove_or_change_a_mandatory_sidecar() {
     let name = "e2e-guard-meddled";
     let (cluster, space) = guarded(name).await;
     let home = TestNamespace::plain(&cluster).await;
@@ -663,21 +664,24 @@ async fn a_later_webhook_can_neither_take_out_nor_change_a_mandatory_sidecar() {
         });
         cluster.apply_as_it_is(&webhook.to_string()).expect();
     };
-    meddle("/take-out");
-    eventually("the pod being refused", || async {
-        match cluster.dry_run_pod(&space.name, &pod("robbed")).await {
-            Err(refused) if refused.contains("[MandatoryIncomplete]") => Ok(()),
+    meddle("/remove");
+    eventually("the rejection of the pod", || async {
+        match cluster.dry_run_pod(&space.name, &pod("changed")).await {
+            Err(message) if message.contains("[MandatoryIncomplete]") => Ok(()),
             other => Err(format!("{other:?}")),
         }
     })
     .await;
-    // It is exactly as the profile says, or not at all: not even with an image from another registry, or an agent's address.
-    for (path, what) in [("/new-image", "initContainers"), ("/with-agent", "initContainers")] {
+    // The sidecar must be exactly as in the profile: also a changed registry or an agent's variable is rejected.
+    for (path, what) in [("/replace-image", "initContainers"), ("/add-variable", "initContainers")] {
         meddle(path);
-        // The API server takes a changed configuration up within a second or two.
+        // The API server loads a changed configuration within one or two seconds.
         tokio::time::sleep(Duration::from_secs(3)).await;
-        let refused = cluster.dry_run_pod(&space.name, &pod("rewritten")).await.unwrap_err();
-        assert!(refused.contains("[MandatoryIncomplete]") && refused.contains(what), "{path}: {refused}");
+        let rejection = cluster.dry_run_pod(&space.name, &pod("rewritten")).await.unwrap_err();
+        assert!(
+            rejection.contains("[MandatoryIncomplete]") && rejection.contains(what),
+            "{path}: {rejection}"
+        );
     }
     cluster.kubectl(&["delete", "mutatingwebhookconfiguration", "zz-meddler"]).expect();
     remove(&cluster, name);
@@ -687,15 +691,15 @@ async fn a_later_webhook_can_neither_take_out_nor_change_a_mandatory_sidecar() {
 const PODS_PER_CHANGE: usize = 5;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mandatory_profile_changes_while_pods_are_created_and_none_is_refused_or_bare() {
+async fn a_change_of_a_mandatory_profile_rejects_no_pod_and_leaves_none_out() {
     let name = "e2e-guard-changed";
     let (cluster, space) = guarded(name).await;
-    let (done, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let (done, created) = (AtomicBool::new(false), AtomicUsize::new(0));
     let creating = async {
         while !done.load(Ordering::Relaxed) {
-            let made = cluster.dry_run_pod(&space.name, &pod("steady")).await.expect("no pod is refused");
+            let made = cluster.dry_run_pod(&space.name, &pod("steady")).await.expect("no pod is rejected");
             assert!(injected(&made, name), "{made}");
-            asked.fetch_add(1, Ordering::Relaxed);
+            created.fetch_add(1, Ordering::Relaxed);
         }
     };
     let changing = async {
@@ -704,10 +708,10 @@ async fn a_mandatory_profile_changes_while_pods_are_created_and_none_is_refused_
             profile["spec"]["template"]["spec"]["initContainers"][0]["resources"]["requests"]["memory"] =
                 json!(format!("{}Mi", 16 + round));
             cluster.apply("default", &profile.to_string()).expect();
-            let wanted = asked.load(Ordering::Relaxed) + PODS_PER_CHANGE;
-            eventually("pods being created after a change", || async {
-                let asked = asked.load(Ordering::Relaxed);
-                if asked >= wanted { Ok(()) } else { Err(format!("{asked} of {wanted} pods")) }
+            let wanted = created.load(Ordering::Relaxed) + PODS_PER_CHANGE;
+            eventually("the creation of pods after a change", || async {
+                let created = created.load(Ordering::Relaxed);
+                if created >= wanted { Ok(()) } else { Err(format!("{created} of {wanted} pods")) }
             })
             .await;
         }
@@ -715,9 +719,9 @@ async fn a_mandatory_profile_changes_while_pods_are_created_and_none_is_refused_
     };
     tokio::join!(creating, changing);
 
-    // Once it is optional nobody insists any more, and the entries go.
+    // When the profile becomes optional, its webhook entries are removed.
     cluster.apply("default", &companion(name).to_string()).expect();
-    eventually("the entries being gone", || async {
+    eventually("the removal of the webhook entries", || async {
         let path = "jsonpath={.webhooks[*].name}";
         let mut left = String::new();
         for kind in ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"] {
@@ -726,7 +730,7 @@ async fn a_mandatory_profile_changes_while_pods_are_created_and_none_is_refused_
         if left.contains(name) { Err(left) } else { Ok(()) }
     })
     .await;
-    let bare = cluster.dry_run_pod(&space.name, &pod("free")).await.unwrap();
-    assert!(!injected(&bare, name), "{bare}");
+    let free = cluster.dry_run_pod(&space.name, &pod("free")).await.unwrap();
+    assert!(!injected(&free, name), "{free}");
     remove(&cluster, name);
 }

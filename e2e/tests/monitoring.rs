@@ -1,4 +1,4 @@
-//! The chart's dashboard and alerts, asked of a real Prometheus that scraped real servers.
+//! The chart's dashboard and alerts, evaluated by a real Prometheus that scrapes real servers.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,11 +13,11 @@ use std::fmt::Write as _;
 use e2e::{Cluster, TestNamespace, companion, eventually, exclusive, image, pod};
 use serde_json::{Value, json};
 
-/// Metrics that have no series before the first event of their kind.
+/// Metrics without series before their first event.
 const MAY_BE_EMPTY: [&str; 2] = ["outrigger_profile_left_out_total", "outrigger_requests_shed_total"];
 const SERVERS: &str = "app.kubernetes.io/name=outrigger";
 
-/// A Prometheus that scrapes the servers and reads the chart's alerts.
+/// A Prometheus that scrapes the servers and evaluates the chart's alerts.
 struct Prometheus {
     cluster: Cluster,
     space: TestNamespace,
@@ -64,12 +64,12 @@ impl Prometheus {
 
     fn get(&self, path: &str) -> Result<Value, String> {
         let raw = format!("/api/v1/namespaces/{}/pods/prometheus:9090/proxy/api/v1/{path}", self.space.name);
-        let said = self.cluster.kubectl(&["get", "--raw", &raw]);
-        let answer: Value = serde_json::from_str(&said.text).map_err(|_| said.text.clone())?;
-        if answer["status"] == "success" { Ok(answer["data"].clone()) } else { Err(said.text) }
+        let output = self.cluster.kubectl(&["get", "--raw", &raw]);
+        let answer: Value = serde_json::from_str(&output.text).map_err(|_| output.text.clone())?;
+        if answer["status"] == "success" { Ok(answer["data"].clone()) } else { Err(output.text) }
     }
 
-    /// How many series an expression has now.
+    /// Returns the current number of series of an expression.
     fn series(&self, expression: &str) -> Result<usize, String> {
         let expression = expression.replace("$__rate_interval", "30s");
         let mut encoded = String::new();
@@ -78,7 +78,7 @@ impl Prometheus {
         }
         let data = self.get(&format!("query?query={encoded}"))?;
         let result = data["result"].as_array().ok_or_else(|| data.to_string())?;
-        // What is not a number is a division by nothing: a panel would be empty.
+        // NaN is a division by zero, which a panel does not show.
         Ok(result.iter().filter(|series| series["value"][1] != "NaN").count())
     }
 }
@@ -88,7 +88,7 @@ fn chart(file: &str) -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
-/// Every expression of the dashboard, with its panel's title.
+/// Returns each expression of the dashboard with its panel's title.
 fn dashboard() -> Vec<(String, String)> {
     let dashboard: Value = serde_json::from_str(&chart("monitoring/dashboard.json")).unwrap();
     let panels = dashboard["panels"].as_array().unwrap();
@@ -102,7 +102,7 @@ fn dashboard() -> Vec<(String, String)> {
     expressions
 }
 
-/// Every expression of an alert, with the alert's name.
+/// Returns each alert's name and expression.
 fn alerts() -> Vec<(String, String)> {
     let rules: Value = serde_saphyr::from_str(&chart("monitoring/rules.yaml")).unwrap();
     let groups = rules["groups"].as_array().unwrap().iter();
@@ -112,13 +112,13 @@ fn alerts() -> Vec<(String, String)> {
         .collect()
 }
 
-/// The metrics that an expression names.
+/// Returns the metrics in an expression.
 fn metrics(expression: &str) -> BTreeSet<&str> {
     let words = expression.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
     words.filter(|word| word.starts_with("outrigger_") || word.starts_with("process_")).collect()
 }
 
-/// Pods of every outcome, and a profile: what there has to be before panels can have something to show.
+/// Creates pods of every outcome and changes a profile, so that all panels have data.
 async fn traffic(cluster: &Cluster, space: &TestNamespace, round: usize) {
     let mut injected = pod(&format!("injected-{round}"));
     injected["spec"]["nodeSelector"] = json!({ "e2e": "nowhere" });
@@ -135,13 +135,13 @@ async fn traffic(cluster: &Cluster, space: &TestNamespace, round: usize) {
 }
 
 #[test]
-fn every_panel_and_every_alert_works_on_what_prometheus_scrapes() {
+fn all_panels_and_alerts_work_with_scraped_metrics() {
     exclusive("e2e-monitoring", |cluster, space| async move {
         e2e::injects(&cluster, &space, "e2e-monitoring").await;
         let prometheus = Prometheus::start(&cluster).await;
         let missing: BTreeSet<&str> = MAY_BE_EMPTY.into_iter().collect();
         let round = std::cell::Cell::new(0);
-        eventually("every panel having data", || async {
+        eventually("data in every panel", || async {
             round.set(round.get() + 1);
             traffic(&cluster, &space, round.get()).await;
             for (title, expression) in dashboard() {
@@ -160,15 +160,15 @@ fn every_panel_and_every_alert_works_on_what_prometheus_scrapes() {
         let all: Vec<(String, String)> = dashboard().into_iter().chain(alerts()).collect();
         let named: BTreeSet<&str> = all.iter().flat_map(|(_, expression)| metrics(expression)).collect();
         for metric in named {
-            let there = prometheus.series(&format!("count({metric})")).unwrap() > 0;
-            assert!(there || missing.contains(metric), "no server has a metric {metric}");
+            let exists = prometheus.series(&format!("count({metric})")).unwrap() > 0;
+            assert!(exists || missing.contains(metric), "no server exports the metric {metric}");
         }
         let rules = prometheus.get("rules").unwrap();
         let rules = rules["groups"][0]["rules"].as_array().unwrap();
         assert_eq!(rules.len(), alerts().len());
         for rule in rules {
             assert_eq!(rule["health"], "ok", "{rule}");
-            assert_ne!(rule["state"], "firing", "servers that are well: {rule}");
+            assert_ne!(rule["state"], "firing", "an alert fires for healthy servers: {rule}");
         }
     });
 }

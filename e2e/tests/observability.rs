@@ -1,4 +1,4 @@
-//! What people get to see: the API server's audit log and ours, warnings on workloads, events and metrics.
+//! Observability: the API server's audit log, the server's log, warnings on workloads, events and metrics.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,7 +10,7 @@
 use e2e::{Cluster, TestNamespace, companion, deployment, eventually, injects, pod};
 use serde_json::{Value, json};
 
-/// The latest entry of the audit log about an object.
+/// Returns the latest successful entry of the audit log with this verb and resource.
 fn audited(cluster: &Cluster, namespace: &str, verb: &str, resource: &str) -> Result<Value, String> {
     let all = cluster.audited(namespace);
     let found = all
@@ -21,7 +21,7 @@ fn audited(cluster: &Cluster, namespace: &str, verb: &str, resource: &str) -> Re
 }
 
 #[tokio::test]
-async fn a_request_in_the_api_servers_audit_log_leads_to_our_log() {
+async fn the_uid_in_the_audit_log_identifies_the_line_in_the_servers_log() {
     let cluster = Cluster::installed().await;
     cluster.apply("default", &companion("e2e-audited").to_string()).expect();
     let space = TestNamespace::enabled(&cluster, "e2e-audited").await;
@@ -29,17 +29,17 @@ async fn a_request_in_the_api_servers_audit_log_leads_to_our_log() {
     cluster.create_pod(&space.name, &pod("seen")).await.unwrap();
     let uid = eventually("the audit log's entry", || async {
         let entry = audited(&cluster, &space.name, "create", "pods")?;
-        let note = |key: &str| entry["annotations"][format!("pods.outrigger.dev/{key}")].as_str();
-        match (note("outcome"), note("reason"), note("uid")) {
+        let annotation = |key: &str| entry["annotations"][format!("pods.outrigger.dev/{key}")].as_str();
+        match (annotation("outcome"), annotation("reason"), annotation("uid")) {
             (Some("injected"), Some("Injected"), Some(uid)) => Ok(uid.to_owned()),
             _ => Err(entry.to_string()),
         }
     })
     .await;
-    let line = eventually("the line in our log", || async {
+    let line = eventually("the line in the server's log", || async {
         let logs = ["logs", "--selector", "app.kubernetes.io/name=outrigger", "--tail=-1", "--namespace"];
-        let said = cluster.kubectl(&[&logs[..], &[Cluster::SYSTEM]].concat()).expect();
-        said.lines().find(|line| line.contains(&uid)).map(str::to_owned).ok_or_else(|| format!("no {uid}"))
+        let output = cluster.kubectl(&[&logs[..], &[Cluster::SYSTEM]].concat()).expect();
+        output.lines().find(|line| line.contains(&uid)).map(str::to_owned).ok_or_else(|| format!("no {uid}"))
     })
     .await;
     assert!(line.contains("decided") && line.contains(&space.name) && line.contains("injected"), "{line}");
@@ -47,7 +47,7 @@ async fn a_request_in_the_api_servers_audit_log_leads_to_our_log() {
 }
 
 #[tokio::test]
-async fn who_applies_a_workload_is_told_that_its_namespace_refuses_the_sidecar() {
+async fn a_workload_whose_sidecar_exceeds_a_quota_gets_a_warning() {
     let cluster = Cluster::installed().await;
     let space = TestNamespace::enabled(&cluster, "").await;
     cluster.apply("default", &companion("e2e-bounded").to_string()).expect();
@@ -62,31 +62,31 @@ async fn who_applies_a_workload_is_told_that_its_namespace_refuses_the_sidecar()
     web["spec"]["template"]["spec"]["containers"][0]["resources"] = limits;
     let warning = "of profile \"e2e-bounded\": there is no limit of cpu, which ResourceQuota \"team\" demands [ResourceQuota]";
     eventually("the warning", || async {
-        let said = cluster.apply(&space.name, &web.to_string()).expect();
-        if said.contains(warning) {
+        let output = cluster.apply(&space.name, &web.to_string()).expect();
+        if output.contains(warning) {
             return Ok(());
         }
         cluster.kubectl(&["delete", "deployment", "web", "--namespace", &space.name]).expect();
-        Err(said)
+        Err(output)
     })
     .await;
-    // The API server refuses the pods with the same reason.
-    eventually("the refusal", || async {
+    // The API server rejects the pods for the same reason.
+    eventually("the rejection", || async {
         let path = "jsonpath={.status.conditions[?(@.type==\"ReplicaFailure\")].message}";
         let get = ["get", "deployment", "web", "--output", path, "--namespace", &space.name];
-        let said = cluster.kubectl(&get).expect();
-        if said.contains("must specify limits.cpu for: e2e-bounded") { Ok(()) } else { Err(said) }
+        let output = cluster.kubectl(&get).expect();
+        if output.contains("must specify limits.cpu for: e2e-bounded") { Ok(()) } else { Err(output) }
     })
     .await;
     cluster.kubectl(&["delete", "clustersidecarprofile", "e2e-bounded"]).expect();
 }
 
 #[tokio::test]
-async fn who_applies_a_workload_is_told_what_will_become_of_its_pods() {
+async fn a_workload_whose_pods_will_be_rejected_gets_a_warning() {
     let cluster = Cluster::installed().await;
     cluster.apply("default", &companion("e2e-advised").to_string()).expect();
     let space = TestNamespace::enabled(&cluster, "").await;
-    let misspelt = |mut workload: Value, template: &str| {
+    let misspelled = |mut workload: Value, template: &str| {
         let template = workload.pointer_mut(template).unwrap();
         template["metadata"]["annotations"] = json!({ "outrigger.dev/profiles": "e2e-advisd" });
         workload
@@ -97,14 +97,14 @@ async fn who_applies_a_workload_is_told_what_will_become_of_its_pods() {
             space.name
         )
     };
-    let web = misspelt(deployment("web", 0), "/spec/template");
+    let web = misspelled(deployment("web", 0), "/spec/template");
     eventually("the warning", || async {
-        let said = cluster.apply(&space.name, &web.to_string()).expect();
-        if said.contains(&warning("Deployment")) {
+        let output = cluster.apply(&space.name, &web.to_string()).expect();
+        if output.contains(&warning("Deployment")) {
             return Ok(());
         }
         cluster.kubectl(&["delete", "deployment", "web", "--namespace", &space.name]).expect();
-        Err(said)
+        Err(output)
     })
     .await;
     eventually("the audit log's entry", || async {
@@ -114,7 +114,7 @@ async fn who_applies_a_workload_is_told_what_will_become_of_its_pods() {
     })
     .await;
 
-    // The template is as it was, so nobody is asked.
+    // With an unchanged template, the webhook is not called.
     let mut more = web.clone();
     more["metadata"]["labels"] = json!({ "changed": "yes" });
     assert!(!cluster.apply(&space.name, &more.to_string()).expect().contains("Warning"));
@@ -131,21 +131,21 @@ async fn who_applies_a_workload_is_told_what_will_become_of_its_pods() {
     let job =
         json!({ "template": { "metadata": {}, "spec": web["spec"]["template"]["spec"] }, "suspend": true });
     let with = |kind: &str, spec: Value| json!({ "apiVersion": "batch/v1", "kind": kind, "metadata": { "name": "web" }, "spec": spec });
-    let mut once = misspelt(with("Job", job.clone()), "/spec/template");
+    let mut once = misspelled(with("Job", job.clone()), "/spec/template");
     once["spec"]["template"]["spec"]["restartPolicy"] = json!("Never");
     let mut daily = with("CronJob", json!({ "schedule": "0 0 * * *", "jobTemplate": { "spec": job } }));
-    daily = misspelt(daily, "/spec/jobTemplate/spec/template");
+    daily = misspelled(daily, "/spec/jobTemplate/spec/template");
     daily["spec"]["jobTemplate"]["spec"]["template"]["spec"]["restartPolicy"] = json!("Never");
     for (kind, workload) in [("Job", &once), ("CronJob", &daily)] {
-        let said = cluster.apply(&space.name, &workload.to_string()).expect();
-        assert!(said.contains(&warning(kind)), "{said}");
+        let output = cluster.apply(&space.name, &workload.to_string()).expect();
+        assert!(output.contains(&warning(kind)), "{output}");
     }
 
-    // Elsewhere it is the template's own label that counts.
+    // In a namespace that is not enabled, the template's own label decides.
     let elsewhere = TestNamespace::plain(&cluster).await;
     for workload in [&web, &once, &daily] {
-        let said = cluster.apply(&elsewhere.name, &workload.to_string()).expect();
-        assert!(!said.contains("Warning"), "{said}");
+        let output = cluster.apply(&elsewhere.name, &workload.to_string()).expect();
+        assert!(!output.contains("Warning"), "{output}");
     }
     let labelled = |workload: &Value, template: &str| {
         let mut workload = workload.clone();
@@ -159,14 +159,14 @@ async fn who_applies_a_workload_is_told_what_will_become_of_its_pods() {
         labelled(&once, "/spec/template"),
         labelled(&daily, "/spec/jobTemplate/spec/template"),
     ] {
-        let said = cluster.apply(&elsewhere.name, &workload.to_string()).expect();
-        assert!(said.contains("will be refused: profile \"e2e-advisd\""), "{said}");
+        let output = cluster.apply(&elsewhere.name, &workload.to_string()).expect();
+        assert!(output.contains("will be refused: profile \"e2e-advisd\""), "{output}");
     }
     cluster.kubectl(&["delete", "clustersidecarprofile", "e2e-advised"]).expect();
 }
 
 #[tokio::test]
-async fn the_owner_of_pods_is_told_once_of_a_profile_that_was_left_out() {
+async fn one_event_reports_a_skipped_profile_for_all_pods_of_an_owner() {
     let cluster = Cluster::installed().await;
     let mut needy = companion("e2e-needy");
     needy["spec"]["onError"] = json!("Ignore");
@@ -175,8 +175,8 @@ async fn the_owner_of_pods_is_told_once_of_a_profile_that_was_left_out() {
         json!([{ "name": "TO", "value": "$[[ params.to ]]" }]);
     cluster.apply("default", &needy.to_string()).expect();
     let space = TestNamespace::enabled(&cluster, "e2e-needy").await;
-    // A pod that names a profile that no server knows yet is refused.
-    eventually("the profile being known", || async {
+    // A pod that names a profile is rejected until the servers have received the profile.
+    eventually("the profile taking effect", || async {
         cluster.dry_run_pod(&space.name, &pod("probe")).await.map(drop)
     })
     .await;
@@ -185,8 +185,8 @@ async fn the_owner_of_pods_is_told_once_of_a_profile_that_was_left_out() {
     assert!(pods.iter().all(|pod| pod["spec"].get("initContainers").is_none()), "{pods:?}");
     let events = || {
         let all = ["get", "events", "--field-selector", "reason=ProfileLeftOut", "--output", "json"];
-        let said = cluster.kubectl(&[&all[..], &["--namespace", &space.name]].concat()).expect();
-        serde_json::from_str::<Value>(&said).unwrap()["items"].as_array().unwrap().clone()
+        let output = cluster.kubectl(&[&all[..], &["--namespace", &space.name]].concat()).expect();
+        serde_json::from_str::<Value>(&output).unwrap()["items"].as_array().unwrap().clone()
     };
     let event = eventually("the event", || async { events().pop().ok_or_else(|| "none".to_owned()) }).await;
     assert_eq!(event["involvedObject"]["kind"], "ReplicaSet", "{event}");
@@ -194,11 +194,11 @@ async fn the_owner_of_pods_is_told_once_of_a_profile_that_was_left_out() {
     let message = event["message"].as_str().unwrap();
     assert!(message.starts_with("profile \"e2e-needy\" was left out of a pod: "), "{message}");
     assert!(message.ends_with("[ParameterMissing]"), "{message}");
-    let said =
+    let output =
         cluster.kubectl(&["describe", "replicaset", "--selector", "app=web", "--namespace", &space.name]);
-    assert!(said.expect().contains("ProfileLeftOut"));
+    assert!(output.expect().contains("ProfileLeftOut"));
 
-    let counted = eventually("every pod being counted", || async {
+    let counted = eventually("the count of every pod", || async {
         let count = sum(
             &cluster,
             "outrigger_profile_left_out_total{profile=\"e2e-needy\",reason=\"ParameterMissing\"}",
@@ -211,14 +211,14 @@ async fn the_owner_of_pods_is_told_once_of_a_profile_that_was_left_out() {
     cluster.kubectl(&["delete", "clustersidecarprofile", "e2e-needy"]).expect();
 }
 
-/// The sum of a counter over all servers.
+/// Returns the sum of a counter over all servers.
 async fn sum(cluster: &Cluster, series: &str) -> u64 {
     let mut sum = 0;
     for server in cluster.pods(Cluster::SYSTEM, "app.kubernetes.io/name=outrigger").await {
         let name = server["metadata"]["name"].as_str().unwrap();
         let path = format!("/api/v1/namespaces/{}/pods/{name}:8080/proxy/metrics", Cluster::SYSTEM);
-        let said = cluster.kubectl(&["get", "--raw", &path]).text;
-        let value = said.lines().find_map(|line| line.strip_prefix(series)?.trim().parse::<u64>().ok());
+        let output = cluster.kubectl(&["get", "--raw", &path]).text;
+        let value = output.lines().find_map(|line| line.strip_prefix(series)?.trim().parse::<u64>().ok());
         sum += value.unwrap_or_default();
     }
     sum

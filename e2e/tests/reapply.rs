@@ -1,11 +1,11 @@
-//! Injected pods and kubectl: their manifest applied again, the difference shown, and copies for debugging.
+//! Injected pods and kubectl: `apply` of the original manifest, `diff`, and `debug --copy-to`.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use e2e::{Cluster, TestNamespace, companion, image, pod};
 use serde_json::{Value, json};
 
-/// A profile that changes fields of the pod's own: the grace period, lists that kubectl replaces as a whole, and the order of
+/// Returns a profile that changes existing fields of the pod: the grace period, atomic lists, and the order of
 /// variables.
 fn profile(name: &str) -> Value {
     let mut profile = companion(name);
@@ -19,7 +19,7 @@ fn profile(name: &str) -> Value {
     profile
 }
 
-/// A pod with such fields of its own.
+/// Returns a pod that sets the same fields.
 fn own(name: &str) -> Value {
     let mut pod = pod(name);
     let spec = &mut pod["spec"];
@@ -35,7 +35,7 @@ fn own(name: &str) -> Value {
     pod
 }
 
-/// A pod whose author lays fields over the injected sidecar.
+/// Returns a pod with an overlay of the injected sidecar.
 fn overlaid(name: &str, sidecar: &str) -> Value {
     let mut pod = pod(name);
     pod["spec"]["initContainers"] = json!([{
@@ -45,7 +45,7 @@ fn overlaid(name: &str, sidecar: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_original_manifest_can_be_applied_again() {
+async fn the_original_manifest_can_be_applied_again() {
     let cluster = Cluster::installed().await;
     let name = "e2e-reapply";
     cluster.apply("default", &profile(name).to_string()).expect();
@@ -62,7 +62,7 @@ async fn an_original_manifest_can_be_applied_again() {
 
             let difference = cluster.kubectl_with(&words("diff"), &text);
             assert!(difference.success && difference.text.is_empty(), "{pod_name}: {}", difference.text);
-            // kubectl says "configured", since it sends the manifest's values; nothing changes.
+            // kubectl prints "configured" because it sends the manifest's values. Nothing changes.
             cluster.kubectl_with(&words("apply"), &text).expect();
             let after = cluster.ready_pod(&space.name, pod_name).await;
             assert_eq!(after["metadata"]["uid"], before["metadata"]["uid"]);
@@ -105,9 +105,9 @@ async fn kubectl_debug_copies_injected_pods() {
             "/tmp",
         ];
         cluster.kubectl(&words).expect();
-        let said =
+        let output =
             cluster.kubectl(&["get", "pod", &copy, "--namespace", &space.name, "--output", "json"]).expect();
-        let copied: Value = serde_json::from_str(&said).unwrap();
+        let copied: Value = serde_json::from_str(&output).unwrap();
         let containers = copied["spec"]["initContainers"].as_array().unwrap();
         let sidecars = containers.iter().filter(|container| container["name"] == name).count();
         assert_eq!(sidecars, 1, "{debug}: {copied}");

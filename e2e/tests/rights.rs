@@ -1,4 +1,4 @@
-//! The servers do with exactly the rights that the chart gives them: they use each, and ask for no other.
+//! The servers use every right that the chart grants them, and need no other.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,13 +16,14 @@ use serde_json::{Value, json};
 /// A verb on a resource of a group.
 type Right = (String, String, String);
 
-/// Rights that an hour of ordinary life does not need; each with where it is used.
+/// Rights that this test does not exercise, each with its use.
 const RARE: [(&str, &str, &str); 3] = [
-    // A namespace that a server has not heard of yet, for some milliseconds: `what_the_snapshot_does_not_hold_yet_is_looked_up`.
+    // Lookup of a namespace that is not in the server's snapshot yet:
+    // `objects_that_are_missing_in_the_snapshot_are_looked_up`.
     ("get", "", "namespaces"),
-    // The series of an Event, ten minutes after its first.
+    // Update of an Event's series, ten minutes after the first Event.
     ("patch", "events.k8s.io", "events"),
-    // Before an earlier authority goes: `certificates::no_pod_is_refused_while_authorities_and_certificates_are_replaced`.
+    // Removal of an earlier CA: `certificates::a_rotation_of_cas_and_certificates_rejects_no_pod`.
     ("list", "discovery.k8s.io", "endpointslices"),
 ];
 
@@ -47,10 +48,10 @@ fn granted(cluster: &Cluster) -> BTreeSet<Right> {
     rights
 }
 
-/// What the servers asked the API server for since `since`, and of it what was refused.
-fn asked(cluster: &Cluster, since: &str) -> (BTreeSet<Right>, Vec<String>) {
+/// Returns the rights that the servers used after `since`, and the requests that were forbidden.
+fn used_rights(cluster: &Cluster, since: &str) -> (BTreeSet<Right>, Vec<String>) {
     let user = format!("system:serviceaccount:{}:outrigger", Cluster::SYSTEM);
-    let (mut rights, mut refused) = (BTreeSet::new(), Vec::new());
+    let (mut rights, mut forbidden) = (BTreeSet::new(), Vec::new());
     for entry in cluster.audited_by(&user) {
         if entry["requestReceivedTimestamp"].as_str().unwrap_or_default() < since {
             continue;
@@ -61,50 +62,49 @@ fn asked(cluster: &Cluster, since: &str) -> (BTreeSet<Right>, Vec<String>) {
             subresource => format!("{}/{subresource}", text("resource")),
         };
         if entry["responseStatus"]["code"] == 403 {
-            refused.push(entry["requestURI"].to_string());
+            forbidden.push(entry["requestURI"].to_string());
         }
         rights.insert((entry["verb"].as_str().unwrap().to_owned(), text("apiGroup"), resource));
     }
-    (rights, refused)
+    (rights, forbidden)
 }
 
 #[test]
-fn the_servers_use_each_of_their_rights_and_ask_for_no_other() {
+fn the_servers_use_all_their_rights_and_need_no_others() {
     exclusive("e2e-rights", |cluster, space| async move {
         let now = ["get", "namespace", &space.name, "--output", "jsonpath={.metadata.creationTimestamp}"];
         let since = cluster.kubectl(&now).expect();
-        // They begin anew, and everything is asked for that they ask for at the start.
+        // Restart the servers, so that the requests at startup are included.
         cluster.install(&["podAnnotations.round=rights", "log.format=json"]);
         injects(&cluster, &space, "e2e-rights").await;
-        live(&cluster, &space).await;
-        eventually("every right being used", || async {
-            let (used, refused) = asked(&cluster, &since);
-            assert!(refused.is_empty(), "they asked for what they may not: {refused:?}");
+        exercise_rights(&cluster, &space).await;
+        eventually("the use of every right", || async {
+            let (used, forbidden) = used_rights(&cluster, &since);
+            assert!(forbidden.is_empty(), "forbidden requests: {forbidden:?}");
             let rare =
                 RARE.map(|(verb, group, resource)| (verb.to_owned(), group.to_owned(), resource.to_owned()));
             let unused: Vec<Right> =
                 granted(&cluster).difference(&used).filter(|right| !rare.contains(right)).cloned().collect();
-            if unused.is_empty() { Ok(()) } else { Err(format!("these are not used: {unused:?}")) }
+            if unused.is_empty() { Ok(()) } else { Err(format!("unused rights: {unused:?}")) }
         })
         .await;
         cluster.install(&[]);
     });
 }
 
-/// What may happen to a server in its life.
-async fn live(cluster: &Cluster, space: &TestNamespace) {
-    // Names that nobody has heard of are looked up.
+/// Causes the events for which the servers need their rights.
+async fn exercise_rights(cluster: &Cluster, space: &TestNamespace) {
+    // An unknown profile is looked up.
     let mut unknown = pod("unknown");
-    unknown["metadata"]["annotations"] = json!({ "outrigger.dev/profiles": "e2e-never-heard-of" });
+    unknown["metadata"]["annotations"] = json!({ "outrigger.dev/profiles": "e2e-unknown" });
     cluster.dry_run_pod(&space.name, &unknown).await.unwrap_err();
-    // A profile of a namespace, one that is mandatory, and one that is left out of a Deployment's pods.
+    // A namespaced profile, a Mandatory profile, and a profile that is skipped in a Deployment's pods.
     let mut own = companion("e2e-rights-own");
     own["kind"] = json!("SidecarProfile");
     cluster.apply(&space.name, &own.to_string()).expect();
     let mut mandatory = companion("e2e-rights-mandatory");
     mandatory["spec"]["enforcement"] = json!("Mandatory");
-    mandatory["spec"]["match"] =
-        json!({ "namespaceSelector": { "matchLabels": { "e2e-rights": "nobody" } } });
+    mandatory["spec"]["match"] = json!({ "namespaceSelector": { "matchLabels": { "e2e-rights": "none" } } });
     cluster.apply("default", &mandatory.to_string()).expect();
     let enforced = [
         "wait",
@@ -122,12 +122,12 @@ async fn live(cluster: &Cluster, space: &TestNamespace) {
     web["spec"]["template"]["metadata"]["annotations"] =
         json!({ "outrigger.dev/profiles": "e2e-rights-needy" });
     cluster.apply(&space.name, &web.to_string()).expect();
-    // One is injected, so the bounds of its namespace are read.
+    // For an injected workload, the limits and quotas of its namespace are read.
     let mut bounded = deployment("bounded", 0);
     bounded["spec"]["template"]["metadata"]["annotations"] =
         json!({ "outrigger.dev/profiles": "e2e-rights-own" });
     cluster.apply(&space.name, &bounded.to_string()).expect();
-    // What they keep is taken away and comes back.
+    // Objects that the servers maintain are deleted, and restored.
     let system = ["--namespace", Cluster::SYSTEM];
     let secret = "outrigger-certificates";
     let less = r#"[{"op": "remove", "path": "/data/tls.crt"}]"#;

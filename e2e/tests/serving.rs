@@ -1,18 +1,18 @@
-//! Who is answered. These tests change what all share, so they run one at a time.
+//! Client authentication and resistance to forged reviews. The tests change the release, so they run one at a time.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use e2e::{Cluster, TestNamespace, companion, eventually, exclusive, image, injects, pod};
 use serde_json::{Value, json};
 
-/// The common name in the certificate that the embedded cluster's API server shows.
+/// Common name in the client certificate of the embedded cluster's API server.
 const NAME: &str = "kube-apiserver-webhook-client";
 
 #[test]
-fn the_api_server_is_answered_for_its_client_certificate_and_nobody_else_is() {
+fn only_clients_with_the_configured_certificate_are_answered() {
     exclusive("e2e-clients", |cluster, space| async move {
         let shell = shell(&cluster).await;
-        // After an upgrade, the Service forwards to the servers of before it until kube-proxy has read the new endpoints.
+        // After an upgrade, the Service forwards to the old servers until kube-proxy has read the new endpoints.
         let anonymous = |expected: &'static [&'static str]| {
             let answer = || review(&cluster, &shell);
             eventually("an answer to a client without a certificate", move || {
@@ -21,25 +21,27 @@ fn the_api_server_is_answered_for_its_client_certificate_and_nobody_else_is() {
                 async move { if is_expected { Ok(()) } else { Err(answer) } }
             })
         };
-        // Without an authority, every client is answered.
+        // Without a client CA, every client is answered.
         anonymous(&[" 400"]).await;
-        // The cluster's own authority of clients has signed it; Outrigger's has not.
+        // The API server's certificate is signed by the cluster's client CA, and not by Outrigger's CA.
         let path = "go-template={{ index .data \"client-ca-file\" }}";
         let signed = ["configmap", "extension-apiserver-authentication", "--namespace", "kube-system"];
-        authority(&cluster, "e2e-clients-signed", &signed, path);
+        copy_ca(&cluster, "e2e-clients-signed", &signed, path);
         let path = "go-template={{ (index .webhooks 0).clientConfig.caBundle | base64decode }}";
-        authority(&cluster, "e2e-clients-other", &["mutatingwebhookconfiguration", "outrigger"], path);
+        copy_ca(&cluster, "e2e-clients-other", &["mutatingwebhookconfiguration", "outrigger"], path);
 
-        demand(&cluster, "e2e-clients-signed");
+        require_client_ca(&cluster, "e2e-clients-signed");
         injects(&cluster, &space, "e2e-clients").await;
         let profile = companion("e2e-clients").to_string();
         cluster.apply("default", &profile.replace("A Redis beside", "Another Redis beside")).expect();
         anonymous(&["none was shown; see --client-ca", " 403"]).await;
 
-        demand(&cluster, "e2e-clients-other");
-        eventually("the API server being refused", || async {
-            match cluster.dry_run_pod(&space.name, &pod("refused")).await {
-                Err(said) if said.contains("failed calling webhook") && said.contains("tls: ") => Ok(()),
+        require_client_ca(&cluster, "e2e-clients-other");
+        eventually("the rejection of the API server", || async {
+            match cluster.dry_run_pod(&space.name, &pod("rejected")).await {
+                Err(output) if output.contains("failed calling webhook") && output.contains("tls: ") => {
+                    Ok(())
+                }
                 other => Err(format!("{other:?}")),
             }
         })
@@ -52,21 +54,21 @@ fn the_api_server_is_answered_for_its_client_certificate_and_nobody_else_is() {
     });
 }
 
-/// Puts an authority that the cluster has somewhere where the chart looks for one.
-fn authority(cluster: &Cluster, name: &str, place: &[&str], path: &str) {
+/// Copies a CA certificate of the cluster to a ConfigMap for `webhook.clientCA.configMap`.
+fn copy_ca(cluster: &Cluster, name: &str, place: &[&str], path: &str) {
     let found = cluster.kubectl(&[&["get", "--output", path], place].concat()).expect();
     assert!(found.contains("BEGIN CERTIFICATE"), "{found}");
     let made = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name }, "data": { "ca.crt": found } });
     cluster.apply(Cluster::SYSTEM, &made.to_string()).expect();
 }
 
-/// Changes the release so that it answers clients with that name and a certificate of that authority.
-fn demand(cluster: &Cluster, authority: &str) {
-    let authority = format!("webhook.clientCA.configMap={authority}");
-    cluster.install(&[&authority, &format!("webhook.clientCA.name={NAME}")]);
+/// Configures the release to answer only clients with [`NAME`] in a certificate of this CA.
+fn require_client_ca(cluster: &Cluster, ca: &str) {
+    let ca = format!("webhook.clientCA.configMap={ca}");
+    cluster.install(&[&ca, &format!("webhook.clientCA.name={NAME}")]);
 }
 
-/// A namespace with a pod from which the servers are reached as anybody in the cluster reaches them.
+/// Creates a namespace with a pod that can send requests to the servers.
 async fn shell(cluster: &Cluster) -> TestNamespace {
     let space = TestNamespace::plain(cluster).await;
     let mut shell = pod("shell");
@@ -78,7 +80,7 @@ async fn shell(cluster: &Cluster) -> TestNamespace {
     space
 }
 
-/// Sends what is no review, without a certificate; gives the answer and its status.
+/// Sends an invalid review without a certificate, and returns the response and its status.
 fn review(cluster: &Cluster, shell: &TestNamespace) -> String {
     let url = "https://outrigger.outrigger-system.svc.cluster.local/mutate/namespace";
     let curl = ["curl", "--silent", "--show-error", "--insecure", "--max-time", "20", "--data", "{}"];
@@ -87,7 +89,7 @@ fn review(cluster: &Cluster, shell: &TestNamespace) -> String {
     cluster.exec(&shell.name, "shell", "shell", &curl).text
 }
 
-/// Reviews of 300 namespaces that do not exist, and of 60 pods in an enabled one whose owners do not exist.
+/// Script that sends reviews for 300 nonexistent namespaces, and for 60 pods with nonexistent owners in an enabled one.
 const FLOOD: &str = r#"
 review() {
   printf '{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"forged\\n2026-01-01T00:00:00Z ERROR outrigger: forged","kind":{"group":"","version":"v1","kind":"Pod"},"namespace":"%s","operation":"CREATE","object":{"metadata":{"name":"forged","annotations":{"outrigger.dev/profiles":"e2e-flood-needy"},"ownerReferences":[{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"forged-%s","uid":"forged-%s","controller":true}]},"spec":{"containers":[{"name":"app","image":"web:1"}]}}}}' "$1" "$2" "$2"
@@ -98,11 +100,11 @@ n=0; while [ $n -lt 300 ]; do review "$0-unknown-$n" $n | send & n=$((n+1)); [ $
 n=0; while [ $n -lt 60 ]; do review "$0" $n | send; n=$((n+1)); done
 "#;
 
-/// Anyone who reaches the port can send a review. It costs the API server little, and forges no line of the log.
+/// Any client in the cluster can send reviews. They must cause few API calls, and no forged line in the log.
 #[test]
-fn a_flood_of_made_up_reviews_causes_few_api_calls_and_events() {
+fn a_flood_of_forged_reviews_causes_few_api_calls_and_events() {
     exclusive("e2e-flood", |cluster, space| async move {
-        // Their limits are full again.
+        // A restart resets the servers' rate limits.
         cluster.install(&["podAnnotations.round=flood"]);
         injects(&cluster, &space, "e2e-flood").await;
         let mut needy = companion("e2e-flood-needy");
@@ -116,35 +118,38 @@ fn a_flood_of_made_up_reviews_causes_few_api_calls_and_events() {
 
         let user = format!("system:serviceaccount:{}:outrigger", Cluster::SYSTEM);
         let unknown = format!("{}-unknown-", space.name);
-        let asked = cluster.audited_by(&user).into_iter().filter(|entry| {
+        let calls = cluster.audited_by(&user).into_iter().filter(|entry| {
             let name = entry["objectRef"]["name"].as_str().unwrap_or_default();
             entry["verb"] == "get" && name.starts_with(&unknown)
         });
-        let asked = asked.count();
-        assert!(asked <= 2 * (100 + 20 * (seconds + 1)), "{asked} calls in {seconds} s");
+        let calls = calls.count();
+        assert!(calls <= 2 * (100 + 20 * (seconds + 1)), "{calls} calls in {seconds} s");
         let events = ["get", "events", "--field-selector", "reason=ProfileLeftOut", "--output", "json"];
         let events = cluster.kubectl(&[&events[..], &["--namespace", &space.name]].concat()).expect();
         let events = serde_json::from_str::<Value>(&events).unwrap()["items"].as_array().unwrap().len();
-        assert!((1..=10).contains(&events), "{events} events by two servers");
+        assert!((1..=10).contains(&events), "{events} events from two servers");
         let logs = ["logs", "--selector", "app.kubernetes.io/name=outrigger", "--tail=-1", "--namespace"];
-        let said = cluster.kubectl(&[&logs[..], &[Cluster::SYSTEM]].concat()).expect();
-        assert!(said.contains("uid=\"forged\\n2026-01-01"), "the uid is quoted");
-        assert!(!said.lines().any(|line| line.starts_with("2026-01-01T00:00:00Z ERROR")), "a line is forged");
+        let output = cluster.kubectl(&[&logs[..], &[Cluster::SYSTEM]].concat()).expect();
+        assert!(output.contains("uid=\"forged\\n2026-01-01"), "the uid is not quoted");
+        assert!(
+            !output.lines().any(|line| line.starts_with("2026-01-01T00:00:00Z ERROR")),
+            "the log has a forged line"
+        );
 
-        // Who wants none writes none; who needs certainty asks for a certificate.
+        // Settings for clusters whose pods are not trusted: no Events, and no profile names in metrics.
         cluster
             .install_with(
                 "webhook: {events: {enabled: false}}\nmonitoring: {profileNames: false}\nlog: {format: json}",
             )
             .expect();
         injects(&cluster, &space, "e2e-flood").await;
-        // Dry runs, by which the servers were waited for, are not counted.
+        // The dry runs above are not counted.
         cluster.create_pod(&space.name, &pod("counted")).await.unwrap();
         let metrics = eventually("metrics without names", || async {
             let servers = cluster.pods(Cluster::SYSTEM, "app.kubernetes.io/name=outrigger").await;
             let text: String = servers
                 .iter()
-                // Those of before the upgrade drain for a while.
+                // The old servers are still draining.
                 .filter(|server| server["metadata"]["deletionTimestamp"].is_null())
                 .map(|server| {
                     let name = server["metadata"]["name"].as_str().unwrap();

@@ -1,5 +1,5 @@
-//! Parameters, expressions, files, overlays and requirements in pods that really run. Each test has a
-//! namespace and profiles of its own.
+//! Parameters, expressions, files, overlays and `requires` in running pods. Each test has its own namespace and
+//! profiles.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
@@ -15,7 +15,7 @@ fn profile(name: &str, spec: &Value) -> String {
         .to_string()
 }
 
-/// A Redis beside the app, whose configuration is a file that comes with the pod.
+/// Returns a profile of a Redis sidecar that is configured by an injected file.
 fn configured(name: &str) -> Value {
     json!({
         "parameters": [
@@ -46,7 +46,7 @@ fn configured(name: &str) -> Value {
 }
 
 #[tokio::test]
-async fn parameters_of_pod_and_namespace_reach_a_sidecar_and_its_file() {
+async fn parameters_of_the_pod_and_the_namespace_configure_the_sidecar() {
     let cluster = Cluster::installed().await;
     cluster.apply("default", &profile("e2e-configured", &configured("e2e-configured"))).expect();
     let space = TestNamespace::enabled(&cluster, "e2e-configured").await;
@@ -56,8 +56,8 @@ async fn parameters_of_pod_and_namespace_reach_a_sidecar_and_its_file() {
     let mut web = deployment("web", 1);
     web["spec"]["template"]["metadata"]["annotations"] =
         json!({ "e2e-configured.outrigger.dev/memory": "0.125Gi" });
-    // The annotation on the namespace is seen a moment after it is made.
-    eventually("the namespace's parameter being known", || async {
+    // The servers receive the namespace's annotation a moment later.
+    eventually("the namespace's parameter taking effect", || async {
         let made = cluster.dry_run_pod(&space.name, &pod("probe")).await?;
         let env = made["spec"]["containers"][0]["env"].to_string();
         if env.contains("6510") { Ok(()) } else { Err(env) }
@@ -80,7 +80,7 @@ async fn parameters_of_pod_and_namespace_reach_a_sidecar_and_its_file() {
     assert!(exec("app", &["redis-cli", "-p", "6510", "ping"]).expect().contains("PONG"));
     let file = exec("e2e-configured", &["cat", "/etc/redis/redis.conf"]).expect();
     assert!(file.contains("port 6510\n") && file.contains(&format!("# for {}", space.name)), "{file}");
-    // No token of the app's service account in the sidecar, but in the app as always.
+    // The sidecar has no service account token; the app has one.
     let token = "/var/run/secrets/kubernetes.io/serviceaccount/token";
     assert!(exec("app", &["cat", token]).success);
     assert!(!exec("e2e-configured", &["cat", token]).success);
@@ -103,21 +103,23 @@ async fn parameters_of_pod_and_namespace_reach_a_sidecar_and_its_file() {
 }
 
 #[tokio::test]
-async fn a_profile_brings_what_it_requires_and_a_pod_puts_its_own_fields_on_top() {
+async fn required_profiles_are_injected_and_overlays_are_applied() {
     let cluster = Cluster::installed().await;
     let waits = json!({
         "requires": ["e2e-required"],
         "template": { "spec": { "initContainers": [{
             "name": "e2e-waits", "image": image("redis:7.0"),
-            // It ends only when the required sidecar answers: so that one was started before.
+            // It succeeds only if the required sidecar was started before it.
             "command": ["redis-cli", "-p", "6400", "ping"],
         }] } },
     });
     cluster.apply("default", &profile("e2e-required", &configured("e2e-required"))).expect();
     cluster.apply("default", &profile("e2e-waits", &waits)).expect();
     let space = TestNamespace::enabled(&cluster, "e2e-waits").await;
-    eventually("both profiles being known", || async { cluster.dry_run_pod(&space.name, &pod("own")).await })
-        .await;
+    eventually("both profiles taking effect", || async {
+        cluster.dry_run_pod(&space.name, &pod("own")).await
+    })
+    .await;
     cluster.apply(&space.name, &pod("own").to_string()).expect();
     let running = cluster.ready_pod(&space.name, "own").await;
     assert_eq!(names(&running["spec"]["initContainers"]), ["e2e-required", "e2e-waits"]);

@@ -1,11 +1,11 @@
-//! Traces, in a real OpenTelemetry collector.
+//! Traces in a real OpenTelemetry Collector.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use e2e::{eventually, exclusive, injects, pod};
 use serde_json::{Value, json};
 
-/// The spans in a line of the collector's file that say something of a namespace.
+/// Returns the spans for a namespace in a line of the collector's file.
 fn spans(line: &str, namespace: &str) -> Vec<Value> {
     let batch: Value = serde_json::from_str(line).unwrap_or_default();
     let resources = batch["resourceSpans"].as_array().cloned().unwrap_or_default();
@@ -23,24 +23,24 @@ fn attribute<'a>(of: &'a Value, key: &str) -> &'a Value {
 }
 
 #[test]
-fn requests_are_spans_in_a_collector_that_the_chart_names() {
+fn requests_are_exported_as_spans_to_the_configured_collector() {
     exclusive("e2e-traced", |cluster, space| async move {
         let namespace = &space.name;
         cluster.apply_file(namespace, "otel-collector/backend.yaml").expect();
         let gateway = space.ready("app=gateway").await;
         cluster.install(&[&format!("tracing.endpoint=http://gateway.{namespace}:4318")]);
         injects(&cluster, &space, "e2e-traced").await;
-        let mut misspelt = pod("misspelt");
-        misspelt["metadata"]["annotations"] = json!({ "outrigger.dev/profiles": "e2e-tracd" });
+        let mut misspelled = pod("misspelled");
+        misspelled["metadata"]["annotations"] = json!({ "outrigger.dev/profiles": "e2e-tracd" });
         for (outcome, reason, profiles) in
             [("injected", "Injected", json!("e2e-traced")), ("denied", "ProfileNotFound", json!(""))]
         {
             eventually(&format!("the span of {reason}"), || async {
-                // The server that is going away, and traces nothing, may still answer one.
-                cluster.create_pod(namespace, &misspelt).await.unwrap_err();
+                // A terminating server without tracing may still answer one of them.
+                cluster.create_pod(namespace, &misspelled).await.unwrap_err();
                 cluster.dry_run_pod(namespace, &pod("traced")).await?;
-                let said = cluster.exec(namespace, &gateway, "reader", &["cat", "/out/all.jsonl"]).text;
-                let all: Vec<Value> = said.lines().flat_map(|line| spans(line, namespace)).collect();
+                let output = cluster.exec(namespace, &gateway, "reader", &["cat", "/out/all.jsonl"]).text;
+                let all: Vec<Value> = output.lines().flat_map(|line| spans(line, namespace)).collect();
                 let found = all.iter().any(|span| {
                     span["name"] == "POST /mutate/namespace"
                         && attribute(span, "outrigger.outcome") == outcome

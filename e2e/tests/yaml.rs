@@ -1,4 +1,4 @@
-//! Checks the corpus in `tests/yaml` against kubectl; unit tests compare Outrigger's reader with the same corpus.
+//! Checks the corpus in `tests/yaml` against kubectl. Unit tests check Outrigger's reader against the same corpus.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,13 +16,13 @@ fn corpus(name: &str) -> Vec<Value> {
     serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
 }
 
-/// The objects that kubectl would create; `None` where it refuses the stream.
+/// Returns the objects that kubectl would create, or `None` if it rejects the stream.
 fn created(cluster: &Cluster, text: &str) -> Option<Vec<Value>> {
-    let said = cluster.create_on_client(text);
-    if !said.success {
+    let output = cluster.create_on_client(text);
+    if !output.success {
         return None;
     }
-    let objects = serde_json::Deserializer::from_str(&said.text).into_iter::<Value>();
+    let objects = serde_json::Deserializer::from_str(&output.text).into_iter::<Value>();
     let mut objects: Vec<Value> = objects.map(Result::unwrap).collect();
     if let [list] = objects.as_mut_slice()
         && list["kind"] == "List"
@@ -37,27 +37,27 @@ fn created(cluster: &Cluster, text: &str) -> Option<Vec<Value>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kubectl_reads_manifests_as_the_corpus_says() {
+async fn kubectl_reads_manifests_as_in_the_corpus() {
     let cluster = Cluster::connect().await;
     let head = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n";
     let scalars = corpus("scalars.json");
-    let mut whole = head.to_owned();
+    let mut manifest = head.to_owned();
     for (index, case) in scalars.iter().enumerate() {
         let line = format!("scalar{index}: {}\n", case["text"].as_str().unwrap());
         if case["error"] == true {
             assert_eq!(created(&cluster, &format!("{head}{line}")), None, "{case}");
         } else {
-            whole.push_str(&line);
+            manifest.push_str(&line);
         }
     }
-    let read = created(&cluster, &whole).expect("kubectl reads the scalars").remove(0);
+    let read = created(&cluster, &manifest).expect("kubectl accepts the scalars").remove(0);
     for (index, case) in scalars.iter().enumerate().filter(|(_, case)| case["error"] != true) {
         let value = read.get(format!("scalar{index}"));
-        assert_eq!(value, case.get("value"), "kubectl reads {} otherwise", case["text"]);
+        assert_eq!(value, case.get("value"), "kubectl reads {} differently", case["text"]);
     }
     for case in corpus("documents.json") {
         let wanted = if case["error"] == true { Value::Null } else { case["objects"].clone() };
         let read = created(&cluster, case["text"].as_str().unwrap());
-        assert_eq!(json!(read), wanted, "kubectl reads {} otherwise", case["name"]);
+        assert_eq!(json!(read), wanted, "kubectl reads {} differently", case["name"]);
     }
 }

@@ -1,4 +1,4 @@
-//! The source of an expression, compiled and evaluated: no panic, and no end later than the budget's.
+//! Compiles and evaluates an expression. It must not panic, and must end within the budget.
 
 #![no_main]
 
@@ -33,7 +33,7 @@ fuzz_target!(|source: &str| {
     let params = BTreeMap::from([
         ("text".to_owned(), ParameterValue::String("a,b".to_owned())),
         ("number".to_owned(), ParameterValue::Integer(i64::MIN)),
-        ("size".to_owned(), ParameterValue::Quantity("64Mi".parse().expect("it is a quantity"))),
+        ("size".to_owned(), ParameterValue::Quantity("64Mi".parse().expect("a valid quantity"))),
         ("list".to_owned(), ParameterValue::List(vec!["a".to_owned(), String::new()])),
     ]);
     let variables = Variables {
@@ -49,13 +49,13 @@ fuzz_target!(|source: &str| {
         assert_eq!(
             first,
             expression.evaluate(&variables, &mut Budget::new()),
-            "the same inputs, another result"
+            "the result is not deterministic"
         );
         _ = expression.holds(&variables, &mut Budget::new());
     }
     if let Ok(text) = Text::parse(source, &scope, &mut CompileBudget::new()) {
         if let Ok(Value::String(rendered)) = text.render(&variables, &mut Budget::new()) {
-            assert!(text.is_expression() || text.could_be(&rendered), "{rendered:?} is what it renders");
+            assert!(text.is_expression() || text.could_be(&rendered), "{rendered:?} is a possible value");
         }
     }
 });

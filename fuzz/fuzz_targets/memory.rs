@@ -1,7 +1,9 @@
-//! Compiles a profile's spec in YAML or JSON and checks that its cost stays within the budget and memory within a bound. `-rss_limit_mb` and `-malloc_limit_mb` of the driver end a run that takes more; `cargo xtask fuzz` sets them.
+//! Compiles a profile's spec in YAML or JSON, and checks that its cost stays within the budget and its memory within a
+//! limit. The driver's `-rss_limit_mb` and `-malloc_limit_mb`, which `cargo xtask fuzz` sets, end a run that exceeds
+//! it.
 //!
-//! To maximize memory for each byte of input, the cost in steps of a power of two is a counter that the fuzzer looks at: an input
-//! that takes more for its size than any before is new to it.
+//! To maximize the memory per byte of input, each power of two of the cost per byte has its own branch, so that the
+//! fuzzer regards an input with a higher level as new.
 
 #![no_main]
 
@@ -11,7 +13,7 @@ use outrigger::expression::CompileBudget;
 use outrigger::profiles::ProfileEntry;
 use serde_json::Value;
 
-/// Each level of memory for each byte has a branch of its own.
+/// Executes a separate branch for each level of memory per byte.
 #[inline(never)]
 fn reached(level: u32) -> u64 {
     macro_rules! levels {
@@ -27,10 +29,10 @@ fuzz_target!(|text: &str| -> Corpus {
     let spec = object.get("spec").cloned().unwrap_or(object);
     let (entry, findings) = ProfileEntry::read("fuzzed", Scope::Namespace, &spec);
     let cost = entry.cost();
-    // A profile may have used up both memory and work before it was found out.
+    // A profile may use up both budgets before it is rejected.
     assert!(cost <= CompileBudget::MEMORY.max(CompileBudget::WORK) + (1 << 18), "{cost} bytes");
-    let told: usize = findings.iter().map(|finding| finding.path.len() + finding.message.len()).sum();
-    assert!(told < 1 << 20, "{told} bytes of findings");
+    let length: usize = findings.iter().map(|finding| finding.path.len() + finding.message.len()).sum();
+    assert!(length < 1 << 20, "{length} bytes of findings");
     reached((cost / (text.len() + 64)).next_power_of_two().ilog2());
     Corpus::Keep
 });

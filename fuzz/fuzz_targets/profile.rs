@@ -1,5 +1,5 @@
-//! A profile in YAML or JSON, compiled, and injected into a pod if it can be: the patch applies, and a second
-//! injection changes nothing.
+//! Compiles a profile in YAML or JSON, and injects it if it is valid. The patch must apply, and a second injection must
+//! change nothing.
 
 #![no_main]
 

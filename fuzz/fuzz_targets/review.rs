@@ -1,4 +1,4 @@
-//! The body of a review, answered: whatever it is, the answer is one that the API server can read.
+//! Answers arbitrary request bodies, and checks that the response is one that the API server can read.
 
 #![no_main]
 
@@ -9,13 +9,14 @@ use outrigger::api::{ProfileSpec, Scope};
 use outrigger::cluster::Snapshot;
 use outrigger::engine::Namespace;
 use outrigger::profiles::{self, ProfileSet};
-use outrigger::webhook::{ProfileEntry, State, answer};
+use outrigger::webhook::{State, WebhookEntry, answer};
 use serde_json::Value;
 
 static STATE: LazyLock<State> = LazyLock::new(|| {
     let yaml = include_str!("../../profiles/log-shipper/profile.yaml");
     let profile: Value = serde_saphyr::from_str(yaml).expect("the catalogue's profile is YAML");
-    let spec: ProfileSpec = serde_json::from_value(profile["spec"].clone()).expect("it is a profile");
+    let spec: ProfileSpec =
+        serde_json::from_value(profile["spec"].clone()).expect("the catalogue's profile is valid");
     let mut profiles = ProfileSet::default();
     profiles.insert(None, "log-shipper", profiles::ProfileEntry::new("log-shipper", Scope::Cluster, &spec).0);
     let mut shop = Namespace { name: "shop".to_owned(), ..Namespace::default() };
@@ -26,7 +27,7 @@ static STATE: LazyLock<State> = LazyLock::new(|| {
 });
 
 fuzz_target!(|body: &[u8]| {
-    let Some(reply) = answer(&STATE, ProfileEntry::Namespace, body) else { return };
+    let Some(reply) = answer(&STATE, WebhookEntry::Namespace, body) else { return };
     if !reply.status.is_success() {
         assert!(std::str::from_utf8(&reply.body).is_ok_and(|text| !text.is_empty()));
         return;

@@ -5,7 +5,7 @@ use kube::CustomResourceExt as _;
 
 use super::{ClusterSidecarProfile, SidecarProfile};
 
-/// The definitions of both kinds, as `outrigger crds` prints them.
+/// Returns the CustomResourceDefinitions of both kinds, as `outrigger crds` prints them.
 pub fn crds() -> [CustomResourceDefinition; 2] {
     [ClusterSidecarProfile::crd(), SidecarProfile::crd()].map(|mut definition| {
         for version in &mut definition.spec.versions {
@@ -19,7 +19,7 @@ pub fn crds() -> [CustomResourceDefinition; 2] {
     })
 }
 
-/// A description has the line breaks of the source; `kubectl explain` breaks lines itself.
+/// Removes the source's line breaks from descriptions, because `kubectl explain` wraps lines itself.
 fn unwrap_lines(schema: &mut JSONSchemaProps) {
     if let Some(description) = &mut schema.description {
         *description =
@@ -31,7 +31,7 @@ fn unwrap_lines(schema: &mut JSONSchemaProps) {
     }
     match &mut schema.items {
         Some(JSONSchemaPropsOrArray::Schema(inner)) => unwrap_lines(inner),
-        Some(JSONSchemaPropsOrArray::Schemas(several)) => several.iter_mut().for_each(unwrap_lines),
+        Some(JSONSchemaPropsOrArray::Schemas(schemas)) => schemas.iter_mut().for_each(unwrap_lines),
         None => {}
     }
 }
@@ -41,6 +41,6 @@ mod tests {
     #[test]
     fn descriptions_have_no_line_breaks_of_the_source() {
         let text = serde_json::to_string(&super::crds()).unwrap();
-        assert!(text.contains("A partial pod, with a pod's own field names. It takes: metadata.labels, metadata.annotations and, of spec"));
+        assert!(text.contains("A partial pod, with the field names of a pod. Allowed fields: metadata.labels, metadata.annotations, and of spec:"));
     }
 }

@@ -2,31 +2,33 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// The name of a profile: a DNS label of RFC 1123, at most 63 small letters, digits and hyphens. Clones share one text.
+/// Name of a profile: a DNS label of RFC 1123, at most 63 lowercase letters, digits and hyphens. Clones share the text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProfileName(Arc<str>);
 
-/// A text that cannot be a profile's name.
+/// Text that is not a valid profile name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} cannot be a profile's name: a name is at most 63 small letters, digits and hyphens, and begins and ends with a letter or digit"
+    "{0:?} cannot be a profile's name: a name is at most 63 lowercase letters, digits and hyphens, and begins and ends with a letter or digit"
 )]
-pub struct NotAName(String);
+pub struct InvalidProfileName(String);
 
 impl ProfileName {
-    /// The name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 impl FromStr for ProfileName {
-    type Err = NotAName;
+    type Err = InvalidProfileName;
 
+    /// Parses a name.
+    ///
     /// # Errors
-    /// The text is not a DNS label.
-    fn from_str(text: &str) -> Result<Self, NotAName> {
-        if is_dns_label(text) { Ok(Self(text.into())) } else { Err(NotAName(text.to_owned())) }
+    /// Fails if the text is not a DNS label.
+    fn from_str(text: &str) -> Result<Self, InvalidProfileName> {
+        if is_dns_label(text) { Ok(Self(text.into())) } else { Err(InvalidProfileName(text.to_owned())) }
     }
 }
 
@@ -36,7 +38,7 @@ impl fmt::Display for ProfileName {
     }
 }
 
-/// Whether a text is a DNS label of RFC 1123, as Kubernetes wants it for the names of containers and volumes.
+/// Returns whether a text is a DNS label of RFC 1123, as Kubernetes requires for the names of containers and volumes.
 /// <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names>
 pub fn is_dns_label(text: &str) -> bool {
     let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
@@ -45,7 +47,8 @@ pub fn is_dns_label(text: &str) -> bool {
     bytes.len() <= 63 && bytes.iter().copied().all(inner) && edge(bytes.first()) && edge(bytes.last())
 }
 
-/// The candidate that was probably meant by `text`, if one is near enough to be worth naming.
+/// Returns the candidate with the smallest edit distance to `text`, for suggestions in messages. The distance is at
+/// most a third of the text's length, and at least 1 is allowed.
 pub fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = (text.chars().count() / 3).max(1);
     candidates
@@ -71,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_probably_meant() {
+    fn only_a_similar_candidate_is_suggested() {
         let known = ["log-shipper", "statsd", "vault"];
         assert_eq!(nearest("log-shiper", known), Some("log-shipper"));
         assert_eq!(nearest("stasd", known), Some("statsd"));

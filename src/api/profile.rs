@@ -10,14 +10,14 @@ use serde_json::{Map, Value};
 
 use super::Parameter;
 
-/// What a cluster's profile injects, and what happens where it does not fit.
+/// Spec of a profile for all namespaces.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, CustomResource, KubeSchema)]
 #[kube(
     group = "outrigger.dev",
     version = "v1alpha1",
     kind = "ClusterSidecarProfile",
-    doc = "What can be injected into the pods of every namespace: a partial pod (sidecars, init containers, \
-           volumes), what the pod's own containers get, and the rules for both.",
+    doc = "ClusterSidecarProfile is a profile for the pods of all namespaces: a partial pod (sidecars, init \
+           containers, volumes), changes to the pod's own containers, and the rules for both.",
     shortname = "csp",
     category = "outrigger",
     status = "ProfileStatus",
@@ -29,24 +29,24 @@ use super::Parameter;
     printcolumn(name = "Revision", type_ = "string", json_path = ".status.revision", priority = 1),
     printcolumn(name = "Description", type_ = "string", json_path = ".spec.description", priority = 1),
     validation = Rule::new("self.metadata.name.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$')")
-        .message("a profile's name is a DNS label: at most 63 small letters, digits and hyphens, no dots")
+        .message("a profile's name is a DNS label: at most 63 lowercase letters, digits and hyphens, no dots")
 )]
 #[serde(transparent)]
 #[schemars(transparent)]
 pub struct ClusterSidecarProfileSpec {
-    /// The profile.
+    /// Spec of the profile.
     pub profile: ProfileSpec,
 }
 
-/// What a namespace's profile injects, and what happens where it does not fit.
+/// Spec of a profile for one namespace.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, CustomResource, KubeSchema)]
 #[kube(
     group = "outrigger.dev",
     version = "v1alpha1",
     kind = "SidecarProfile",
     namespaced,
-    doc = "What can be injected into the pods of this namespace: as ClusterSidecarProfile, and in its \
-           namespace it takes the place of a cluster profile of the same name.",
+    doc = "SidecarProfile is a profile for the pods of its namespace, with the fields of a ClusterSidecarProfile. \
+           In its namespace, it overrides the ClusterSidecarProfile of the same name, unless that one is Mandatory.",
     shortname = "sp",
     category = "outrigger",
     status = "ProfileStatus",
@@ -57,76 +57,82 @@ pub struct ClusterSidecarProfileSpec {
     printcolumn(name = "Revision", type_ = "string", json_path = ".status.revision", priority = 1),
     printcolumn(name = "Description", type_ = "string", json_path = ".spec.description", priority = 1),
     validation = Rule::new("self.metadata.name.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$')")
-        .message("a profile's name is a DNS label: at most 63 small letters, digits and hyphens, no dots")
+        .message("a profile's name is a DNS label: at most 63 lowercase letters, digits and hyphens, no dots")
 )]
 #[serde(transparent)]
 #[schemars(transparent)]
 pub struct SidecarProfileSpec {
-    /// The profile.
+    /// Spec of the profile.
     pub profile: ProfileSpec,
 }
 
-/// What a profile injects, into which pods, and what happens where it does not fit.
+/// Changes that a profile makes to pods, the pods that get them, and the handling of conflicts and errors.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProfileSpec {
-    /// What the profile is for, in a sentence, for the person who chooses it.
+    /// Purpose of the profile, in one sentence for users who choose it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
 
-    /// Optional: pods choose the profile, or it matches and can be taken away. Mandatory: every pod that it
-    /// matches has it, whatever pod and namespace say; only a `ClusterSidecarProfile` with a
-    /// namespaceSelector can be.
+    /// Optional (default): pods can choose the profile and remove it. Mandatory: every pod that it matches gets it,
+    /// even if pod or namespace disable injection. Mandatory needs a ClusterSidecarProfile with
+    /// match.namespaceSelector.
     #[serde(default)]
     pub enforcement: Enforcement,
 
-    /// The pods that get the profile without asking for it, where injection is enabled. Absent: only pods
-    /// that ask by name.
+    /// Pods that get the profile without choosing it by name, if injection is enabled for them. Absent: only pods that
+    /// choose the profile by name get it.
     #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
     pub matching: Option<Match>,
 
-    /// Values that pods and namespaces may set, by the annotation `<profile>.outrigger.dev/<parameter>`.
+    /// Values that pods and namespaces can set with the annotation `<profile>.outrigger.dev/<parameter>`, at most 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub parameters: Vec<Parameter>,
 
-    /// A partial pod, with a pod's own field names. It takes: metadata.labels, metadata.annotations and, of
-    /// spec, initContainers (a native sidecar is one with restartPolicy: Always), containers, volumes,
-    /// imagePullSecrets, hostAliases, dnsConfig, tolerations, securityContext, shareProcessNamespace,
-    /// terminationGracePeriodSeconds (raised, never lowered), readinessGates, resourceClaims and os.name
-    /// (default: linux). Labels, annotations and keys of securityContext are set where the pod does not
-    /// have them. A string may hold CEL between $[[ and ]]; a container or volume may carry `when`, a
-    /// condition in CEL, and a container `serviceAccountToken: None`.
+    /// A partial pod, with the field names of a pod. Allowed fields: metadata.labels, metadata.annotations, and of
+    /// spec: initContainers, containers, volumes, imagePullSecrets, hostAliases, dnsConfig, tolerations,
+    /// securityContext, shareProcessNamespace, terminationGracePeriodSeconds, readinessGates, resourceClaims and
+    /// os.name. Any other field is an error.
+    ///
+    /// A native sidecar is an init container with restartPolicy: Always. If the pod already has a label, an annotation
+    /// or a field of securityContext, the pod's value stays. terminationGracePeriodSeconds is raised, never lowered.
+    /// os.name is linux (default) or windows, and selects the pods of that operating system.
+    ///
+    /// Strings can contain CEL expressions between $[[ and ]]. Containers and volumes can have `when`, a CEL condition.
+    /// Containers can have `serviceAccountToken: None`, so that the token of the app is not mounted into them.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     #[schemars(schema_with = "open_object")]
     pub template: Map<String, Value>,
 
-    /// What the pod's own containers get. Each item takes: containers (names or globs such as "*"; required),
-    /// initContainers (true includes the pod's own init containers), when (a condition in CEL, which may
-    /// read `container`), env, envFrom and volumeMounts. What a container sets itself stays.
+    /// Changes to the pod's own containers, at most 64 items. Fields of an item: containers (names or globs such as
+    /// "*"; required), initContainers (true includes the pod's own init containers; default: false), when (a CEL
+    /// condition that can read `container`), env, envFrom and volumeMounts. Variables that a container already has stay
+    /// unchanged. A different mount at the same path is a conflict.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "open_objects")]
     pub app_containers: Vec<Map<String, Value>>,
 
-    /// Rules for annotations of the template that the pod has already. Default: each for itself, and the pod's stays;
-    /// `prometheus.io/*` is a Group, and `cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes` a List.
+    /// Rules for annotations of the template that the pod already has, at most 32. The first rule whose keys match
+    /// applies. Without a rule, the pod's value stays. Built-in rules: `prometheus.io/*` is a Group, and
+    /// `cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes` is a List.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub merge_annotations: Vec<MergeAnnotations>,
 
-    /// Text that becomes files in the pod, without a ConfigMap in every namespace: annotations of the pod
-    /// (256 KiB is Kubernetes' limit for all of them), and a volume that shows them as files. A change of
-    /// the annotation on a live pod changes the file.
+    /// Text that is mounted as files, without a ConfigMap in the namespace. Each file becomes an annotation of the pod,
+    /// which a downwardAPI volume presents as a file. A change of the annotation on a live pod changes the file.
+    /// Kubernetes limits all annotations of a pod together to 256 KiB.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub files: Vec<Files>,
 
-    /// Where the profile's init containers and sidecars stand among the others.
+    /// Position of the profile's init containers and native sidecars in the start order of the pod.
     #[serde(default)]
     pub order: Order,
 
-    /// Profiles that come along and start before this one. Where one of them cannot be applied, this one
-    /// cannot either.
+    /// Names of profiles that are injected with this one and start before it, at most 32. If one of them does not exist
+    /// or cannot be applied, this profile cannot be applied either.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 32),
@@ -134,86 +140,92 @@ pub struct ProfileSpec {
     )]
     pub requires: Vec<String>,
 
-    /// What happens to a pod on the node's own network, whose ports and packet filter rules the profile would
-    /// share. Default: Skip; Deny for a Mandatory profile.
+    /// Handling of pods on the host network, where the profile's ports and packet filter rules would be those of the
+    /// node. Skip: admit the pod without the profile, with a warning. Allow: inject the profile. Deny: reject the pod.
+    /// Default: Skip; Deny for a Mandatory profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_network: Option<HostNetwork>,
 
-    /// How native sidecars are injected: as what they are, or, for kubelets before 1.29, as ordinary
-    /// containers placed first. Classic ones never let a Job end, so they are refused for pods whose
-    /// restartPolicy is not Always.
+    /// Native (default): native sidecars are injected as they are. Classic: they become ordinary containers before the
+    /// pod's own, for kubelets before 1.29. A Classic sidecar prevents a Job from completing, so the profile cannot be
+    /// applied to pods whose restartPolicy is not Always.
     #[serde(default, skip_serializing_if = "is_native")]
     pub sidecar_mode: SidecarMode,
 
-    /// What happens where the pod has something else under a name that the profile wants to use.
+    /// Handling of conflicts: the pod, or an earlier profile, has a different element with the same name. Fail
+    /// (default): the profile cannot be applied. Skip: the existing element stays, with a warning, and the rest is
+    /// applied.
     #[serde(default)]
     pub on_conflict: OnConflict,
 
-    /// What happens to the pod when the profile cannot be applied to it.
+    /// Handling of pods to which the profile cannot be applied. Fail (default): reject the pod. Ignore: admit the pod
+    /// without the profile, with a warning.
     #[serde(default)]
     pub on_error: OnError,
 }
 
-/// Whether pods may do without the profile.
+/// Choice between a profile that pods can remove and one that they cannot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[schemars(inline)]
 pub enum Enforcement {
-    /// Pods choose it, or it matches by itself and can be taken away.
+    /// Pods can choose the profile by name, and remove it if it matches them.
     #[default]
     Optional,
-    /// No pod that it matches can do without it.
+    /// Every pod that the profile matches gets it.
     Mandatory,
 }
 
-/// Selects pods. All parts that are given must hold.
+/// Selector of pods. All specified parts must match; an empty one matches every pod.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct Match {
-    /// Selects by the labels of the pod's namespace.
+    /// Selector on the labels of the pod's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "label_selector")]
     pub namespace_selector: Option<LabelSelector>,
-    /// Selects by the pod's labels.
+    /// Selector on the labels of the pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "label_selector")]
     pub pod_selector: Option<LabelSelector>,
-    /// CEL expressions over pod, namespaceObject and cluster; all must be true.
+    /// Conditions in CEL, at most 32; all must be true. They can read `pod`, `namespaceObject`, `profile` and
+    /// `cluster`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub conditions: Vec<NamedExpression>,
 }
 
-/// A CEL expression with a name for messages.
+/// A CEL expression with a name.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[schemars(inline)]
 pub struct NamedExpression {
-    /// The name that messages use.
+    /// Name of the condition in messages, at most 63 characters.
     #[schemars(length(min = 1, max = 63))]
     pub name: String,
-    /// The expression; it gives true or false.
+    /// CEL expression of at most 4096 characters. Its result must be true or false.
     #[schemars(length(min = 1, max = 4096))]
     pub expression: String,
 }
 
-/// Rule for some annotations that the pod may have already.
+/// Rule for annotations of a profile that the pod already has.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[schemars(inline)]
 pub struct MergeAnnotations {
-    /// The annotations' key, or a glob such as `example.com/*`.
+    /// Key of the annotations, or a glob such as `example.com/*`.
     #[schemars(length(min = 1, max = 317))]
     pub keys: String,
-    /// Group or List.
+    /// Group: the profile's annotations are set only if the pod has none of them. List: the profile's items are added
+    /// to the pod's comma-separated list.
     pub merge: AnnotationMerge,
 }
 
-/// Ways in which annotations of a profile meet those that the pod has already.
+/// Ways to merge annotations of a profile with those that the pod already has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[schemars(inline)]
 pub enum AnnotationMerge {
-    /// Belong together: the profile's are set only where the pod has none of them.
+    /// The profile's annotations are set only if the pod has none of them.
     Group,
-    /// Hold a list with commas: the profile's items are added to the pod's.
+    /// The profile's items are added to the pod's comma-separated list.
     List,
 }
 
@@ -221,29 +233,29 @@ pub enum AnnotationMerge {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[schemars(inline)]
 pub struct Files {
-    /// The volume's name; containers mount it by that name.
+    /// Name of the volume. Containers mount it with this name.
     #[schemars(length(min = 1, max = 63))]
     pub volume: String,
-    /// The text of each file, by its name.
+    /// Text of each file, by file name. The text can contain expressions.
     pub items: BTreeMap<String, String>,
 }
 
-/// Where a profile's init containers stand.
+/// Position of a profile's init containers in the start order.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct Order {
-    /// The side of the pod's own init containers: First starts before them, Last after.
+    /// First (default): before the pod's own init containers. Last: after them.
     #[serde(default)]
     pub position: Position,
-    /// Profiles that start after this one, where they are injected too.
+    /// Names of profiles that start after this one, if they are injected as well. At most 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),
         inner(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))
     )]
     pub before: Vec<String>,
-    /// Profiles that start before this one, where they are injected too.
+    /// Names of profiles that start before this one, if they are injected as well. At most 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),
@@ -252,7 +264,7 @@ pub struct Order {
     pub after: Vec<String>,
 }
 
-/// The side of the pod's own init containers.
+/// Position relative to the pod's own init containers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
 #[schemars(inline)]
 pub enum Position {
@@ -263,20 +275,20 @@ pub enum Position {
     Last,
 }
 
-/// What happens to a pod with `hostNetwork: true`.
+/// Handling of pods with `hostNetwork: true`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[schemars(inline)]
 pub enum HostNetwork {
-    /// The pod is admitted without this profile.
+    /// The pod is admitted without this profile, with a warning.
     #[default]
     Skip,
-    /// The profile is injected all the same.
+    /// The profile is injected.
     Allow,
-    /// The pod is denied.
+    /// The pod is rejected.
     Deny,
 }
 
-/// How native sidecars are injected.
+/// Form in which native sidecars are injected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[schemars(inline)]
 pub enum SidecarMode {
@@ -287,48 +299,50 @@ pub enum SidecarMode {
     Classic,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_native(mode: &SidecarMode) -> bool {
     *mode == SidecarMode::Native
 }
 
-/// What happens where the pod has something else under a name that the profile uses.
+/// Handling of conflicts: the pod, or an earlier profile, has a different element with the same name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[schemars(inline)]
 pub enum OnConflict {
     /// The profile cannot be applied; onError decides what happens to the pod.
     #[default]
     Fail,
-    /// The pod's own element stays, and the rest of the profile is applied.
+    /// The existing element stays, with a warning, and the rest of the profile is applied.
     Skip,
 }
 
-/// What happens to a pod when a profile cannot be applied to it.
+/// Handling of pods to which a profile cannot be applied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[schemars(inline)]
 pub enum OnError {
-    /// The pod is denied, with the reason.
+    /// The pod is rejected, with the reason.
     #[default]
     Fail,
     /// The pod is admitted without this profile, with a warning.
     Ignore,
 }
 
-/// What Outrigger has seen of a profile.
+/// Observed state of a profile.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct ProfileStatus {
-    /// The metadata.generation that the rest of the status speaks of.
+    /// The metadata.generation to which this status refers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// A hash of the spec, as it stands in the annotation outrigger.dev/status of pods that got it.
+    /// Hash of the spec. Injected pods have it in the annotation outrigger.dev/status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
-    /// What the profile adds to a pod, counted.
+    /// Number of elements of each kind that the profile adds to a pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adds: Option<String>,
-    /// Accepted: whether the profile can be injected; its message says what is wrong.
+    /// Conditions of the profile. Accepted: the profile can be injected. Validated: the API server accepts the rendered
+    /// profile. Enforced: the webhooks enforce the Mandatory profile. If the status is False, the message has the
+    /// reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,
@@ -351,25 +365,25 @@ fn label_selector(_: &mut SchemaGenerator) -> Schema {
         "type": "object",
         "properties": {
             "matchLabels": {
-                "description": "Labels that must be there with exactly these values.",
+                "description": "Labels that the object must have, with these values.",
                 "type": "object",
                 "additionalProperties": { "type": "string" }
             },
             "matchExpressions": {
-                "description": "Requirements on labels; all must hold.",
+                "description": "Requirements on labels. All of them must be met.",
                 "type": "array",
                 "items": {
                     "type": "object",
                     "required": ["key", "operator"],
                     "properties": {
-                        "key": { "description": "The label's key.", "type": "string" },
+                        "key": { "description": "Key of the label.", "type": "string" },
                         "operator": {
-                            "description": "How values are compared.",
+                            "description": "Relation of the label to the values.",
                             "type": "string",
                             "enum": ["In", "NotIn", "Exists", "DoesNotExist"]
                         },
                         "values": {
-                            "description": "The values for In and NotIn.",
+                            "description": "Values for In and NotIn. Must be empty for Exists and DoesNotExist.",
                             "type": "array",
                             "items": { "type": "string" }
                         }
@@ -390,25 +404,37 @@ fn conditions(_: &mut SchemaGenerator) -> Schema {
             "type": "object",
             "required": ["type", "status", "reason", "message", "lastTransitionTime"],
             "properties": {
-                "type": { "description": "The condition's type.", "type": "string", "maxLength": 316 },
+                "type": {
+                    "description": "Type of the condition: Accepted, Validated or Enforced.",
+                    "type": "string",
+                    "maxLength": 316
+                },
                 "status": {
-                    "description": "Whether it holds.",
+                    "description": "Status of the condition: True, False or Unknown.",
                     "type": "string",
                     "enum": ["True", "False", "Unknown"]
                 },
                 "observedGeneration": {
-                    "description": "The metadata.generation that the condition speaks of.",
+                    "description": "The metadata.generation to which the condition refers.",
                     "type": "integer",
                     "format": "int64",
                     "minimum": 0
                 },
                 "lastTransitionTime": {
-                    "description": "When the status changed last.",
+                    "description": "Time of the last change of the status.",
                     "type": "string",
                     "format": "date-time"
                 },
-                "reason": { "description": "A CamelCase code.", "type": "string", "maxLength": 1024 },
-                "message": { "description": "The reason, for a person.", "type": "string", "maxLength": 32768 }
+                "reason": {
+                    "description": "Reason of the last change, as a CamelCase code.",
+                    "type": "string",
+                    "maxLength": 1024
+                },
+                "message": {
+                    "description": "Explanation of the reason in words.",
+                    "type": "string",
+                    "maxLength": 32768
+                }
             }
         }
     })

@@ -11,12 +11,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::material::CERTIFICATE;
 use super::replicas::Replicas;
 use super::rotation::{self, Seen, Wanted};
 use super::trust::trusted;
 use super::webhook_configurations::LiveConfigurations;
-use super::x509::{end_of, in_time_only, seconds_until_due};
+use super::x509::{CERTIFICATE, end_of, in_time_only, seconds_until_due};
 use super::{Material, MaterialError, Serving};
 use crate::cluster::Leadership;
 use crate::cluster::follow::follow_one;

@@ -5,21 +5,17 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData as _,
 };
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
-use super::Lifetimes;
 use super::serving::{certified, chain_of};
-use super::x509::{authorities_in, end_of, in_time, is_for, unreadable, with_certificate};
-
-/// Validity of a certificate before its creation, for clocks that are behind.
-pub(super) const SKEW: Duration = Duration::minutes(5);
+use super::x509::{CERTIFICATE, SKEW, authorities_in, end_of, in_time, is_for, unreadable, with_certificate};
+use super::{Lifetimes, MaterialError};
 
 const CA_CERTIFICATE: &str = "ca.crt";
 const CA_KEY: &str = "ca.key";
 const NEXT_CA_CERTIFICATE: &str = "next-ca.crt";
 const NEXT_CA_KEY: &str = "next-ca.key";
 const PREVIOUS_CA_CERTIFICATES: &str = "previous-ca.crt";
-pub(super) const CERTIFICATE: &str = "tls.crt";
 const KEY: &str = "tls.key";
 
 /// A CA that signs, as PEM.
@@ -43,39 +39,6 @@ pub struct Material {
     pub certificate: String,
     /// Private key of the serving certificate.
     pub key: String,
-}
-
-/// The reason for which certificates cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum MaterialError {
-    /// The Secret has no such value.
-    #[error("the Secret has no {0}")]
-    Missing(&'static str),
-    /// The value cannot be parsed.
-    #[error("{what} cannot be read: {problem}")]
-    Unreadable {
-        /// Key of the Secret.
-        what: &'static str,
-        /// Problem with its value.
-        problem: String,
-    },
-    /// The certificate is for another name.
-    #[error("the serving certificate is not for {0:?}")]
-    OtherName(String),
-    /// The CA did not sign the certificate.
-    #[error("the authority in the Secret did not sign the serving certificate: {0}")]
-    NotSigned(String),
-    /// The certificate ends soon, or has ended.
-    #[error("{what} ends at {end}")]
-    Ends {
-        /// The certificate.
-        what: &'static str,
-        /// End of its validity.
-        end: OffsetDateTime,
-    },
-    /// The creation of a certificate failed.
-    #[error("a certificate cannot be made: {0}")]
-    Make(#[from] rcgen::Error),
 }
 
 // Private keys must not appear in a log.

@@ -14,7 +14,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::trust::certificates_of;
+use super::x509::certificates_of;
 
 /// Time limit for a replica to send its certificate.
 const PATIENCE: Duration = Duration::from_secs(2);

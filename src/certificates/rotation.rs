@@ -10,7 +10,8 @@
 use time::OffsetDateTime;
 use tracing::info;
 
-use super::material::{Authority, Material, MaterialError};
+use super::material::{Authority, Material};
+use super::material_error::MaterialError;
 use super::x509::in_time_only;
 use super::{Clock, Lifetimes};
 

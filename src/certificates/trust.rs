@@ -7,7 +7,6 @@ use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier as _;
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use time::OffsetDateTime;
 use tokio::sync::watch;
@@ -15,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::webhook_configurations::{ConfiguredWebhook, LiveConfigurations};
+use super::x509::{certificates_of, end_of_der};
 use super::{Clock, Serving};
 use crate::supervise::Health;
 use crate::telemetry::Metrics;
@@ -134,7 +134,7 @@ pub(super) fn verify(
 ) -> Result<(), String> {
     let mut roots = RootCertStore::empty();
     // Unlike the API server's, this verifier does not check whether a root has ended.
-    for root in certificates_of(bundle).filter(|root| end_of(root).is_some_and(|end| end > now)) {
+    for root in certificates_of(bundle).filter(|root| end_of_der(root).is_some_and(|end| end > now)) {
         roots.add(root).map_err(|error| format!("its caBundle cannot be used: {error}"))?;
     }
     if roots.is_empty() {
@@ -150,17 +150,6 @@ pub(super) fn verify(
     let time = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
     let answer = verifier.verify_server_cert(leaf, others, &name, &[], time);
     answer.map(|_| ()).map_err(|error| error.to_string())
-}
-
-/// Returns the certificates in a text. Invalid blocks are skipped, as the API server does.
-pub(super) fn certificates_of(pem: &[u8]) -> impl Iterator<Item = CertificateDer<'static>> {
-    CertificateDer::pem_slice_iter(pem).map_while(Result::ok).collect::<Vec<_>>().into_iter()
-}
-
-/// Returns the end of a certificate's validity.
-pub(super) fn end_of(certificate: &CertificateDer<'_>) -> Option<OffsetDateTime> {
-    let (_, read) = x509_parser::parse_x509_certificate(certificate).ok()?;
-    Some(read.validity().not_after.to_datetime())
 }
 
 #[cfg(test)]

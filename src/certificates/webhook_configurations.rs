@@ -16,7 +16,7 @@ use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::trust::{certificates_of, end_of};
+use super::x509::{certificates_of, end_of_der};
 use crate::cluster::follow::{Lost, follow_one};
 
 /// Time that every API server gets to observe a change of a configuration that we have observed.
@@ -169,7 +169,7 @@ impl LiveConfigurations {
     /// Returns the time at which the first entry has no valid CA any more, in seconds since 1970.
     pub(super) fn authorities_end(&self, now: OffsetDateTime) -> Option<i64> {
         let end = |entry: &ConfiguredWebhook| {
-            let ends = certificates_of(&entry.bundle).filter_map(|authority| end_of(&authority));
+            let ends = certificates_of(&entry.bundle).filter_map(|authority| end_of_der(&authority));
             ends.max().unwrap_or(now).unix_timestamp()
         };
         self.entries.iter().map(end).min()

@@ -1,12 +1,20 @@
 //! Fields of X.509 certificates.
 
 use base64::Engine as _;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use time::{Duration, OffsetDateTime};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::pem::Pem;
 
-use super::material::{CERTIFICATE, MaterialError, SKEW};
+use super::MaterialError;
+
+/// Validity of a certificate before its creation, for clocks that are behind.
+pub(super) const SKEW: Duration = Duration::minutes(5);
+
+/// Key of the serving certificate in the Secret.
+pub(super) const CERTIFICATE: &str = "tls.crt";
 
 /// Returns the end of a serving certificate, in seconds since 1970.
 pub(super) fn end_of(certificate: &str) -> Result<i64, MaterialError> {
@@ -54,6 +62,17 @@ pub(super) fn authorities_in(text: &str) -> (String, Option<String>) {
         problem = Some("it holds no certificate".to_owned());
     }
     (found, problem)
+}
+
+/// Returns the certificates in a text. Invalid blocks are skipped, as the API server does.
+pub(super) fn certificates_of(pem: &[u8]) -> impl Iterator<Item = CertificateDer<'static>> {
+    CertificateDer::pem_slice_iter(pem).map_while(Result::ok).collect::<Vec<_>>().into_iter()
+}
+
+/// Returns the end of a certificate's validity.
+pub(super) fn end_of_der(certificate: &CertificateDer<'_>) -> Option<OffsetDateTime> {
+    let (_, read) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    Some(read.validity().not_after.to_datetime())
 }
 
 /// Returns whether verifiers accept the certificate as a CA: RFC 5280, 4.2.1.3 and 4.2.1.9.

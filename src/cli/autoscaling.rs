@@ -123,7 +123,7 @@ mod tests {
         Manifest { source: "test".into(), object, origin: Origin::default() }
     }
 
-    fn said(metrics: &Value, resources: &Value, pod_level: &Value) -> Vec<String> {
+    fn findings(metrics: &Value, resources: &Value, pod_level: &Value) -> Vec<String> {
         let autoscaler = manifest(json!({
             "kind": "HorizontalPodAutoscaler", "metadata": { "name": "web" },
             "spec": { "scaleTargetRef": { "kind": "Deployment", "name": "web" }, "metrics": metrics },
@@ -149,31 +149,31 @@ mod tests {
     }
 
     #[test]
-    fn a_sidecar_without_a_request_blinds_a_utilization() {
+    fn a_sidecar_without_a_request_breaks_a_utilization_metric() {
         let of = |name: &str| json!({ "name": name, "target": { "type": "Utilization", "averageUtilization": 80 } });
         let cpu = json!([{ "type": "Resource", "resource": of("cpu") }]);
         let (none, some) = (json!({}), json!({ "requests": { "cpu": "1m" } }));
-        assert_eq!(said(&cpu, &none, &Value::Null), ["proxy cpu"]);
-        assert_eq!(said(&Value::Null, &none, &Value::Null), ["proxy cpu"], "cpu is the default");
-        assert!(said(&cpu, &some, &Value::Null).is_empty());
+        assert_eq!(findings(&cpu, &none, &Value::Null), ["proxy cpu"]);
+        assert_eq!(findings(&Value::Null, &none, &Value::Null), ["proxy cpu"], "cpu is not the default");
+        assert!(findings(&cpu, &some, &Value::Null).is_empty());
         assert!(
-            said(&cpu, &json!({ "limits": { "cpu": 1 } }), &Value::Null).is_empty(),
-            "a limit is a request"
+            findings(&cpu, &json!({ "limits": { "cpu": 1 } }), &Value::Null).is_empty(),
+            "a limit counts as a request"
         );
-        assert!(said(&cpu, &none, &some).is_empty(), "the pod as a whole requests it");
+        assert!(findings(&cpu, &none, &some).is_empty(), "the pod-level request counts");
         let memory = json!([{ "type": "Resource", "resource": of("memory") }]);
-        assert_eq!(said(&memory, &some, &Value::Null), ["proxy memory"]);
+        assert_eq!(findings(&memory, &some, &Value::Null), ["proxy memory"]);
         let value = json!([{ "type": "Resource", "resource": { "name": "cpu", "target": { "type": "AverageValue" } } }]);
-        assert!(said(&value, &none, &Value::Null).is_empty(), "an absolute value needs no request");
+        assert!(findings(&value, &none, &Value::Null).is_empty(), "an absolute value needs no request");
     }
 
     #[test]
-    fn a_metric_of_one_container_looks_at_that_one() {
+    fn a_container_metric_considers_only_its_container() {
         let of = |container: &str| {
             json!([{ "type": "ContainerResource", "containerResource": {
             "name": "cpu", "container": container, "target": { "type": "Utilization" } } }])
         };
-        assert!(said(&of("app"), &json!({}), &Value::Null).is_empty());
-        assert_eq!(said(&of("proxy"), &json!({}), &Value::Null), ["proxy cpu"]);
+        assert!(findings(&of("app"), &json!({}), &Value::Null).is_empty());
+        assert_eq!(findings(&of("proxy"), &json!({}), &Value::Null), ["proxy cpu"]);
     }
 }

@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn elements_go_by_their_keys() {
+    fn list_elements_are_compared_by_their_keys() {
         let before = json!({ "spec": { "containers": [{ "name": "a", "image": "1" }, { "name": "b", "args": ["x"] }] } });
         let after = json!({ "spec": { "containers": [{ "name": "b", "args": ["y"] }, { "name": "a", "image": "2" }], "x": 1 } });
         let found: Vec<String> = changes(&before, &after).iter().map(ToString::to_string).collect();

@@ -295,7 +295,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kinds_are_named_as_in_kubectl() {
+    fn kinds_have_the_names_of_kubectl() {
         for (text, kind) in [
             ("pod/a", "Pod"),
             ("po/a", "Pod"),

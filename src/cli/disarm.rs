@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::cluster_client::ClusterClient;
 use super::in_force::is_disabled;
+use super::messages::print_message;
 use crate::api::keys::DISARMED as CONDITION;
 use crate::controller::{TAKEN_UP, mandatory_name};
 
@@ -70,9 +71,9 @@ impl Disarm {
                     Some(Switched { changed, .. }) => {
                         found += 1;
                         changes += changed;
-                        super::say(format_args!("{kind} {name}: {}", said(turn, changed)));
+                        print_message(format_args!("{kind} {name}: {}", said(turn, changed)));
                     }
-                    None => super::say(format_args!("there is no {kind} {name:?}")),
+                    None => print_message(format_args!("there is no {kind} {name:?}")),
                 }
             }
         }
@@ -95,7 +96,7 @@ impl Disarm {
             std::thread::sleep(TAKEN_UP);
         }
         self.read_back(&live, &kinds, turn)?;
-        super::say(match turn {
+        print_message(match turn {
             Turn::Off => {
                 "Pods made from now on start without sidecars, and nothing adds them later; profiles are not checked. \
                  Only `outrigger rearm` ends this; an upgrade of the release does not."
@@ -189,7 +190,7 @@ fn others(live: &ClusterClient, kinds: &[Vec<Named>; 2]) -> Vec<String> {
                 let found = others.iter().filter(|(_, configuration)| webhooks(configuration).any(calls));
                 problems.extend(found.map(|(name, _)| format!("{kind} {name:?} calls the same Service")));
             }
-            Err(error) => super::say(format_args!(
+            Err(error) => print_message(format_args!(
                 "cannot list {kind}s, so others that call the same Service are not noticed: {error}"
             )),
         }
@@ -306,7 +307,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_webhook_that_is_disarmed_and_armed_again_calls_for_the_same_objects() {
+    fn rearm_restores_the_match_conditions_of_disarmed_webhooks() {
         let own = json!([{ "name": "not-a-mirror-pod", "expression": "true" }]);
         let armed = json!({ "webhooks": [{ "name": "a" }, { "name": "b", "matchConditions": own }] });
         let mut configuration = armed.clone();
@@ -322,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_back_is_what_was_claimed() {
+    fn problems_of_the_written_configuration_are_reported() {
         let off = json!([{ "name": "outrigger.dev/disarmed", "expression": "false" }]);
         let client = json!({ "caBundle": "QUJD" });
         let armed = json!({ "webhooks": [{ "name": "a", "clientConfig": client }] });
@@ -352,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_without_webhooks_is_left_as_it_is() {
+    fn a_configuration_without_webhooks_is_not_changed() {
         assert_eq!(turn_all(&mut json!({}), Turn::Off), 0);
         assert_eq!(turn_all(&mut json!({ "webhooks": [] }), Turn::Off), 0);
     }

@@ -1,6 +1,7 @@
 //! `outrigger explain`: the result first, then the reasons, then the changes.
 
 mod additions;
+mod cut;
 mod machine;
 mod running;
 mod server;
@@ -14,6 +15,7 @@ use anyhow::Context as _;
 use clap::{ArgGroup, Args, ValueEnum};
 
 use super::cluster_client::ObjectName;
+use super::messages::print_message;
 use super::offline::{InputArgs, Mode};
 use crate::engine::Outcome;
 
@@ -96,7 +98,7 @@ impl Explain {
         };
         out.write_all(end.as_bytes()).and_then(|()| out.flush()).context("cannot write to stdout")?;
         if count == 0 {
-            super::say("there is no pod in the given manifests");
+            print_message("there is no pod in the given manifests");
         }
         Ok(if is_denied { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }

@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_configuration_has_what_is_in_force() {
+    fn settings_are_read_from_the_webhook_configuration() {
         let webhook = json!({
             "failurePolicy": "Fail",
             "namespaceSelector": { "matchExpressions": [

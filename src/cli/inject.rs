@@ -1,15 +1,18 @@
 mod differences;
+mod output;
 mod write;
 
 use std::io::BufWriter;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::Value;
 use similar::TextDiff;
 
+use self::output::Output;
 use self::write::Writer;
+use super::messages::print_message;
 use super::offline::{InputArgs, Mode, Subject};
 use super::workload::with_template;
 use crate::engine::{Decision, Outcome};
@@ -31,16 +34,6 @@ pub(super) struct Inject {
     output: Output,
 }
 
-/// The output format of objects.
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Output {
-    /// One YAML document per object
-    #[default]
-    Yaml,
-    /// One JSON object; a List of several
-    Json,
-}
-
 impl Inject {
     /// Prints the objects with their pods as injected in the cluster. Denied pods are omitted and reported.
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
@@ -54,11 +47,11 @@ impl Inject {
             let name = format!("{} {}/{}", manifest.kind(), decided.namespace, manifest.name());
             let differences = differences::of(&manifest, &decided);
             for (code, warning) in decided.warnings().chain(differences) {
-                super::say(format_args!("warning: {name}: {warning} [{code}]"));
+                print_message(format_args!("warning: {name}: {warning} [{code}]"));
             }
             if decided.decision.outcome == Outcome::Denied {
                 let Decision { reason, .. } = &decided.decision;
-                super::say(format_args!(
+                print_message(format_args!(
                     "denied: {name} ({}): {reason} [{}]",
                     manifest.source,
                     reason.code()
@@ -70,11 +63,11 @@ impl Inject {
             let Decision { outcome, reason, .. } = &decided.decision;
             let is_unchanged = after == manifest.object;
             match (outcome, is_unchanged) {
-                (Outcome::Skipped, false) => super::say(format_args!(
+                (Outcome::Skipped, false) => print_message(format_args!(
                     "removed: {name}: what an earlier injection added, since nothing is injected now: {reason} [{}]",
                     reason.code()
                 )),
-                (_, true) => super::say(format_args!("unchanged: {name}: {reason} [{}]", reason.code())),
+                (_, true) => print_message(format_args!("unchanged: {name}: {reason} [{}]", reason.code())),
                 (_, false) => {}
             }
             match (self.diff, is_unchanged) {

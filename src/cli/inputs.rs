@@ -8,6 +8,7 @@ use kube::core::{DynamicObject, ObjectMeta};
 use serde_json::Value;
 
 use super::in_force::InForce;
+use super::messages::print_message;
 use crate::api::{Scope, keys};
 use crate::cluster::{entry_of, namespace_of};
 use crate::engine::Namespace;
@@ -98,7 +99,7 @@ impl Inputs {
         let owner = (scope == Scope::Namespace).then(|| own.to_owned());
         let (entry, findings) = entry_of(object, scope);
         for finding in findings {
-            super::say(format_args!("profile {name:?}: {finding}"));
+            print_message(format_args!("profile {name:?}: {finding}"));
         }
         self.profiles.insert(owner.as_deref(), &name, entry);
         if let Some(since) = object.metadata.creation_timestamp.as_ref().map(written) {

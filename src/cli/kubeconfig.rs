@@ -140,7 +140,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let made = read(Some(&file)).and_then(|config| runtime.block_on(client(config, None)));
         fs::remove_file(&file).unwrap();
-        let Err(error) = made else { panic!("a client was made of {text}") };
+        let Err(error) = made else { panic!("a client was created from {text}") };
         let message = format!("{error:#} {error:?}");
         for length in (4..=TOKEN.len()).rev() {
             let part = TOKEN.get(..length).unwrap();
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plugin_that_fails_during_a_request_is_not_quoted() {
+    fn the_output_of_a_failed_plugin_is_not_quoted() {
         use std::os::unix::process::ExitStatusExt as _;
         let out = std::process::Output {
             status: std::process::ExitStatus::from_raw(256),

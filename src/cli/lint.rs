@@ -18,9 +18,10 @@ use self::checks::{Checked, Results};
 use super::cluster_client::ClusterClient;
 use super::lines::Lines;
 use super::manifests::Manifests;
+use super::messages::print_message;
 use crate::cluster::{LiveLookup, ask_cluster};
 use crate::profiles::{Finding, Severity};
-use crate::workload::pod_security::Level;
+use crate::workload::pod_security::PodSecurityLevel;
 
 /// Longest wait for the API server's validation of one profile.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -33,7 +34,7 @@ pub(super) struct Lint {
     paths: Vec<PathBuf>,
     /// Also check the profiles against a level of the Pod Security Standards: baseline or restricted
     #[arg(long, value_name = "LEVEL")]
-    pod_security: Option<Level>,
+    pod_security: Option<PodSecurityLevel>,
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
@@ -89,7 +90,9 @@ impl Lint {
             }
         }
         if checked.is_empty() && workloads.is_empty() {
-            super::say("there is no profile in the given manifests (ClusterSidecarProfile, SidecarProfile)");
+            print_message(
+                "there is no profile in the given manifests (ClusterSidecarProfile, SidecarProfile)",
+            );
         }
         let report = Report::new(checked, workloads);
         let text = match self.output {

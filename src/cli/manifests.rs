@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn documents_lists_and_json() {
+    fn documents_lists_and_json_are_read() {
         assert_eq!(kinds("---\nkind: A\n---\n---\nkind: B\n").unwrap(), ["A", "B"]);
         assert_eq!(
             kinds("kind: List\nitems: [{kind: A}, {kind: PodList, items: [{kind: B}]}]").unwrap(),
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_refused() {
+    fn values_other_than_objects_are_rejected() {
         for (text, part) in [
             ("just text", "test holds something that is not a Kubernetes object"),
             ("[1]", "test holds something that is not a Kubernetes object"),

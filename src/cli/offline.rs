@@ -13,8 +13,10 @@ pub(super) use self::subject::{Asked, Decided, Mode, Subject};
 use self::subject::{Question, asked};
 use super::autoscaling;
 use super::cluster_client::{ClusterClient, ObjectName};
+use super::cluster_values::parse_cluster_values;
 use super::inputs::Inputs;
 use super::manifests::{Manifest, Manifests};
+use super::messages::print_message;
 use super::workload::{TemplatePath, pod_pointer};
 use crate::api::keys;
 use crate::engine::{Namespace, Settings};
@@ -45,7 +47,7 @@ pub(super) struct InputArgs {
     #[arg(long, value_name = "NAME", default_value = "outrigger")]
     configuration: String,
     /// Value of `cluster` in expressions, an object in JSON or YAML (default: the release's clusterValues)
-    #[arg(long, value_name = "OBJECT", value_parser = super::cluster_values)]
+    #[arg(long, value_name = "OBJECT", value_parser = parse_cluster_values)]
     cluster_values: Option<Value>,
     /// Place of the pod template in a custom kind, such as Rollout=/spec/template; may be repeated
     #[arg(long = "template", value_name = "KIND=POINTER")]
@@ -171,7 +173,7 @@ impl InputArgs {
         }
         inputs.in_force = Some(live.in_force(&self.configuration));
         let what = if self.profiles.is_empty() { "profiles and namespaces" } else { "namespaces" };
-        super::say(format_args!("using the {what} of context {:?}", live.context()));
+        print_message(format_args!("using the {what} of context {:?}", live.context()));
         if !objects.is_empty() {
             read.autoscalers.extend(live.autoscalers(&default));
         }

@@ -3,8 +3,10 @@ mod cluster;
 mod drain;
 mod election;
 mod limits;
+mod shared;
 mod standalone;
 mod telemetry;
+mod threads;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -14,7 +16,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use arc_swap::ArcSwap;
 use clap::Args;
 use tracing::{error, info};
 
@@ -22,12 +23,14 @@ use self::certificates::CertificateArgs;
 use self::drain::drain;
 use self::election::ElectionArgs;
 use self::limits::LimitArgs;
+use self::shared::Shared;
 use self::telemetry::TraceArgs;
-use crate::certificates::{CertificateFiles, Serving, serve_files};
-use crate::cluster::Snapshot;
+use self::threads::threads;
+use super::cluster_values::parse_cluster_values;
+use crate::certificates::{CertificateFiles, serve_files};
 use crate::engine::Settings;
-use crate::supervise::{Health, Tasks};
-use crate::telemetry::{DEFAULT_FILTER, LogFormat, Metrics, flush_logs, start_logs};
+use crate::supervise::Tasks;
+use crate::telemetry::{DEFAULT_FILTER, LogFormat, flush_logs, start_logs};
 use crate::webhook::{self, Limits, Listener, State};
 
 /// Arguments of `outrigger serve`.
@@ -63,7 +66,7 @@ pub(super) struct Serve {
     #[arg(long, value_name = "NAMESPACE")]
     exclude_namespace: Vec<String>,
     /// Value of `cluster` in expressions, an object in JSON or YAML
-    #[arg(long, value_name = "OBJECT", default_value = "{}", value_parser = super::cluster_values)]
+    #[arg(long, value_name = "OBJECT", default_value = "{}", value_parser = parse_cluster_values)]
     cluster_values: serde_json::Value,
     /// Seconds to keep serving after SIGTERM, until the API server uses other replicas
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
@@ -91,26 +94,8 @@ pub(super) struct Serve {
     traces: TraceArgs,
 }
 
-/// The state that all tasks share. Clones share one state.
-#[derive(Clone, Default)]
-struct Shared {
-    /// Latest view of the cluster.
-    snapshot: Arc<ArcSwap<Snapshot>>,
-    /// Certificate of new connections.
-    serving: Arc<Serving>,
-    metrics: Arc<Metrics>,
-    health: Health,
-}
-
-/// Maximum number of worker threads: a decision takes microseconds, and each thread has memory of its own.
-const MOST_THREADS: usize = 4;
 /// Maximum number of connections to the metrics port, for the kubelet and a few scrapers.
 const METRICS_CONNECTIONS: usize = 64;
-
-/// Returns the number of worker threads.
-fn threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS)
-}
 
 impl Serve {
     /// Serves until the process is told to stop. Errors after the start of the log are logged.
@@ -159,7 +144,7 @@ impl Serve {
         };
 
         let Shared { snapshot, metrics, health, .. } = shared;
-        let gate = self.limits.gate(&metrics);
+        let load_shed = self.limits.load_shed(&metrics);
         let state = State {
             snapshot,
             lookup,
@@ -170,7 +155,7 @@ impl Serve {
             announcer,
             traces: traces.clone(),
         };
-        let routes = webhook::router_behind(gate, state.clone());
+        let routes = webhook::router_behind(load_shed, state.clone());
         tasks.spawn("webhook", https.serve(routes, health.clone(), tasks.stop()));
         tasks.spawn("metrics", http.serve(webhook::metrics_router(state), health.clone(), tasks.stop()));
         tasks.spawn("signals", drain(health, Duration::from_secs(self.drain_delay), tasks.stop()));

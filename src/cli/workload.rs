@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_is_put_back_in_its_place() {
+    fn a_template_is_written_back_to_its_field() {
         let cron = json!({ "kind": "CronJob", "spec": { "schedule": "x", "jobTemplate": { "spec": {
             "backoffLimit": 1, "template": { "spec": { "containers": [] } },
         } } } });
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_of_ones_own() {
+    fn user_defined_kinds_have_templates() {
         let path: TemplatePath = "Rollout=/spec/template".parse().unwrap();
         let rollout = manifest(json!({ "kind": "Rollout", "spec": { "template": { "spec": {} } } }));
         assert_eq!(pod_pointer(&rollout, &[]), None);

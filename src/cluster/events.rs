@@ -279,7 +279,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_owner_is_told_once_in_a_while() {
+    fn events_of_one_owner_are_limited() {
         let start = Instant::now();
         let mut limiter = Limiter::new(EventLimits::VERIFIED, start);
         assert_eq!(limiter.admit("a", "shop", start), Admitted::Now { count: 1 });
@@ -291,25 +291,25 @@ mod tests {
     }
 
     #[test]
-    fn many_owners_are_told_slowly_and_remembered_up_to_a_bound() {
+    fn events_of_many_owners_and_the_memory_of_owners_are_limited() {
         let start = Instant::now();
         let mut limiter = Limiter::new(EventLimits::VERIFIED, start);
-        let told = |limiter: &mut Limiter, owner: &str, now| {
+        let admits = |limiter: &mut Limiter, owner: &str, now| {
             matches!(limiter.admit(owner, "shop", now), Admitted::Now { .. })
         };
-        let at_once = (0..5000).filter(|owner| told(&mut limiter, &owner.to_string(), start)).count();
+        let at_once = (0..5000).filter(|owner| admits(&mut limiter, &owner.to_string(), start)).count();
         assert_eq!(at_once, 25);
         let in_a_minute = (0..6000)
             .filter(|step| {
                 let now = start + Duration::from_millis(10 * step + 10);
-                told(&mut limiter, &format!("later {step}"), now)
+                admits(&mut limiter, &format!("later {step}"), now)
             })
             .count();
         assert!((59..=61).contains(&in_a_minute), "{in_a_minute}");
         let in_an_hour = (0..3600_u64)
             .filter(|second| {
                 let now = start + Duration::from_secs(60 + second);
-                told(&mut limiter, &format!("much later {second}"), now)
+                admits(&mut limiter, &format!("much later {second}"), now)
             })
             .count();
         assert!((3000..=3600).contains(&in_an_hour), "{in_an_hour}");
@@ -317,26 +317,26 @@ mod tests {
     }
 
     #[test]
-    fn reviews_that_anyone_may_have_made_up_cause_few_events_in_each_namespace() {
+    fn unverified_reviews_cause_few_events_per_namespace() {
         let start = Instant::now();
         let mut limiter = Limiter::new(EventLimits::UNVERIFIED, start);
-        let mut told = |namespace: &str, step: u64, now| {
+        let mut admits = |namespace: &str, step: u64, now| {
             matches!(limiter.admit(&format!("{namespace} {step}"), namespace, now), Admitted::Now { .. })
         };
-        assert_eq!((0..100).filter(|step| told("shop", *step, start)).count(), 5);
-        assert_eq!((0..100).filter(|step| told("bank", *step, start)).count(), 5);
-        assert!(!told("third", 0, start), "ten at once");
+        assert_eq!((0..100).filter(|step| admits("shop", *step, start)).count(), 5);
+        assert_eq!((0..100).filter(|step| admits("bank", *step, start)).count(), 5);
+        assert!(!admits("third", 0, start), "the limit of ten is exceeded");
         let later = |second| start + Duration::from_secs(second);
-        let in_five_minutes = (0..300).filter(|second| told("third", *second, later(*second))).count();
+        let in_five_minutes = (0..300).filter(|second| admits("third", *second, later(*second))).count();
         assert_eq!(in_five_minutes, 5);
-        let spread = (300..600).filter(|second| told(&second.to_string(), *second, later(*second)));
+        let spread = (300..600).filter(|second| admits(&second.to_string(), *second, later(*second)));
         assert!(spread.count() <= 40);
         let mut none = Limiter::new(EventLimits::NONE, start);
         assert_eq!(none.admit("a", "shop", later(3600)), Admitted::Never);
     }
 
     #[test]
-    fn only_a_reference_that_an_object_can_have_gets_an_event() {
+    fn only_well_formed_references_get_an_event() {
         let owner = |name: &str, uid: &str| ObjectReference {
             api_version: Some("apps/v1".to_owned()),
             kind: Some("ReplicaSet".to_owned()),
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn notes_end_between_characters() {
+    fn notes_are_truncated_between_characters() {
         assert_eq!(shorten("short"), "short");
         assert_eq!(shorten(&"é".repeat(600)), "é".repeat(512));
         assert_eq!(shorten(&format!("a{}", "é".repeat(600))).len(), 1023);

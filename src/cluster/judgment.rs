@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Lookup, LookupError};
+use super::{Judgment, Lookup, LookupError};
 use crate::profiles::{Finding, Severity, field_of_profile};
 
 /// Longest wait for the API server.
@@ -15,15 +15,6 @@ const ANSWER: Duration = Duration::from_millis(200);
 
 /// Parts of messages about fields that profiles cannot set, but pods can.
 const OF_THE_POD: [&str; 3] = ["hostUsers", "hostNetwork", "hostProcess"];
-
-/// The API server's result for a pod template.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Judgment {
-    /// The fields that it rejects, each with its message.
-    pub rejected: Vec<(String, String)>,
-    /// Message about unknown fields that the API server drops.
-    pub dropped: Option<String>,
-}
 
 /// Validates a profile's pod template with the API server.
 ///

@@ -1,4 +1,6 @@
 //! Leader election among the replicas. Every replica serves; the Lease only decides which one writes shared objects.
+//!
+//! ARCHITECTURE.md names the crates that were weighed.
 
 use std::sync::Arc;
 use std::time::Duration;

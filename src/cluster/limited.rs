@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_namespace_that_does_not_exist_is_asked_for_once_in_a_while() {
+    async fn lookups_of_a_nonexistent_namespace_are_limited() {
         let (counted, snapshot_of, lookup) = limited();
         assert_eq!(lookup.namespace("soon").await.unwrap(), None);
         assert!(lookup.namespace("soon").await.is_err());
@@ -290,11 +290,11 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn beyond_the_limit_a_known_namespace_counts_once_its_labels_are_others() {
+    async fn beyond_the_limit_a_known_namespace_is_used_after_its_labels_change() {
         let (_, snapshot_of, lookup) = limited();
         while take(&lookup.namespaces, 1) {}
         snapshot_of.store(snapshot("shop", &[]));
-        assert!(lookup.namespace("shop").await.is_err(), "its labels contradict the entry that called");
+        assert!(lookup.namespace("shop").await.is_err(), "its labels contradict the webhook entry");
         while take(&lookup.namespaces, 1) {}
         let (found, ()) = tokio::join!(lookup.namespace("shop"), async {
             tokio::time::sleep(Duration::from_millis(100)).await;

@@ -117,7 +117,7 @@ mod tests {
 
     /// The creation of a pod waits for the lookup.
     #[tokio::test]
-    async fn an_api_server_that_is_away_is_known_at_once() {
+    async fn lookups_fail_fast_if_the_api_server_is_unreachable() {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         // The address was bound and closed again, so no process listens on it.
         let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -125,8 +125,9 @@ mod tests {
         let lookup = LiveLookup::new(Client::try_from(config).unwrap(), "outrigger-system");
         let both = async { (lookup.namespace("shop").await, lookup.profiles("shop", "proxy").await) };
         // The time that a review waits for all its lookups.
-        let (namespace, profiles) =
-            tokio::time::timeout(std::time::Duration::from_millis(1500), both).await.expect("it waits");
+        let (namespace, profiles) = tokio::time::timeout(std::time::Duration::from_millis(1500), both)
+            .await
+            .expect("the lookups time out");
         assert!(namespace.unwrap_err().to_string().contains("onnect"), "{profiles:?}");
         assert!(profiles.is_err());
     }

@@ -4,7 +4,6 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::Value;
 
-use super::Judgment;
 use crate::engine::Namespace;
 use crate::profiles;
 
@@ -30,6 +29,15 @@ pub trait Lookup: Send + Sync {
     fn judge<'a>(&'a self, _template: &'a Value) -> Looking<'a, Option<Judgment>> {
         futures::future::ready(Ok(None)).boxed()
     }
+}
+
+/// The API server's result for a pod template.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Judgment {
+    /// The fields that it rejects, each with its message.
+    pub rejected: Vec<(String, String)>,
+    /// Message about unknown fields that the API server drops.
+    pub dropped: Option<String>,
 }
 
 /// The future result of a live lookup.

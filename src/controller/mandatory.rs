@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::entries::{Model, Target, is_disarmed};
-use super::status::{ENFORCED, now};
+use super::status::ENFORCED;
+use super::timestamp::now;
 use crate::api::{ClusterSidecarProfile, keys};
 use crate::certificates::LiveConfigurations;
 use crate::cluster::{Leadership, Snapshot};

@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::{Patch, PatchParams};
 use kube::core::DynamicObject;
@@ -13,6 +12,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::timestamp::now;
 use super::validated::{self, Unvalidated};
 use crate::api::{ProfileStatus, Scope};
 use crate::cluster::{Lookup, Observations, Observed, ProfileKey, profile_resources};
@@ -126,11 +126,6 @@ fn status_of(seen: &Observed) -> ProfileStatus {
     });
     let conditions = [accepted].into_iter().chain(others.cloned()).collect();
     ProfileStatus { observed_generation: generation, revision, adds, conditions }
-}
-
-/// Returns the current time in whole seconds, as the API server stores it.
-pub(super) fn now() -> Timestamp {
-    Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
-use super::status::now;
+use super::timestamp::now;
 use crate::cluster::{Lookup, Observed, ProfileKey, judge};
 use crate::profiles::{Finding, ProfileEntry, Severity, sample_template};
 

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::merge::is_auto;
-use super::pod::{Pod, Seen};
+use super::draft::Draft;
+use super::pod::{OriginalPod, PodElement, PodView as _};
 use crate::fields::{ContainerKind, Place};
-use crate::json::field;
 use crate::quantity::Quantity;
 use crate::resources::{
-    Container, Kind, PodLevel, Problem, Qos, ResourceList, effective_requests, problems, qos,
+    ContainerDemand, ContainerRole, PodLevel, Qos, ResourceList, ResourceProblem, effective_requests,
+    problems, qos,
 };
 
 /// Additional requests of an injection, and the pod's quality of service before and after it.
@@ -48,7 +48,7 @@ impl fmt::Display for Cost {
 
 /// Requests, limits and quality of service of a pod.
 pub(super) struct Demand {
-    pub(super) containers: Vec<Container>,
+    pub(super) containers: Vec<ContainerDemand>,
     pod_level: Option<PodLevel>,
     overhead: ResourceList,
 }
@@ -62,7 +62,7 @@ impl Demand {
     ///
     /// Before Kubernetes 1.37, the API server sets the default requests of the pod itself before any webhook is called, so
     /// they leave no room for another container. Since 1.37, it sets them after the webhooks, for all containers.
-    pub(super) fn problems(&self) -> Vec<Problem> {
+    pub(super) fn problems(&self) -> Vec<ResourceProblem> {
         let level = self.pod_level.clone().map(|level| level.with_defaults(&self.containers));
         problems(&self.containers, level.as_ref())
     }
@@ -74,40 +74,37 @@ impl Demand {
 
 /// Checks whether the original pod's quality of service can be Guaranteed. Usually the presence of fields already rules it
 /// out, and no quantity has to be parsed.
-pub(super) fn may_be_guaranteed(pod: &Pod<'_>) -> bool {
-    let Some(spec) = field(pod.author(), "spec").map(Seen::Came) else { return false };
-    let is_limited = |container: Seen<'_>| {
+pub(super) fn may_be_guaranteed(pod: OriginalPod<'_>) -> bool {
+    let is_limited = |container: PodElement<'_>| {
         let limits = container.field("resources").and_then(|resources| resources.field("limits"));
         limits.is_some_and(|limits| ["cpu", "memory"].iter().all(|name| limits.field(name).is_some()))
     };
-    spec.field("resources").is_some()
+    pod.spec("resources").is_some()
         || ContainerKind::ALL
             .into_iter()
-            .flat_map(|kind| spec.items(kind.list().name()))
-            .all(|container| is_auto(container) || is_limited(container))
+            .flat_map(|kind| pod.elements(&Place::Spec(kind.list())))
+            .all(|container| container.has_image_auto() || is_limited(container))
 }
 
 /// Returns the demand of the original pod.
-pub(super) fn came(pod: &Pod<'_>) -> Demand {
-    let untouched = Pod::new(pod.author());
-    let spec = field(pod.author(), "spec").map(Seen::Came);
-    let containers = containers(&untouched);
-    let pod_level = spec
-        .and_then(|spec| spec.field("resources"))
+pub(super) fn before(pod: OriginalPod<'_>) -> Demand {
+    let spec = |name| pod.spec(name).map(PodElement::Submitted);
+    let containers = containers(|place| pod.elements(place));
+    let pod_level = spec("resources")
         .map(|level| PodLevel::new(quantities(level, "requests"), quantities(level, "limits")));
-    let overhead = spec.map(|spec| quantities(spec, "overhead")).unwrap_or_default();
+    let overhead = spec("overhead").map(amounts).unwrap_or_default();
     Demand { containers, pod_level, overhead }
 }
 
-/// Returns the demand of the pod with its changes; `came` is the demand of the original pod.
-pub(super) fn now(pod: &Pod<'_>, came: &Demand) -> Demand {
-    let (pod_level, overhead) = (came.pod_level.clone(), came.overhead.clone());
-    Demand { containers: containers(pod), pod_level, overhead }
+/// Returns the demand of the draft; `before` is the demand of the original pod.
+pub(super) fn after(draft: &Draft<'_>, before: &Demand) -> Demand {
+    let (pod_level, overhead) = (before.pod_level.clone(), before.overhead.clone());
+    Demand { containers: containers(|place| draft.elements(place)), pod_level, overhead }
 }
 
 /// Returns the cost of the profiles in the pod; `before` is the demand without them.
-pub(super) fn of_injection(pod: &Pod<'_>, before: &Demand) -> Cost {
-    let after = now(pod, before);
+pub(super) fn of_injection(draft: &Draft<'_>, before: &Demand) -> Cost {
+    let after = after(draft, before);
     let (old, new) = (before.requests(), after.requests());
     let mut requests = BTreeMap::new();
     for (name, _) in old.iter().chain(new.iter()) {
@@ -119,28 +116,33 @@ pub(super) fn of_injection(pod: &Pod<'_>, before: &Demand) -> Cost {
     Cost { requests, qos_before: before.qos(), qos_after: after.qos() }
 }
 
-fn containers(pod: &Pod<'_>) -> Vec<Container> {
+fn containers<'s, I: Iterator<Item = PodElement<'s>>>(
+    elements: impl Fn(&Place) -> I,
+) -> Vec<ContainerDemand> {
     let of_kind = |kind: ContainerKind| {
         // A container with `image: auto` has no requests until a profile overlays it.
-        let elements = pod.elements(&Place::Spec(kind.list())).filter(|seen| !is_auto(*seen));
+        let elements = elements(&Place::Spec(kind.list())).filter(|seen| !seen.has_image_auto());
         elements.map(move |seen| container(kind, seen)).collect::<Vec<_>>()
     };
     ContainerKind::ALL.into_iter().flat_map(of_kind).collect()
 }
 
 /// Returns the requests and limits of a container.
-pub(super) fn container(list: ContainerKind, container: Seen<'_>) -> Container {
+pub(super) fn container(list: ContainerKind, container: PodElement<'_>) -> ContainerDemand {
     let kind = match (list, container.text("restartPolicy")) {
-        (ContainerKind::App, _) => Kind::App,
-        (ContainerKind::Init, Some("Always")) => Kind::NativeSidecar,
-        (ContainerKind::Init, _) => Kind::Init,
+        (ContainerKind::App, _) => ContainerRole::App,
+        (ContainerKind::Init, Some("Always")) => ContainerRole::NativeSidecar,
+        (ContainerKind::Init, _) => ContainerRole::Init,
     };
     let resources = container.field("resources");
     let list = |name| resources.map(|resources| quantities(resources, name)).unwrap_or_default();
-    Container::new(container.name().unwrap_or_default(), kind, list("requests"), list("limits"))
+    ContainerDemand::new(container.name().unwrap_or_default(), kind, list("requests"), list("limits"))
 }
 
-fn quantities(parent: Seen<'_>, name: &str) -> ResourceList {
-    let fields = parent.field(name).into_iter().flat_map(Seen::fields);
-    fields.filter_map(|(name, value)| Some((name, value.quantity()?))).collect()
+fn quantities(parent: PodElement<'_>, name: &str) -> ResourceList {
+    parent.field(name).map(amounts).unwrap_or_default()
+}
+
+fn amounts(map: PodElement<'_>) -> ResourceList {
+    map.fields().filter_map(|(name, value)| Some((name, value.quantity()?))).collect()
 }

@@ -14,7 +14,7 @@
 use serde_json::Value;
 use serde_json_borrow::ObjectAsVec;
 
-use super::pod::{Pod, quantity};
+use super::pod::{PodView, SubmittedPod, quantity};
 use crate::fields::defaults::{CONTAINER, VOLUME, is_default, is_left_out, pull_policy};
 use crate::fields::lists::{is_quantity, is_quantity_map};
 use crate::fields::{Place, SpecList, mount_path};
@@ -31,7 +31,7 @@ pub(super) struct Additions<'p> {
 }
 
 impl<'p> Additions<'p> {
-    pub(super) fn of(pod: &Pod<'p>) -> Self {
+    pub(super) fn of(pod: SubmittedPod<'p>) -> Self {
         Self { host_network: pod.host_network(), plugins: true, volumes: pod.list(&Place::VOLUMES) }
     }
 

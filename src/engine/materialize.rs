@@ -1,32 +1,33 @@
 //! The whole original pod, for expressions, after an earlier injection was removed.
 
-use super::pod::{Pod, Seen};
+use super::draft::Draft;
+use super::pod::{PodElement, PodView as _};
 use crate::fields::{ContainerKind, DnsList, Map, Place, SpecList};
 use crate::json::{Json, field, text};
 
 /// Fields of an object that are set, or removed if the value is `None`.
 type Changes<'s> = Vec<(&'s str, Option<Json<'s>>)>;
 
-/// Returns the pod with all its changes.
-pub(super) fn original_pod<'s>(pod: &'s Pod<'_>) -> Json<'s> {
-    let came: &'s Json<'s> = pod.came();
-    let metadata = field(came, "metadata");
-    let spec = field(came, "spec");
+/// Returns the draft as a whole pod.
+pub(super) fn original_pod<'s>(draft: &'s Draft<'_>) -> Json<'s> {
+    let submitted: &'s Json<'s> = draft.submitted().json();
+    let metadata = field(submitted, "metadata");
+    let spec = field(submitted, "spec");
     let mut in_metadata = Changes::new();
     for (map, name) in [(Map::Labels, "labels"), (Map::Annotations, "annotations")] {
-        in_metadata.extend(keys(pod, map, metadata, name));
+        in_metadata.extend(keys(draft, map, metadata, name));
     }
-    let mut in_spec: Changes<'s> = changes(pod, Map::Spec);
-    in_spec.extend(keys(pod, Map::SecurityContext, spec, "securityContext"));
+    let mut in_spec: Changes<'s> = changes(draft, Map::Spec);
+    in_spec.extend(keys(draft, Map::SecurityContext, spec, "securityContext"));
     for list in SpecList::ALL {
         let place = Place::Spec(list);
-        let is_changed = pod.changed_lists().contains_key(&place);
+        let is_changed = draft.changed_lists().contains_key(&place);
         let kind = ContainerKind::ALL.into_iter().find(|kind| kind.list() == list);
         let elements: Vec<Json<'s>> = match kind {
-            Some(kind) if is_changed || !pod.list(&place).is_empty() => {
-                pod.elements(&place).map(|seen| container(pod, kind, seen)).collect()
+            Some(kind) if is_changed || !draft.submitted().list(&place).is_empty() => {
+                draft.elements(&place).map(|seen| container(draft, kind, seen)).collect()
             }
-            None if is_changed => pod.elements(&place).map(|seen| seen.json().clone()).collect(),
+            None if is_changed => draft.elements(&place).map(|seen| seen.json().clone()).collect(),
             _ => continue,
         };
         let is_required = list == SpecList::Containers;
@@ -35,9 +36,11 @@ pub(super) fn original_pod<'s>(pod: &'s Pod<'_>) -> Json<'s> {
     let mut in_dns = Changes::new();
     for list in DnsList::ALL {
         let place = Place::Dns(list);
-        if pod.changed_lists().contains_key(&place) {
-            in_dns
-                .push((list.name(), filled(pod.elements(&place).map(|seen| seen.json().clone()).collect())));
+        if draft.changed_lists().contains_key(&place) {
+            in_dns.push((
+                list.name(),
+                filled(draft.elements(&place).map(|seen| seen.json().clone()).collect()),
+            ));
         }
     }
     if !in_dns.is_empty() {
@@ -45,36 +48,37 @@ pub(super) fn original_pod<'s>(pod: &'s Pod<'_>) -> Json<'s> {
         in_spec.push(("dnsConfig", not_empty(with(dns, in_dns))));
     }
     with(
-        Some(came),
+        Some(submitted),
         vec![("metadata", Some(with(metadata, in_metadata))), ("spec", Some(with(spec, in_spec)))],
     )
 }
 
-fn changes<'s>(pod: &'s Pod<'_>, map: Map) -> Changes<'s> {
-    pod.changed_keys(map).map(|(key, value)| (key, value.map(|value| (**value).clone()))).collect()
+fn changes<'s>(draft: &'s Draft<'_>, map: Map) -> Changes<'s> {
+    draft.changed_keys(map).map(|(key, value)| (key, value.map(|value| (**value).clone()))).collect()
 }
 
 /// Returns the change to the field with a map, or nothing if the map does not change.
 fn keys<'s>(
-    pod: &'s Pod<'_>,
+    draft: &'s Draft<'_>,
     map: Map,
     parent: Option<&'s Json<'s>>,
     name: &'s str,
 ) -> Option<(&'s str, Option<Json<'s>>)> {
-    let changes = changes(pod, map);
+    let changes = changes(draft, map);
     let inner = parent.and_then(|parent| field(parent, name));
     (!changes.is_empty()).then(|| (name, not_empty(with(inner, changes))))
 }
 
-fn container<'s>(pod: &'s Pod<'_>, kind: ContainerKind, seen: Seen<'s>) -> Json<'s> {
-    let Seen::Came(value) = seen else { return seen.json().clone() };
+fn container<'s>(draft: &'s Draft<'_>, kind: ContainerKind, seen: PodElement<'s>) -> Json<'s> {
+    let PodElement::Submitted(value) = seen else { return seen.json().clone() };
     let mut lists = Changes::new();
-    for place in pod.changed_lists().keys() {
+    for place in draft.changed_lists().keys() {
         if let Place::Container { kind: changed, name, field: list } = place
             && *changed == kind
             && text(value, "name") == Some(name)
         {
-            lists.push((list.name(), filled(pod.elements(place).map(|seen| seen.json().clone()).collect())));
+            lists
+                .push((list.name(), filled(draft.elements(place).map(|seen| seen.json().clone()).collect())));
         }
     }
     with(Some(value), lists)

@@ -10,12 +10,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Reason, Trace};
+use super::reason::Reason;
+use super::trace::Trace;
 use crate::api::Position;
 use crate::profiles::Profile;
 
 /// For each waiting profile, the waiting profiles that start before it.
-type Waiting<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
+type Predecessors<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
 
 /// Sorts the profiles by their start order.
 ///
@@ -56,7 +57,7 @@ pub(super) fn order(
 /// Returns the next profile to start. While a protected profile waits, only the profiles that it waits for may precede it.
 /// Returns `None` if the profiles form a cycle.
 fn next<'a>(
-    waiting: &Waiting<'a>,
+    waiting: &Predecessors<'a>,
     protected: &BTreeSet<&'a str>,
     position: impl Fn(&str) -> Position,
 ) -> Option<&'a str> {
@@ -72,7 +73,7 @@ fn next<'a>(
 }
 
 /// Returns a profile and all profiles that start before it.
-fn ancestors<'a>(waiting: &Waiting<'a>, name: &'a str) -> BTreeSet<&'a str> {
+fn ancestors<'a>(waiting: &Predecessors<'a>, name: &'a str) -> BTreeSet<&'a str> {
     let mut found = BTreeSet::new();
     let mut pending = vec![name];
     while let Some(name) = pending.pop() {
@@ -94,8 +95,8 @@ fn predecessors<'a>(
     profiles: &'a BTreeMap<String, Arc<Profile>>,
     protected: &BTreeSet<&str>,
     trace: &mut Trace,
-) -> Waiting<'a> {
-    let mut edges: Waiting<'a> = profiles.keys().map(|name| (name.as_str(), BTreeSet::new())).collect();
+) -> Predecessors<'a> {
+    let mut edges: Predecessors<'a> = profiles.keys().map(|name| (name.as_str(), BTreeSet::new())).collect();
     let mut edge = |from: &str, to: &str| {
         if let (Some((from, _)), Some((to, _))) = (profiles.get_key_value(from), profiles.get_key_value(to)) {
             edges.entry(to.as_str()).or_default().insert(from.as_str());
@@ -133,7 +134,7 @@ fn lets_start_first(protected: &Profile, other: &Profile) -> bool {
 }
 
 /// Follows the waiting profiles from one to its predecessor until a name repeats.
-fn cycle(waiting: &Waiting<'_>) -> Vec<String> {
+fn cycle(waiting: &Predecessors<'_>) -> Vec<String> {
     let mut path: Vec<&str> = Vec::new();
     let mut next = waiting.keys().next().copied();
     while let Some(name) = next {

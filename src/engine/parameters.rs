@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use super::pod::Pod;
-use super::reason::SetBy;
+use super::inputs::Namespace;
+use super::pod::{OriginalPod, PodView as _};
+use super::reason::{Reason, SetBy};
 use super::select::Selection;
-use super::{Namespace, Reason, Trace};
+use super::trace::Trace;
 use crate::api::{ProfileName, Source, keys, nearest};
 use crate::expression::{Budget, ParameterValue};
 use crate::profiles::{Parameter, Profile, ProfileEntry, ProfileSet, Refusal, shown};
 
-/// Parameters of one profile.
+/// ResolvedParameters of one profile.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Parameters {
+pub(super) struct ResolvedParameters {
     pub(super) values: BTreeMap<String, ParameterValue>,
     /// Explicitly set values, as text.
     pub(super) set: BTreeMap<String, String>,
@@ -23,16 +24,16 @@ pub(super) struct Parameters {
 /// # Errors
 /// All invalid values of the pod and the namespace, and the missing values of profiles with `onError: Fail`.
 pub(super) fn resolve(
-    pod: &Pod<'_>,
+    pod: OriginalPod<'_>,
     namespace: &Namespace,
     selection: &mut Selection,
     budget: &mut Budget,
     trace: &mut Trace,
-) -> Result<BTreeMap<ProfileName, Parameters>, Reason> {
+) -> Result<BTreeMap<ProfileName, ResolvedParameters>, Reason> {
     let (mut resolved, mut problems) = (BTreeMap::new(), Vec::new());
     let profiles: Vec<_> = selection.profiles.values().cloned().collect();
     for profile in profiles {
-        let mut parameters = Parameters::default();
+        let mut parameters = ResolvedParameters::default();
         let mut missing = None;
         for parameter in &profile.parameters {
             match value(pod, namespace, &profile, parameter, budget) {
@@ -76,7 +77,7 @@ fn key(profile: &Profile, parameter: &Parameter) -> String {
 }
 
 fn value(
-    pod: &Pod<'_>,
+    pod: OriginalPod<'_>,
     namespace: &Namespace,
     profile: &Profile,
     parameter: &Parameter,
@@ -109,7 +110,7 @@ const KNOWN_LABELS: [&str; 2] = [keys::INJECT, keys::INJECTED];
 
 /// Warns about unknown keys in Outrigger's domain.
 pub(super) fn warn_of_unknown_keys(
-    pod: &Pod<'_>,
+    pod: OriginalPod<'_>,
     namespace: &Namespace,
     profiles: &ProfileSet,
     trace: &mut Trace,

@@ -12,46 +12,48 @@ use std::collections::BTreeMap;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::Value;
 
-use super::pod::{Pod, Slot};
+use super::draft::{Draft, Slot};
+use super::pod::PodView as _;
 use crate::fields::lists::{is_keyed, key_of};
 use crate::fields::{ContainerKind, DnsList, Map, Place, SpecList};
 use crate::json::{Json, field, same, text};
 use crate::profiles::Rendered;
 pub use text::Patch;
-use text::Text;
+use text::PatchText;
 
 /// Returns the operations that apply the changes to a pod.
-pub(super) fn of(pod: &Pod<'_>) -> Patch {
-    let mut writer = Writer::default();
-    for (place, slots) in pod.changed_lists() {
+pub(super) fn of(draft: &Draft<'_>) -> Patch {
+    let mut writer = PatchWriter::default();
+    for (place, slots) in draft.changed_lists() {
         match place {
             Place::Spec(list) => {
-                let came = field(pod.came(), "spec").and_then(|spec| field(spec, list.name()));
-                writer.within("spec", |writer| writer.list_field(list.name(), came, slots));
+                let submitted = draft.submitted().spec(list.name());
+                writer.within("spec", |writer| writer.list_field(list.name(), submitted, slots));
             }
             Place::Container { kind, name, field: list } => {
-                let Some((index, container)) = container(pod, *kind, name) else { continue };
-                let came = field(container, list.name());
+                let Some((index, container)) = container(draft, *kind, name) else { continue };
+                let submitted = field(container, list.name());
                 writer.within("spec", |writer| {
                     writer.within(kind.list().name(), |writer| {
-                        writer.within_element(index, |writer| writer.list_field(list.name(), came, slots));
+                        writer
+                            .within_element(index, |writer| writer.list_field(list.name(), submitted, slots));
                     });
                 });
             }
             Place::Dns(_) | Place::Map(_) => {}
         }
     }
-    writer.dns(pod);
+    writer.dns(draft);
     for map in Map::ALL {
-        writer.keys(pod, map);
+        writer.keys(draft, map);
     }
     writer.text.done()
 }
 
 /// Checks that the operations, applied by an independent library, result in the merged pod. Only tests call it. Empty and null
 /// values count as absent.
-pub(super) fn makes(patch: &Patch, came: &Json<'_>, merged: &Json<'_>) -> bool {
-    let mut patched = Value::from(came);
+pub(super) fn makes(patch: &Patch, submitted: &Json<'_>, merged: &Json<'_>) -> bool {
+    let mut patched = Value::from(submitted);
     let mut merged = Value::from(merged);
     let applies = json_patch::patch(&mut patched, &patch.operations()).is_ok();
     drop_empty(&mut patched);
@@ -77,19 +79,22 @@ fn drop_empty(value: &mut Value) {
 }
 
 /// Returns a container of the submitted pod, and its index in the resulting list.
-fn container<'a>(pod: &Pod<'a>, kind: ContainerKind, name: &str) -> Option<(usize, &'a Json<'a>)> {
+fn container<'a>(draft: &Draft<'a>, kind: ContainerKind, name: &str) -> Option<(usize, &'a Json<'a>)> {
     let place = Place::Spec(kind.list());
-    let came = pod.list(&place).iter().position(|container| text(container, "name") == Some(name))?;
-    let index = match pod.changed_lists().get(&place) {
-        None => came,
-        Some(slots) => slots.iter().position(|slot| matches!(slot, Slot::Kept(index) if *index == came))?,
+    let submitted =
+        draft.submitted().list(&place).iter().position(|container| text(container, "name") == Some(name))?;
+    let index = match draft.changed_lists().get(&place) {
+        None => submitted,
+        Some(slots) => {
+            slots.iter().position(|slot| matches!(slot, Slot::Kept(index) if *index == submitted))?
+        }
     };
-    Some((index, pod.came_at(&place, came)?))
+    Some((index, draft.submitted().at(&place, submitted)?))
 }
 
 #[derive(Default)]
-struct Writer {
-    text: Text,
+struct PatchWriter {
+    text: PatchText,
     /// Objects directly under the root that the submitted pod lacks and that the patch has created.
     made: Vec<&'static str>,
 }
@@ -108,7 +113,7 @@ struct Nested<'s, T> {
 
 impl Serialize for Elements<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.slots.iter().map(|slot| Element { before: self.before, slot }))
+        serializer.collect_seq(self.slots.iter().map(|slot| ListElement { before: self.before, slot }))
     }
 }
 
@@ -124,12 +129,12 @@ impl<T: Serialize> Serialize for Nested<'_, T> {
 }
 
 /// One element of a list.
-struct Element<'s> {
+struct ListElement<'s> {
     before: &'s [Json<'s>],
     slot: &'s Slot<'s>,
 }
 
-impl Serialize for Element<'_> {
+impl Serialize for ListElement<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.slot {
             Slot::Kept(index) => self.before.get(*index).serialize(serializer),
@@ -138,11 +143,11 @@ impl Serialize for Element<'_> {
     }
 }
 
-impl Writer {
+impl PatchWriter {
     /// Writes a list: a field of the object at the path.
-    fn list_field(&mut self, name: &'static str, came: Option<&Json<'_>>, slots: &[Slot<'_>]) {
-        let before = came.and_then(Json::as_array).unwrap_or_default();
-        self.within(name, |writer| match (came, slots) {
+    fn list_field(&mut self, name: &'static str, submitted: Option<&Json<'_>>, slots: &[Slot<'_>]) {
+        let before = submitted.and_then(Json::as_array).unwrap_or_default();
+        self.within(name, |writer| match (submitted, slots) {
             // A pod always has a list of containers, even if it is empty.
             (Some(_), []) if name == SpecList::Containers.name() => writer.list(before, slots),
             (Some(_), []) if !before.is_empty() => writer.text.remove(),
@@ -173,7 +178,7 @@ impl Writer {
         let mut next = stays.iter().copied().peekable();
         for (index, slot) in slots.iter().enumerate() {
             if next.next_if_eq(&index).is_none() {
-                self.within_element(index, |writer| writer.text.add(&Element { before, slot }));
+                self.within_element(index, |writer| writer.text.add(&ListElement { before, slot }));
             }
         }
         for index in stays {
@@ -186,10 +191,10 @@ impl Writer {
     }
 
     /// Writes the lists of the DNS configuration, and creates the configuration first if needed.
-    fn dns(&mut self, pod: &Pod<'_>) {
-        let changed = DnsList::ALL.map(|list| (list, pod.changed_lists().get(&Place::Dns(list))));
-        let came = pod.spec("dnsConfig");
-        if let Some(dns) = came {
+    fn dns(&mut self, draft: &Draft<'_>) {
+        let changed = DnsList::ALL.map(|list| (list, draft.changed_lists().get(&Place::Dns(list))));
+        let submitted = draft.submitted().spec("dnsConfig");
+        if let Some(dns) = submitted {
             self.dns_lists(dns, &changed);
             return;
         }
@@ -225,16 +230,16 @@ impl Writer {
     }
 
     /// Writes the keys of a map, and creates the map and its parents first if needed.
-    fn keys(&mut self, pod: &Pod<'_>, map: Map) {
-        let changed: Vec<(&str, Option<&Rendered<'_>>)> = pod.changed_keys(map).collect();
-        let mut came = Some(pod.came());
+    fn keys(&mut self, draft: &Draft<'_>, map: Map) {
+        let changed: Vec<(&str, Option<&Rendered<'_>>)> = draft.changed_keys(map).collect();
+        let mut submitted = Some(draft.submitted().json());
         let mut there = map.path().iter().take_while(|name| self.made.contains(name)).count();
         for name in map.path() {
-            came = came.and_then(|value| field(value, name));
-            there += usize::from(came.is_some());
+            submitted = submitted.and_then(|value| field(value, name));
+            there += usize::from(submitted.is_some());
         }
-        let came = came.and_then(Json::as_object);
-        let Some(came) = came else {
+        let submitted = submitted.and_then(Json::as_object);
+        let Some(submitted) = submitted else {
             let set = changed.iter().filter_map(|(key, value)| Some((*key, (*value)?)));
             let set: Vec<(&str, &Rendered<'_>)> = set.collect();
             if !set.is_empty() {
@@ -242,16 +247,17 @@ impl Writer {
             }
             return;
         };
-        let taken = changed.iter().filter(|(key, value)| value.is_none() && came.contains_key(key)).count();
+        let taken =
+            changed.iter().filter(|(key, value)| value.is_none() && submitted.contains_key(key)).count();
         let up = self.text.path();
         for name in map.path() {
             self.text.down(name);
         }
-        if taken > 0 && taken == came.len() && changed.len() == taken {
+        if taken > 0 && taken == submitted.len() && changed.len() == taken {
             self.text.remove();
         } else {
             for (key, value) in changed {
-                self.within(key, |writer| match (came.get(key), value) {
+                self.within(key, |writer| match (submitted.get(key), value) {
                     (None, None) => {}
                     (None, Some(value)) => writer.text.add(value),
                     (Some(_), None) => writer.text.remove(),
@@ -360,12 +366,13 @@ fn longest_increasing(counterparts: &[Option<usize>]) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::pod::SubmittedPod;
     use crate::json::owned;
     use serde_json::json;
 
     /// Returns the patch that turns `before` into `after`.
     fn check(before: &Value, after: &Value, operations: usize) -> json_patch::Patch {
-        let mut writer = Writer::default();
+        let mut writer = PatchWriter::default();
         writer.values("", &Json::from(before), &Json::from(after));
         let patch = writer.text.done().operations();
         let mut patched = before.clone();
@@ -399,11 +406,11 @@ mod tests {
         check(&json!({"volumes": null}), &json!({"volumes": [{"name": "a"}]}), 1);
     }
 
-    fn changed(before: &Value, change: impl FnOnce(&mut Pod<'_>)) -> (Vec<String>, Value) {
-        let came = Json::from(before);
-        let mut pod = Pod::new(&came);
-        change(&mut pod);
-        let patch = of(&pod).operations();
+    fn changed(before: &Value, change: impl FnOnce(&mut Draft<'_>)) -> (Vec<String>, Value) {
+        let submitted = Json::from(before);
+        let mut draft = Draft::new(SubmittedPod(&submitted));
+        change(&mut draft);
+        let patch = of(&draft).operations();
         let mut patched = before.clone();
         json_patch::patch(&mut patched, &patch).unwrap();
         (patch.iter().map(|operation| operation.path().to_string()).collect(), patched)
@@ -411,8 +418,8 @@ mod tests {
 
     #[test]
     fn keys_are_escaped_and_missing_parents_are_made() {
-        let label = |pod: &mut Pod<'_>| {
-            pod.set(Map::Labels, Cow::Borrowed("a/b~c"), Rendered::Made("1".into()));
+        let label = |draft: &mut Draft<'_>| {
+            draft.set(Map::Labels, Cow::Borrowed("a/b~c"), Rendered::Made("1".into()));
         };
         for (before, path) in [
             (json!({}), "/metadata"),
@@ -428,9 +435,9 @@ mod tests {
 
     #[test]
     fn missing_metadata_is_made_once() {
-        let (paths, patched) = changed(&json!({"spec": {}}), |pod| {
-            pod.set(Map::Labels, Cow::Borrowed("a"), Rendered::Made("1".into()));
-            pod.set(Map::Annotations, Cow::Borrowed("b"), Rendered::Made("2".into()));
+        let (paths, patched) = changed(&json!({"spec": {}}), |draft| {
+            draft.set(Map::Labels, Cow::Borrowed("a"), Rendered::Made("1".into()));
+            draft.set(Map::Annotations, Cow::Borrowed("b"), Rendered::Made("2".into()));
         });
         assert_eq!(paths, ["/metadata", "/metadata/annotations"]);
         assert_eq!(patched["metadata"], json!({"labels": {"a": "1"}, "annotations": {"b": "2"}}));
@@ -440,22 +447,22 @@ mod tests {
     fn what_is_put_back_where_it_was_changes_nothing() {
         let pod =
             json!({"spec": {"initContainers": [{"name": "a"}, {"name": "b"}], "volumes": [{"name": "v"}]}});
-        let (paths, _) = changed(&pod, |pod| {
-            let index = pod.take(&Place::INIT_CONTAINERS, "a").unwrap();
-            pod.insert(&Place::INIT_CONTAINERS, 0, Slot::Kept(index));
+        let (paths, _) = changed(&pod, |draft| {
+            let index = draft.take(&Place::INIT_CONTAINERS, "a").unwrap();
+            draft.insert(&Place::INIT_CONTAINERS, 0, Slot::Kept(index));
         });
         assert!(paths.is_empty(), "{paths:?}");
-        let (paths, patched) = changed(&pod, |pod| {
-            pod.take(&Place::VOLUMES, "v");
+        let (paths, patched) = changed(&pod, |draft| {
+            draft.take(&Place::VOLUMES, "v");
         });
         assert_eq!((paths, patched["spec"].get("volumes")), (vec!["/spec/volumes".to_owned()], None));
     }
 
     #[test]
     fn a_dns_configuration_is_made_once() {
-        let (paths, patched) = changed(&json!({"spec": {}}), |pod| {
-            pod.insert(&Place::Dns(DnsList::Searches), 0, Slot::Added(Rendered::Made("a.b".into())));
-            pod.insert(
+        let (paths, patched) = changed(&json!({"spec": {}}), |draft| {
+            draft.insert(&Place::Dns(DnsList::Searches), 0, Slot::Added(Rendered::Made("a.b".into())));
+            draft.insert(
                 &Place::Dns(DnsList::Options),
                 0,
                 Slot::Added(Rendered::Made(owned(json!({"name": "x"})))),

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::merge::{Merged, is_auto};
-use super::pod::{Pod, Seen};
-use super::reason::Owner;
-use super::validity::injected_containers;
-use super::{Reason, Trace, cost};
+use super::cost;
+use super::draft::Draft;
+use super::merged::{Merged, injected_containers};
+use super::pod::PodElement;
+use super::reason::{Owner, Reason};
+use super::trace::Trace;
 use crate::api::{ProfileName, nearest};
 use crate::fields::{ContainerKind, Place};
 use crate::json::same;
@@ -25,17 +26,17 @@ pub(super) fn check(
     profiles: &[std::sync::Arc<Profile>],
     trace: &mut Trace,
 ) -> Result<(), Reason> {
-    image_auto(&merged.pod, profiles)?;
+    image_auto(&merged.draft, profiles)?;
     overlay_order(merged, profiles, trace);
     ports(merged, trace);
     debug_assert!(
-        cost::may_be_guaranteed(&merged.pod) || cost::came(&merged.pod).qos() != Qos::Guaranteed,
+        cost::may_be_guaranteed(merged.original) || cost::before(merged.original).qos() != Qos::Guaranteed,
         "the first look misses a pod that is Guaranteed"
     );
-    if cost::may_be_guaranteed(&merged.pod)
-        && let before = cost::came(&merged.pod)
+    if cost::may_be_guaranteed(merged.original)
+        && let before = cost::before(merged.original)
         && before.qos() == Qos::Guaranteed
-        && let after = cost::now(&merged.pod, &before).qos()
+        && let after = cost::after(&merged.draft, &before).qos()
         && after != Qos::Guaranteed
         && let Some(container) = not_guaranteed(merged)
     {
@@ -43,22 +44,22 @@ pub(super) fn check(
     }
     grace_period(merged, trace);
     if !trace.is_brief() && has_containers(merged) {
-        let before = cost::came(&merged.pod);
-        trace.add(Reason::Costs { cost: cost::of_injection(&merged.pod, &before) });
+        let before = cost::before(merged.original);
+        trace.add(Reason::Costs { cost: cost::of_injection(&merged.draft, &before) });
     }
     Ok(())
 }
 
 fn has_containers(merged: &Merged<'_>) -> bool {
-    merged.profiles.iter().any(|injected| injected_containers(&merged.pod, injected).next().is_some())
+    merged.profiles.iter().any(|injected| injected_containers(&merged.draft, injected).next().is_some())
 }
 
 /// # Errors
 /// [`Reason::ImageAuto`] if no injected profile has the container of an overlay.
-pub(super) fn image_auto(pod: &Pod<'_>, profiles: &[std::sync::Arc<Profile>]) -> Result<(), Reason> {
+pub(super) fn image_auto(draft: &Draft<'_>, profiles: &[std::sync::Arc<Profile>]) -> Result<(), Reason> {
     for kind in ContainerKind::ALL {
-        let waiting = pod.elements(&Place::Spec(kind.list())).find(|seen| is_auto(*seen));
-        if let Some(container) = waiting.and_then(Seen::name) {
+        let waiting = draft.elements(&Place::Spec(kind.list())).find(|seen| seen.has_image_auto());
+        if let Some(container) = waiting.and_then(PodElement::name) {
             let names = profiles.iter().flat_map(|profile| {
                 let template = &profile.template;
                 [Place::INIT_CONTAINERS, Place::CONTAINERS]
@@ -87,7 +88,7 @@ fn overlay_order(merged: &Merged<'_>, profiles: &[std::sync::Arc<Profile>], trac
     if overlaid.is_empty() {
         return;
     }
-    let order = merged.pod.container_names(ContainerKind::Init);
+    let order = merged.draft.container_names(ContainerKind::Init);
     let owner = |container: &str| match merged.owner(&Place::INIT_CONTAINERS, container) {
         Owner::Profile(profile) => Some(profile),
         Owner::Pod => None,
@@ -120,10 +121,10 @@ fn starts_before(first: &Profile, name: &ProfileName, this: &Profile) -> bool {
 
 /// Warns about injected containers that listen on the same port as another container of the pod.
 fn ports(merged: &Merged<'_>, trace: &mut Trace) {
-    let pod = &merged.pod;
+    let draft = &merged.draft;
     let mut seen_clashes = BTreeSet::new();
     for injected in &merged.profiles {
-        for (place, container) in injected_containers(pod, injected) {
+        for (place, container) in injected_containers(draft, injected) {
             if !stays(&place, container) {
                 continue;
             }
@@ -133,7 +134,7 @@ fn ports(merged: &Merged<'_>, trace: &mut Trace) {
                 continue;
             }
             for place in [Place::INIT_CONTAINERS, Place::CONTAINERS] {
-                for other in pod.elements(&place).filter(|other| stays(&place, *other)) {
+                for other in draft.elements(&place).filter(|other| stays(&place, *other)) {
                     let other_name = other.name().unwrap_or_default();
                     let pair = BTreeSet::from([name.to_owned(), other_name.to_owned()]);
                     if other_name == name || seen_clashes.contains(&pair) {
@@ -156,12 +157,12 @@ fn ports(merged: &Merged<'_>, trace: &mut Trace) {
 }
 
 /// Checks whether a container runs beside the app, and not before it.
-fn stays(place: &Place, container: Seen<'_>) -> bool {
+fn stays(place: &Place, container: PodElement<'_>) -> bool {
     *place == Place::CONTAINERS || container.text("restartPolicy") == Some("Always")
 }
 
-fn listens(container: Seen<'_>) -> Vec<String> {
-    let port = |port: Seen<'_>| {
+fn listens(container: PodElement<'_>) -> Vec<String> {
+    let port = |port: PodElement<'_>| {
         let number = port.field("containerPort")?.integer()?;
         Some(match port.text("protocol") {
             None | Some("TCP") => number.to_string(),
@@ -174,7 +175,7 @@ fn listens(container: Seen<'_>) -> Vec<String> {
 /// Returns the first injected container whose CPU and memory limits differ from its requests.
 fn not_guaranteed(merged: &Merged<'_>) -> Option<String> {
     let mut containers =
-        merged.profiles.iter().flat_map(|injected| injected_containers(&merged.pod, injected));
+        merged.profiles.iter().flat_map(|injected| injected_containers(&merged.draft, injected));
     containers.find_map(|(_, seen)| {
         let resources = seen.field("resources");
         let of = |list, name| resources.and_then(|resources| resources.field(list)?.field(name));
@@ -188,12 +189,12 @@ fn not_guaranteed(merged: &Merged<'_>) -> Option<String> {
 }
 
 fn grace_period(merged: &Merged<'_>, trace: &mut Trace) {
-    let live = merged.pod.get(&Place::Map(crate::fields::Map::Spec), "terminationGracePeriodSeconds");
-    let Some(seconds) = live.and_then(Seen::integer).filter(|s| *s <= SHORT_GRACE_PERIOD) else {
+    let live = merged.draft.get(&Place::Map(crate::fields::Map::Spec), "terminationGracePeriodSeconds");
+    let Some(seconds) = live.and_then(PodElement::integer).filter(|s| *s <= SHORT_GRACE_PERIOD) else {
         return;
     };
     let has_sidecar = merged.profiles.iter().any(|injected| {
-        injected_containers(&merged.pod, injected)
+        injected_containers(&merged.draft, injected)
             .any(|(place, seen)| place == Place::INIT_CONTAINERS && stays(&place, seen))
     });
     if has_sidecar {

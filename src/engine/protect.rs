@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::Reason;
 use super::exact::{TOKEN_VOLUME, is_token_volume};
-use super::merge::Merged;
-use super::pod::Seen;
-use super::reason::Owner;
+use super::merged::Merged;
+use super::pod::{PodElement, PodView as _};
+use super::reason::{Owner, Reason};
 use crate::fields::lists::key_of;
 use crate::fields::{ContainerField, ContainerKind, DnsList, Place, SpecList, mount_path};
 use crate::json::{field, items};
@@ -41,7 +40,7 @@ fn is_protected(merged: &Merged<'_>, protected: &[&Profile], place: &Place, key:
 fn containers<'m>(
     merged: &'m Merged<'_>,
     protected: &'m [&Profile],
-) -> impl Iterator<Item = (&'m str, Seen<'m>)> {
+) -> impl Iterator<Item = (&'m str, PodElement<'m>)> {
     protected.iter().flat_map(move |profile| {
         [Place::INIT_CONTAINERS, Place::CONTAINERS].into_iter().flat_map(move |place| {
             let names = profile
@@ -51,7 +50,7 @@ fn containers<'m>(
                 .chain(profile.template.list(&Place::CONTAINERS));
             names.filter_map(move |element| {
                 let is_ours = merged.owner(&place, &element.name) == Owner::Profile(profile.name.to_string());
-                let container = is_ours.then(|| merged.pod.get(&place, &element.name))??;
+                let container = is_ours.then(|| merged.draft.get(&place, &element.name))??;
                 Some((profile.name.as_str(), container))
             })
         })
@@ -62,7 +61,7 @@ fn containers<'m>(
 /// them.
 fn volumes(merged: &Merged<'_>, protected: &[&Profile]) -> Result<(), Reason> {
     let is_ours = |place: &Place, key: &str| is_protected(merged, protected, place, key);
-    let refused = |mount: Seen<'_>, container: &str| {
+    let refused = |mount: PodElement<'_>, container: &str| {
         let volume = mount.name()?;
         let has =
             |profile: &&&Profile| profile.template.list(&Place::VOLUMES).iter().any(|v| v.name == volume);
@@ -72,7 +71,7 @@ fn volumes(merged: &Merged<'_>, protected: &[&Profile]) -> Result<(), Reason> {
     };
     for kind in ContainerKind::ALL {
         let list = Place::Spec(kind.list());
-        for container in merged.pod.elements(&list) {
+        for container in merged.draft.elements(&list) {
             let name = container.name().unwrap_or_default();
             if is_ours(&list, name) {
                 continue;
@@ -80,10 +79,11 @@ fn volumes(merged: &Merged<'_>, protected: &[&Profile]) -> Result<(), Reason> {
             let field = ContainerField::VolumeMounts;
             let place = Place::Container { kind, name: name.to_owned(), field };
             let of_list = merged
-                .pod
+                .draft
                 .elements(&place)
                 .filter(|mount| !is_ours(&place, &key_of(field.name(), mount.json())));
-            let of_profile = matches!(container, Seen::Put(_)).then(|| container.items("volumeMounts"));
+            let of_profile =
+                matches!(container, PodElement::Rendered(_)).then(|| container.items("volumeMounts"));
             let mut mounts =
                 of_list.chain(of_profile.into_iter().flatten()).chain(container.items("volumeDevices"));
             if let Some(reason) = mounts.find_map(|mount| refused(mount, name)) {
@@ -97,11 +97,11 @@ fn volumes(merged: &Merged<'_>, protected: &[&Profile]) -> Result<(), Reason> {
 /// Returns a problem if a volume has the name prefix of the volumes for service account tokens: the API server would mount it
 /// into every container without a mount at the token's path.
 fn token_volume(merged: &Merged<'_>, protected: &[&Profile]) -> Option<Reason> {
-    let forged = merged.pod.elements(&Place::VOLUMES).find(|volume| {
+    let forged = merged.draft.elements(&Place::VOLUMES).find(|volume| {
         volume.name().is_some_and(|name| name.starts_with(TOKEN_VOLUME)) && !is_token_volume(volume.json())
     })?;
     let volume = forged.name().unwrap_or_default();
-    let has_own = |container: Seen<'_>| {
+    let has_own = |container: PodElement<'_>| {
         container
             .items("volumeMounts")
             .any(|mount| mount.text("mountPath") == Some(mount_path::TOKEN) && mount.name() != Some(volume))
@@ -136,7 +136,7 @@ const APPARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
 /// Returns an annotation that changes the `AppArmor` or seccomp profile of a protected container.
 fn annotations(merged: &Merged<'_>, protected: &[&Profile]) -> Option<Reason> {
     let named: Vec<&str> = merged
-        .pod
+        .original
         .annotations()
         .map(|(key, _)| key)
         .filter(|key| {
@@ -149,7 +149,7 @@ fn annotations(merged: &Merged<'_>, protected: &[&Profile]) -> Option<Reason> {
     containers(merged, protected).find_map(|(profile, container)| {
         let name = container.name().unwrap_or_default();
         let key = named.iter().find(|key| confined_container(key) == Some(name))?;
-        let value = merged.pod.annotation(key);
+        let value = merged.original.annotation(key);
         let of_field = app_armor(container);
         if key.starts_with(APPARMOR) && of_field.is_some() && value == of_field.as_deref() {
             return None;
@@ -163,7 +163,7 @@ fn annotations(merged: &Merged<'_>, protected: &[&Profile]) -> Option<Reason> {
 }
 
 /// Returns the annotation value that the API server derives from the container's field `appArmorProfile`.
-fn app_armor(container: Seen<'_>) -> Option<String> {
+fn app_armor(container: PodElement<'_>) -> Option<String> {
     let profile = container.field("securityContext")?.field("appArmorProfile")?;
     match profile.text("type")? {
         "RuntimeDefault" => Some("runtime/default".to_owned()),
@@ -176,13 +176,13 @@ fn app_armor(container: Seen<'_>) -> Option<String> {
 /// Returns a host name of a protected profile for which the pod has another address; a resolver may use either.
 fn host_aliases(merged: &Merged<'_>, protected: &[&Profile]) -> Option<Reason> {
     let place = Place::Spec(SpecList::HostAliases);
-    let hosts = |alias: Seen<'_>| -> Vec<String> {
+    let hosts = |alias: PodElement<'_>| -> Vec<String> {
         let names = items(field(alias.json(), "hostnames")).iter().filter_map(|name| name.as_str());
         names.map(|name| name.trim_end_matches('.').to_ascii_lowercase()).collect()
     };
     let mut taken: BTreeMap<String, String> = BTreeMap::new();
     let mut others = Vec::new();
-    for alias in merged.pod.elements(&place) {
+    for alias in merged.draft.elements(&place) {
         match merged.owner(&place, &key_of(place.field(), alias.json())) {
             Owner::Profile(owner) if protected.iter().any(|profile| profile.name.as_str() == owner) => {
                 taken.extend(hosts(alias).into_iter().map(|host| (host, owner.clone())));
@@ -204,8 +204,11 @@ fn host_aliases(merged: &Merged<'_>, protected: &[&Profile]) -> Option<Reason> {
 /// Returns a name server or search domain that precedes a protected profile's; the first one that answers is used.
 fn name_servers(merged: &Merged<'_>, protected: &[&Profile]) -> Option<Reason> {
     [DnsList::Nameservers, DnsList::Searches].into_iter().map(Place::Dns).find_map(|place| {
-        let keys: Vec<String> =
-            merged.pod.elements(&place).map(|seen| key_of(place.field(), seen.json()).into_owned()).collect();
+        let keys: Vec<String> = merged
+            .draft
+            .elements(&place)
+            .map(|seen| key_of(place.field(), seen.json()).into_owned())
+            .collect();
         let first = keys.iter().position(|key| !is_protected(merged, protected, &place, key))?;
         let late = keys.iter().skip(first).find(|key| is_protected(merged, protected, &place, key))?;
         let Owner::Profile(profile) = merged.owner(&place, late) else { return None };
@@ -221,21 +224,21 @@ fn name_servers(merged: &Merged<'_>, protected: &[&Profile]) -> Option<Reason> {
 /// then leaves the reference as text.
 fn references(merged: &Merged<'_>, protected: &[&Profile]) -> Option<Reason> {
     for kind in ContainerKind::ALL {
-        for container in merged.pod.elements(&Place::Spec(kind.list())) {
+        for container in merged.draft.elements(&Place::Spec(kind.list())) {
             let name = container.name()?.to_owned();
             let place = Place::Container { kind, name: name.clone(), field: ContainerField::Env };
-            let variables: Vec<Seen<'_>> = merged.pod.elements(&place).collect();
+            let variables: Vec<PodElement<'_>> = merged.draft.elements(&place).collect();
             for (index, variable) in variables.iter().enumerate() {
                 let Some(value) = variable.text("value").filter(|value| value.contains("$(")) else {
                     continue;
                 };
-                let is_ours = |variable: &Seen<'_>| {
+                let is_ours = |variable: &PodElement<'_>| {
                     variable.name().is_some_and(|name| is_protected(merged, protected, &place, name))
                 };
-                let is_read = |other: &&Seen<'_>| {
+                let is_read = |other: &&PodElement<'_>| {
                     other.name().is_some_and(|name| value.contains(&format!("$({name})"))) && is_ours(other)
                 };
-                let is_before = |other: &Seen<'_>| {
+                let is_before = |other: &PodElement<'_>| {
                     variables.iter().take(index).any(|earlier| earlier.name() == other.name())
                 };
                 if is_ours(variable)

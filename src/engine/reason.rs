@@ -2,8 +2,8 @@
 
 mod facts;
 
-use super::Step;
 use super::cost::Cost;
+use super::step::Step;
 use crate::profiles::Failed;
 
 /// Reason for an effect, an omission or a denial.

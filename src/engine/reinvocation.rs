@@ -10,12 +10,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::draft::{Draft, Slot};
 use super::exact::Additions;
-use super::merge::{AUTO, Merged};
-use super::pod::{Pod, Seen, Slot};
-use super::reason::Owner;
+use super::inputs::Purpose;
+use super::merged::{Merged, names};
+use super::pod::{IMAGE_AUTO, PodElement, PodView as _, SubmittedPod};
+use super::reason::{Owner, Reason};
 use super::superset::is_contained;
-use super::{Purpose, Reason, Trace};
+use super::trace::Trace;
 use crate::api::{InjectedProfile, InjectionStatus, Replaced, Scope, keys};
 use crate::fields::lists::merge_key;
 use crate::fields::{ContainerField, ContainerKind, Map, Place, SpecList};
@@ -49,14 +51,14 @@ pub(super) enum Trust {
 ///
 /// # Errors
 /// The annotation cannot be parsed.
-pub(super) fn status(pod: &Pod<'_>) -> Result<Option<InjectionStatus>, Reason> {
+pub(super) fn status(pod: SubmittedPod<'_>) -> Result<Option<InjectionStatus>, Reason> {
     let Some(text) = pod.annotation(keys::STATUS) else { return Ok(None) };
     serde_json::from_str(text).map(Some).map_err(|_| Reason::StatusMalformed)
 }
 
 /// Removes the elements of an earlier injection.
 pub(super) fn take_away(
-    pod: &mut Pod<'_>,
+    draft: &mut Draft<'_>,
     status: Result<Option<InjectionStatus>, Reason>,
     namespace: &str,
     profiles: &ProfileSet,
@@ -72,21 +74,21 @@ pub(super) fn take_away(
             None
         }
     };
-    pod.unset(Map::Annotations, keys::STATUS);
-    pod.unset(Map::Labels, keys::INJECTED);
+    draft.unset(Map::Annotations, keys::STATUS);
+    draft.unset(Map::Labels, keys::INJECTED);
     let Some(status) = status else { return previous };
     for injected in status.profiles.iter().rev() {
         if let Some(ProfileEntry::Ready(profile)) = profile_of(injected, namespace, profiles) {
-            previous.take_added(pod, profile, injected, trace);
-            previous.take_overlays(pod, profile, injected);
+            previous.take_added(draft, profile, injected, trace);
+            previous.take_overlays(draft, profile, injected);
             for (path, replaced) in &injected.replaced {
-                put_back(pod, profile, path, replaced);
+                put_back(draft, profile, path, replaced);
             }
         } else {
-            leave(pod, injected, trace);
+            leave(draft, injected, trace);
         }
     }
-    trace.add(Reason::InjectedBefore { profiles: super::names(&status.profiles) });
+    trace.add(Reason::InjectedBefore { profiles: names(&status.profiles) });
     previous.profiles = status.profiles;
     previous
 }
@@ -106,11 +108,11 @@ fn profile_of<'p>(
 }
 
 /// Warns about elements of a profile that no longer exists or has errors: they cannot be told from the pod's own.
-fn leave(pod: &Pod<'_>, injected: &InjectedProfile, trace: &mut Trace) {
+fn leave(draft: &Draft<'_>, injected: &InjectedProfile, trace: &mut Trace) {
     let places = injected.added.iter().filter_map(|(place, keys)| Some((place.parse::<Place>().ok()?, keys)));
     let elements: Vec<String> = places
         .flat_map(|(place, keys)| keys.iter().map(move |key| (place.clone(), key)))
-        .filter(|(place, key)| pod.get(place, key).is_some())
+        .filter(|(place, key)| draft.get(place, key).is_some())
         .map(|(place, key)| format!("{place}[{key}]"))
         .collect();
     if !elements.is_empty() {
@@ -127,18 +129,18 @@ pub(super) fn replaced_key(path: &str) -> Option<(Map, &str)> {
 }
 
 /// Restores the old value of a scalar, unless it was changed later.
-fn put_back(pod: &mut Pod<'_>, profile: &Profile, path: &str, replaced: &Replaced) {
+fn put_back(draft: &mut Draft<'_>, profile: &Profile, path: &str, replaced: &Replaced) {
     let Some((map, key)) = replaced_key(path) else { return };
     let sets = profile.template.sets(map, key) || key == keys::SAFE_TO_EVICT_VOLUMES;
-    let is_ours = match pod.get(&Place::Map(map), key) {
+    let is_ours = match draft.get(&Place::Map(map), key) {
         Some(live) => same(live.json(), &Json::from(&replaced.after)),
         None => false,
     };
     match (sets && is_ours, &replaced.before) {
         (false, _) => {}
-        (true, Value::Null) => pod.unset(map, key),
+        (true, Value::Null) => draft.unset(map, key),
         (true, before) => {
-            pod.set(map, Cow::Owned(key.to_owned()), Rendered::Made(owned(before.clone())));
+            draft.set(map, Cow::Owned(key.to_owned()), Rendered::Made(owned(before.clone())));
         }
     }
 }
@@ -181,7 +183,7 @@ fn containers_of(profile: &Profile) -> impl Iterator<Item = &Element> {
 
 /// Checks whether a container that the status attributes to an earlier revision of the profile was renamed: the profile still
 /// has a container of that image under another name.
-fn was_renamed(profile: &Profile, place: &Place, live: Option<Seen<'_>>) -> bool {
+fn was_renamed(profile: &Profile, place: &Place, live: Option<PodElement<'_>>) -> bool {
     if !matches!(place, Place::Spec(SpecList::InitContainers | SpecList::Containers)) {
         return false;
     }
@@ -224,7 +226,7 @@ impl Previous {
 
     fn take_added(
         &mut self,
-        pod: &mut Pod<'_>,
+        draft: &mut Draft<'_>,
         profile: &Profile,
         injected: &InjectedProfile,
         trace: &mut Trace,
@@ -233,7 +235,7 @@ impl Previous {
         for (place, added) in &injected.added {
             let Ok(place) = place.parse::<Place>() else { continue };
             for key in added {
-                let live = pod.get(&place, key);
+                let live = draft.get(&place, key);
                 if live.is_none() {
                     continue;
                 }
@@ -242,14 +244,14 @@ impl Previous {
                     left.push(format!("{place}[{key}]"));
                     continue;
                 }
-                let came = match place {
+                let index = match place {
                     Place::Map(map) => {
-                        pod.unset(map, key);
+                        draft.unset(map, key);
                         None
                     }
-                    _ => pod.take(&place, key),
+                    _ => draft.take(&place, key),
                 };
-                self.elements.insert((place.clone(), key.clone()), came);
+                self.elements.insert((place.clone(), key.clone()), index);
             }
         }
         if !left.is_empty() {
@@ -258,17 +260,17 @@ impl Previous {
     }
 
     /// Restores overlaid containers to the form of the original pod.
-    fn take_overlays(&mut self, pod: &mut Pod<'_>, profile: &Profile, injected: &InjectedProfile) {
-        for (place, authored) in &injected.overlays {
+    fn take_overlays(&mut self, draft: &mut Draft<'_>, profile: &Profile, injected: &InjectedProfile) {
+        for (place, originals) in &injected.overlays {
             let Ok(place) = place.parse::<Place>() else { continue };
-            for author in authored {
-                let name = author.get("name").and_then(Value::as_str).unwrap_or_default();
-                let is_auto = author.get("image").and_then(Value::as_str) == Some(AUTO);
+            for original in originals {
+                let name = original.get("name").and_then(Value::as_str).unwrap_or_default();
+                let is_auto = original.get("image").and_then(Value::as_str) == Some(IMAGE_AUTO);
                 if !is_auto || !renders(profile, &place, name, None) {
                     continue;
                 }
-                let Some(index) = pod.index_of(&place, name) else { continue };
-                pod.replace(&place, index, Slot::Changed(index, Rendered::Made(owned(author.clone()))));
+                let Some(index) = draft.index_of(&place, name) else { continue };
+                draft.replace(&place, index, Slot::Changed(index, Rendered::Made(owned(original.clone()))));
                 self.overlays.insert((place.clone(), name.to_owned()), index);
             }
         }
@@ -297,7 +299,7 @@ impl Previous {
     /// rendered one.
     pub(super) fn slot<'a>(
         &self,
-        pod: &Pod<'a>,
+        pod: SubmittedPod<'a>,
         place: &Place,
         key: &str,
         rendered: Rendered<'a>,
@@ -307,7 +309,7 @@ impl Previous {
             return Slot::Added(rendered);
         }
         let index = self.elements.get(&(place.clone(), key.to_owned())).copied().flatten();
-        let Some((index, live)) = index.and_then(|index| Some((index, pod.came_at(place, index)?))) else {
+        let Some((index, live)) = index.and_then(|index| Some((index, pod.at(place, index)?))) else {
             return Slot::Added(rendered);
         };
         let additions = self.additions(pod);
@@ -334,13 +336,18 @@ impl Previous {
         if self.elements.is_empty() {
             return;
         }
-        let came = |name: &str| {
-            merged.pod.list(place).iter().position(|container| text(container, "name") == Some(name))
+        let index_of = |name: &str| {
+            merged
+                .draft
+                .submitted()
+                .list(place)
+                .iter()
+                .position(|container| text(container, "name") == Some(name))
         };
         // Containers of profiles in the new order so far, with their index in the submitted pod.
         let mut before: Vec<(&str, usize, String)> = Vec::new();
-        for name in merged.pod.container_names(ContainerKind::Init) {
-            let Some(index) = came(name) else { continue };
+        for name in merged.draft.container_names(ContainerKind::Init) {
+            let Some(index) = index_of(name) else { continue };
             match merged.owner(place, name) {
                 Owner::Profile(profile) => before.push((name, index, profile)),
                 Owner::Pod => {
@@ -354,7 +361,7 @@ impl Previous {
         }
     }
 
-    fn additions<'p>(&self, pod: &Pod<'p>) -> Additions<'p> {
+    fn additions<'p>(&self, pod: SubmittedPod<'p>) -> Additions<'p> {
         match self.purpose {
             Purpose::InjectSubmitted => Additions::of(pod).without_plugins(),
             Purpose::Inject | Purpose::Verify => Additions::of(pod),
@@ -365,13 +372,13 @@ impl Previous {
     /// one.
     pub(super) fn adopted_slot<'a>(
         &self,
-        pod: &Pod<'a>,
+        pod: SubmittedPod<'a>,
         place: &Place,
-        came: Option<usize>,
+        index: Option<usize>,
         rendered: Rendered<'a>,
         protected: bool,
     ) -> Slot<'a> {
-        match came.and_then(|index| Some((index, pod.came_at(place, index)?))) {
+        match index.and_then(|index| Some((index, pod.at(place, index)?))) {
             None => Slot::Added(rendered),
             Some((index, live)) if !protected && is_contained(&rendered, live) => Slot::Kept(index),
             Some((_, live)) => Slot::Added(self.additions(pod).keep(place, rendered, live)),
@@ -381,7 +388,7 @@ impl Previous {
     /// Returns the slot for an overlaid container.
     pub(super) fn overlay_slot<'a>(
         &self,
-        pod: &Pod<'a>,
+        pod: SubmittedPod<'a>,
         place: &Place,
         key: &str,
         index: usize,
@@ -389,7 +396,7 @@ impl Previous {
         trust: Trust,
     ) -> Slot<'a> {
         let was_taken = self.overlays.get(&(place.clone(), key.to_owned())) == Some(&index);
-        let live = pod.came_at(place, index);
+        let live = pod.at(place, index);
         if was_taken && trust == Trust::IfContained && live.is_some_and(|live| is_contained(&rendered, live))
         {
             return Slot::Kept(index);
@@ -402,8 +409,9 @@ impl Previous {
     ///
     /// With a Mandatory profile, the order of all init containers counts: a container of the original pod that precedes its
     /// sidecars would run without them.
-    pub(super) fn holds(&self, merged: &Pod<'_>, profiles: &[InjectedProfile], any_protected: bool) -> bool {
-        if self.profiles.is_empty() || self.profiles != profiles {
+    pub(super) fn is_same_as(&self, merged: &Merged<'_>, any_protected: bool) -> bool {
+        let Merged { draft, profiles, .. } = merged;
+        if self.profiles.is_empty() || self.profiles != *profiles {
             return false;
         }
         let keys = |map: &BTreeMap<String, Vec<String>>| -> Vec<(Place, String)> {
@@ -415,20 +423,20 @@ impl Previous {
         let added: BTreeSet<(Place, String)> =
             profiles.iter().flat_map(|profile| keys(&profile.added)).collect();
         added.len() == self.elements.len()
-            && self.elements.iter().all(|((place, key), came)| {
-                added.contains(&(place.clone(), key.clone())) && is_as_it_came(merged, place, key, *came)
+            && self.elements.iter().all(|((place, key), index)| {
+                added.contains(&(place.clone(), key.clone())) && is_as_submitted(draft, place, key, *index)
             })
-            && self.overlays.iter().all(|((place, _), index)| is_kept(merged, place, *index))
-            && self.starts_in_the_same_order(merged, any_protected)
+            && self.overlays.iter().all(|((place, _), index)| is_kept(draft, place, *index))
+            && self.starts_in_the_same_order(draft, any_protected)
     }
 
-    fn starts_in_the_same_order(&self, merged: &Pod<'_>, all: bool) -> bool {
-        let slots = merged.changed_lists().get(&Place::INIT_CONTAINERS).into_iter().flatten();
+    fn starts_in_the_same_order(&self, draft: &Draft<'_>, all: bool) -> bool {
+        let slots = draft.changed_lists().get(&Place::INIT_CONTAINERS).into_iter().flatten();
         let ours = slots.filter_map(|slot| match slot {
             Slot::Kept(index) if all || self.took(*index) => Some(*index),
             _ => None,
         });
-        ours.is_sorted() && Place::RESOLUTION.iter().all(|place| is_in_order(merged, place))
+        ours.is_sorted() && Place::RESOLUTION.iter().all(|place| is_in_order(draft, place))
     }
 
     fn took(&self, init_container: usize) -> bool {
@@ -438,23 +446,25 @@ impl Previous {
     }
 }
 
-fn is_as_it_came(merged: &Pod<'_>, place: &Place, key: &str, index: Option<usize>) -> bool {
+fn is_as_submitted(draft: &Draft<'_>, place: &Place, key: &str, index: Option<usize>) -> bool {
     match (place, index) {
-        (Place::Map(map), _) => merged
+        (Place::Map(map), _) => draft
             .get(place, key)
-            .zip(merged.came_in(*map, key))
-            .is_some_and(|(now, came)| same(now.json(), came)),
-        (_, Some(index)) => is_kept(merged, place, index),
+            .zip(draft.submitted().value_in(*map, key))
+            .is_some_and(|(now, before)| same(now.json(), before)),
+        (_, Some(index)) => is_kept(draft, place, index),
         (_, None) => false,
     }
 }
 
 /// Checks whether the element with a key is the one of the submitted pod.
-pub(super) fn is_unchanged(merged: &Pod<'_>, place: &Place, key: &str) -> bool {
-    match merged.get(place, key) {
-        Some(Seen::Came(_)) => true,
-        Some(put) => match place {
-            Place::Map(map) => merged.came_in(*map, key).is_some_and(|came| same(put.json(), came)),
+pub(super) fn is_unchanged(draft: &Draft<'_>, place: &Place, key: &str) -> bool {
+    match draft.get(place, key) {
+        Some(PodElement::Submitted(_)) => true,
+        Some(changed) => match place {
+            Place::Map(map) => {
+                draft.submitted().value_in(*map, key).is_some_and(|before| same(changed.json(), before))
+            }
             _ => false,
         },
         None => false,
@@ -462,8 +472,8 @@ pub(super) fn is_unchanged(merged: &Pod<'_>, place: &Place, key: &str) -> bool {
 }
 
 /// Checks whether all elements of the submitted pod's list keep their order.
-pub(super) fn is_in_order(merged: &Pod<'_>, place: &Place) -> bool {
-    let slots = merged.changed_lists().get(place).into_iter().flatten();
+pub(super) fn is_in_order(draft: &Draft<'_>, place: &Place) -> bool {
+    let slots = draft.changed_lists().get(place).into_iter().flatten();
     let kept = slots.filter_map(|slot| match slot {
         Slot::Kept(index) => Some(*index),
         _ => None,
@@ -471,7 +481,7 @@ pub(super) fn is_in_order(merged: &Pod<'_>, place: &Place) -> bool {
     kept.is_sorted()
 }
 
-fn is_kept(merged: &Pod<'_>, place: &Place, index: usize) -> bool {
-    let slots = merged.changed_lists().get(place);
+fn is_kept(draft: &Draft<'_>, place: &Place, index: usize) -> bool {
+    let slots = draft.changed_lists().get(place);
     slots.is_none_or(|slots| slots.iter().any(|slot| matches!(slot, Slot::Kept(kept) if *kept == index)))
 }

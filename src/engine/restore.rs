@@ -10,10 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::merge::is_auto;
+use super::draft::{Draft, Slot};
 use super::patch::{self, Patch};
-use super::pod::{self, Pod, Seen, Slot};
-use super::reinvocation;
+use super::pod::{PodElement, PodView as _, SubmittedPod};
+use super::{reinvocation, shape};
 use crate::api::{InjectedProfile, Replaced, keys};
 use crate::fields::lists::key_of;
 use crate::fields::{Place, SpecList};
@@ -23,23 +23,23 @@ use crate::profiles::Rendered;
 /// Returns the changes that restore the live values of injected fields which an update has set to the values before the
 /// injection. Other updates are kept.
 pub fn restore(live: &Json<'_>, updated: &Json<'_>) -> Patch {
-    if pod::check(live).is_err() || pod::check(updated).is_err() {
+    if shape::check(live).is_err() || shape::check(updated).is_err() {
         return Patch::default();
     }
-    let (before, mut pod) = (Pod::new(live), Pod::new(updated));
-    let Ok(Some(status)) = reinvocation::status(&before) else { return Patch::default() };
+    let (before, mut draft) = (SubmittedPod(live), Draft::new(SubmittedPod(updated)));
+    let Ok(Some(status)) = reinvocation::status(before) else { return Patch::default() };
     for (place, ours) in lists(&status.profiles) {
-        restore_list(&before, &mut pod, &place, &ours);
+        restore_list(before, &mut draft, &place, &ours);
     }
     for injected in &status.profiles {
         for place in injected.overlays.keys().filter_map(|place| place.parse::<Place>().ok()) {
-            restore_overlays(&before, &mut pod, &place);
+            restore_overlays(before, &mut draft, &place);
         }
         for (path, replaced) in &injected.replaced {
-            restore_value(&before, &mut pod, path, replaced);
+            restore_value(before, &mut draft, path, replaced);
         }
     }
-    patch::of(&pod)
+    patch::of(&draft)
 }
 
 /// Returns the lists that profiles added to, each with the keys of the added elements.
@@ -55,16 +55,16 @@ fn lists(profiles: &[InjectedProfile]) -> BTreeMap<Place, BTreeSet<&str>> {
 }
 
 /// Restores the live order of a list, and its injected elements if it has none of them.
-fn restore_list<'a>(before: &Pod<'a>, pod: &mut Pod<'a>, place: &Place, ours: &BTreeSet<&str>) {
+fn restore_list<'a>(before: SubmittedPod<'a>, draft: &mut Draft<'a>, place: &Place, ours: &BTreeSet<&str>) {
     let field = place.field();
     let keys = |items: &'a [Json<'a>]| -> Vec<Cow<'a, str>> {
         items.iter().map(|item| key_of(field, item)).collect()
     };
-    let (live, updated) = (before.list(place), pod.list(place));
+    let (live, updated) = (before.list(place), draft.submitted().list(place));
     let (live_keys, updated_keys) = (keys(live), keys(updated));
     let has_twins = |keys: &[Cow<'_, str>]| keys.iter().collect::<BTreeSet<_>>().len() != keys.len();
     let is_gone = match place {
-        Place::Container { kind, name, .. } => pod.get(&Place::Spec(kind.list()), name).is_none(),
+        Place::Container { kind, name, .. } => draft.get(&Place::Spec(kind.list()), name).is_none(),
         _ => false,
     };
     if is_gone || has_twins(&live_keys) || has_twins(&updated_keys) {
@@ -88,34 +88,38 @@ fn restore_list<'a>(before: &Pod<'a>, pod: &mut Pod<'a>, place: &Place, ours: &B
     let is_unchanged = slots.len() == updated.len()
         && slots.iter().enumerate().all(|(at, slot)| matches!(slot, Slot::Kept(index) if *index == at));
     if !is_unchanged {
-        pod.set_list(place, slots);
+        draft.set_list(place, slots);
     }
 }
 
 /// Restores the live image and fields of containers whose image is `auto` again.
-fn restore_overlays<'a>(before: &Pod<'a>, pod: &mut Pod<'a>, place: &Place) {
-    let (live, updated) = (before.list(place), pod.list(place));
-    for (index, container) in updated.iter().enumerate().filter(|(_, one)| is_auto(Seen::Came(one))) {
+fn restore_overlays<'a>(before: SubmittedPod<'a>, draft: &mut Draft<'a>, place: &Place) {
+    let (live, updated) = (before.list(place), draft.submitted().list(place));
+    for (index, container) in
+        updated.iter().enumerate().filter(|(_, one)| PodElement::Submitted(one).has_image_auto())
+    {
         let of_name = |other: &&Json<'_>| text(other, "name") == text(container, "name");
-        if let Some(other) = live.iter().find(of_name).filter(|other| !is_auto(Seen::Came(other))) {
-            pod.replace(place, index, Slot::Changed(index, Rendered::Made(lent(other))));
+        if let Some(other) =
+            live.iter().find(of_name).filter(|other| !PodElement::Submitted(other).has_image_auto())
+        {
+            draft.replace(place, index, Slot::Changed(index, Rendered::Made(lent(other))));
         }
     }
 }
 
 /// Restores the live value of a field that an injection replaced, if the update has the value before the injection.
-fn restore_value<'a>(before: &Pod<'a>, pod: &mut Pod<'a>, path: &str, replaced: &Replaced) {
+fn restore_value<'a>(before: SubmittedPod<'a>, draft: &mut Draft<'a>, path: &str, replaced: &Replaced) {
     let Some((map, key)) = reinvocation::replaced_key(path) else { return };
     let is = |value: Option<&Json<'_>>, wanted: &Value| match value {
         None => wanted.is_null(),
         Some(value) => same(value, &Json::from(wanted)),
     };
-    let (live, updated) = (before.came_in(map, key), pod.came_in(map, key));
+    let (live, updated) = (before.value_in(map, key), draft.submitted().value_in(map, key));
     if let Some(live) = live.filter(|live| is(Some(live), &replaced.after))
         && is(updated, &replaced.before)
         && key != keys::STATUS
     {
-        pod.set(map, Cow::Owned(key.to_owned()), Rendered::Made(lent(live)));
+        draft.set(map, Cow::Owned(key.to_owned()), Rendered::Made(lent(live)));
     }
 }
 

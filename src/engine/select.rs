@@ -1,17 +1,21 @@
 //! Selection: whether a pod is injected, and with which profiles. Steps 1 to 5 of a decision.
 
+mod choice;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::pod::Pod;
-use super::reason::ChoicePlace;
-use super::{Namespace, Reason, Settings, Trace};
+use self::choice::Chosen;
+use super::inputs::{Namespace, Settings};
+use super::pod::{OriginalPod, PodView as _, SubmittedPod};
+use super::reason::{ChoicePlace, Reason};
+use super::trace::Trace;
 use crate::api::{HostNetwork, OnError, ProfileName, Scope, keys, nearest};
 use crate::expression::{Budget, Variables};
 use crate::profiles::{Labels, Profile, ProfileEntry, ProfileSet};
 
 /// Steps 1 and 2: checks for pods that are never injected, regardless of labels and annotations.
-pub(super) fn excluded(pod: &Pod<'_>, namespace: &Namespace, settings: &Settings) -> Option<Reason> {
+pub(super) fn excluded(pod: SubmittedPod<'_>, namespace: &Namespace, settings: &Settings) -> Option<Reason> {
     let name = namespace.name.as_str();
     if keys::ALWAYS_EXCLUDED_NAMESPACES.contains(&name) || settings.excluded_namespaces.contains(name) {
         return Some(Reason::NamespaceExcluded { namespace: namespace.name.clone() });
@@ -20,7 +24,7 @@ pub(super) fn excluded(pod: &Pod<'_>, namespace: &Namespace, settings: &Settings
 }
 
 /// Step 4: evaluates the pod's label, or the namespace's if the pod has none.
-pub(super) fn enabled(pod: &Pod<'_>, namespace: &Namespace, trace: &mut Trace) -> Result<(), Reason> {
+pub(super) fn enabled(pod: OriginalPod<'_>, namespace: &Namespace, trace: &mut Trace) -> Result<(), Reason> {
     match pod.label(keys::INJECT) {
         Some(keys::ENABLED) => {
             trace.add(Reason::EnabledByPod);
@@ -45,15 +49,6 @@ pub(super) fn enabled(pod: &Pod<'_>, namespace: &Namespace, trace: &mut Trace) -
             Err(Reason::NamespaceNotEnabled { namespace: name() })
         }
     }
-}
-
-/// Parsed annotation `outrigger.dev/profiles`.
-#[derive(Debug, PartialEq, Eq)]
-enum Choice {
-    /// Exactly these profiles.
-    These(Vec<ProfileName>),
-    /// Additions to and removals from the namespace's default.
-    Changes { add: Vec<ProfileName>, remove: Vec<ProfileName> },
 }
 
 /// Selected profiles of a decision.
@@ -173,7 +168,7 @@ impl<'a> Matches<'a> {
 
 /// Step 5: applies the pod's choice to the namespace's default, and adds matching and required profiles.
 pub(super) fn choose(
-    pod: &Pod<'_>,
+    pod: OriginalPod<'_>,
     namespace: &Namespace,
     profiles: &ProfileSet,
     mandatory: Vec<Arc<Profile>>,
@@ -181,7 +176,7 @@ pub(super) fn choose(
     trace: &mut Trace,
 ) -> Result<Selection, Reason> {
     let choosing = Choosing { pod, namespace, profiles };
-    let choice = choosing.choice(trace)?;
+    let choice = choice::chosen(pod, namespace, profiles, trace)?;
     let mut selection = Selection::default();
     let mut any = !choice.names.is_empty();
     for profile in mandatory {
@@ -193,51 +188,9 @@ pub(super) fn choose(
         choosing.take_mandatory(profile, &mut selection, trace)?;
     }
     choosing.take_chosen(&choice.names, &mut selection, trace)?;
-    for entry in matching.selected.clone().into_values() {
-        let is = |known: &ProfileName| known.as_str() == entry.name();
-        let is_named = choice.names.iter().any(|(known, _)| is(known));
-        if choice.removed.iter().any(is) || is_named || selection.profiles.keys().any(is) {
-            continue;
-        }
-        let profile = match entry {
-            ProfileEntry::Ready(profile) => profile,
-            ProfileEntry::Invalid(invalid) => {
-                any = true;
-                let finding = invalid.findings.first().map(ToString::to_string).unwrap_or_default();
-                let name = invalid.name.clone();
-                let cause = Reason::ProfileInvalid { name, place: ChoicePlace::Match, finding };
-                // Regardless of its `onError`: an invalid profile must not block pods that did not choose it.
-                left_out(&invalid.name, OnError::Ignore, cause, trace)?;
-                continue;
-            }
-        };
-        match matching.false_condition(profile) {
-            Ok(Some(condition)) => {
-                let (profile, condition) = (profile.name.to_string(), condition.to_owned());
-                trace.add(Reason::ConditionFalse { profile, condition });
-                continue;
-            }
-            Err(failed) => {
-                trace.add(failed);
-                continue;
-            }
-            Ok(None) => {}
-        }
-        any = true;
-        if choosing.suits(profile, trace)? {
-            trace.add_detail(|| matched(profile));
-            selection.profiles.insert(profile.name.clone(), Arc::clone(profile));
-        }
-    }
+    any |= choosing.take_matching(&choice, matching, &mut selection, trace)?;
     choosing.bring_required(&mut selection, &choice.removed, trace)?;
-    for profile in selection.profiles.values().filter(|profile| profile.scope == Scope::Namespace) {
-        if profiles.find_in(Scope::Cluster, &namespace.name, profile.name.as_str()).is_some() {
-            trace.add_detail(|| Reason::Shadows {
-                profile: profile.name.to_string(),
-                namespace: namespace.name.clone(),
-            });
-        }
-    }
+    choosing.trace_shadows(&selection, trace);
     match (any, selection.profiles.is_empty()) {
         (false, _) => Err(Reason::NoProfileChosen { namespace: namespace.name.clone() }),
         (true, true) => Err(Reason::NothingLeft),
@@ -247,7 +200,7 @@ pub(super) fn choose(
 
 /// Steps 3 and 4 if neither pod nor namespace enables injection: selects only the Mandatory profiles.
 pub(super) fn insist(
-    pod: &Pod<'_>,
+    pod: OriginalPod<'_>,
     namespace: &Namespace,
     profiles: &ProfileSet,
     mandatory: Vec<Arc<Profile>>,
@@ -272,62 +225,13 @@ fn matched(profile: &Profile) -> Reason {
     Reason::Matched { profile: profile.name.to_string(), selectors, mandatory: profile.mandatory }
 }
 
-/// Profiles that pod and namespace chose by name.
-#[derive(Default)]
-struct Chosen {
-    /// Chosen names, each with the source of the choice.
-    names: Vec<(ProfileName, ChoicePlace)>,
-    /// Profiles that the pod removed, including matching ones.
-    removed: Vec<ProfileName>,
-}
-
 struct Choosing<'a> {
-    pod: &'a Pod<'a>,
+    pod: OriginalPod<'a>,
     namespace: &'a Namespace,
     profiles: &'a ProfileSet,
 }
 
 impl Choosing<'_> {
-    fn choice(&self, trace: &mut Trace) -> Result<Chosen, Reason> {
-        let default = self.default()?;
-        let Some(text) = self.pod.annotation(keys::PROFILES) else {
-            return Ok(Chosen { names: default, ..Chosen::default() });
-        };
-        let of_pod = |name| (name, ChoicePlace::Pod);
-        match parse_choice(text, &ChoicePlace::Pod)? {
-            Choice::These(names) => {
-                for (profile, _) in default.iter().filter(|(name, _)| !names.contains(name)) {
-                    trace.add(Reason::ReplacedByPod { profile: profile.to_string() });
-                }
-                Ok(Chosen { names: names.into_iter().map(of_pod).collect(), ..Chosen::default() })
-            }
-            Choice::Changes { add, remove } => {
-                for profile in &remove {
-                    if !self.find(profile, &ChoicePlace::Pod)?.is_mandatory() {
-                        trace.add(Reason::TakenAway { profile: profile.to_string() });
-                    }
-                }
-                let kept = default.into_iter().filter(|(name, _)| !remove.contains(name));
-                let names = kept.chain(add.into_iter().map(of_pod)).collect();
-                Ok(Chosen { names, removed: remove })
-            }
-        }
-    }
-
-    /// Returns the namespace's default choice.
-    fn default(&self) -> Result<Vec<(ProfileName, ChoicePlace)>, Reason> {
-        let place = || ChoicePlace::Namespace(self.namespace.name.clone());
-        let Some(text) = self.namespace.annotations.get(keys::PROFILES) else { return Ok(Vec::new()) };
-        match parse_choice(text, &place())? {
-            Choice::These(names) => Ok(names.into_iter().map(|name| (name, place())).collect()),
-            Choice::Changes { .. } => {
-                let problem =
-                    "names with + or - belong on a pod; the namespace names its default plainly".to_owned();
-                Err(Reason::InvalidChoice { place: place(), problem })
-            }
-        }
-    }
-
     /// Adds the named profiles.
     ///
     /// # Errors
@@ -357,6 +261,65 @@ impl Choosing<'_> {
             }
         }
         Reason::all_of(problems)
+    }
+
+    /// Adds the profiles that select the pod by themselves. Returns whether there are any.
+    fn take_matching(
+        &self,
+        choice: &Chosen,
+        matching: &mut Matches<'_>,
+        selection: &mut Selection,
+        trace: &mut Trace,
+    ) -> Result<bool, Reason> {
+        let mut any = false;
+        for entry in matching.selected.clone().into_values() {
+            let is = |known: &ProfileName| known.as_str() == entry.name();
+            let is_named = choice.names.iter().any(|(known, _)| is(known));
+            if choice.removed.iter().any(is) || is_named || selection.profiles.keys().any(is) {
+                continue;
+            }
+            let profile = match entry {
+                ProfileEntry::Ready(profile) => profile,
+                ProfileEntry::Invalid(invalid) => {
+                    any = true;
+                    let finding = invalid.findings.first().map(ToString::to_string).unwrap_or_default();
+                    let name = invalid.name.clone();
+                    let cause = Reason::ProfileInvalid { name, place: ChoicePlace::Match, finding };
+                    // Regardless of its `onError`: an invalid profile must not block pods that did not choose it.
+                    left_out(&invalid.name, OnError::Ignore, cause, trace)?;
+                    continue;
+                }
+            };
+            match matching.false_condition(profile) {
+                Ok(Some(condition)) => {
+                    let (profile, condition) = (profile.name.to_string(), condition.to_owned());
+                    trace.add(Reason::ConditionFalse { profile, condition });
+                    continue;
+                }
+                Err(failed) => {
+                    trace.add(failed);
+                    continue;
+                }
+                Ok(None) => {}
+            }
+            any = true;
+            if self.suits(profile, trace)? {
+                trace.add_detail(|| matched(profile));
+                selection.profiles.insert(profile.name.clone(), Arc::clone(profile));
+            }
+        }
+        Ok(any)
+    }
+
+    /// Traces the selected profiles of the namespace that shadow a cluster profile.
+    fn trace_shadows(&self, selection: &Selection, trace: &mut Trace) {
+        let namespace = &self.namespace.name;
+        for profile in selection.profiles.values().filter(|profile| profile.scope == Scope::Namespace) {
+            if self.profiles.find_in(Scope::Cluster, namespace, profile.name.as_str()).is_some() {
+                let (profile, namespace) = (profile.name.to_string(), namespace.clone());
+                trace.add_detail(|| Reason::Shadows { profile, namespace });
+            }
+        }
     }
 
     fn take_mandatory(
@@ -457,16 +420,6 @@ impl Choosing<'_> {
         selection.leave_out(profile, cause, trace).map(|()| None)
     }
 
-    fn find(&self, name: &ProfileName, place: &ChoicePlace) -> Result<&ProfileEntry, Reason> {
-        let namespace = &self.namespace.name;
-        self.profiles.find(namespace, name.as_str()).ok_or_else(|| Reason::ProfileNotFound {
-            name: name.to_string(),
-            place: place.clone(),
-            namespace: namespace.clone(),
-            probably: nearest(name.as_str(), self.profiles.names(namespace)).map(str::to_owned),
-        })
-    }
-
     /// Returns the profile with a name, if it can be injected.
     fn find_ready(
         &self,
@@ -474,7 +427,7 @@ impl Choosing<'_> {
         place: &ChoicePlace,
         trace: &mut Trace,
     ) -> Result<Option<Arc<Profile>>, Reason> {
-        match self.find(name, place)? {
+        match choice::find(self.profiles, self.namespace, name, place)? {
             ProfileEntry::Ready(profile) => Ok(Some(Arc::clone(profile))),
             ProfileEntry::Invalid(invalid) => {
                 let finding = invalid.findings.first().map(ToString::to_string).unwrap_or_default();
@@ -535,73 +488,6 @@ fn left_out(profile: &str, on_error: OnError, cause: Reason, trace: &mut Trace) 
         OnError::Ignore => {
             trace.add(Reason::ProfileLeftOut { profile: profile.to_owned(), cause: Box::new(cause) });
             Ok(())
-        }
-    }
-}
-
-fn parse_choice(text: &str, place: &ChoicePlace) -> Result<Choice, Reason> {
-    let fail = |problem: String| Reason::InvalidChoice { place: place.clone(), problem };
-    if text.trim().is_empty() {
-        return Ok(Choice::These(Vec::new()));
-    }
-    let (mut plain, mut add, mut remove) = (Vec::new(), Vec::new(), Vec::new());
-    for word in text.split(',').map(str::trim) {
-        let (list, name) = match (word.strip_prefix('+'), word.strip_prefix('-')) {
-            (Some(name), _) => (&mut add, name),
-            (_, Some(name)) => (&mut remove, name),
-            _ => (&mut plain, word),
-        };
-        if name.is_empty() {
-            return Err(fail(format!("there is an empty name in {text:?}")));
-        }
-        if name.contains('@') {
-            return Err(fail(format!("{name:?} has an @, which is reserved for revisions")));
-        }
-        list.push(name.parse::<ProfileName>().map_err(|error| fail(error.to_string()))?);
-    }
-    if let Some(both) = add.iter().find(|name| remove.contains(name)) {
-        return Err(fail(format!("\"{both}\" is added and taken away at once")));
-    }
-    match (plain.is_empty(), add.is_empty() && remove.is_empty()) {
-        (_, true) => Ok(Choice::These(plain)),
-        (true, false) => Ok(Choice::Changes { add, remove }),
-        (false, false) => Err(fail(format!(
-            "{text:?} mixes names with and without a sign; write all of them plainly (to choose exactly these) or all with + or - (to change the default)"
-        ))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn names(words: &[&str]) -> Vec<ProfileName> {
-        words.iter().map(|word| word.parse().unwrap()).collect()
-    }
-
-    #[test]
-    fn choices_that_can_be_read() {
-        let read = |text| parse_choice(text, &ChoicePlace::Pod).unwrap();
-        assert_eq!(read(""), Choice::These(vec![]));
-        assert_eq!(read("  "), Choice::These(vec![]));
-        assert_eq!(read("a, b"), Choice::These(names(&["a", "b"])));
-        assert_eq!(read("+a,-b"), Choice::Changes { add: names(&["a"]), remove: names(&["b"]) });
-    }
-
-    #[test]
-    fn choices_that_cannot_be_read_say_why() {
-        for (text, part) in [
-            ("a,,b", "empty name"),
-            ("a,", "empty name"),
-            ("+", "empty name"),
-            ("a,+b", "mixes names"),
-            ("a@2", "reserved for revisions"),
-            ("A", "cannot be a profile's name"),
-            ("+a,-a", "added and taken away"),
-        ] {
-            let message = parse_choice(text, &ChoicePlace::Pod).unwrap_err().to_string();
-            assert!(message.contains(part), "{text}: {message}");
-            assert!(message.starts_with("annotation outrigger.dev/profiles on the pod: "), "{message}");
         }
     }
 }

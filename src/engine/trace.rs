@@ -1,5 +1,7 @@
-use super::Reason;
-use super::reason::Level;
+//! Trace of a decision: its lines in order.
+
+use super::reason::{Level, Reason};
+use super::step::Step;
 
 /// Ordered lines of a decision.
 #[derive(Clone, Debug, Default)]
@@ -15,29 +17,6 @@ pub struct Line {
     pub step: Step,
     /// Reason of the line.
     pub reason: Reason,
-}
-
-/// A step of a decision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Reads the pod: its shape and the elements of an earlier injection.
-    Read,
-    /// Checks for namespaces and pods that are never injected.
-    Exclude,
-    /// Checks whether the namespace or the pod enables injection.
-    Enable,
-    /// Selects the profiles.
-    Choose,
-    /// Resolves their parameters.
-    Parameters,
-    /// Finds their start order.
-    Order,
-    /// Merges them into the pod.
-    Merge,
-    /// Computes the patch.
-    Patch,
-    /// Verifies finished pods and changes of live pods.
-    Verify,
 }
 
 impl Trace {

@@ -8,12 +8,17 @@ mod live_pod;
 
 pub use live_pod::{verify_binding, verify_change, verify_entry};
 
-use super::merge::Merged;
-use super::pod::{self, Pod};
-use super::reason::Level;
+use super::decide::{Ending, order, strip};
+use super::inputs::{DecisionInputs, Namespace, Purpose, Settings};
+use super::merged::{Merged, elements_of};
+use super::pod::{PodView as _, SubmittedPod};
+use super::reason::{Level, Reason};
 use super::reinvocation::{Previous, is_in_order, is_unchanged, status};
-use super::{DecidedBy, Ending, Namespace, Reason, Settings, Trace, verify_finished};
-use crate::api::{InjectedProfile, Scope, keys};
+use super::select::{self, Matches};
+use super::trace::Trace;
+use super::{merge, parameters, protect, shape};
+use crate::api::{Scope, keys};
+use crate::expression::Budget;
 use crate::fields::{Map, Place};
 use crate::json::Json;
 use crate::profiles::{Profile, ProfileEntry, ProfileSet};
@@ -32,18 +37,45 @@ pub fn verify(
 ) -> Result<(), Reason> {
     let remembered = at_injected_revisions(pod, profiles);
     let profiles = remembered.as_ref().unwrap_or(profiles);
-    let by = DecidedBy { namespace, profiles, settings };
+    let by = DecisionInputs { namespace, profiles, settings };
     match verify_finished(pod, by, &mut Trace::brief()) {
         Err(Ending { reason, .. }) if reason.level() == Level::Denial => Err(reason),
         Ok(()) | Err(_) => Ok(()),
     }
 }
 
+/// Checks the Mandatory profiles of a finished pod.
+fn verify_finished(finished: &Json<'_>, by: DecisionInputs<'_>, trace: &mut Trace) -> Result<(), Ending> {
+    let stripped = strip(SubmittedPod(finished), by, Purpose::Verify, trace)?;
+    let materialized = stripped.materialized();
+    let (draft, original) = stripped.pods(materialized.as_ref());
+    let mut budget = Budget::new();
+    let variables = by.variables(original);
+    let labels = original.labels();
+    let mut matches = Matches::new(by.profiles, by.namespace, &labels, variables, &mut budget);
+    let mandatory = select::mandatory(&mut matches)?;
+    if mandatory.is_empty() {
+        return Ok(());
+    }
+    // The other profiles of a finished pod are not verified.
+    let others = Reason::NothingLeft;
+    let mut selection = select::insist(original, by.namespace, by.profiles, mandatory, &others, trace)?;
+    let resolved = parameters::resolve(original, by.namespace, &mut selection, &mut budget, trace)?;
+    let ordered = order(&selection, trace)?;
+    let inputs = merge::MergeInputs { variables, parameters: &resolved, previous: &stripped.previous };
+    let merged =
+        merge::merge(Merged::new(draft, original), &ordered, &inputs, &mut selection, &mut budget, trace)?;
+    let protected = selection.protected(&ordered);
+    check_complete(&merged, &protected, &stripped.previous)?;
+    protect::check(&merged, &protected)?;
+    Ok(())
+}
+
 /// Returns the profiles, with earlier revisions of those that were changed between the pod's injection and its verification;
 /// `None` if there are none.
 fn at_injected_revisions(pod: &Json<'_>, profiles: &ProfileSet) -> Option<ProfileSet> {
-    pod::check(pod).ok()?;
-    let status = status(&Pod::new(pod)).ok().flatten()?;
+    shape::check(pod).ok()?;
+    let status = status(SubmittedPod(pod)).ok().flatten()?;
     let mut set = None;
     for injected in status.profiles.iter().filter(|injected| injected.scope == Scope::Cluster) {
         if let Some(earlier) = profiles.earlier(&injected.name, &injected.revision) {
@@ -55,21 +87,22 @@ fn at_injected_revisions(pod: &Json<'_>, profiles: &ProfileSet) -> Option<Profil
 }
 
 /// Checks that the submitted pod has all elements of the protected profiles, and the status that protects them.
-pub(super) fn whole(merged: &Merged<'_>, protected: &[&Profile], previous: &Previous) -> Result<(), Reason> {
+fn check_complete(merged: &Merged<'_>, protected: &[&Profile], previous: &Previous) -> Result<(), Reason> {
     for injected in &merged.profiles {
         if !protected.iter().any(|profile| profile.name.as_str() == injected.name) {
             continue;
         }
         let incomplete = |what: String| Reason::MandatoryIncomplete { profile: injected.name.clone(), what };
-        for (place, key) in added(injected) {
-            if !is_unchanged(&merged.pod, &place, &key) {
+        for (place, key) in elements_of(injected) {
+            if !is_unchanged(&merged.draft, &place, &key) {
                 return Err(incomplete(format!("{place}[{key}] is missing or was changed")));
             }
         }
-        if let Some(place) = Place::RESOLUTION.iter().find(|place| !is_in_order(&merged.pod, place)) {
+        if let Some(place) = Place::RESOLUTION.iter().find(|place| !is_in_order(&merged.draft, place)) {
             return Err(incomplete(format!("the order of {place} was changed")));
         }
-        let injected_label = merged.pod.came_in(Map::Labels, keys::INJECTED).and_then(Json::as_str);
+        let injected_label =
+            merged.draft.submitted().value_in(Map::Labels, keys::INJECTED).and_then(Json::as_str);
         if injected_label != Some("true") {
             return Err(incomplete(format!("the label {}=true is missing", keys::INJECTED)));
         }
@@ -81,20 +114,6 @@ pub(super) fn whole(merged: &Merged<'_>, protected: &[&Profile], previous: &Prev
         }
     }
     Ok(())
-}
-
-/// Returns the elements, map keys and scalars that a profile added to a pod, changed in it or shares with it.
-fn added(injected: &InjectedProfile) -> Vec<(Place, String)> {
-    let lists = injected
-        .added
-        .iter()
-        .chain(&injected.shared)
-        .filter_map(|(place, keys)| Some((place.parse::<Place>().ok()?, keys)));
-    let elements = lists.flat_map(|(place, keys)| keys.iter().map(move |key| (place.clone(), key.clone())));
-    let scalars = injected.replaced.keys().filter_map(|path| path.strip_prefix("spec."));
-    let all = elements.chain(scalars.map(|key| (Place::Map(Map::Spec), key.to_owned())));
-    // Excludes a list that others may extend, and that does not affect the profile's function.
-    all.filter(|(place, key)| *place != Place::ANNOTATIONS || key != keys::SAFE_TO_EVICT_VOLUMES).collect()
 }
 
 #[cfg(test)]

@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_charged_is_known_and_an_exhausted_budget_stays_so() {
+    fn charges_are_counted_and_an_exhausted_budget_stays_exhausted() {
         let mut budget = CompileBudget::with_limits(100, 10);
         assert_eq!((budget.keep(40), budget.work(4)), (Ok(()), Ok(())));
         assert_eq!((budget.kept(), budget.worked(), budget.memory_left()), (40, 4, 60));

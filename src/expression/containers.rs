@@ -1,45 +1,7 @@
-//! Lists and maps: borrowed from the input, or new.
-
-use std::collections::BTreeMap;
-use std::rc::Rc;
+//! Access to the elements of lists and maps.
 
 use super::budget::{Budget, Problem};
-use super::node::Constant;
-use super::value::{Str, Value};
-use super::variables::{Json, NamespaceView, ParameterValue};
-use crate::string_map::StringMap;
-
-/// List, borrowed from the input or new.
-#[derive(Clone, Debug)]
-pub(super) enum List<'v> {
-    Json(&'v [Json<'v>]),
-    Tree(&'v [serde_json::Value]),
-    Texts(&'v [String]),
-    Constants(&'v [Constant]),
-    Built(Rc<Vec<Value<'v>>>),
-}
-
-/// Map, borrowed from the input or new.
-#[derive(Clone, Debug)]
-pub(super) enum Map<'v> {
-    Json(&'v serde_json_borrow::ObjectAsVec<'v>),
-    Tree(&'v serde_json::Map<String, serde_json::Value>),
-    Texts(&'v StringMap),
-    Params(&'v BTreeMap<String, ParameterValue>),
-    Namespace(&'v NamespaceView<'v>),
-    NamespaceMetadata(&'v NamespaceView<'v>),
-    Profile(&'v str),
-    /// Sorted by key.
-    Built(Rc<Vec<(Key<'v>, Value<'v>)>>),
-}
-
-/// Key of a map. All integers are one kind of key, as CEL compares them.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Key<'v> {
-    Bool(bool),
-    Number(i128),
-    Text(Str<'v>),
-}
+use super::value::{Key, List, Map, Str, Value};
 
 impl<'v> List<'v> {
     pub(super) fn len(&self) -> usize {
@@ -139,9 +101,7 @@ impl<'v> Key<'v> {
     /// Returns a value as a key for a lookup; also a double without a fraction.
     pub(super) fn to_find(value: &Value<'v>) -> Option<Self> {
         match value {
-            Value::Double(_) => {
-                super::operators::as_index(value).map(|number| Self::Number(i128::from(number)))
-            }
+            Value::Double(_) => value.as_index().map(|number| Self::Number(i128::from(number))),
             value => Self::from_value(value),
         }
     }

@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::budget::{Budget, Problem};
-use super::describe::{described, missing_element, missing_field, named, no_fields};
+use super::describe::described;
 use super::functions::patterns;
+use super::missing::{missing_element, missing_field, named, no_fields};
 use super::node::{Kind, Node, Variable};
 use super::operators;
-use super::parse::Program;
+use super::program::Program;
 use super::value::{Key, Map, Value};
 use super::variables::Variables;
 
@@ -178,7 +179,7 @@ impl<'v, 'b> Machine<'v, 'b> {
         let (holder, chained) = self.unwrapped(of)?;
         let Some(holder) = holder else { return Ok(Value::Optional(None)) };
         let key_value = self.value(key)?;
-        let found = match (&holder, operators::as_index(&key_value)) {
+        let found = match (&holder, key_value.as_index()) {
             (Value::Map(map), _) => map.get(self.budget, &key_value).at(node)?,
             (Value::List(list), Some(index)) => usize::try_from(index).ok().and_then(|index| list.get(index)),
             _ if optional => None,

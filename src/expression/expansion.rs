@@ -41,7 +41,7 @@ mod tests {
     use super::references;
 
     #[test]
-    fn references_are_those_that_the_kubelet_expands() {
+    fn references_are_recognized_as_by_the_kubelet() {
         for (text, expected) in [
             ("$(A)", &["A"][..]),
             ("a$(A)$(B)b", &["A", "B"]),

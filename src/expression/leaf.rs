@@ -4,9 +4,8 @@ use serde_json::Value as JsonValue;
 
 use super::budget::Budget;
 use super::expansion::{find_in_texts, references};
-use super::parse::column_at;
 use super::result::add_to_text;
-use super::scan::Scanner;
+use super::scan::{Scanner, column_at};
 use super::{
     CompileBudget, CompileError, EvaluationError, Expression, ParameterValue, Reads, Scope, Variables,
 };

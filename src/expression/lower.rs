@@ -5,10 +5,13 @@ mod names;
 use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue, SourceInfo, operators};
 
 use super::compile_budget::CompileBudget;
+use super::compile_pattern::{LARGEST_IN_EXPRESSION, PatternError};
+use super::constant::Constant;
 use super::functions;
-use super::node::{Constant, Kind, Loop, LoopKind, Node, Operator};
-use super::parse::Program;
-use super::pattern::{LARGEST_IN_EXPRESSION, Pattern, PatternError};
+use super::node::{Kind, Loop, LoopKind, Node};
+use super::operator::Operator;
+use super::pattern::Pattern;
+use super::program::Program;
 use super::{CompileError, Reads, Scope};
 
 /// Maximum depth of operations. Evaluation recurses as deep, on the stack of the calling thread.

@@ -1,6 +1,8 @@
 //! Compiled expression: names and functions are resolved, and constant patterns are compiled.
 
-use super::functions::Function;
+use super::constant::Constant;
+use super::function::Function;
+use super::operator::Operator;
 use super::pattern::Pattern;
 
 /// Operation with its position.
@@ -63,20 +65,6 @@ pub(super) enum Kind {
     },
 }
 
-#[derive(Clone, Debug)]
-pub(super) enum Constant {
-    Null,
-    Bool(bool),
-    Int(i64),
-    Uint(u64),
-    Double(f64),
-    Text(Box<str>),
-    Bytes(Box<[u8]>),
-    Type(&'static str),
-    /// List of constants.
-    List(Box<[Constant]>),
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Variable {
     Pod,
@@ -101,42 +89,6 @@ impl Variable {
             Self::Params => "params",
             Self::Profile => "profile",
             Self::Cluster => "cluster",
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Operator {
-    Add,
-    Subtract,
-    Multiply,
-    Divide,
-    Remainder,
-    Equal,
-    NotEqual,
-    Less,
-    LessOrEqual,
-    Greater,
-    GreaterOrEqual,
-    In,
-}
-
-impl Operator {
-    /// Returns the operator's symbol.
-    pub(super) fn sign(self) -> &'static str {
-        match self {
-            Self::Add => "+",
-            Self::Subtract => "-",
-            Self::Multiply => "*",
-            Self::Divide => "/",
-            Self::Remainder => "%",
-            Self::Equal => "==",
-            Self::NotEqual => "!=",
-            Self::Less => "<",
-            Self::LessOrEqual => "<=",
-            Self::Greater => ">",
-            Self::GreaterOrEqual => ">=",
-            Self::In => "in",
         }
     }
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::budget::{Budget, Problem};
 use super::describe::{described, hint, shown};
 use super::functions::quantities;
-use super::node::Operator;
+use super::operator::Operator;
 use super::value::{Key, List, Map, Str, Value};
 
 type Outcome<T> = Result<T, Problem>;
@@ -241,17 +241,6 @@ fn compare_double(double: f64, whole: i128) -> Option<Ordering> {
     #[expect(clippy::cast_possible_truncation, reason = "beyond i128 the cast gives its bound, in order")]
     let floor = double.floor() as i128;
     Some(floor.cmp(&whole).then(if double.fract() == 0.0 { Ordering::Equal } else { Ordering::Greater }))
-}
-
-/// Returns a number without a fraction, of any type, as the index of a list.
-pub(super) fn as_index(value: &Value<'_>) -> Option<i64> {
-    match value {
-        Value::Int(number) => Some(*number),
-        Value::Uint(number) => i64::try_from(*number).ok(),
-        #[expect(clippy::cast_possible_truncation, reason = "only whole doubles in range get here")]
-        Value::Double(number) if number.fract() == 0.0 && number.abs() < 9e15 => Some(*number as i64),
-        _ => None,
-    }
 }
 
 fn unfit(operator: Operator, left: &Value<'_>, right: &Value<'_>) -> Problem {

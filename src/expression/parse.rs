@@ -7,9 +7,9 @@ use cel::parser::ParseErrors;
 
 use super::compile_budget::CompileBudget;
 use super::lower::Lower;
-use super::node::Node;
-use super::scan::Scanner;
-use super::{CompileError, Reads, Scope};
+use super::program::Program;
+use super::scan::{Scanner, column_at};
+use super::{CompileError, Scope};
 
 /// Maximum length of an expression, in bytes.
 const LONGEST: usize = 4096;
@@ -26,15 +26,6 @@ const STACK: usize = 64 << 20;
 const WORK: usize = 150;
 const WORK_OF_BRACKET: usize = 150;
 const WORK_OF_SIGN: usize = 50;
-
-/// Compiled expression.
-#[derive(Debug)]
-pub(super) struct Program {
-    pub(super) root: Node,
-    /// Maximum number of loop variables in scope at once.
-    pub(super) slots: usize,
-    pub(super) reads: Reads,
-}
 
 /// Compiles an expression.
 ///
@@ -76,11 +67,6 @@ pub(super) fn compile(
             }
         }
     })
-}
-
-/// Returns the column of a byte offset in a text, from 1, in characters.
-pub(super) fn column_at(text: &str, byte: usize) -> usize {
-    text.char_indices().take_while(|(at, _)| *at < byte).count() + 1
 }
 
 fn parse(source: &str, scope: &Scope<'_>, budget: &mut CompileBudget) -> Result<Program, CompileError> {

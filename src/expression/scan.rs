@@ -1,7 +1,6 @@
 //! Search for the end of an expression. It does not parse the expression, and only tracks brackets, strings and comments.
 
 use super::CompileError;
-use super::parse::column_at;
 
 /// Iterator over the characters of CEL outside strings and comments.
 pub(super) struct Scanner<'s> {
@@ -108,4 +107,9 @@ impl<'s> Scanner<'s> {
     fn error(&self, at: usize, message: String) -> CompileError {
         CompileError::new(column_at(self.source, at), message)
     }
+}
+
+/// Returns the column of a byte offset in a text, from 1, in characters.
+pub(super) fn column_at(text: &str, byte: usize) -> usize {
+    text.char_indices().take_while(|(at, _)| *at < byte).count() + 1
 }

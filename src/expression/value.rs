@@ -1,14 +1,15 @@
 //! Values of expressions. They are cheap to clone: large parts are borrowed or reference-counted.
 
+use std::collections::BTreeMap;
 use std::ops::{Deref, Range};
 use std::rc::Rc;
 
 use super::budget::{Budget, Problem};
-pub(super) use super::containers::{Key, List, Map};
-use super::node::Constant;
-use super::variables::{Json, ParameterValue};
+use super::constant::Constant;
+use super::variables::{Json, NamespaceView, ParameterValue};
 use crate::duration::Duration;
 use crate::quantity::Quantity;
+use crate::string_map::StringMap;
 
 /// CEL value that borrows from the variables and from the expression.
 #[derive(Clone, Debug)]
@@ -33,6 +34,38 @@ pub(super) enum Value<'v> {
 pub(super) enum Str<'v> {
     Borrowed(&'v str),
     Shared(Rc<str>),
+}
+
+/// List, borrowed from the input or new.
+#[derive(Clone, Debug)]
+pub(super) enum List<'v> {
+    Json(&'v [Json<'v>]),
+    Tree(&'v [serde_json::Value]),
+    Texts(&'v [String]),
+    Constants(&'v [Constant]),
+    Built(Rc<Vec<Value<'v>>>),
+}
+
+/// Map, borrowed from the input or new.
+#[derive(Clone, Debug)]
+pub(super) enum Map<'v> {
+    Json(&'v serde_json_borrow::ObjectAsVec<'v>),
+    Tree(&'v serde_json::Map<String, serde_json::Value>),
+    Texts(&'v StringMap),
+    Params(&'v BTreeMap<String, ParameterValue>),
+    Namespace(&'v NamespaceView<'v>),
+    NamespaceMetadata(&'v NamespaceView<'v>),
+    Profile(&'v str),
+    /// Sorted by key.
+    Built(Rc<Vec<(Key<'v>, Value<'v>)>>),
+}
+
+/// Key of a map. All integers are one kind of key, as CEL compares them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Key<'v> {
+    Bool(bool),
+    Number(i128),
+    Text(Str<'v>),
 }
 
 impl<'v> Value<'v> {
@@ -125,6 +158,17 @@ impl<'v> Value<'v> {
             Self::Optional(_) => "optional_type",
             Self::List(_) => "list",
             Self::Map(_) => "map",
+        }
+    }
+
+    /// Returns a number without a fraction, of any type, as the index of a list.
+    pub(super) fn as_index(&self) -> Option<i64> {
+        match self {
+            Self::Int(number) => Some(*number),
+            Self::Uint(number) => i64::try_from(*number).ok(),
+            #[expect(clippy::cast_possible_truncation, reason = "only whole doubles in range get here")]
+            Self::Double(number) if number.fract() == 0.0 && number.abs() < 9e15 => Some(*number as i64),
+            _ => None,
         }
     }
 }

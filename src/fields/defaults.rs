@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_default_has_exactly_its_value() {
+    fn defaults_are_compared_exactly() {
         let is = |object, field, value: serde_json::Value| is_default(object, field, &Json::from(&value));
         assert!(is("secret", "defaultMode", json!(420)));
         assert!(!is("secret", "defaultMode", json!(0)));

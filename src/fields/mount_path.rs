@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spellings_of_one_path_are_the_same() {
+    fn equivalent_paths_are_the_same() {
         for (path, wanted) in [
             ("/var/log/app", "/var/log/app"),
             ("/var/log/app/", "/var/log/app"),
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_below_is_inside() {
+    fn subdirectories_are_inside() {
         for (path, around, wanted) in [
             ("/data/cache", "/data", true),
             ("/data//cache/", "/data/", true),

@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_place_reads_back() {
+    fn formatted_places_are_parsed_back() {
         let mut places: Vec<Place> = Map::ALL.into_iter().map(Place::Map).collect();
         places.extend(SpecList::ALL.into_iter().map(Place::Spec));
         places.extend(DnsList::ALL.into_iter().map(Place::Dns));

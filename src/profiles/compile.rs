@@ -51,32 +51,22 @@ pub(super) fn compile_within(
     let name = profile_name(name, findings);
     let mandatory = spec.enforcement == Enforcement::Mandatory;
     let parameters = parameters(spec, mandatory, findings);
-    let names: Vec<&str> = spec.parameters.iter().map(|parameter| parameter.name.as_str()).collect();
-    let expandable: Vec<&str> = spec
-        .parameters
-        .iter()
-        .filter(|given| given.allow_expansion)
-        .map(|given| given.name.as_str())
-        .collect();
+    let given = spec.parameters.iter();
+    let names: Vec<&str> = given.clone().map(|parameter| parameter.name.as_str()).collect();
+    let expandable = given.filter(|parameter| parameter.allow_expansion);
+    let expandable: Vec<&str> = expandable.map(|parameter| parameter.name.as_str()).collect();
     let in_template = Scope { params: Some(&names), container: false, expandable: &expandable };
     let in_app = Scope { container: true, ..in_template };
     let template = Template::read(&spec.template, &spec.files, &in_template, findings);
-    let app_containers: Vec<AppContainers> = spec
-        .app_containers
-        .iter()
-        .enumerate()
-        .map(|(index, item)| AppContainers::read(index, item, &in_app, findings))
-        .collect();
+    let items = spec.app_containers.iter().enumerate();
+    let app_containers: Vec<AppContainers> =
+        items.map(|(index, item)| AppContainers::read(index, item, &in_app, findings)).collect();
     AppContainers::check_pairs(&app_containers, findings);
     let annotations = AnnotationRules::read(&spec.merge_annotations, findings);
     let matching = spec.matching.as_ref().map(|matching| Matching::read(matching, findings));
     check_container_names(&template, findings);
-    check_names("spec.order.before", &spec.order.before, name.as_ref(), findings);
-    check_names("spec.order.after", &spec.order.after, name.as_ref(), findings);
-    check_names("spec.requires", &spec.requires, name.as_ref(), findings);
-    if mandatory {
-        check_mandatory(scope, spec, findings);
-    }
+    check_other_names(spec, name.as_ref(), findings);
+    check_mandatory(scope, spec, findings);
     let sample_name = name.as_ref().map_or("profile", ProfileName::as_str);
     samples::check(sample_name, &template, &app_containers, &parameters, findings);
     check_effect(spec, &template, &app_containers, findings);
@@ -106,6 +96,13 @@ pub(super) fn compile_within(
         }
         _ => None,
     }
+}
+
+/// Checks the names of other profiles.
+fn check_other_names(spec: &ProfileSpec, name: Option<&ProfileName>, findings: &mut Findings) {
+    check_names("spec.order.before", &spec.order.before, name, findings);
+    check_names("spec.order.after", &spec.order.after, name, findings);
+    check_names("spec.requires", &spec.requires, name, findings);
 }
 
 /// Warns about fields without effect.
@@ -203,6 +200,9 @@ fn check_names(path: &str, others: &[String], name: Option<&ProfileName>, findin
 }
 
 fn check_mandatory(scope: Owner, spec: &ProfileSpec, findings: &mut Findings) {
+    if spec.enforcement != Enforcement::Mandatory {
+        return;
+    }
     if scope == Owner::Namespace {
         findings.error(
             "spec.enforcement",

@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn findings_are_bounded_and_the_rest_is_counted() {
+    fn the_number_of_findings_is_limited_and_the_rest_is_counted() {
         let mut findings = Findings::default();
         for index in 0..1000 {
             findings.warning(format!("spec.a[{index}]"), "w");

@@ -157,27 +157,27 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_field_of_a_container_is_named_with_what_was_meant() {
+    fn a_misspelled_field_of_a_container_is_reported_with_a_suggestion() {
         let container = json!({
             "name": "a", "imagePulPolicy": "Never",
             "ports": [{ "containerPort": 1 }, { "containerport": 80 }],
             "env": [{ "name": "A", "valueFrom": { "fieldref": { "fieldPath": "x" } } }],
             "securityContext": { "capabilities": { "dorp": ["ALL"] } },
             "resources": { "limits": { "cpu": "1", "example.com/gpu": 1 } },
-            "somethingElse": {},
+            "unknownField": {},
         });
         let wanted = [
             ("env[0].valueFrom.fieldref", Some("fieldRef")),
             ("imagePulPolicy", Some("imagePullPolicy")),
             ("ports[1].containerport", Some("containerPort")),
             ("securityContext.capabilities.dorp", Some("drop")),
-            ("somethingElse", None),
+            ("unknownField", None),
         ];
         assert_eq!(unknown::<Container>(&container), wanted.map(|(path, near)| (path.to_owned(), near)));
     }
 
     #[test]
-    fn free_keys_and_nulls_are_no_fields() {
+    fn map_keys_and_nulls_are_not_unknown_fields() {
         let volume = json!({
             "name": "a", "csi": { "driver": "d", "volumeAttributes": { "any": "thing" } }, "nothing": null,
         });
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fields_of_a_profile_are_known_too() {
+    fn misspelled_fields_of_a_profile_are_reported_too() {
         let spec = json!({ "onErorr": "Ignore", "order": { "befor": ["a"] }, "template": { "any": { "thing": 1 } } });
         let wanted = [("onErorr", Some("onError")), ("order.befor", Some("before"))];
         assert_eq!(unknown::<ProfileSpec>(&spec), wanted.map(|(path, near)| (path.to_owned(), near)));

@@ -118,7 +118,7 @@ fn type_problem(place: &Place, key: &str, value: &Json<'_>) -> Option<(String, S
 
 fn problem<T: DeserializeOwned + Serialize>(value: &Json<'_>) -> Option<(String, String)> {
     let mut findings = Findings::default();
-    report_values(&Path::Root(""), value, &mut findings);
+    report_values(&TypePath::Root(""), value, &mut findings);
     // Fast path: this runs for each pod, and problems are rare, so the paths are computed only after an error.
     if !findings.has_errors() && T::deserialize(value).is_ok_and(|typed| has_all_of(value, &typed)) {
         return None;
@@ -191,21 +191,21 @@ fn check<T: DeserializeOwned>(path: &str, value: &Value, findings: &mut Findings
         let at = if field == "." { path.to_owned() } else { format!("{path}.{field}") };
         findings.error(at, error.inner().to_string());
     }
-    report_values(&Path::Root(path), &Json::from(&normal), findings);
+    report_values(&TypePath::Root(path), &Json::from(&normal), findings);
     unknown_fields::<T>(path, &normal, &mut |path, probably| match probably {
         Some(name) => findings.error(path, did_you_mean(name)),
         None => findings.warning(path, format!("{NO_SUCH_FIELD} {NEWER}")),
     });
 }
 
-/// Path that is formatted only for a finding.
-enum Path<'p> {
+/// TypePath that is formatted only for a finding.
+enum TypePath<'p> {
     Root(&'p str),
     Field(&'p Self, &'p str),
     Item(&'p Self, usize),
 }
 
-impl fmt::Display for Path<'_> {
+impl fmt::Display for TypePath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Root(path) => f.write_str(path),
@@ -216,27 +216,27 @@ impl fmt::Display for Path<'_> {
 }
 
 /// Reports maps of strings and numbers that have the right type, but that the API server does not accept.
-fn report_values(path: &Path<'_>, value: &Json<'_>, findings: &mut Findings) {
+fn report_values(path: &TypePath<'_>, value: &Json<'_>, findings: &mut Findings) {
     match value {
         Json::Object(fields) => {
             for (field, inner) in fields.iter() {
-                report_value(&Path::Field(path, field), field, inner, findings);
+                report_value(&TypePath::Field(path, field), field, inner, findings);
             }
         }
         Json::Array(items) => {
             for (index, item) in items.iter().enumerate() {
-                report_values(&Path::Item(path, index), item, findings);
+                report_values(&TypePath::Item(path, index), item, findings);
             }
         }
         _ => {}
     }
 }
 
-fn report_value(path: &Path<'_>, field: &str, value: &Json<'_>, findings: &mut Findings) {
+fn report_value(path: &TypePath<'_>, field: &str, value: &Json<'_>, findings: &mut Findings) {
     match value {
         Json::Object(quantities) if is_quantity_map(field) => {
             for (name, quantity) in quantities.iter() {
-                report_quantity(&Path::Field(path, name), quantity, findings);
+                report_quantity(&TypePath::Field(path, name), quantity, findings);
             }
         }
         value if is_quantity(field) => report_quantity(path, value, findings),
@@ -244,7 +244,7 @@ fn report_value(path: &Path<'_>, field: &str, value: &Json<'_>, findings: &mut F
     }
 }
 
-fn report_quantity(path: &Path<'_>, value: &Json<'_>, findings: &mut Findings) {
+fn report_quantity(path: &TypePath<'_>, value: &Json<'_>, findings: &mut Findings) {
     if let Some(Err(error)) = value.as_str().map(str::parse::<Quantity>) {
         findings.error(path.to_string(), error.to_string());
     }

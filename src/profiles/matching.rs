@@ -14,15 +14,15 @@ use crate::expression::{Budget, Reads, Scope, Variables};
 /// Selectors and conditions for pods that get a profile without a choice.
 #[derive(Clone, Debug)]
 pub struct Matching {
-    namespace: Requirements,
-    pod: Requirements,
+    namespace: LabelRequirements,
+    pod: LabelRequirements,
     conditions: Vec<(String, Condition)>,
     anchors: Vec<Anchor>,
 }
 
-/// Requirements of a selector on labels; all must be met.
+/// LabelRequirements of a selector on labels; all must be met.
 #[derive(Clone, Debug)]
-struct Requirements(Box<[Expression]>);
+struct LabelRequirements(Box<[Expression]>);
 
 /// Labels as borrowed pairs, from a pod's review or a stored namespace.
 pub type Labels<'l> = [(&'l str, &'l str)];
@@ -135,8 +135,8 @@ impl std::fmt::Display for Matching {
 }
 
 /// Checks whether two selectors require different values of the same label.
-fn are_apart(one: &Requirements, other: &Requirements) -> bool {
-    let wanted = |requirements: &Requirements| -> Vec<(String, BTreeSet<String>)> {
+fn are_apart(one: &LabelRequirements, other: &LabelRequirements) -> bool {
+    let wanted = |requirements: &LabelRequirements| -> Vec<(String, BTreeSet<String>)> {
         let labels = requirements.0.iter().cloned().filter_map(|expression| match expression {
             Expression::Equal(key, value) => Some((key, [value].into())),
             Expression::In(key, values) => Some((key, values)),
@@ -161,7 +161,7 @@ fn anchors(selector: &LabelSelector) -> impl Iterator<Item = Anchor> {
 }
 
 /// Parses a selector. A missing one selects everything, like an empty one.
-fn selector(path: &str, given: Option<&LabelSelector>, findings: &mut Findings) -> Requirements {
+fn selector(path: &str, given: Option<&LabelSelector>, findings: &mut Findings) -> LabelRequirements {
     let requirements = given.and_then(|given| given.match_expressions.as_deref()).unwrap_or_default();
     for (index, requirement) in requirements.iter().enumerate() {
         let has_values = requirement.values.as_ref().is_some_and(|values| !values.is_empty());
@@ -176,10 +176,10 @@ fn selector(path: &str, given: Option<&LabelSelector>, findings: &mut Findings) 
     let read = given.cloned().map(Selector::try_from).transpose();
     // Parse errors are reported above.
     let selector: Selector = read.ok().flatten().unwrap_or_default();
-    Requirements(selector.into_iter().collect())
+    LabelRequirements(selector.into_iter().collect())
 }
 
-impl Requirements {
+impl LabelRequirements {
     fn selector(&self) -> Selector {
         self.0.iter().cloned().collect()
     }
@@ -206,7 +206,7 @@ mod tests {
     use kube::core::SelectorExt as _;
 
     #[test]
-    fn requirements_hold_where_the_client_library_says_so() {
+    fn requirements_match_as_in_the_client_library() {
         let text = |text: &str| text.to_owned();
         let values = || BTreeSet::from([text("a"), text("b")]);
         let requirements = [
@@ -221,7 +221,7 @@ mod tests {
             for value in [None, Some("a"), Some("b"), Some("c"), Some("")] {
                 let labels: BTreeMap<String, String> =
                     value.map(|value| (text("key"), text(value))).into_iter().collect();
-                let ours = Requirements(Box::new([required.clone()]));
+                let ours = LabelRequirements(Box::new([required.clone()]));
                 let pairs: Vec<_> =
                     labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
                 assert_eq!(ours.hold(&pairs), required.matches(&labels), "{required} of {value:?}");

@@ -167,12 +167,15 @@ impl Parameter {
         if !given.allowed_prefixes.is_empty() && self.kind != ParameterType::Path {
             findings.error(
                 format!("{path}.allowedPrefixes"),
-                "only a parameter of type path has allowedPrefixes",
+                "allowedPrefixes is allowed only for type path; remove it, or set type: path",
             );
         }
         match (self.kind, given.values.is_empty()) {
             (ParameterType::Enum, true) => {
-                findings.error(format!("{path}.values"), "a parameter of type enum lists its values");
+                findings.error(
+                    format!("{path}.values"),
+                    "a parameter of type enum must list its values in `values`",
+                );
             }
             (ParameterType::Enum, false) | (_, true) => {}
             (_, false) => {
@@ -386,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn every_type_takes_its_values_and_no_others() {
+    fn every_type_accepts_only_its_values() {
         for (kind, good, bad, why) in [
             ("integer", "-7", "7.0", "\"7.0\" is not a whole number"),
             ("boolean", "true", "yes", "\"yes\" is not true or false"),
@@ -414,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_have_patterns_and_are_not_expanded() {
+    fn strings_are_checked_for_patterns_and_expansion() {
         let path = parameter(json!({ "name": "d", "type": "string", "pattern": "^/" }));
         read(&path, "/srv").unwrap();
         assert_eq!(refusal(&path, "srv"), "\"srv\" does not match the pattern \"^/\"");
@@ -455,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_written_in_two_ways() {
+    fn lists_have_two_formats() {
         let ports = parameter(json!({ "name": "p", "type": "stringList" }));
         let words = |words: &[&str]| ParameterValue::List(words.iter().map(|w| (*w).to_owned()).collect());
         assert_eq!(read(&ports, "a, b").unwrap(), words(&["a", "b"]));
@@ -464,13 +467,13 @@ mod tests {
     }
 
     #[test]
-    fn rules_that_cannot_hold_are_findings() {
+    fn invalid_rules_are_findings() {
         for (spec, part) in [
             (json!({ "name": "p", "type": "string", "maximum": 3 }), "has bounds"),
             (json!({ "name": "p", "type": "integer", "pattern": "^1" }), "has a pattern"),
             (
                 json!({ "name": "p", "type": "string", "allowedPrefixes": ["/a"] }),
-                "only a parameter of type path",
+                "is allowed only for type path",
             ),
             (
                 json!({ "name": "p", "type": "path", "allowedPrefixes": ["a"] }),

@@ -22,11 +22,11 @@ impl Quota {
 
     /// Returns the maximum for each namespace, from the demand of each. If the total demand exceeds the quota, only the
     /// namespaces with the largest demand are cut.
-    pub fn share(&self, asked: impl Iterator<Item = usize>) -> usize {
-        let mut asked: Vec<usize> = asked.map(|bytes| bytes.min(self.namespace)).collect();
-        asked.sort_unstable();
-        let (mut left, mut count) = (self.total, asked.len());
-        for bytes in asked {
+    pub fn share(&self, sizes: impl Iterator<Item = usize>) -> usize {
+        let mut sizes: Vec<usize> = sizes.map(|bytes| bytes.min(self.namespace)).collect();
+        sizes.sort_unstable();
+        let (mut left, mut count) = (self.total, sizes.len());
+        for bytes in sizes {
             if bytes.saturating_mul(count) > left {
                 return left / count;
             }
@@ -42,9 +42,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn those_that_ask_for_most_give_way() {
+    fn the_largest_namespaces_are_limited_first() {
         let quota = Quota::of_namespaces(100);
-        for (asked, share) in [
+        for (sizes, share) in [
             (&[][..], 25),
             (&[10, 10], 25),
             (&[25, 25, 25, 25], 25),
@@ -53,7 +53,7 @@ mod tests {
             (&[1, 2, 3, 1000, 1000, 1000, 1000, 1000], 18),
             (&[20; 10], 10),
         ] {
-            assert_eq!(quota.share(asked.iter().copied()), share, "{asked:?}");
+            assert_eq!(quota.share(sizes.iter().copied()), share, "{sizes:?}");
         }
         assert_eq!(Quota::of_cluster(100).share([70].into_iter()), 100);
     }

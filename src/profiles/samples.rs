@@ -26,7 +26,7 @@ const MOST_WORK: usize = 16 << 20;
 const WORK_OF_STEP: usize = 4;
 const TOO_MUCH: &str = "not every combination of parameter values was checked: the profile is too large, or its expressions take too many steps; the others are checked when a pod uses them";
 
-type Parameters = BTreeMap<String, ParameterValue>;
+type SampleParameters = BTreeMap<String, ParameterValue>;
 
 /// Checks the rendered profile. The values of expressions that read the pod, its namespace or the cluster's settings are
 /// unknown here; the parts that depend on them are checked when a pod is created.
@@ -78,10 +78,10 @@ pub(super) fn check(
 
 /// Returns all parameters at their default, then each in turn at each of its other samples. Only one combination exists at a
 /// time.
-pub(super) fn samples(parameters: &[Parameter]) -> impl Iterator<Item = Parameters> {
+pub(super) fn samples(parameters: &[Parameter]) -> impl Iterator<Item = SampleParameters> {
     let first =
         |parameter: &Parameter| Some((parameter.name.clone(), parameter.samples().into_iter().next()?));
-    let base: Parameters = parameters.iter().filter_map(first).collect();
+    let base: SampleParameters = parameters.iter().filter_map(first).collect();
     let others = parameters.iter().flat_map(|parameter| {
         parameter.samples().into_iter().skip(1).map(|value| (parameter.name.clone(), value))
     });
@@ -105,27 +105,49 @@ struct Sample<'v, 'f> {
 impl Sample<'_, '_> {
     fn template(&mut self, template: &Template) {
         for list in SpecList::ALL {
-            for (index, element) in template.list(&Place::Spec(list)).iter().enumerate() {
-                if self.is_checked(&element.value) {
-                    continue;
-                }
-                let path = format!("{ROOT}.spec.{}[{index}]", list.name());
-                let value = self.render(&element.value);
-                self.check(&element.value, |findings| {
-                    types::check_element(&path, list, &value, findings);
-                    let problems = validation::problems(&Place::Spec(list), "", &Json::from(&value));
-                    report(&path, &element.value, problems, findings);
-                });
-                if matches!(list, SpecList::InitContainers | SpecList::Containers) {
-                    let is_init = list == SpecList::InitContainers;
-                    let problems =
-                        check_container_in_pod(&Json::from(&value), is_init, &OfTemplate(template));
-                    report(&path, &element.value, problems, self.findings);
-                    self.mounts(&path, &value, template);
-                }
-            }
+            self.list(list, template);
         }
         let mut spec = Fields::new();
+        let dns = self.dns(template);
+        if !dns.is_empty() {
+            spec.insert("dnsConfig".to_owned(), Value::Object(dns));
+        }
+        for (map, values) in &template.maps {
+            let rendered = self.map(*map, values);
+            match map {
+                Map::Spec => spec.extend(rendered),
+                Map::SecurityContext => {
+                    spec.insert("securityContext".to_owned(), Value::Object(rendered));
+                }
+                Map::Labels | Map::Annotations => self.texts(*map, &rendered),
+            }
+        }
+        types::check_spec(&format!("{ROOT}.spec"), &Value::Object(spec), self.findings);
+    }
+
+    fn list(&mut self, list: SpecList, template: &Template) {
+        for (index, element) in template.list(&Place::Spec(list)).iter().enumerate() {
+            if self.is_checked(&element.value) {
+                continue;
+            }
+            let path = format!("{ROOT}.spec.{}[{index}]", list.name());
+            let value = self.render(&element.value);
+            self.check(&element.value, |findings| {
+                types::check_element(&path, list, &value, findings);
+                let problems = validation::problems(&Place::Spec(list), "", &Json::from(&value));
+                report(&path, &element.value, problems, findings);
+            });
+            if matches!(list, SpecList::InitContainers | SpecList::Containers) {
+                let is_init = list == SpecList::InitContainers;
+                let problems = check_container_in_pod(&Json::from(&value), is_init, &OfTemplate(template));
+                report(&path, &element.value, problems, self.findings);
+                self.mounts(&path, &value, template);
+            }
+        }
+    }
+
+    /// Checks the lists of the DNS configuration and returns their rendered items.
+    fn dns(&mut self, template: &Template) -> Fields<String, Value> {
         let mut dns = Fields::new();
         for list in DnsList::ALL {
             let place = Place::Dns(list);
@@ -146,30 +168,23 @@ impl Sample<'_, '_> {
                 dns.insert(list.name().to_owned(), Value::Array(items));
             }
         }
-        if !dns.is_empty() {
-            spec.insert("dnsConfig".to_owned(), Value::Object(dns));
+        dns
+    }
+
+    /// Checks the values of a map and returns the rendered ones.
+    fn map(&mut self, map: Map, values: &[(Box<str>, TemplateValue)]) -> Fields<String, Value> {
+        let mut rendered = Fields::new();
+        for (key, value) in values.iter().filter(|(_, value)| is_all_known(value)) {
+            let path = match map {
+                Map::Labels | Map::Annotations => format!("{ROOT}.{map}[{key}]"),
+                Map::SecurityContext | Map::Spec => format!("{ROOT}.{}.{key}", map.path().join(".")),
+            };
+            let given = self.render(value);
+            let problems = validation::problems(&Place::Map(map), key, &Json::from(&given));
+            report(&path, value, problems, self.findings);
+            rendered.insert(key.to_string(), given);
         }
-        for (map, values) in &template.maps {
-            let mut rendered = Fields::new();
-            for (key, value) in values.iter().filter(|(_, value)| is_all_known(value)) {
-                let path = match map {
-                    Map::Labels | Map::Annotations => format!("{ROOT}.{map}[{key}]"),
-                    Map::SecurityContext | Map::Spec => format!("{ROOT}.{}.{key}", map.path().join(".")),
-                };
-                let given = self.render(value);
-                let problems = validation::problems(&Place::Map(*map), key, &Json::from(&given));
-                report(&path, value, problems, self.findings);
-                rendered.insert(key.to_string(), given);
-            }
-            match map {
-                Map::Spec => spec.extend(rendered),
-                Map::SecurityContext => {
-                    spec.insert("securityContext".to_owned(), Value::Object(rendered));
-                }
-                Map::Labels | Map::Annotations => self.texts(*map, &rendered),
-            }
-        }
-        types::check_spec(&format!("{ROOT}.spec"), &Value::Object(spec), self.findings);
+        rendered
     }
 
     fn app_containers(&mut self, path: &str, app: &AppContainers, template: &Template) {

@@ -107,7 +107,7 @@ impl Template {
         only_fields(&metadata_path, &metadata, &METADATA_FIELDS, findings);
         only_fields(&spec_path, &spec, &TEMPLATE_FIELDS, findings);
 
-        let mut reader = Reader { scope, findings, maps: BTreeMap::new(), lists: BTreeMap::new() };
+        let mut reader = TemplateReader { scope, findings, maps: BTreeMap::new(), lists: BTreeMap::new() };
         reader.metadata(&metadata, &metadata_path);
         for list in SpecList::ALL {
             reader.list(&Place::Spec(list), &spec, &spec_path);
@@ -136,14 +136,14 @@ impl Template {
     }
 }
 
-struct Reader<'r, 's> {
+struct TemplateReader<'r, 's> {
     scope: &'r Scope<'s>,
     findings: &'r mut Findings,
     maps: BTreeMap<Map, BTreeMap<Box<str>, TemplateValue>>,
     lists: BTreeMap<Place, Vec<Element>>,
 }
 
-impl Reader<'_, '_> {
+impl TemplateReader<'_, '_> {
     fn metadata(&mut self, metadata: &Fields<String, Value>, path: &str) {
         for (field, map) in [("labels", Map::Labels), ("annotations", Map::Annotations)] {
             let given = object(metadata, field, path, self.findings);
@@ -237,7 +237,7 @@ impl Reader<'_, '_> {
                 "a name must be written out: order, status and conflicts go by it".to_owned()
             }
             name if !is_dns_label(name) => {
-                format!("{name:?} is not a DNS label (at most 63 small letters, digits and hyphens)")
+                format!("{name:?} is not a DNS label (at most 63 lowercase letters, digits and hyphens)")
             }
             _ => return true,
         };

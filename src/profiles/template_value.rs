@@ -11,19 +11,19 @@ use crate::json::{self, Json, lent, owned, same};
 /// Compiled value of a template. Parts without expressions are not processed per request.
 #[derive(Clone, Debug)]
 pub struct TemplateValue {
-    node: Node,
+    node: TemplateNode,
     /// Serialized value, if it has no expression.
     text: Option<Box<RawValue>>,
 }
 
 #[derive(Clone, Debug)]
-enum Node {
+enum TemplateNode {
     Literal(Json<'static>),
     /// Text whose expression does not compile.
     Broken,
     Text(Box<Leaf>),
-    List(Box<[Node]>),
-    Map(Box<[(Box<str>, Node)]>),
+    List(Box<[TemplateNode]>),
+    Map(Box<[(Box<str>, TemplateNode)]>),
 }
 
 /// String with an expression.
@@ -95,12 +95,12 @@ impl TemplateValue {
 
     /// Returns a value without expressions.
     pub(super) fn literal(value: Value) -> Self {
-        Self::of(Node::Literal(owned(value)))
+        Self::of(TemplateNode::Literal(owned(value)))
     }
 
-    fn of(node: Node) -> Self {
+    fn of(node: TemplateNode) -> Self {
         let text = match &node {
-            Node::Literal(value) => serde_json::value::to_raw_value(value).ok(),
+            TemplateNode::Literal(value) => serde_json::value::to_raw_value(value).ok(),
             _ => None,
         };
         Self { node, text }
@@ -109,7 +109,7 @@ impl TemplateValue {
     /// Returns the value, if it has no expression.
     pub fn as_literal(&self) -> Option<Rendered<'_>> {
         match (&self.node, &self.text) {
-            (Node::Literal(value), Some(text)) => Some(Rendered::Literal { value, text }),
+            (TemplateNode::Literal(value), Some(text)) => Some(Rendered::Literal { value, text }),
             _ => None,
         }
     }
@@ -117,7 +117,7 @@ impl TemplateValue {
     /// Returns the JSON of a value without expressions.
     pub(crate) fn literal_json(&self) -> Option<&Json<'static>> {
         match &self.node {
-            Node::Literal(value) => Some(value),
+            TemplateNode::Literal(value) => Some(value),
             _ => None,
         }
     }
@@ -158,22 +158,22 @@ impl TemplateValue {
     /// Checks whether one of its fields can be rendered as this text.
     pub fn field_could_be(&self, name: &str, text: &str) -> bool {
         match &self.node {
-            Node::Literal(value) => json::text(value, name) == Some(text),
-            Node::Map(fields) => match fields.iter().find(|(field, _)| **field == *name) {
-                Some((_, Node::Literal(value))) => value.as_str() == Some(text),
-                Some((_, Node::Text(leaf))) => leaf.text.could_be(text),
+            TemplateNode::Literal(value) => json::text(value, name) == Some(text),
+            TemplateNode::Map(fields) => match fields.iter().find(|(field, _)| **field == *name) {
+                Some((_, TemplateNode::Literal(value))) => value.as_str() == Some(text),
+                Some((_, TemplateNode::Text(leaf))) => leaf.text.could_be(text),
                 _ => false,
             },
-            Node::Text(_) | Node::List(_) | Node::Broken => false,
+            TemplateNode::Text(_) | TemplateNode::List(_) | TemplateNode::Broken => false,
         }
     }
 
     /// Returns the text of a field without expressions.
     pub fn literal_field(&self, name: &str) -> Option<&str> {
         match &self.node {
-            Node::Literal(value) => json::text(value, name),
-            Node::Map(fields) => match fields.iter().find(|(field, _)| **field == *name) {
-                Some((_, Node::Literal(value))) => value.as_str(),
+            TemplateNode::Literal(value) => json::text(value, name),
+            TemplateNode::Map(fields) => match fields.iter().find(|(field, _)| **field == *name) {
+                Some((_, TemplateNode::Literal(value))) => value.as_str(),
                 _ => None,
             },
             _ => None,
@@ -194,57 +194,57 @@ impl TemplateValue {
     }
 }
 
-fn could_be(node: &Node, actual: &Json<'_>) -> bool {
+fn could_be(node: &TemplateNode, actual: &Json<'_>) -> bool {
     match (node, actual) {
-        (Node::Literal(value), actual) => same(value, actual),
-        (Node::Text(leaf), Json::Str(text)) => leaf.text.could_be(text),
-        (Node::Text(leaf), actual) => leaf.text.could_be(&actual.to_string()),
-        (Node::List(items), Json::Array(actual)) => {
+        (TemplateNode::Literal(value), actual) => same(value, actual),
+        (TemplateNode::Text(leaf), Json::Str(text)) => leaf.text.could_be(text),
+        (TemplateNode::Text(leaf), actual) => leaf.text.could_be(&actual.to_string()),
+        (TemplateNode::List(items), Json::Array(actual)) => {
             // Items with the value null are left out.
             actual.len() <= items.len()
                 && items.iter().zip(actual).all(|(item, actual)| could_be(item, actual))
         }
-        (Node::Map(fields), Json::Object(actual)) => actual.iter().all(|(name, value)| {
+        (TemplateNode::Map(fields), Json::Object(actual)) => actual.iter().all(|(name, value)| {
             fields.iter().any(|(field, node)| **field == *name && could_be(node, value))
         }),
         _ => false,
     }
 }
 
-fn collect<'n>(node: &'n Node, leaves: &mut Vec<&'n Leaf>) {
+fn collect<'n>(node: &'n TemplateNode, leaves: &mut Vec<&'n Leaf>) {
     match node {
-        Node::Literal(_) | Node::Broken => {}
-        Node::Text(leaf) => leaves.push(leaf),
-        Node::List(items) => items.iter().for_each(|item| collect(item, leaves)),
-        Node::Map(fields) => fields.iter().for_each(|(_, inner)| collect(inner, leaves)),
+        TemplateNode::Literal(_) | TemplateNode::Broken => {}
+        TemplateNode::Text(leaf) => leaves.push(leaf),
+        TemplateNode::List(items) => items.iter().for_each(|item| collect(item, leaves)),
+        TemplateNode::Map(fields) => fields.iter().for_each(|(_, inner)| collect(inner, leaves)),
     }
 }
 
-fn compile(value: &Value, path: &str, scope: &Scope<'_>, findings: &mut Findings) -> Node {
+fn compile(value: &Value, path: &str, scope: &Scope<'_>, findings: &mut Findings) -> TemplateNode {
     // Most of every template has no expressions: it is copied once, unchanged, which does not fragment the memory of a long
     // list.
     if is_plain(value) {
-        return Node::Literal(owned(value.clone()));
+        return TemplateNode::Literal(owned(value.clone()));
     }
     match value {
         Value::String(text) => match Text::parse(text, scope, &mut findings.budget) {
             Ok(parsed) => match parsed.is_literal() {
-                Some(literal) => Node::Literal(Json::Str(literal.to_owned().into())),
+                Some(literal) => TemplateNode::Literal(Json::Str(literal.to_owned().into())),
                 None => leaf(parsed, path, findings),
             },
             Err(error) => {
                 findings.compile_error(path, &error);
-                Node::Broken
+                TemplateNode::Broken
             }
         },
         Value::Array(items) => {
             let items = items.iter().enumerate();
-            let nodes: Box<[Node]> = items
+            let nodes: Box<[TemplateNode]> = items
                 .map(|(index, item)| compile(item, &format!("{path}[{index}]"), scope, findings))
                 .collect();
             match literals(nodes.iter()) {
-                Some(values) => Node::Literal(owned(Value::Array(values))),
-                None => Node::List(nodes),
+                Some(values) => TemplateNode::Literal(owned(Value::Array(values))),
+                None => TemplateNode::List(nodes),
             }
         }
         Value::Object(fields) => {
@@ -262,21 +262,23 @@ fn compile(value: &Value, path: &str, scope: &Scope<'_>, findings: &mut Findings
             match literals(nodes.iter().map(|(_, node)| node)) {
                 Some(values) => {
                     let fields = fields.keys().cloned().zip(values).collect();
-                    Node::Literal(owned(Value::Object(fields)))
+                    TemplateNode::Literal(owned(Value::Object(fields)))
                 }
-                None => Node::Map(nodes.into()),
+                None => TemplateNode::Map(nodes.into()),
             }
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) => Node::Literal(owned(value.clone())),
+        Value::Null | Value::Bool(_) | Value::Number(_) => TemplateNode::Literal(owned(value.clone())),
     }
 }
 
-fn leaf(text: Text, path: &str, findings: &mut Findings) -> Node {
+fn leaf(text: Text, path: &str, findings: &mut Findings) -> TemplateNode {
     match findings.budget.keep(size_of::<Leaf>() + path.len()) {
-        Ok(()) => Node::Text(Box::new(Leaf { text, path: path.to_owned(), is_expanded: is_expanded(path) })),
+        Ok(()) => {
+            TemplateNode::Text(Box::new(Leaf { text, path: path.to_owned(), is_expanded: is_expanded(path) }))
+        }
         Err(over) => {
             findings.over_budget(path, over);
-            Node::Broken
+            TemplateNode::Broken
         }
     }
 }
@@ -305,10 +307,10 @@ fn is_plain(value: &Value) -> bool {
 }
 
 /// Returns the values, if none of them has an expression: some have only an escaped delimiter.
-fn literals<'n>(nodes: impl Iterator<Item = &'n Node>) -> Option<Vec<Value>> {
+fn literals<'n>(nodes: impl Iterator<Item = &'n TemplateNode>) -> Option<Vec<Value>> {
     nodes
         .map(|node| match node {
-            Node::Literal(value) => Some(Value::from(value)),
+            TemplateNode::Literal(value) => Some(Value::from(value)),
             _ => None,
         })
         .collect()
@@ -316,32 +318,32 @@ fn literals<'n>(nodes: impl Iterator<Item = &'n Node>) -> Option<Vec<Value>> {
 
 /// Returns `None` for a part that is left out: null, or a tolerated failure.
 fn render<'n>(
-    node: &'n Node,
+    node: &'n TemplateNode,
     variables: &Variables<'_>,
     budget: &mut Budget,
     tolerate: &mut dyn FnMut(Failed) -> Result<(), Failed>,
 ) -> Result<Option<Json<'n>>, Failed> {
     Ok(match node {
-        Node::Literal(value) => Some(lent(value)),
-        Node::Broken => {
+        TemplateNode::Literal(value) => Some(lent(value)),
+        TemplateNode::Broken => {
             tolerate(Failed { path: String::new(), column: 1, message: String::new(), is_stated: false })?;
             None
         }
-        Node::Text(leaf) => match leaf.render(variables, budget) {
+        TemplateNode::Text(leaf) => match leaf.render(variables, budget) {
             Ok(value) => (!value.is_null()).then(|| owned(value)),
             Err(failed) => {
                 tolerate(failed)?;
                 None
             }
         },
-        Node::List(items) => {
+        TemplateNode::List(items) => {
             let mut list = Vec::with_capacity(items.len());
             for item in items {
                 list.extend(render(item, variables, budget, tolerate)?);
             }
             Some(Json::Array(list))
         }
-        Node::Map(fields) => {
+        TemplateNode::Map(fields) => {
             let mut rendered: Vec<(&str, Json<'_>)> = Vec::with_capacity(fields.len());
             for (name, inner) in fields {
                 if let Some(value) = render(inner, variables, budget, tolerate)? {

@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_oversized_has_too_much_weight() {
+    fn oversized_profiles_exceed_the_memory_budget() {
         for (value, oversized) in [
             (json!({ "files": ["a,[{\",".repeat(50_000)] }), false),
             (json!(vec![json!([]); 30_000]), true),

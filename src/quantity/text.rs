@@ -4,7 +4,7 @@ use std::fmt;
 use std::iter::repeat_n;
 use std::str::FromStr;
 
-use super::{Format, MAX_NANOS, NANOS, Quantity};
+use super::{MAX_NANOS, NANOS, Quantity, SuffixKind};
 
 /// Error for a text that is not a quantity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -83,11 +83,11 @@ impl Scale {
         suffix.strip_prefix(['e', 'E'])?.parse().ok().map(Self::Exponent)
     }
 
-    fn format(self) -> Format {
+    fn format(self) -> SuffixKind {
         match self {
-            Self::Binary(_) => Format::Binary,
-            Self::Decimal(_) => Format::Decimal,
-            Self::Exponent(_) => Format::Exponent,
+            Self::Binary(_) => SuffixKind::Binary,
+            Self::Decimal(_) => SuffixKind::Decimal,
+            Self::Exponent(_) => SuffixKind::Exponent,
         }
     }
 
@@ -162,7 +162,7 @@ impl fmt::Display for Quantity {
         let binary =
             self.nanos % NANOS == 0 && (1024 * NANOS..=MOST_BINARY_NANOS).contains(&self.nanos.abs());
         let text = match self.format {
-            Format::Binary if binary => binary_text(self.nanos / NANOS),
+            SuffixKind::Binary if binary => binary_text(self.nanos / NANOS),
             format => decimal_text(self.nanos, format),
         };
         f.pad(&text)
@@ -181,7 +181,7 @@ fn binary_text(mut mantissa: i128) -> String {
     format!("{mantissa}{suffix}")
 }
 
-fn decimal_text(mut mantissa: i128, format: Format) -> String {
+fn decimal_text(mut mantissa: i128, format: SuffixKind) -> String {
     if mantissa == 0 {
         return "0".to_owned();
     }
@@ -191,7 +191,7 @@ fn decimal_text(mut mantissa: i128, format: Format) -> String {
         exponent += 3;
     }
     match DECIMAL.iter().find(|(_, of_suffix)| *of_suffix == exponent) {
-        Some((suffix, _)) if format != Format::Exponent || exponent == 0 => format!("{mantissa}{suffix}"),
+        Some((suffix, _)) if format != SuffixKind::Exponent || exponent == 0 => format!("{mantissa}{suffix}"),
         _ => format!("{mantissa}e{exponent}"),
     }
 }
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_values_in_different_words() {
+    fn different_texts_can_have_equal_values() {
         for (a, b) in [
             ("0.1", "100m"),
             ("1", "1000m"),
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn the_canonical_form_is_the_one_that_kubernetes_writes() {
+    fn the_canonical_form_is_that_of_kubernetes() {
         for (text, canonical) in [
             ("0.0", "0"),
             ("0Mi", "0"),
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn below_a_billionth_is_rounded_away_from_zero() {
+    fn values_below_a_billionth_are_rounded_away_from_zero() {
         for (text, nanos) in [
             ("0.0000000001", 1),
             ("1.5n", 2),
@@ -273,14 +273,14 @@ mod tests {
     }
 
     #[test]
-    fn a_binary_suffix_stops_at_the_largest_integer() {
+    fn binary_suffixes_are_limited_to_the_largest_integer() {
         assert_eq!(quantity("8Ei").as_integer(), Some(i64::MAX));
         assert_eq!(quantity("-8Ei").as_integer(), Some(-i64::MAX));
         assert_eq!(quantity(&format!("{}Ei", "9".repeat(40))).as_integer(), Some(i64::MAX));
     }
 
     #[test]
-    fn what_is_not_a_quantity_says_why() {
+    fn parse_errors_name_the_problem() {
         for (text, problem) in [
             ("", "no digits"),
             ("-", "no digits"),
@@ -308,8 +308,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_reads_back(nanos in -MAX_NANOS..=MAX_NANOS, shift in 0_u32..120, form in 0..3) {
-            let format = [Format::Binary, Format::Decimal, Format::Exponent][usize::try_from(form).unwrap()];
+        fn formatted_quantities_are_parsed_back(nanos in -MAX_NANOS..=MAX_NANOS, shift in 0_u32..120, form in 0..3) {
+            let format = [SuffixKind::Binary, SuffixKind::Decimal, SuffixKind::Exponent][usize::try_from(form).unwrap()];
             let quantity = Quantity { nanos: nanos >> shift, format };
             let whole = Quantity { nanos: quantity.nanos / NANOS * NANOS, format };
             for quantity in [quantity, whole] {
@@ -318,7 +318,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_panics(text in "[-+]?[0-9.]{0,50}[eEinumkKMGTP]{0,2}[-+]?[0-9]{0,12}") {
+        fn no_text_causes_a_panic(text in "[-+]?[0-9.]{0,50}[eEinumkKMGTP]{0,2}[-+]?[0-9]{0,12}") {
             let _ = text.parse::<Quantity>();
         }
     }

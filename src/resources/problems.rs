@@ -1,11 +1,11 @@
 //! Problems of a pod's resources for which the API server rejects it.
 
-use super::{Container, Kind, PodLevel, ResourceList, is_huge_pages, together};
+use super::{ContainerDemand, ContainerRole, PodLevel, ResourceList, is_huge_pages, together};
 use crate::quantity::Quantity;
 
 /// Quantity that the API server rejects, with the quantity that it contradicts.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
+pub enum ResourceProblem {
     /// A container's request exceeds its limit.
     #[error(
         "container {container:?} requests {request} of {resource}, above its limit {limit}: raise the limit or lower the request"
@@ -111,7 +111,7 @@ pub enum Problem {
 /// Returns all contradictions in the pod's resources, for each container, then for the pod.
 ///
 /// Names, signs and whole numbers are not checked: they concern one container only.
-pub fn problems(containers: &[Container], pod_level: Option<&PodLevel>) -> Vec<Problem> {
+pub fn problems(containers: &[ContainerDemand], pod_level: Option<&PodLevel>) -> Vec<ResourceProblem> {
     let mut found: Vec<_> = containers.iter().flat_map(of_container).collect();
     if let Some(pod_level) = pod_level {
         found.extend(of_pod(containers, &pod_level.clone().with_defaults(containers)));
@@ -119,45 +119,45 @@ pub fn problems(containers: &[Container], pod_level: Option<&PodLevel>) -> Vec<P
     found
 }
 
-fn of_container(container: &Container) -> impl Iterator<Item = Problem> {
+fn of_container(container: &ContainerDemand) -> impl Iterator<Item = ResourceProblem> {
     contradictions(&container.requests, &container.limits).map(|(resource, request, limit)| {
         let (container, resource) = (container.name.clone(), resource.to_owned());
         match limit {
-            None => Problem::RequestWithoutLimit { container, resource, request },
+            None => ResourceProblem::RequestWithoutLimit { container, resource, request },
             Some(limit) if allows_overcommit(&resource) => {
-                Problem::RequestAboveLimit { container, resource, request, limit }
+                ResourceProblem::RequestAboveLimit { container, resource, request, limit }
             }
-            Some(limit) => Problem::RequestUnequalLimit { container, resource, request, limit },
+            Some(limit) => ResourceProblem::RequestUnequalLimit { container, resource, request, limit },
         }
     })
 }
 
-fn of_pod(containers: &[Container], pod: &PodLevel) -> Vec<Problem> {
+fn of_pod(containers: &[ContainerDemand], pod: &PodLevel) -> Vec<ResourceProblem> {
     let mut found: Vec<_> = contradictions(&pod.requests, &pod.limits)
         .map(|(resource, request, limit)| {
             let resource = resource.to_owned();
             match limit {
-                None => Problem::PodRequestWithoutLimit { resource, request },
-                Some(limit) => Problem::PodRequestAgainstLimit { resource, request, limit },
+                None => ResourceProblem::PodRequestWithoutLimit { resource, request },
+                Some(limit) => ResourceProblem::PodRequestAgainstLimit { resource, request, limit },
             }
         })
         .collect();
-    let requests = together(containers, Container::requests);
+    let requests = together(containers, ContainerDemand::requests);
     found.extend(above(&requests, &pod.requests).map(|(resource, containers, pod)| {
-        Problem::RequestsAbovePod { resource: resource.to_owned(), containers, pod }
+        ResourceProblem::RequestsAbovePod { resource: resource.to_owned(), containers, pod }
     }));
-    let limits = together(containers, Container::limits);
+    let limits = together(containers, ContainerDemand::limits);
     let huge_pages = above(&limits, &pod.limits).filter(|(resource, ..)| is_huge_pages(resource));
-    found.extend(huge_pages.map(|(resource, containers, pod)| Problem::LimitsAbovePod {
+    found.extend(huge_pages.map(|(resource, containers, pod)| ResourceProblem::LimitsAbovePod {
         resource: resource.to_owned(),
         containers,
         pod,
     }));
     // As of 1.35 the API server compares only the limits of `containers`; a sidecar's may be above the pod's.
-    for container in containers.iter().filter(|container| container.kind == Kind::App) {
+    for container in containers.iter().filter(|container| container.kind == ContainerRole::App) {
         found.extend(above(&container.limits, &pod.limits).map(|(resource, limit, pod)| {
             let (container, resource) = (container.name.clone(), resource.to_owned());
-            Problem::LimitAbovePod { container, resource, limit, pod }
+            ResourceProblem::LimitAbovePod { container, resource, limit, pod }
         }));
     }
     found

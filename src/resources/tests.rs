@@ -10,16 +10,16 @@ fn text(list: &ResourceList) -> String {
     list.iter().map(|(resource, quantity)| format!("{resource}={quantity}")).collect::<Vec<_>>().join(" ")
 }
 
-fn app(requests: &str, limits: &str) -> Container {
-    Container::new("app", Kind::App, list(requests), list(limits))
+fn app(requests: &str, limits: &str) -> ContainerDemand {
+    ContainerDemand::new("app", ContainerRole::App, list(requests), list(limits))
 }
 
-fn init(requests: &str, limits: &str) -> Container {
-    Container::new("init", Kind::Init, list(requests), list(limits))
+fn init(requests: &str, limits: &str) -> ContainerDemand {
+    ContainerDemand::new("init", ContainerRole::Init, list(requests), list(limits))
 }
 
-fn sidecar(requests: &str, limits: &str) -> Container {
-    Container::new("sidecar", Kind::NativeSidecar, list(requests), list(limits))
+fn sidecar(requests: &str, limits: &str) -> ContainerDemand {
+    ContainerDemand::new("sidecar", ContainerRole::NativeSidecar, list(requests), list(limits))
 }
 
 fn pod(requests: &str, limits: &str) -> PodLevel {
@@ -27,7 +27,7 @@ fn pod(requests: &str, limits: &str) -> PodLevel {
 }
 
 #[test]
-fn a_container_requests_its_limit_unless_it_says_so() {
+fn the_request_of_a_container_defaults_to_its_limit() {
     let container = app("memory=64Mi", "cpu=1 memory=128Mi");
     assert_eq!(text(container.requests()), "cpu=1 memory=64Mi");
     assert_eq!(text(app("cpu=0", "cpu=1").requests()), "cpu=0");
@@ -40,7 +40,7 @@ fn quantities_are_rounded_up_to_thousandths_as_the_api_server_does() {
 }
 
 #[test]
-fn requests_are_what_the_pod_needs_at_its_peak() {
+fn requests_are_the_peak_of_the_pods_phases() {
     for (case, containers, expected) in [
         ("nothing", vec![], ""),
         ("apps add up", vec![app("cpu=1", ""), app("cpu=500m memory=1Gi", "")], "cpu=1500m memory=1Gi"),
@@ -93,7 +93,7 @@ fn requests_are_what_the_pod_needs_at_its_peak() {
 }
 
 #[test]
-fn overhead_comes_on_top_of_requests_and_only_of_limits_that_are_set() {
+fn overhead_is_added_to_requests_and_to_existing_limits() {
     let containers = [sidecar("cpu=10m", "memory=64Mi"), app("cpu=1", "cpu=0")];
     let overhead = list("cpu=250m memory=120Mi");
     assert_eq!(text(&effective_requests(&containers, None, &overhead)), "cpu=1260m memory=184Mi");
@@ -107,7 +107,7 @@ fn limits_follow_the_rule_of_requests() {
 }
 
 #[test]
-fn what_the_pod_requests_as_a_whole_replaces_the_sum() {
+fn pod_level_requests_replace_the_sum() {
     let containers = [sidecar("cpu=100m memory=64Mi", ""), app("cpu=500m ephemeral-storage=1Gi", "")];
     let requests =
         effective_requests(&containers, Some(&pod("cpu=2 ephemeral-storage=9Gi", "")), &list("cpu=250m"));
@@ -115,7 +115,7 @@ fn what_the_pod_requests_as_a_whole_replaces_the_sum() {
 }
 
 #[test]
-fn a_pod_with_limits_requests_what_its_containers_do_else_its_limits() {
+fn pod_level_requests_default_to_the_sum_or_to_the_limits() {
     // The IDE example of KEP-2837: its tools have no requests.
     let containers = [sidecar("", ""), sidecar("", ""), app("memory=128Mi cpu=0.5", "memory=256Mi cpu=1")];
     let ide = pod("", "memory=1024Mi cpu=4");
@@ -128,7 +128,7 @@ fn a_pod_with_limits_requests_what_its_containers_do_else_its_limits() {
 }
 
 #[test]
-fn huge_pages_of_containers_become_the_limit_of_a_pod_that_has_resources() {
+fn huge_pages_of_containers_are_added_to_pod_level_limits() {
     let containers = [app("", "hugepages-2Mi=4Mi cpu=1")];
     let defaulted = pod("cpu=1", "").with_defaults(&containers);
     assert_eq!(text(defaulted.limits()), "hugepages-2Mi=4Mi");
@@ -137,14 +137,14 @@ fn huge_pages_of_containers_become_the_limit_of_a_pod_that_has_resources() {
 }
 
 #[test]
-fn defaults_are_set_once() {
+fn setting_defaults_is_idempotent() {
     let before = [app("cpu=500m", "")];
     let defaulted = pod("", "cpu=2").with_defaults(&before);
     let after = [sidecar("cpu=100m memory=64Mi", ""), app("cpu=500m", "")];
     assert_eq!(text(defaulted.clone().with_defaults(&after).requests()), "cpu=500m memory=64Mi");
     assert_eq!(
         problems(&after, Some(&defaulted)),
-        [Problem::RequestsAbovePod {
+        [ResourceProblem::RequestsAbovePod {
             resource: "cpu".to_owned(),
             containers: "600m".parse().unwrap(),
             pod: "500m".parse().unwrap(),
@@ -153,7 +153,7 @@ fn defaults_are_set_once() {
 }
 
 #[test]
-fn the_class_is_the_one_that_kubernetes_gives() {
+fn the_qos_class_is_that_of_kubernetes() {
     let guaranteed = || app("", "cpu=1 memory=1Gi");
     for (case, containers, expected) in [
         ("nothing is set", vec![app("", ""), sidecar("", "")], Qos::BestEffort),
@@ -190,7 +190,7 @@ fn the_class_is_the_one_that_kubernetes_gives() {
 }
 
 #[test]
-fn the_class_of_a_pod_with_resources_of_its_own_is_theirs_alone() {
+fn the_qos_class_depends_only_on_pod_level_resources_if_there_are_any() {
     let containers = [sidecar("", ""), app("cpu=100m", "")];
     for (pod_level, expected) in [
         (pod("cpu=1 memory=1Gi", "cpu=1 memory=1Gi"), Qos::Guaranteed),
@@ -204,7 +204,7 @@ fn the_class_of_a_pod_with_resources_of_its_own_is_theirs_alone() {
 }
 
 #[test]
-fn a_problem_names_the_container_and_both_figures() {
+fn a_problem_has_the_container_and_both_values() {
     for (containers, pod_level, expected) in [
         (
             vec![app("memory=2Gi cpu=1", "memory=1Gi cpu=1")],
@@ -249,17 +249,20 @@ fn a_problem_names_the_container_and_both_figures() {
 }
 
 #[test]
-fn huge_pages_of_containers_must_fit_into_the_pods() {
+fn huge_pages_of_containers_must_not_exceed_the_pods() {
     let containers = [app("", "hugepages-2Mi=4Mi"), app("", "hugepages-2Mi=4Mi")];
     let found = problems(&containers, Some(&pod("", "hugepages-2Mi=6Mi cpu=1")));
     assert!(
-        matches!(found[..], [Problem::RequestsAbovePod { .. }, Problem::LimitsAbovePod { .. }]),
+        matches!(
+            found[..],
+            [ResourceProblem::RequestsAbovePod { .. }, ResourceProblem::LimitsAbovePod { .. }]
+        ),
         "{found:?}"
     );
 }
 
 #[test]
-fn what_the_api_server_takes_is_no_problem() {
+fn resources_that_the_api_server_accepts_are_no_problem() {
     for (containers, pod_level) in [
         (vec![app("cpu=1", "cpu=1"), sidecar("", ""), init("", "example.com/gpu=1")], None),
         (vec![app("cpu=1", ""), sidecar("cpu=1", "")], Some(pod("cpu=2", "cpu=2"))),

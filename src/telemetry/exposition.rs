@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_older_form_names_metrics_as_their_samples() {
+    fn in_the_text_format_metrics_have_the_names_of_their_samples() {
         let text = "# HELP a_requests Asked.\n# TYPE a_requests counter\na_requests_total{b=\"c # d\"} 1\n# HELP a_build B.\n# TYPE a_build info\na_build_info{v=\"1\"} 1\n# HELP a_age_seconds Age.\n# TYPE a_age_seconds gauge\n# UNIT a_age_seconds seconds\na_age_seconds 0.0\n# EOF\n";
         assert_eq!(
             plain(text),
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn prometheus_asks_for_the_newer_form() {
+    fn openmetrics_is_selected_for_prometheus() {
         let accept = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
         assert_eq!(Format::accepted(accept), Format::OpenMetrics);
         assert_eq!(Format::accepted("*/*"), Format::Plain);

@@ -3,14 +3,13 @@
 use std::borrow::Cow;
 use std::fmt::{self, Debug, Write};
 
+use clap::ValueEnum;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
-
-use super::logs::LogFormat;
 
 /// Longest value of a field, in bytes before escaping. Reviews may have names of any length: the API server calls webhooks
 /// before it validates the object.
@@ -21,6 +20,16 @@ const FIXED: [&str; 3] = ["timestamp", "level", "target"];
 
 /// Fields of the longest event, for which the list of keys need not grow.
 const MOST_FIELDS: usize = 16;
+
+/// The format of log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Text for people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
 
 /// Formats events. Every value is escaped and bounded here, in one place for all events and for both formats.
 pub(super) struct LineFormat(pub(super) LogFormat);
@@ -289,7 +298,7 @@ mod tests {
     const FORGED: &str = "8b1f\n2026-01-01T00:00:00Z  INFO outrigger: decided\r\u{1b}[2K\u{9b}1A\u{2028}\u{202e} outcome=\"injected\"";
 
     #[test]
-    fn every_kind_of_value_stays_one_value_of_one_line() {
+    fn values_of_every_type_are_written_on_one_line() {
         let log = || {
             warn!(uid = %FORGED, text = FORGED, optional = Some(FORGED), list = ?[FORGED], "refused");
             info!(uid = %"7d1c-4", name = "web", count = 3_u64, is = true, "{FORGED}");
@@ -317,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn no_key_is_there_twice() {
+    fn keys_are_unique() {
         let log = || {
             info!(message = "first", "second");
             info!(level = 1, timestamp = true, target = "a", error = "b", error = %"c", error_2 = "d", "decided");
@@ -356,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_cut_at_a_bound() {
+    fn long_values_are_truncated() {
         let long = "é".repeat(1 << 20);
         for format in [LogFormat::Text, LogFormat::Json] {
             let text = logged(format, || info!(uid = %long, name = long, "decided"));
@@ -403,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn no_review_writes_a_line_of_its_own() {
+    fn no_review_can_forge_a_log_line() {
         let text = logged(LogFormat::Text, || review_everywhere(FORGED));
         assert!(text.lines().count() > 20 && text.contains("8b1f"), "{text}");
         let own =

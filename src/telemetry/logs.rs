@@ -3,24 +3,13 @@ use std::io::IsTerminal as _;
 use std::panic::PanicHookInfo;
 
 use anyhow::Context as _;
-use clap::ValueEnum;
 use tracing::error;
 use tracing_subscriber::EnvFilter;
 
-use super::format::LineFormat;
+use super::format::{LineFormat, LogFormat};
 
 /// Log filter if none is set.
 pub const DEFAULT_FILTER: &str = "info";
-
-/// The format of log lines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// Text for people.
-    #[default]
-    Text,
-    /// One JSON object per line.
-    Json,
-}
 
 /// Starts logging to stderr, including panics. Call [`super::flush_logs`] before the process ends.
 ///

@@ -16,36 +16,8 @@ use super::exposition::{self, Format};
 use super::load::Load;
 use super::process::Process;
 use super::traces;
+use super::verdict::Verdict;
 use crate::api::Scope;
-use crate::engine::Decision;
-
-/// The result of a request, for its metric.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Verdict {
-    /// `mutate`, `restore`, `validate`, `verify` or `advise`.
-    pub webhook: &'static str,
-    /// `injected`, `skipped`, `denied`, `allowed` or `errored`.
-    pub outcome: &'static str,
-    /// Reason code.
-    pub reason: &'static str,
-}
-
-impl Verdict {
-    /// Returns a verdict with these values.
-    pub fn new(webhook: &'static str, outcome: &'static str, reason: &'static str) -> Self {
-        Self { webhook, outcome, reason }
-    }
-
-    /// Returns the verdict for a request that could not be processed.
-    pub fn errored(webhook: &'static str, reason: &'static str) -> Self {
-        Self::new(webhook, "errored", reason)
-    }
-
-    /// Returns the verdict for a decision of the engine.
-    pub fn of(webhook: &'static str, decision: &Decision) -> Self {
-        Self::new(webhook, decision.outcome.as_str(), decision.reason.code())
-    }
-}
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfWebhook {
@@ -125,11 +97,14 @@ impl ClusterMetrics {
     }
 }
 
+type Durations = Family<OfWebhook, Histogram, fn() -> Histogram>;
+type CertificateExpiry = Family<OfCertificate, Gauge<f64, AtomicU64>>;
+
 /// The server's metrics, with the prefix `outrigger_`, and those of the process.
 pub struct Metrics {
     registry: RwLock<Registry>,
     requests: Family<Verdict, Counter>,
-    durations: Family<OfWebhook, Histogram, fn() -> Histogram>,
+    durations: Durations,
     injections: Family<OfProfile, Counter>,
     left_out: Family<LeftOut, Counter>,
     profile_names: Mutex<BTreeSet<String>>,
@@ -137,7 +112,7 @@ pub struct Metrics {
     events: Family<OfOutcome, Counter>,
     lookups: Family<OfLookup, Counter>,
     drift: Family<OfDrift, Gauge>,
-    certificate_expiry: Family<OfCertificate, Gauge<f64, AtomicU64>>,
+    certificate_expiry: CertificateExpiry,
     profiles: Family<OfState, Gauge>,
     writer: Gauge,
     cluster: ClusterMetrics,
@@ -151,84 +126,88 @@ impl Default for Metrics {
         let mut root = Registry::default();
         root.register_collector(Box::new(Process));
         let registry = root.sub_registry_with_prefix("outrigger");
-        let durations = Family::new_with_constructor(latencies as fn() -> Histogram);
-        let certificate_expiry = Family::default();
-        registry.register(
-            "build",
-            "Version of the running build",
-            Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]),
-        );
-        registry.register_with_unit(
-            "admission_duration",
-            "Duration of admission requests in seconds, from the receipt of the body to the response",
-            Unit::Seconds,
-            durations.clone(),
-        );
-        registry.register_with_unit(
-            "certificate_expiry_timestamp",
-            "Expiry of the certificate in seconds since the Unix epoch",
-            Unit::Seconds,
-            certificate_expiry.clone(),
-        );
-        let requests =
-            add(registry, "admission_requests", "Total number of admission requests, by outcome and reason");
-        let injections = add(
-            registry,
-            "profile_injections",
-            "Total number of pods that got the profile, without dry runs",
-        );
-        let left_out = add(
-            registry,
-            "profile_left_out",
-            "Total number of pods admitted without a profile that was left out, without dry runs",
-        );
-        let events = add(
-            registry,
-            "events",
-            "Total number of Kubernetes Events about profiles that were left out, by outcome",
-        );
-        let lookups = add(
-            registry,
-            "lookups",
-            "Total number of live lookups of objects that the watches have not brought yet, by outcome",
-        );
-        let drift = add(
-            registry,
-            "webhook_configuration_drift",
-            "Whether a webhook configuration differs from what the release installed (1) or not (0), by problem",
-        );
-        let profiles = add(registry, "profiles", "Number of profiles, by whether they can be injected");
-        let writer = add(registry, "writer", "Whether this replica is the leader (1) or not (0)");
-        let cluster = ClusterMetrics::default();
-        cluster.register(registry);
-        let certificate_trusted = add(
-            registry,
-            "certificate_trusted",
-            "Whether the caBundle of every webhook that calls the server trusts the serving certificate (1) or not (0)",
-        );
-        let load = Load::default();
-        load.register(registry);
-        let profile_names = Mutex::default();
-        let registry = RwLock::new(root);
+        let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "Version of the running build", build);
         Self {
-            registry,
-            requests,
-            durations,
-            injections,
-            left_out,
-            profile_names,
+            durations: durations(registry),
+            certificate_expiry: certificate_expiry(registry),
+            requests: add(
+                registry,
+                "admission_requests",
+                "Total number of admission requests, by outcome and reason",
+            ),
+            injections: add(
+                registry,
+                "profile_injections",
+                "Total number of pods that got the profile, without dry runs",
+            ),
+            left_out: add(
+                registry,
+                "profile_left_out",
+                "Total number of pods admitted without a profile that was left out, without dry runs",
+            ),
+            events: add(
+                registry,
+                "events",
+                "Total number of Kubernetes Events about profiles that were left out, by outcome",
+            ),
+            lookups: add(
+                registry,
+                "lookups",
+                "Total number of live lookups of objects that the watches have not brought yet, by outcome",
+            ),
+            drift: add(
+                registry,
+                "webhook_configuration_drift",
+                "Whether a webhook configuration differs from what the release installed (1) or not (0), by problem",
+            ),
+            profiles: add(registry, "profiles", "Number of profiles, by whether they can be injected"),
+            writer: add(registry, "writer", "Whether this replica is the leader (1) or not (0)"),
+            cluster: registered(registry, ClusterMetrics::register),
+            certificate_trusted: certificate_trusted(registry),
+            load: registered(registry, Load::register),
+            profile_names: Mutex::default(),
             hides_profile_names: AtomicBool::default(),
-            events,
-            lookups,
-            drift,
-            certificate_expiry,
-            profiles,
-            writer,
-            cluster,
-            certificate_trusted,
-            load,
+            registry: RwLock::new(root),
         }
     }
+}
+
+fn durations(registry: &mut Registry) -> Durations {
+    let durations = Family::new_with_constructor(latencies as fn() -> Histogram);
+    registry.register_with_unit(
+        "admission_duration",
+        "Duration of admission requests in seconds, from the receipt of the body to the response",
+        Unit::Seconds,
+        durations.clone(),
+    );
+    durations
+}
+
+fn certificate_expiry(registry: &mut Registry) -> CertificateExpiry {
+    let expiry = CertificateExpiry::default();
+    registry.register_with_unit(
+        "certificate_expiry_timestamp",
+        "Expiry of the certificate in seconds since the Unix epoch",
+        Unit::Seconds,
+        expiry.clone(),
+    );
+    expiry
+}
+
+fn certificate_trusted(registry: &mut Registry) -> Gauge {
+    add(
+        registry,
+        "certificate_trusted",
+        "Whether the caBundle of every webhook that calls the server trusts the serving certificate (1) or not (0)",
+    )
+}
+
+/// Makes a group of metrics and registers them.
+fn registered<M: Default>(registry: &mut Registry, register: impl Fn(&M, &mut Registry)) -> M {
+    let group = M::default();
+    register(&group, registry);
+    group
 }
 
 /// Registers a metric.
@@ -381,17 +360,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_anybody_can_make_do_not_become_labels_without_end() {
+    fn the_number_of_profile_names_in_labels_is_limited() {
         let metrics = Metrics::default();
         for number in 0..3 * MOST_PROFILES {
             metrics.count_injection(Scope::Cluster, &format!("cluster-{number}"));
             metrics.count_injection(Scope::Namespace, &format!("own-{number}"));
-            metrics.count_left_out(None, &format!("misspelt-{number}"), "ProfileNotFound");
+            metrics.count_left_out(None, &format!("misspelled-{number}"), "ProfileNotFound");
         }
         metrics.count_injection(Scope::Cluster, "cluster-0");
         let text = metrics.encode(Format::OpenMetrics).unwrap();
         let lines = text.lines().filter(|line| line.starts_with("outrigger_profile_")).count();
-        assert_eq!(lines, MOST_PROFILES + 3, "the names, those beyond them, the namespaced, the misspelt");
+        assert_eq!(lines, MOST_PROFILES + 3, "cluster profiles, `_other`, `_namespaced`, and unknown names");
         for line in [
             "outrigger_profile_injections_total{profile=\"cluster-0\"} 2",
             "outrigger_profile_injections_total{profile=\"_other\"} 2000",
@@ -403,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_profiles_can_be_left_out() {
+    fn profile_names_can_be_hidden() {
         let metrics = Metrics::default();
         metrics.hide_profile_names();
         metrics.count_injection(Scope::Cluster, "log-shipper");

@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_are_counted_from_behind_the_programs_name() {
+    fn fields_are_read_after_the_programs_name() {
         let stat = "7 (a ) 1 2 (b) S 1 7 7 0 -1 4194560 1 0 0 0 250 50 0 0 20 0 3 0 12345 1 2";
         assert_eq!(cpu_seconds(stat), Some(3.0));
         assert_eq!(started(stat), Some(123.45));

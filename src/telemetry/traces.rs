@@ -23,7 +23,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider, Span};
 
-use super::Verdict;
+use super::verdict::Verdict;
 
 /// Time limit for one export.
 const DELIVERY: Duration = Duration::from_secs(5);

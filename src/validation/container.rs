@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::handlers;
-use super::names::{self, is_port_name};
 use super::node::{Node, Report, quoted};
-use super::{choices, container_security, environment, mounts, resources};
+use super::{choices, container_security, environment, mounts, ports, resources};
 use crate::json::Json;
 
 /// Fields of an init container that Kubernetes allows only with `restartPolicy: Always`.
@@ -20,7 +19,7 @@ pub(super) fn check(container: Node<'_, '_>, is_init: bool, report: &mut Report)
     restart_policy(container, is_init, report);
     report.choice(container, "terminationMessagePolicy", &choices::TERMINATION_MESSAGES);
     report.choice(container, "imagePullPolicy", &choices::PULL_POLICIES);
-    ports(container, report);
+    ports::check(container, report);
     container.each("env", |variable| environment::variable(variable, report));
     container.each("envFrom", |source| environment::source(source, report));
     mounts::check(container, report);
@@ -101,36 +100,6 @@ fn restart_rule(rule: Node<'_, '_>, report: &mut Report) {
             report.field(codes, "values", message);
         }
     });
-}
-
-fn ports(container: Node<'_, '_>, report: &mut Report) {
-    let mut known = BTreeSet::new();
-    container.each("ports", |port| {
-        let name = port.text("name");
-        if !name.is_empty() && !is_port_name(name) {
-            report.field(port, "name", format_args!("{} {}", quoted(name), names::PORT_NAME));
-        } else if !name.is_empty() && !known.insert(name) {
-            let message =
-                format_args!("{} is the name of another port, too; give each its own", quoted(name));
-            report.field(port, "name", message);
-        }
-        match port.get("containerPort").map(Json::as_i64) {
-            None | Some(Some(0)) => {
-                report.field(port, "containerPort", "is required; write a port between 1 and 65535");
-            }
-            Some(_) => port_number(port, "containerPort", report),
-        }
-        if port.number("hostPort") != Some(0) {
-            port_number(port, "hostPort", report);
-        }
-        report.choice(port, "protocol", &choices::PROTOCOLS);
-    });
-}
-
-pub(super) fn port_number(node: Node<'_, '_>, name: &str, report: &mut Report) {
-    if let Some(port) = node.number(name).filter(|port| !(1..=65535).contains(port)) {
-        report.field(node, name, format_args!("{port} is not a port between 1 and 65535"));
-    }
 }
 
 fn resize_policy(container: Node<'_, '_>, report: &mut Report) {

@@ -1,9 +1,8 @@
 //! Probes and lifecycle hooks: `validateProbe`, `validateHandler` and `validateLifecycle`.
 
-use super::choices;
-use super::container::port_number;
 use super::names::{self, is_header_name, is_port_name};
 use super::node::{Node, Report, quoted};
+use super::{choices, ports};
 use crate::json::Json;
 
 /// Fields of a probe that are not its action.
@@ -88,7 +87,7 @@ fn handler(handler: Node<'_, '_>, settings: &[&str], ways: &str, report: &mut Re
         if !grpc.has("port") {
             report.field(grpc, "port", "is required; write a port between 1 and 65535");
         }
-        port_number(grpc, "port", report);
+        ports::number(grpc, "port", report);
     });
 }
 
@@ -99,6 +98,6 @@ fn port(action: Node<'_, '_>, report: &mut Report) {
         Some(Json::Str(name)) if !is_port_name(name) => {
             report.field(action, "port", format_args!("{} {}", quoted(name), names::PORT_NAME));
         }
-        Some(_) => port_number(action, "port", report),
+        Some(_) => ports::number(action, "port", report),
     }
 }

@@ -7,7 +7,7 @@ use super::node::{Node, Report, quoted};
 use crate::api::is_dns_label;
 use crate::json::Json;
 use crate::quantity::Quantity;
-use crate::resources::{Container, Kind, Problem, ResourceList, problems};
+use crate::resources::{ContainerDemand, ContainerRole, ResourceList, ResourceProblem, problems};
 
 const STANDARD: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
 const HUGE_PAGES: &str = "hugepages-";
@@ -37,7 +37,7 @@ pub(super) fn check(container: Node<'_, '_>, report: &mut Report) {
 }
 
 /// Returns the first request that contradicts its limit.
-fn contradiction(name: &str, resources: Node<'_, '_>) -> Option<Problem> {
+fn contradiction(name: &str, resources: Node<'_, '_>) -> Option<ResourceProblem> {
     let list = |list: &str| {
         let mut amounts = ResourceList::new();
         resources.entries(list, |resource, value| {
@@ -47,7 +47,7 @@ fn contradiction(name: &str, resources: Node<'_, '_>) -> Option<Problem> {
         });
         amounts
     };
-    let container = Container::new(name, Kind::App, list("requests"), list("limits"));
+    let container = ContainerDemand::new(name, ContainerRole::App, list("requests"), list("limits"));
     problems(&[container], None).into_iter().next()
 }
 

@@ -42,7 +42,7 @@ fn sidecar() -> Value {
 }
 
 #[test]
-fn everything_that_is_valid_is_accepted() {
+fn valid_fields_are_accepted() {
     assert_eq!(found(&INIT, "", &sidecar()), [""; 0]);
     let policy = json!({
         "name": "job", "image": "job:1", "restartPolicy": "Never",
@@ -200,7 +200,7 @@ fn each_mistake_of_a_volume_is_found_at_its_path() {
 }
 
 #[test]
-fn the_pods_other_parts_are_checked() {
+fn other_fields_of_the_pod_are_validated() {
     let spec = |list| Place::Spec(list);
     let toleration = |value: Value| found(&spec(SpecList::Tolerations), "", &value);
     assert_eq!(toleration(json!({ "key": "a", "operator": "Exists", "value": "x" })), ["value"]);
@@ -235,7 +235,7 @@ fn the_pods_other_parts_are_checked() {
 }
 
 #[test]
-fn a_relation_has_the_scope_of_all_that_it_reads() {
+fn the_scope_of_a_relation_covers_all_fields_that_it_reads() {
     let mut container = sidecar();
     container["volumeMounts"][0]["mountPropagation"] = json!("Bidirectional");
     let found = problems(&INIT, "", &Json::from(&container));

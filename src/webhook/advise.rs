@@ -1,17 +1,21 @@
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 use serde::de::IgnoredAny;
 use serde_json::Value;
-use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::decide::{ReviewContext, WebhookEntry, settled};
-use super::mutate::Reply;
+use super::decide::decide;
+use super::pipeline::ReviewRequest;
+use super::reply::Reply;
 use super::review::{self, Answer, Request};
-use super::router::State;
+use super::review_context::ReviewContext;
+use super::state::State;
+use super::webhook_entry::WebhookEntry;
 use crate::engine::{Decision, Outcome};
 use crate::json::Json;
 use crate::telemetry::{Verdict, trace_request};
-use crate::workload::{Facts, MisplacedKey, misplaced, pod_pointer, submitted};
+use crate::workload::{Facts, MisplacedKey, foreseen, misplaced, pod_pointer, submitted};
 
 type Review<'a> = Request<'a, Value>;
 
@@ -22,33 +26,30 @@ const WARNING_LENGTH: usize = 256;
 
 /// Answers `POST /advise…`: warns the user who applies a workload about the results for its pods. The API server shows a pod's
 /// own warnings only to the pod's controller. The workload is always allowed.
-pub(super) async fn advise(state: &State, entry: WebhookEntry, body: &[u8], deadline: Instant) -> Reply {
-    let mut known = ReviewContext::new(state, entry).until(deadline);
+pub(super) async fn advise(state: Arc<State>, entry: WebhookEntry, request: ReviewRequest) -> Reply {
+    let (body, deadline) = (&request.body, request.deadline.at);
+    let mut context = ReviewContext::new(&state, entry).until(deadline);
     match review::read::<Value>(body) {
         Ok(request) => {
             trace_request(&request.uid, &request.namespace, request.dry_run.unwrap_or_default());
-            let (answer, verdict) = answer(&mut known, &request).await;
-            observe(&known, &verdict);
+            let (answer, verdict) = answer(&mut context, &request).await;
+            context.observe(&verdict);
             Reply::json(&answer)
         }
         Err(bad) => {
             let request = review::read::<IgnoredAny>(body).ok();
             let uid = request.as_ref().map(|request| request.uid.as_ref());
             warn!(uid, error = %bad, "rejected a request body");
-            observe(&known, &Verdict::errored("advise", "BadReview"));
+            context.observe(&Verdict::errored("advise", "BadReview"));
             Reply::failed(StatusCode::BAD_REQUEST, &bad.to_string())
         }
     }
 }
 
-fn observe(known: &ReviewContext<'_>, verdict: &Verdict) {
-    known.state.metrics.observe(verdict, known.started.elapsed());
-}
-
-async fn answer<'r>(known: &mut ReviewContext<'_>, request: &'r Review<'_>) -> (Answer<'r>, Verdict) {
+async fn answer<'r>(context: &mut ReviewContext<'_>, request: &'r Review<'_>) -> (Answer<'r>, Verdict) {
     let allowed = Answer::allowed(&request.uid);
     let mut facts = Facts::default();
-    if let Some(minor) = known.state.lookup.minor_version() {
+    if let Some(minor) = context.state.lookup.minor_version() {
         facts.set_minor_version(minor);
     }
     let pod = match pod_in(request, &facts) {
@@ -60,15 +61,14 @@ async fn answer<'r>(known: &mut ReviewContext<'_>, request: &'r Review<'_>) -> (
         }
     };
     let namespace = request.namespace.as_ref();
-    let decide = |known: &ReviewContext<'_>| {
-        settled(known.decide(namespace, &Json::from(&pod)), &request.uid, namespace)
-    };
-    let decision = match known.with_lookups(decide).await {
+    let decide = |context: &ReviewContext<'_>| decide(context, namespace, &Json::from(&pod));
+    let decision = match context.with_lookups(&request.uid, decide).await {
         Ok(decision) => decision,
-        Err((code, message)) => {
+        Err(unknown) => {
+            let message = unknown.message(namespace);
             warn!(uid = %request.uid, error = message, "cannot advise");
             let warning = format!("whether its pods will get their sidecars is not known now: {message}");
-            return (allowed.with_warnings([warning]), Verdict::errored("advise", code));
+            return (allowed.with_warnings([warning]), Verdict::errored("advise", unknown.code()));
         }
     };
     info!(
@@ -81,13 +81,37 @@ async fn answer<'r>(known: &mut ReviewContext<'_>, request: &'r Review<'_>) -> (
         "advised"
     );
     let verdict = Verdict::new("advise", "allowed", decision.reason.code());
-    let foreseen = known.foreseen(&request.uid, &request.namespace, pod, &decision).await;
+    let refusals = refusals(context, request, pod, &decision).await;
     let advised = allowed
-        .with_warnings(warnings(&request.kind.kind, &decision, &foreseen))
+        .with_warnings(warnings(&request.kind.kind, &decision, &refusals))
         .with_warnings(misplaced_keys(request))
         .with_audit("reason", decision.reason.code())
         .with_audit("uid", &request.uid);
     (advised, verdict)
+}
+
+/// Returns the refusals by the namespace's own rules that a decision's injection causes, each with its code.
+///
+/// If the API server does not return the rules in time, refusals that depend on them are left out: they are advice.
+async fn refusals(
+    context: &ReviewContext<'_>,
+    request: &Review<'_>,
+    mut pod: Value,
+    decision: &Decision,
+) -> Vec<(&'static str, String)> {
+    let (uid, name) = (&request.uid, request.namespace.as_ref());
+    let Ok(namespace) = context.namespace(name) else { return Vec::new() };
+    if decision.profiles.is_empty() || json_patch::patch(&mut pod, &decision.patch.operations()).is_err() {
+        return Vec::new();
+    }
+    let mut facts = Facts::default();
+    match context.in_time(context.state.lookup.bounds(name)).await {
+        Ok(bounds) => bounds.iter().for_each(|bound| facts.add(bound, name)),
+        Err(error) => {
+            warn!(uid = uid.as_ref(), namespace = name, %error, "failed to look up limit ranges and quotas");
+        }
+    }
+    foreseen(&pod, &decision.profiles, namespace, &facts)
 }
 
 /// Returns the pod that the workload's controller would create; `None` if there is nothing to warn about.

@@ -1,7 +1,9 @@
 use std::time::Duration;
 
-use axum::http::Uri;
+use axum::http::{StatusCode, Uri};
 use tokio::time::Instant;
+
+use super::rejection::Rejection;
 
 /// Maximum time that is reserved for the answer's way back.
 const MOST_MARGIN: Duration = Duration::from_millis(500);
@@ -14,21 +16,29 @@ pub(super) struct Deadline {
     pub(super) within: Duration,
 }
 
-/// Returns the deadline of a request: shortly before the API server's timeout, which is in the query (`?timeout=5s`), and at
-/// most `most` after the arrival.
-///
-/// A timeout that cannot be parsed is ignored.
-pub(super) fn deadline(uri: &Uri, most: Duration) -> Deadline {
-    let said = uri
-        .query()
-        .into_iter()
-        .flat_map(|query| query.split('&'))
-        .find_map(|pair| pair.strip_prefix("timeout="))
-        .and_then(|text| text.parse::<crate::duration::Duration>().ok())
-        .and_then(|said| u64::try_from(said.nanos()).ok())
-        .map(Duration::from_nanos);
-    let within = said.map_or(most, |said| most.min(said.saturating_sub(MOST_MARGIN.min(said / 10))));
-    Deadline { at: Instant::now() + within, within }
+impl Deadline {
+    /// Returns the deadline of a request: shortly before the API server's timeout, which is in the query (`?timeout=5s`), and
+    /// at most `most` after the arrival.
+    ///
+    /// A timeout that cannot be parsed is ignored.
+    pub(super) fn new(uri: &Uri, most: Duration) -> Self {
+        let said = uri
+            .query()
+            .into_iter()
+            .flat_map(|query| query.split('&'))
+            .find_map(|pair| pair.strip_prefix("timeout="))
+            .and_then(|text| text.parse::<crate::duration::Duration>().ok())
+            .and_then(|said| u64::try_from(said.nanos()).ok())
+            .map(Duration::from_nanos);
+        let within = said.map_or(most, |said| most.min(said.saturating_sub(MOST_MARGIN.min(said / 10))));
+        Self { at: Instant::now() + within, within }
+    }
+
+    /// Returns the rejection of a request whose deadline has passed.
+    pub(super) fn exceeded(self) -> Rejection {
+        let message = format!("there was no answer within {:?}", self.within);
+        Rejection::new(StatusCode::GATEWAY_TIMEOUT, "TooSlow", message)
+    }
 }
 
 #[cfg(test)]
@@ -36,7 +46,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn the_answer_comes_before_the_api_server_gives_up() {
+    async fn responses_are_sent_before_the_api_servers_timeout() {
         let most = Duration::from_millis(4500);
         for (uri, millis) in [
             ("/mutate", 4500),
@@ -51,7 +61,7 @@ mod tests {
             ("/mutate?timeout=soon", 4500),
             ("/mutate?timeout=", 4500),
         ] {
-            let deadline = deadline(&uri.parse().unwrap(), most);
+            let deadline = Deadline::new(&uri.parse().unwrap(), most);
             assert_eq!(deadline.at - Instant::now(), deadline.within);
             assert_eq!(deadline.within, Duration::from_millis(millis), "{uri}");
         }

@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tower::Service as _;
 
@@ -17,11 +18,15 @@ use super::activity::Activity;
 use super::client::Client;
 use super::idle::Watched;
 use super::limits::Limits;
-use super::listener::Io;
 use crate::supervise::Health;
 
 /// Interval at which an HTTP/2 connection is checked while the server drains.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// A stream that a connection reads from and writes to.
+pub(super) trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<I: AsyncRead + AsyncWrite + Unpin + Send + 'static> Io for I {}
 
 /// The HTTP exchange on one connection.
 #[derive(Clone)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
-use tokio::io::{AsyncRead, AsyncWrite, BufReader};
+use tokio::io::BufReader;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -148,8 +148,3 @@ impl Server {
 fn buffered(stream: TcpStream) -> BufReader<TcpStream> {
     BufReader::with_capacity(Limits::READ, stream)
 }
-
-/// A stream that a connection reads from and writes to.
-pub(super) trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
-
-impl<I: AsyncRead + AsyncWrite + Unpin + Send + 'static> Io for I {}

@@ -31,7 +31,7 @@ pub(super) struct Admitted(Arc<LoadShed>);
 
 /// The share of one body in the memory for bodies; released on drop.
 pub(super) struct Held {
-    gate: Arc<LoadShed>,
+    load_shed: Arc<LoadShed>,
     /// Length of the body so far, in bytes.
     length: usize,
     taken: usize,
@@ -84,7 +84,7 @@ impl LoadShed {
 
     /// Returns the share of a body that is about to be read; it begins at zero.
     pub(super) fn hold(self: &Arc<Self>) -> Held {
-        Held { gate: Arc::clone(self), length: 0, taken: 0 }
+        Held { load_shed: Arc::clone(self), length: 0, taken: 0 }
     }
 }
 
@@ -102,14 +102,14 @@ impl Held {
     }
 
     fn take(&mut self, more: usize) -> bool {
-        let most = self.gate.limits.body_memory;
+        let most = self.load_shed.limits.body_memory;
         let grown = |held: usize| held.checked_add(more).filter(|held| *held <= most);
         let taken =
-            more == 0 || self.gate.held.fetch_update(Ordering::AcqRel, Ordering::Relaxed, grown).is_ok();
+            more == 0 || self.load_shed.held.fetch_update(Ordering::AcqRel, Ordering::Relaxed, grown).is_ok();
         if taken {
             self.taken += more;
         } else {
-            self.gate.load.shed(Shed::Memory);
+            self.load_shed.load.shed(Shed::Memory);
         }
         taken
     }
@@ -129,7 +129,7 @@ impl Drop for Admitted {
 impl Drop for Held {
     fn drop(&mut self) {
         if self.taken > 0 {
-            self.gate.held.fetch_sub(self.taken, Ordering::AcqRel);
+            self.load_shed.held.fetch_sub(self.taken, Ordering::AcqRel);
         }
     }
 }

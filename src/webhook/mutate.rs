@@ -1,40 +1,52 @@
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use std::sync::Arc;
+
+use axum::http::StatusCode;
 use k8s_openapi::api::core::v1::ObjectReference;
 use serde_json::value::RawValue;
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::decide::{Look, ReviewContext, WebhookEntry, settled};
+use super::decide::decide;
 use super::limits::Limits;
+use super::pipeline::ReviewRequest;
+use super::reply::Reply;
 use super::review::{self, Answer, Request};
-use super::router::State;
-use super::status::failure;
+use super::review_context::{ReviewContext, Undecided, Unknown};
+use super::state::State;
+use super::webhook_entry::WebhookEntry;
 use crate::engine::{Decision, Outcome, Reason};
 use crate::json::{Json, PodBody, field, items, text};
 use crate::telemetry::{Verdict, trace_profiles, trace_request};
 
 type Review<'a> = Request<'a, PodBody<'a>>;
 
-/// The answer to a review, as JSON: an `AdmissionReview` if the status is 200, otherwise a Kubernetes `Status`.
-pub struct Reply {
-    /// The HTTP status.
-    pub status: StatusCode,
-    /// The body.
-    pub body: Vec<u8>,
-}
-
 /// Answers a review of a pod from the snapshot, without HTTP, like the routes below `/mutate`. Returns `None` if a lookup is
 /// needed first.
 pub fn answer(state: &State, entry: WebhookEntry, body: &[u8]) -> Option<Reply> {
-    reply(&ReviewContext::new(state, entry), body).ok()
+    let context = ReviewContext::new(state, entry);
+    let (request, pod) = match read(&context, body) {
+        Ok(read) => read,
+        Err(reply) => return Some(reply),
+    };
+    let decided = match decide(&context, &request.namespace, &pod) {
+        Ok(decision) => Ok(decision),
+        Err(Undecided::Unknown(unknown)) => Err(unknown),
+        Err(Undecided::Missing(_)) => return None,
+    };
+    Some(reply(&context, &request, &pod, decided))
 }
 
 /// Answers `POST /mutate…`.
-pub(super) async fn mutate(state: &State, entry: WebhookEntry, body: &[u8], deadline: Instant) -> Reply {
-    let mut known = ReviewContext::new(state, entry).until(deadline);
-    known.with_lookups(|known| aside(body.len(), || reply(known, body))).await
+pub(super) async fn mutate(state: Arc<State>, entry: WebhookEntry, request: ReviewRequest) -> Reply {
+    let mut context = ReviewContext::new(&state, entry).until(request.deadline.at);
+    let (body, size) = (&request.body, request.body.len());
+    let (request, pod) = match aside(size, || read(&context, body)) {
+        Ok(read) => read,
+        Err(reply) => return reply,
+    };
+    let decide = |context: &ReviewContext<'_>| aside(size, || decide(context, &request.namespace, &pod));
+    let decided = context.with_lookups(&request.uid, decide).await;
+    aside(size, move || reply(&context, &request, &pod, decided))
 }
 
 /// Runs the work so that a large review does not delay the other tasks of this thread: they move to another thread.
@@ -43,72 +55,77 @@ fn aside<T>(size: usize, work: impl FnOnce() -> T) -> T {
     if size >= Limits::LARGE_BODY && can_step_aside() { tokio::task::block_in_place(work) } else { work() }
 }
 
+/// Reads the request and its pod.
+///
 /// # Errors
-/// The lookup that is needed, with the request's UID.
-fn reply(known: &ReviewContext<'_>, body: &[u8]) -> Result<Reply, (String, Look)> {
-    let request: Review<'_> = match review::read(body) {
+/// The answer to a body that is no review, or whose review needs no decision.
+fn read<'a>(context: &ReviewContext<'_>, body: &'a [u8]) -> Result<(Review<'a>, Json<'a>), Reply> {
+    let mut request: Review<'_> = match review::read(body) {
         Ok(request) => request,
         Err(bad) => {
             // With the pod as unparsed text, an invalid pod does not hide the UID of its review.
             if let Ok(request) = review::read::<&RawValue>(body) {
-                return Ok(refused(
-                    known,
-                    &request.uid,
-                    format!("the pod in the review cannot be read: {bad}"),
-                ));
+                let message = format!("the pod in the review cannot be read: {bad}");
+                return Err(refused(context, &request.uid, message));
             }
             warn!(error = %bad, "rejected a request body");
-            observe(known, &Verdict::errored("mutate", "BadReview"));
-            return Ok(Reply::failed(StatusCode::BAD_REQUEST, &bad.to_string()));
+            context.observe(&Verdict::errored("mutate", "BadReview"));
+            return Err(Reply::failed(StatusCode::BAD_REQUEST, &bad.to_string()));
         }
     };
     trace_request(&request.uid, &request.namespace, request.dry_run.unwrap_or_default());
-    let pod = match pod_of(&request) {
-        Ok(Some(pod)) => pod,
-        Ok(None) => return Ok(Reply::json(&Answer::allowed(&request.uid))),
-        Err(message) => return Ok(refused(known, &request.uid, message)),
-    };
-    let decided = known.decide(&request.namespace, pod);
-    let decision = match settled(decided, &request.uid, &request.namespace)? {
-        Ok(decision) => decision,
-        Err((code, message)) => {
-            warn!(uid = %request.uid, error = message, "cannot decide");
-            observe(known, &Verdict::errored("mutate", code));
-            return Ok(Reply::failed(StatusCode::SERVICE_UNAVAILABLE, &message));
+    match take_pod(&mut request) {
+        Ok(Some(pod)) => Ok((request, pod)),
+        Ok(None) => Err(Reply::json(&Answer::allowed(&request.uid))),
+        Err(message) => Err(refused(context, &request.uid, message)),
+    }
+}
+
+/// Returns the answer with a decision, and records it.
+fn reply(
+    context: &ReviewContext<'_>,
+    request: &Review<'_>,
+    pod: &Json<'_>,
+    decided: Result<Decision, Unknown>,
+) -> Reply {
+    match decided {
+        Ok(decision) => {
+            report(context, request, pod, &decision);
+            Reply::json(&answer_with(request, &decision))
         }
-    };
-    report(known, &request, pod, &decision);
-    Ok(Reply::json(&answer_with(&request, &decision)))
+        Err(unknown) => {
+            let message = unknown.message(&request.namespace);
+            warn!(uid = %request.uid, error = message, "cannot decide");
+            context.observe(&Verdict::errored("mutate", unknown.code()));
+            Reply::failed(StatusCode::SERVICE_UNAVAILABLE, &message)
+        }
+    }
 }
 
 /// Returns the answer to a review that is invalid.
-fn refused(known: &ReviewContext<'_>, uid: &str, message: String) -> Reply {
+fn refused(context: &ReviewContext<'_>, uid: &str, message: String) -> Reply {
     warn!(uid, error = message, "rejected a review");
-    observe(known, &Verdict::errored("mutate", "BadReview"));
+    context.observe(&Verdict::errored("mutate", "BadReview"));
     Reply::json(&Answer::denied(uid, StatusCode::BAD_REQUEST, message))
 }
 
-fn observe(known: &ReviewContext<'_>, verdict: &Verdict) {
-    known.state.metrics.observe(verdict, known.started.elapsed());
-}
-
 /// Records a decision in metrics and the log.
-fn report(known: &ReviewContext<'_>, request: &Review<'_>, pod: &Json<'_>, decision: &Decision) {
-    let took = known.started.elapsed();
+fn report(context: &ReviewContext<'_>, request: &Review<'_>, pod: &Json<'_>, decision: &Decision) {
+    let took = context.started.elapsed();
     let is_dry_run = request.dry_run.unwrap_or_default();
-    known.state.metrics.observe(&Verdict::of("mutate", decision), took);
+    context.state.metrics.observe(&Verdict::of("mutate", decision), took);
     if !is_dry_run {
         // An already injected pod was counted at its first injection.
         let is_first = matches!(decision.reason, Reason::Injected { .. });
         for profile in decision.profiles.iter().filter(|_| is_first) {
-            known.state.metrics.count_injection(profile.scope, &profile.name);
+            context.state.metrics.count_injection(profile.scope, &profile.name);
         }
         if decision.outcome != Outcome::Denied {
             for (profile, cause) in decision.left_out() {
-                let scope = known.scope_of(&request.namespace, profile);
-                known.state.metrics.count_left_out(scope, profile, cause.code());
+                let scope = context.scope_of(&request.namespace, profile);
+                context.state.metrics.count_left_out(scope, profile, cause.code());
                 if let Some(owner) = owner_of(pod, &request.namespace) {
-                    known.state.announcer.tell(owner, profile, cause, &known.state.metrics);
+                    context.state.announcer.tell(owner, profile, cause, &context.state.metrics);
                 }
             }
         }
@@ -132,28 +149,8 @@ fn report(known: &ReviewContext<'_>, request: &Review<'_>, pod: &Json<'_>, decis
     );
 }
 
-impl Reply {
-    pub(super) fn json(answer: &Answer<'_>) -> Self {
-        match answer.json() {
-            Ok(body) => Self { status: StatusCode::OK, body },
-            Err(error) => Self::failed(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
-        }
-    }
-
-    pub(super) fn failed(status: StatusCode, message: &str) -> Self {
-        Self { status, body: failure(status, message) }
-    }
-}
-
-impl IntoResponse for Reply {
-    fn into_response(self) -> Response {
-        let kind = HeaderValue::from_static("application/json");
-        (self.status, [(header::CONTENT_TYPE, kind)], self.body).into_response()
-    }
-}
-
-/// Returns the pod to decide about; `None` for an operation that never injects.
-fn pod_of<'r, 'a>(request: &'r Review<'a>) -> Result<Option<&'r Json<'a>>, String> {
+/// Takes the pod to decide about out of its review; returns `None` for an operation that never injects.
+fn take_pod<'a>(request: &mut Review<'a>) -> Result<Option<Json<'a>>, String> {
     let kind = &request.kind;
     if (kind.group.as_ref(), kind.version.as_ref(), kind.kind.as_ref()) != ("", "v1", "Pod") {
         return Err(format!(
@@ -164,7 +161,7 @@ fn pod_of<'r, 'a>(request: &'r Review<'a>) -> Result<Option<&'r Json<'a>>, Strin
     if request.operation != "CREATE" || !request.sub_resource.is_empty() {
         return Ok(None);
     }
-    match &request.object {
+    match request.object.take() {
         Some(PodBody(pod)) => Ok(Some(pod)),
         None => Err("the review of a pod's creation has no object".to_owned()),
     }

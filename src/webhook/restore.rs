@@ -3,9 +3,9 @@
 use axum::http::StatusCode;
 use tracing::{info, warn};
 
-use super::mutate::Reply;
+use super::reply::Reply;
 use super::review::{self, Answer, Request};
-use super::router::State;
+use super::state::State;
 use crate::engine::{self, Patch};
 use crate::json::PodBody;
 use crate::telemetry::{Verdict, trace_request};

@@ -1,18 +1,20 @@
 mod named;
 
+use std::sync::Arc;
+
 use axum::body::Bytes;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::load_shed::LoadShed;
-use super::mutate::Reply;
+use super::pipeline::ReviewRequest;
+use super::reply::Reply;
 use super::review::{self, Answer, BadReview, Cause, Request};
-use super::router::State;
+use super::state::State;
 use super::status::refusal;
 use crate::api::{Scope, keys};
 use crate::cluster::ask_cluster;
@@ -43,19 +45,18 @@ struct Metadata {
 /// Answers `POST /validate` on a separate thread: the compilation of a profile takes longer than a hundred decisions about
 /// pods, and no pod waits for it.
 pub(super) async fn validate_apart(
-    state: &State,
-    gate: &LoadShed,
-    body: Bytes,
-    deadline: Instant,
+    state: Arc<State>,
+    load_shed: Arc<LoadShed>,
+    ReviewRequest { body, deadline, .. }: ReviewRequest,
 ) -> Response {
     let started = std::time::Instant::now();
-    let Some(turn) = gate.validation().await else {
+    let Some(turn) = load_shed.validation().await else {
         let message = "too many profiles are being checked; retry after 1s";
         warn!(error = message, "rejected the review of a profile");
         state.metrics.observe(&Verdict::errored("validate", "Shed"), started.elapsed());
         return refusal(StatusCode::TOO_MANY_REQUESTS, message);
     };
-    let (known, span) = (state.clone(), tracing::Span::current());
+    let (known, span) = (Arc::clone(&state), tracing::Span::current());
     let checked = tokio::task::spawn_blocking(move || {
         // The handler may have timed out. The next request still has to wait for this thread, so the thread owns the turn.
         let _turn = turn;
@@ -77,7 +78,7 @@ pub(super) async fn validate_apart(
     let (answer, verdict) = match findings {
         Ok((mut findings, sample)) => {
             if let Some(template) = sample {
-                findings.extend(ask_cluster(state.lookup.as_ref(), &template, deadline).await);
+                findings.extend(ask_cluster(state.lookup.as_ref(), &template, deadline.at).await);
             }
             judge(&uid, (&kind, &name), &findings)
         }

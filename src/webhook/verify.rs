@@ -1,18 +1,20 @@
-use axum::body::Bytes;
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::decide::{ReviewContext, WebhookEntry, settled};
-use super::mutate::Reply;
+use super::pipeline::ReviewRequest;
+use super::reply::Reply;
 use super::review::{self, Answer, Request};
-use super::router::State;
+use super::review_context::{ReviewContext, Undecided};
+use super::state::State;
 use super::status::refusal;
-use crate::engine::Reason;
-use crate::json::PodBody;
+use super::webhook_entry::WebhookEntry;
+use crate::engine::{self, Reason};
+use crate::json::{Json, PodBody};
 use crate::telemetry::{Verdict, trace_request};
 
 type Review<'a> = Request<'a, &'a RawValue>;
@@ -39,16 +41,14 @@ struct ExecOrAttachOptions {
 }
 
 /// Answers `POST /verify/{profile}`.
-pub(super) async fn verify(state: &State, profile: String, body: &Bytes, deadline: Instant) -> Response {
-    let mut known = ReviewContext::new(state, WebhookEntry::Mandatory(profile)).until(deadline);
-    let observe = |verdict: &Verdict, known: &ReviewContext<'_>| {
-        state.metrics.observe(verdict, known.started.elapsed());
-    };
+pub(super) async fn verify(state: Arc<State>, profile: String, request: ReviewRequest) -> Response {
+    let (body, deadline) = (&request.body, request.deadline.at);
+    let mut context = ReviewContext::new(&state, WebhookEntry::Mandatory(profile)).until(deadline);
     let request: Review<'_> = match review::read(body) {
         Ok(request) => request,
         Err(bad) => {
             warn!(error = %bad, "rejected a request body");
-            observe(&Verdict::errored("verify", "BadReview"), &known);
+            context.observe(&Verdict::errored("verify", "BadReview"));
             return refusal(StatusCode::BAD_REQUEST, &bad.to_string());
         }
     };
@@ -57,29 +57,20 @@ pub(super) async fn verify(state: &State, profile: String, body: &Bytes, deadlin
         Ok(asked) => asked,
         Err(message) => {
             warn!(uid = %request.uid, error = message, "rejected a review");
-            observe(&Verdict::errored("verify", "BadReview"), &known);
+            context.observe(&Verdict::errored("verify", "BadReview"));
             let answer = Answer::denied(&request.uid, StatusCode::BAD_REQUEST, message);
             return Reply::json(&answer).into_response();
         }
     };
-    let is_own = !state.own_user.is_empty() && request.user_info.username == *state.own_user;
     let namespace = request.namespace.as_ref();
-    let verify = |known: &ReviewContext<'_>| {
-        let verdict = match &asked {
-            Asked::Created(pod) => known.verify(namespace, &pod.0),
-            Asked::Changed(..) if is_own => Ok(Ok(())),
-            Asked::Changed(old, new) => known.verify_change(namespace, (&old.0, &new.0)),
-            Asked::Bound(binding) => known.verify_binding(namespace, &binding.0),
-            Asked::Entered { verb, container } => known.verify_entry(namespace, (verb, container)),
-            Asked::Nothing => Ok(Ok(())),
-        };
-        settled(verdict, &request.uid, namespace)
-    };
-    let verdict = match known.with_lookups(verify).await {
+    let is_own = !state.own_user.is_empty() && request.user_info.username == *state.own_user;
+    let check = |context: &ReviewContext<'_>| check(context, namespace, &asked, is_own);
+    let verdict = match context.with_lookups(&request.uid, check).await {
         Ok(verdict) => verdict,
-        Err((code, message)) => {
+        Err(unknown) => {
+            let message = unknown.message(namespace);
             warn!(uid = %request.uid, error = message, "cannot verify");
-            observe(&Verdict::errored("verify", code), &known);
+            context.observe(&Verdict::errored("verify", unknown.code()));
             return refusal(StatusCode::SERVICE_UNAVAILABLE, &message);
         }
     };
@@ -87,13 +78,64 @@ pub(super) async fn verify(state: &State, profile: String, body: &Bytes, deadlin
         Ok(()) => ("allowed", "Complete"),
         Err(reason) => ("denied", reason.code()),
     };
-    observe(&Verdict::new("verify", outcome, code), &known);
+    context.observe(&Verdict::new("verify", outcome, code));
     info!(
         uid = %request.uid, namespace, pod = %request.name, operation = %request.operation, outcome, reason = code,
         error = verdict.as_ref().err().map(tracing::field::display),
         "verified"
     );
     Reply::json(&answer(&request, verdict, code)).into_response()
+}
+
+/// Verifies the object. `is_own` is true if the server's own user sent the request.
+///
+/// # Errors
+/// A lookup is needed first, or a required name is still unknown after its lookup.
+fn check(
+    context: &ReviewContext<'_>,
+    namespace: &str,
+    asked: &Asked<'_>,
+    is_own: bool,
+) -> Result<Result<(), Reason>, Undecided> {
+    match asked {
+        Asked::Created(pod) => check_created(context, namespace, &pod.0),
+        Asked::Changed(..) if is_own => Ok(Ok(())),
+        Asked::Changed(old, new) => {
+            let namespace = context.namespace(namespace)?;
+            Ok(engine::verify_change(&old.0, &new.0, namespace, context.profiles()))
+        }
+        Asked::Bound(binding) => {
+            let namespace = context.namespace(namespace)?;
+            Ok(engine::verify_binding(&binding.0, namespace, context.profiles()))
+        }
+        Asked::Entered { verb, container } => {
+            let namespace = context.namespace(namespace)?;
+            Ok(engine::verify_entry(container, verb, namespace, context.profiles()))
+        }
+        Asked::Nothing => Ok(Ok(())),
+    }
+}
+
+/// Verifies a finished pod.
+///
+/// # Errors
+/// See [`check`].
+fn check_created(
+    context: &ReviewContext<'_>,
+    namespace: &str,
+    pod: &Json<'_>,
+) -> Result<Result<(), Reason>, Undecided> {
+    let namespace = context.namespace(namespace)?;
+    context.synced()?;
+    let verdict = engine::verify(pod, namespace, context.profiles(), &context.state.settings);
+    match verdict.as_ref().err().and_then(Reason::incomplete_profile) {
+        // The pod may have been injected by a server that has a newer version of the profile.
+        Some(profile) if context.may_look_up(profile) => {
+            Err(Undecided::missing_profile(&namespace.name, profile))
+        }
+        Some(profile) if context.has_missed(profile) => Err(Undecided::unknown_profile(profile)),
+        _ => Ok(verdict),
+    }
 }
 
 fn answer<'r>(request: &'r Review<'_>, verdict: Result<(), Reason>, code: &'static str) -> Answer<'r> {

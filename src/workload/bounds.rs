@@ -10,12 +10,12 @@ pub(crate) use quota::quota;
 
 use super::resources::{containers_of, level_of, list_of, quantity};
 use crate::quantity::Quantity;
-use crate::resources::{Container, PodLevel, ResourceList, effective_limits, effective_requests};
+use crate::resources::{ContainerDemand, PodLevel, ResourceList, effective_limits, effective_requests};
 
 /// Bound that a pod exceeds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Excess {
-    /// Container that is out of bounds; `None` for the pod as a whole.
+    /// ContainerDemand that is out of bounds; `None` for the pod as a whole.
     pub(crate) container: Option<String>,
     /// Cause, with the value and the bound.
     pub(crate) message: String,
@@ -23,7 +23,7 @@ pub(crate) struct Excess {
 
 /// Resources of a pod's spec.
 struct PodResources {
-    containers: Vec<Container>,
+    containers: Vec<ContainerDemand>,
     level: Option<PodLevel>,
     overhead: ResourceList,
 }

@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn defaults_and_claims_stay_out_of_the_template() {
+    fn defaults_and_claims_are_not_written_to_the_template() {
         let written = json!({ "spec": {
             "containers": [{ "name": "app", "env": [{ "name": "A", "value": "1" }] }],
             "volumes": [{ "name": "tmp", "emptyDir": {} }],
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn pull_secrets_of_the_account_are_written_only_beside_others() {
+    fn pull_secrets_of_the_account_are_written_only_with_others() {
         let written = json!({ "spec": { "containers": [] } });
         let before = json!({ "spec": { "containers": [], "imagePullSecrets": [{ "name": "account" }] } });
         assert_eq!(carry(&written, &before, &before), written);
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_container_that_moves_takes_no_defaults_along() {
+    fn a_moved_container_is_written_without_defaults() {
         let written =
             json!({ "spec": { "containers": [{ "name": "app" }, { "name": "side", "image": "auto" }] } });
         let before = json!({ "spec": { "containers": [

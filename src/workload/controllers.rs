@@ -48,7 +48,7 @@ pub(super) struct Created {
 }
 
 /// Object that owns a pod.
-struct Owner {
+struct ControllerOwner {
     api_version: &'static str,
     kind: &'static str,
     name: String,
@@ -59,7 +59,7 @@ struct Owner {
     is_generated: bool,
 }
 
-impl Owner {
+impl ControllerOwner {
     fn of(object: &Value, api_version: &'static str, kind: &'static str, generated: &Generated) -> Self {
         let (name, is_generated) = match text_at(object, "/metadata/name") {
             Some(name) => (name.to_owned(), false),
@@ -97,7 +97,7 @@ pub(super) fn create(
     created.metadata(|metadata| {
         metadata.insert("namespace".to_owned(), namespace.into());
     });
-    let owner = |version, kind| Owner::of(object, version, kind, generated);
+    let owner = |version, kind| ControllerOwner::of(object, version, kind, generated);
     match kind {
         "Deployment" => {
             created.own(&owner("apps/v1", "Deployment").creates("ReplicaSet", generated));
@@ -192,7 +192,7 @@ impl Created {
     }
 
     /// Sets the owner, and the name that is generated from the owner's.
-    fn own(&mut self, owner: &Owner) {
+    fn own(&mut self, owner: &ControllerOwner) {
         self.metadata(|metadata| {
             metadata.insert("generateName".to_owned(), format!("{}-", owner.name).into());
             metadata.insert(
@@ -214,7 +214,7 @@ impl Created {
 }
 
 /// Applies `newStatefulSetPod`.
-fn stateful(created: &mut Created, set: &Value, owner: &Owner, generated: &Generated) {
+fn stateful(created: &mut Created, set: &Value, owner: &ControllerOwner, generated: &Generated) {
     let start = set.pointer("/spec/ordinals/start").and_then(Value::as_i64).unwrap_or(0);
     let ordinal = start.saturating_add(generated.index);
     let name = format!("{}-{ordinal}", owner.name);
@@ -252,7 +252,7 @@ fn stateful(created: &mut Created, set: &Value, owner: &Owner, generated: &Gener
 }
 
 /// Applies `syncNodes` and `CreatePodTemplate` of the `DaemonSet` controller.
-fn daemon(created: &mut Created, set: &Value, owner: &Owner, generated: &Generated) {
+fn daemon(created: &mut Created, set: &Value, owner: &ControllerOwner, generated: &Generated) {
     const GENERATION: &str = "/metadata/annotations/deprecated.daemonset.template.generation";
     created.own(owner);
     created.label("pod-template-generation", text_at(set, GENERATION).unwrap_or("1"));
@@ -274,7 +274,7 @@ fn daemon(created: &mut Created, set: &Value, owner: &Owner, generated: &Generat
 }
 
 /// Applies `manageJob`, and the labels that the API server adds to the template of a Job (`generateSelector`).
-fn job(created: &mut Created, spec: Option<&Value>, owner: &Owner, generated: &Generated) {
+fn job(created: &mut Created, spec: Option<&Value>, owner: &ControllerOwner, generated: &Generated) {
     created.own(owner);
     let field = |name: &str| spec.and_then(|spec| spec.get(name));
     if field("manualSelector").and_then(Value::as_bool) != Some(true) {
@@ -308,7 +308,7 @@ fn job(created: &mut Created, spec: Option<&Value>, owner: &Owner, generated: &G
 }
 
 /// Sets the values for an index of an Indexed Job.
-fn indexed(created: &mut Created, owner: &Owner, has_limit_per_index: bool, index: i64) {
+fn indexed(created: &mut Created, owner: &ControllerOwner, has_limit_per_index: bool, index: i64) {
     const INDEX: &str = "batch.kubernetes.io/job-completion-index";
     /// `names.MaxGeneratedNameLength`
     const MOST: usize = 58;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::bounds::{Excess, limit_range, quota};
-use super::pod_security::{Level, Violation, violations};
+use super::pod_security::{PodSecurityLevel, Violation, violations};
 use super::{Container, Facts, containers, settled};
 use crate::api::InjectedProfile;
 use crate::engine::Namespace;
@@ -18,7 +18,7 @@ pub(crate) fn foreseen(
     namespace: &Namespace,
     facts: &Facts,
 ) -> Vec<(&'static str, String)> {
-    let level = namespace.labels.get(ENFORCE).and_then(|level| level.parse::<Level>().ok());
+    let level = namespace.labels.get(ENFORCE).and_then(|level| level.parse::<PodSecurityLevel>().ok());
     let name = namespace.name.as_str();
     let of = |kind| facts.of(kind, name);
     let is_bounded = of("LimitRange").next().is_some() || of("ResourceQuota").next().is_some();
@@ -61,7 +61,7 @@ impl Owners<'_> {
     }
 
     /// Returns the message for a violation of a level, if a profile causes it.
-    fn violation(&self, violation: &Violation, level: Level, namespace: &str) -> Option<String> {
+    fn violation(&self, violation: &Violation, level: PodSecurityLevel, namespace: &str) -> Option<String> {
         let name = &violation.name;
         let (what, owner) = match violation.list {
             "volumes" => ("volume", self.of_volume(name)?),

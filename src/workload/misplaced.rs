@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_on_the_workload_itself_are_found() {
+    fn keys_on_the_workload_itself_are_reported() {
         let object = json!({
             "kind": "CronJob",
             "metadata": {

@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use super::json::text_at;
 
-/// Level of the standards that rejects pods.
+/// PodSecurityLevel of the standards that rejects pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Level {
+pub(crate) enum PodSecurityLevel {
     Baseline,
     Restricted,
 }
@@ -74,7 +74,7 @@ const PRIVILEGED_VOLUMES: [&str; 21] = [
 const HANDLERS: [&str; 5] =
     ["/livenessProbe", "/readinessProbe", "/startupProbe", "/lifecycle/postStart", "/lifecycle/preStop"];
 
-impl FromStr for Level {
+impl FromStr for PodSecurityLevel {
     type Err = String;
 
     /// Parses the name of a level.
@@ -87,7 +87,7 @@ impl FromStr for Level {
     }
 }
 
-impl Level {
+impl PodSecurityLevel {
     /// Returns the name of the level, as in the label of a namespace.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -98,7 +98,7 @@ impl Level {
 }
 
 /// Returns the violations of a level by the containers and volumes of a spec.
-pub(crate) fn violations(level: Level, spec: &Value) -> Vec<Violation> {
+pub(crate) fn violations(level: PodSecurityLevel, spec: &Value) -> Vec<Violation> {
     let mut found = Vec::new();
     let is_windows = text_at(spec, "/os/name") == Some("windows");
     for list in CONTAINERS {
@@ -109,7 +109,7 @@ pub(crate) fn violations(level: Level, spec: &Value) -> Vec<Violation> {
                 found.push(Violation { list, index, name, field, rule });
             };
             baseline(container).into_iter().for_each(&mut report);
-            if level == Level::Restricted && !is_windows {
+            if level == PodSecurityLevel::Restricted && !is_windows {
                 restricted(container, spec).into_iter().for_each(&mut report);
             }
         }
@@ -118,8 +118,8 @@ pub(crate) fn violations(level: Level, spec: &Value) -> Vec<Violation> {
     for (index, volume) in volumes.enumerate() {
         let has = |source: &&str| volume.get(*source).is_some();
         let is_allowed = match level {
-            Level::Baseline => !has(&"hostPath"),
-            Level::Restricted => !PRIVILEGED_VOLUMES.iter().any(has),
+            PodSecurityLevel::Baseline => !has(&"hostPath"),
+            PodSecurityLevel::Restricted => !PRIVILEGED_VOLUMES.iter().any(has),
         };
         if !is_allowed {
             let name = text_at(volume, "/name").unwrap_or_default().to_owned();
@@ -228,22 +228,22 @@ mod tests {
 
     use super::*;
 
-    fn fields(level: Level, spec: &Value) -> Vec<&'static str> {
+    fn fields(level: PodSecurityLevel, spec: &Value) -> Vec<&'static str> {
         violations(level, spec).into_iter().map(|violation| violation.field).collect()
     }
 
     #[test]
-    fn a_restricted_container_has_everything() {
+    fn the_restricted_level_requires_all_fields() {
         let good = json!({ "name": "a", "securityContext": {
             "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"], "add": ["NET_BIND_SERVICE"] },
             "runAsNonRoot": true, "seccompProfile": { "type": "RuntimeDefault" },
         } });
         let spec = json!({ "initContainers": [good], "volumes": [{ "name": "v", "emptyDir": {} }] });
-        assert!(violations(Level::Restricted, &spec).is_empty());
+        assert!(violations(PodSecurityLevel::Restricted, &spec).is_empty());
         let bare = json!({ "containers": [{ "name": "a" }] });
-        assert!(violations(Level::Baseline, &bare).is_empty());
+        assert!(violations(PodSecurityLevel::Baseline, &bare).is_empty());
         assert_eq!(
-            fields(Level::Restricted, &bare),
+            fields(PodSecurityLevel::Restricted, &bare),
             [
                 "securityContext.allowPrivilegeEscalation",
                 "securityContext.runAsNonRoot",
@@ -253,11 +253,11 @@ mod tests {
         );
         let by_pod = json!({ "securityContext": { "runAsNonRoot": true, "seccompProfile": { "type": "RuntimeDefault" } },
             "containers": [{ "name": "a" }] });
-        assert_eq!(fields(Level::Restricted, &by_pod).len(), 2);
+        assert_eq!(fields(PodSecurityLevel::Restricted, &by_pod).len(), 2);
     }
 
     #[test]
-    fn baseline_refuses_what_reaches_the_host() {
+    fn the_baseline_level_rejects_access_to_the_host() {
         let spec = json!({
             "containers": [{
                 "name": "a", "ports": [{ "containerPort": 1, "hostPort": 1 }],
@@ -268,8 +268,8 @@ mod tests {
             }],
             "volumes": [{ "name": "host", "hostPath": { "path": "/" } }, { "name": "nfs", "nfs": {} }],
         });
-        assert_eq!(violations(Level::Baseline, &spec).len(), 10);
-        let restricted = violations(Level::Restricted, &spec);
+        assert_eq!(violations(PodSecurityLevel::Baseline, &spec).len(), 10);
+        let restricted = violations(PodSecurityLevel::Restricted, &spec);
         assert_eq!(restricted.iter().filter(|found| found.list == "volumes").count(), 2);
     }
 }

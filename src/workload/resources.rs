@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::json::{Fields, object_in, objects_in, text};
 use crate::quantity::Quantity;
-use crate::resources::{Container, Kind, PodLevel, ResourceList};
+use crate::resources::{ContainerDemand, ContainerRole, PodLevel, ResourceList};
 
 /// Returns the quantity in a value; YAML and JSON may have numbers.
 pub(super) fn quantity(value: &Value) -> Option<Quantity> {
@@ -82,24 +82,29 @@ pub(super) fn list_of(spec: &Value, name: &str) -> ResourceList {
 }
 
 /// Returns the containers of a spec in their start order.
-pub(super) fn containers_of(spec: &Value) -> Vec<Container> {
+pub(super) fn containers_of(spec: &Value) -> Vec<ContainerDemand> {
     spec.as_object().map(containers).unwrap_or_default()
 }
 
-fn containers(spec: &Fields) -> Vec<Container> {
+fn containers(spec: &Fields) -> Vec<ContainerDemand> {
     let mut all = Vec::new();
     for name in ["initContainers", "containers"] {
         let objects = spec.get(name).and_then(Value::as_array).into_iter().flatten();
         for container in objects.filter_map(Value::as_object) {
             let kind = match (name, text(container, "restartPolicy")) {
-                ("containers", _) => Kind::App,
-                (_, Some("Always")) => Kind::NativeSidecar,
-                _ => Kind::Init,
+                ("containers", _) => ContainerRole::App,
+                (_, Some("Always")) => ContainerRole::NativeSidecar,
+                _ => ContainerRole::Init,
             };
             let none = Fields::new();
             let resources = container.get("resources").and_then(Value::as_object).unwrap_or(&none);
             let name = text(container, "name").unwrap_or_default();
-            all.push(Container::new(name, kind, list(resources, "requests"), list(resources, "limits")));
+            all.push(ContainerDemand::new(
+                name,
+                kind,
+                list(resources, "requests"),
+                list(resources, "limits"),
+            ));
         }
     }
     all

@@ -6,6 +6,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::compose::{self, Node};
+use super::lines::lines;
 use super::{Error, Kind, json};
 
 /// A document of a stream.
@@ -177,8 +178,4 @@ fn unmarked(text: &str) -> Cow<'_, str> {
     }
     let text = text.replace("\r\n", "\n").replace("\n\u{feff}", "\n");
     Cow::Owned(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
-}
-
-pub(super) fn lines(text: &str) -> u64 {
-    u64::try_from(text.matches('\n').count()).unwrap_or(u64::MAX)
 }

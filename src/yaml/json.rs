@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
 use super::Error;
-use super::documents::lines;
+use super::lines::lines;
 
 /// Parses a JSON text that begins after this number of lines.
 pub(super) fn value(text: &str, lines_before: u64) -> Result<Value, Error> {

@@ -46,7 +46,7 @@ fn is_same(left: &Value, right: &Value) -> bool {
 }
 
 #[test]
-fn scalars_as_kubectl_reads_them() {
+fn scalars_are_read_as_by_kubectl() {
     let cases = cases(SCALARS);
     assert!(cases.len() > 300);
     let mut wrong = Vec::new();
@@ -64,7 +64,7 @@ fn scalars_as_kubectl_reads_them() {
 }
 
 #[test]
-fn streams_as_kubectl_reads_them() {
+fn streams_are_read_as_by_kubectl() {
     let cases = cases(DOCUMENTS);
     assert!(cases.len() > 100);
     let mut wrong = Vec::new();
@@ -104,7 +104,7 @@ fn errors_name_their_line_in_the_whole_stream() {
 }
 
 #[test]
-fn a_long_stream_is_read_whole() {
+fn a_long_stream_is_read_completely() {
     let many = "---\na: [1, 2, 3]\n".repeat(5_000);
     assert_eq!(
         documents(&many).filter(|document| document.as_ref().is_ok_and(|one| one.node().is_ok())).count(),
@@ -116,7 +116,7 @@ fn a_long_stream_is_read_whole() {
 }
 
 #[test]
-fn texts_that_could_be_something_else_are_written_in_quotes() {
+fn ambiguous_texts_are_written_in_quotes() {
     for case in cases(SCALARS) {
         let text = case["text"].clone();
         let written = write(&json!({ "key": text })).unwrap();
@@ -151,7 +151,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read_again(value in any_json()) {
+    fn written_values_are_read_back(value in any_json()) {
         let written = write(&value).unwrap();
         prop_assert_eq!(read(&written), Ok(value), "{}", written);
     }
@@ -170,7 +170,7 @@ fn indexed(text: &str) -> Result<Vec<(Option<usize>, Value)>, Error> {
 }
 
 #[test]
-fn objects_are_those_of_the_whole_value() {
+fn streamed_objects_are_those_of_the_whole_value() {
     let mut texts: Vec<String> =
         cases(DOCUMENTS).iter().filter_map(|case| Some(case["text"].as_str()?.to_owned())).collect();
     texts.extend(
@@ -211,7 +211,7 @@ fn objects_are_those_of_the_whole_value() {
 }
 
 #[test]
-fn a_problem_in_a_list_has_its_line() {
+fn errors_in_a_list_have_their_line() {
     for (text, line, message) in [
         ("kind: List\nitems:\n- {kind: A}\n- {b: 1, b: 2}\n", 4, "\"b\" is there twice"),
         ("items: []\nitems: []\n", 2, "\"items\" is there twice"),

@@ -1,4 +1,4 @@
-//! The cases of `tests/fixtures`, read: for the fixtures' own test, and for the one against a real API server.
+//! Reads the cases of `tests/fixtures`, for the unit tests and for the test with a real API server.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +10,7 @@ use outrigger::json::Json;
 use outrigger::profiles::{ProfileEntry, ProfileSet};
 use serde_json::{Value, json};
 
-/// A case: a pod, and what holds for it.
+/// A case: a pod, its namespace, and the profiles.
 pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) pod: Value,
@@ -22,7 +22,7 @@ pub(crate) struct Case {
 pub(crate) type Decide = fn(&Json<'_>, &Namespace, &ProfileSet, &Settings) -> Decision;
 
 impl Case {
-    /// Reads a case; what it does not say is common to all.
+    /// Reads a case. Files that it does not have are taken from `_common`.
     pub(crate) fn read(folder: &Path) -> Self {
         Self {
             name: folder.file_name().unwrap().to_string_lossy().into_owned(),
@@ -32,12 +32,12 @@ impl Case {
         }
     }
 
-    /// Decides about a pod as about the case's own.
+    /// Decides about a pod in place of the case's own.
     pub(crate) fn decide(&self, pod: &Value) -> Decision {
         self.decide_by(outrigger::engine::inject, pod)
     }
 
-    /// The same, by one of the engine's entry points.
+    /// Decides about a pod with the given entry point of the engine.
     pub(crate) fn decide_by(&self, decide: Decide, pod: &Value) -> Decision {
         let settings = Settings {
             excluded_namespaces: ["outrigger-system".to_owned()].into(),
@@ -48,7 +48,7 @@ impl Case {
     }
 }
 
-/// The folders of all cases.
+/// Returns the folders of all cases.
 pub(crate) fn folders() -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> = fs::read_dir(root())
         .unwrap()
@@ -56,17 +56,17 @@ pub(crate) fn folders() -> Vec<PathBuf> {
         .filter(|path| path.is_dir() && path.file_name().unwrap() != "_common")
         .collect();
     folders.sort();
-    assert!(folders.len() > 120, "the fixtures are not where the test looks: {}", folders.len());
+    assert!(folders.len() > 120, "only {} fixtures were found", folders.len());
     folders
 }
 
-/// The YAML documents of a file.
+/// Returns the YAML documents of a file.
 pub(crate) fn documents(path: &Path) -> Vec<Value> {
     let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_saphyr::from_multiple(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The pod with the decision's patch in it.
+/// Returns the pod with the decision's patch applied.
 pub(crate) fn apply(pod: &Value, decision: &Decision) -> Value {
     let mut patched = pod.clone();
     json_patch::patch(&mut patched, &decision.patch.operations()).expect("the patch applies");
@@ -74,7 +74,7 @@ pub(crate) fn apply(pod: &Value, decision: &Decision) -> Value {
 }
 
 fn root() -> PathBuf {
-    // Both the package itself and the one of the end-to-end tests come here.
+    // Both the package itself and the package of the end-to-end tests use this.
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     let workspace = if package.join("tests/fixtures").exists() { package } else { package.parent().unwrap() };
     workspace.join("tests/fixtures")
@@ -112,7 +112,7 @@ fn profile_set(documents: &[Value]) -> ProfileSet {
                 let entry = ProfileEntry::new(name, Scope::Namespace, &object.spec.profile).0;
                 set.insert(document["metadata"]["namespace"].as_str(), name, entry);
             }
-            other => panic!("no profile: {other}"),
+            other => panic!("not a profile: {other}"),
         }
     }
     set

@@ -10,7 +10,7 @@ const LEVELS: [&str; 5] = ["ERROR", "WARN", "INFO", "DEBUG", "TRACE"];
 /// Keys that every JSON line has.
 const FIXED: [&str; 3] = ["timestamp", "level", "target"];
 
-/// Returns what is wrong with a line; its first character tells its format.
+/// Returns the error in a line, if there is one. The line's first character determines its format.
 pub(crate) fn problem(line: &str) -> Option<String> {
     if let Some(character) = line.chars().find(|character| character.is_control()) {
         return Some(format!("the control character {character:?}"));
@@ -19,7 +19,7 @@ pub(crate) fn problem(line: &str) -> Option<String> {
     parsed.err()
 }
 
-/// A JSON object without nested values, in which no key is there twice.
+/// A JSON object without nested values and without duplicate keys.
 struct Object(Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Object {
@@ -41,10 +41,12 @@ impl<'de> Visitor<'de> for ObjectVisitor {
         let mut fields: Vec<(String, Value)> = Vec::new();
         while let Some((key, value)) = map.next_entry::<String, Value>()? {
             if fields.iter().any(|(known, _)| *known == key) {
-                return Err(A::Error::custom(format!("the key {key:?} is there twice")));
+                return Err(A::Error::custom(format!("the key {key:?} occurs twice")));
             }
             if value.is_object() || value.is_array() || value.is_null() {
-                return Err(A::Error::custom(format!("the value of {key:?} is no text, number or boolean")));
+                return Err(A::Error::custom(format!(
+                    "the value of {key:?} is not a string, number or boolean"
+                )));
             }
             fields.push((key, value));
         }
@@ -56,10 +58,10 @@ fn json(line: &str) -> Result<(), String> {
     let Object(fields) = serde_json::from_str(line).map_err(|error| error.to_string())?;
     for key in FIXED {
         let value = fields.iter().find(|(name, _)| name == key).and_then(|(_, value)| value.as_str());
-        check_fixed(key, value.ok_or_else(|| format!("{key:?} is missing or is no text"))?)?;
+        check_fixed(key, value.ok_or_else(|| format!("{key:?} is missing or not a string"))?)?;
     }
     if fields.iter().any(|(name, value)| name == "message" && !value.is_string()) {
-        return Err("\"message\" is no text".to_owned());
+        return Err("\"message\" is not a string".to_owned());
     }
     fields.iter().try_for_each(|(name, _)| check_key(name))
 }
@@ -70,10 +72,10 @@ fn check_fixed(key: &str, value: &str) -> Result<(), String> {
         "level" => LEVELS.contains(&value),
         _ => !value.is_empty() && !value.contains(char::is_whitespace),
     };
-    if is_right { Ok(()) } else { Err(format!("{value:?} is no {key}")) }
+    if is_right { Ok(()) } else { Err(format!("{value:?} is not a valid {key}")) }
 }
 
-/// Returns whether a text is a time as RFC 3339 has it, in UTC: `2026-01-31T12:00:00.000000Z`.
+/// Returns whether a text is an RFC 3339 time in UTC, such as `2026-01-31T12:00:00.000000Z`.
 fn is_timestamp(text: &str) -> bool {
     let Some(text) = text.strip_suffix('Z') else { return false };
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
@@ -86,11 +88,11 @@ fn is_timestamp(text: &str) -> bool {
 fn check_key(key: &str) -> Result<(), String> {
     let is_key = key.starts_with(|first: char| first.is_ascii_alphabetic())
         && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.".contains(&byte));
-    if is_key { Ok(()) } else { Err(format!("{key:?} is no key")) }
+    if is_key { Ok(()) } else { Err(format!("{key:?} is not a valid key")) }
 }
 
-/// Reads `TIMESTAMP LEVEL TARGET: MESSAGE KEY=VALUE…`, with the level right-aligned in five columns. A message with a quote, a
-/// backslash or an equals sign is quoted.
+/// Reads `TIMESTAMP LEVEL TARGET: MESSAGE KEY=VALUE…`, with the level right-aligned in five columns. A message with a
+/// quote, a backslash or an equals sign is quoted.
 fn text(line: &str) -> Result<(), String> {
     let (timestamp, rest) = line.split_once(' ').ok_or("there is no timestamp")?;
     check_fixed("timestamp", timestamp)?;
@@ -102,18 +104,18 @@ fn text(line: &str) -> Result<(), String> {
     let mut rest = message(rest)?;
     let mut keys = BTreeSet::new();
     while !rest.is_empty() {
-        let field = rest.strip_prefix(' ').ok_or_else(|| format!("no space stands before {rest:?}"))?;
-        let (key, value) = field.split_once('=').ok_or_else(|| format!("{field:?} is no field"))?;
+        let field = rest.strip_prefix(' ').ok_or_else(|| format!("there is no space before {rest:?}"))?;
+        let (key, value) = field.split_once('=').ok_or_else(|| format!("{field:?} is not a field"))?;
         check_key(key)?;
         if !keys.insert(key) {
-            return Err(format!("the key {key:?} is there twice"));
+            return Err(format!("the key {key:?} occurs twice"));
         }
         rest = after_value(value)?;
     }
     Ok(())
 }
 
-/// Returns what follows the message.
+/// Returns the text after the message.
 fn message(text: &str) -> Result<&str, String> {
     if text.starts_with('"') {
         return after_quoted(text);
@@ -126,7 +128,7 @@ fn message(text: &str) -> Result<&str, String> {
     if message.contains(['"', '\\']) { Err(format!("{message:?} is not quoted")) } else { Ok(fields) }
 }
 
-/// Returns what follows a value.
+/// Returns the text after a value.
 fn after_value(text: &str) -> Result<&str, String> {
     if text.starts_with('"') {
         return after_quoted(text);
@@ -139,7 +141,7 @@ fn after_value(text: &str) -> Result<&str, String> {
     Ok(rest)
 }
 
-/// Returns what follows a quoted text, whose escapes are those of Rust.
+/// Returns the text after a quoted string with Rust's escapes.
 fn after_quoted(text: &str) -> Result<&str, String> {
     let mut characters = text.char_indices().skip(1);
     while let Some((at, character)) = characters.next() {
@@ -155,7 +157,7 @@ fn after_quoted(text: &str) -> Result<&str, String> {
                         .collect();
                     let digits = digits.strip_prefix('{').unwrap_or_default();
                     let number = u32::from_str_radix(digits, 16).ok().and_then(char::from_u32);
-                    number.ok_or_else(|| format!("{digits:?} is no character"))?;
+                    number.ok_or_else(|| format!("{digits:?} is not a character"))?;
                 }
                 other => return Err(format!("the escape \\{} is unknown", other.unwrap_or(' '))),
             },
@@ -184,16 +186,16 @@ mod tests {
     }
 
     #[test]
-    fn malformed_lines_of_json_are_found() {
+    fn malformed_json_lines_are_detected() {
         let fixed = r#""timestamp":"2026-01-31T12:00:00Z","level":"INFO","target":"outrigger""#;
         for (rest, part) in [
-            (r#","message":"a","message":"b""#, "\"message\" is there twice"),
-            (r#","level":"INFO""#, "\"level\" is there twice"),
+            (r#","message":"a","message":"b""#, "\"message\" occurs twice"),
+            (r#","level":"INFO""#, "\"level\" occurs twice"),
             (r#","message":"a""b""#, "expected"),
-            (r#","message":1"#, "no text"),
-            (r#","pod":{"name":"a"}"#, "no text, number or boolean"),
-            (r#","name":null"#, "no text, number or boolean"),
-            (r#","a key":1"#, "is no key"),
+            (r#","message":1"#, "not a string"),
+            (r#","pod":{"name":"a"}"#, "not a string, number or boolean"),
+            (r#","name":null"#, "not a string, number or boolean"),
+            (r#","a key":1"#, "is not a valid key"),
             ("}{", "trailing"),
         ] {
             let line = format!("{{{fixed}{rest}}}");
@@ -211,16 +213,16 @@ mod tests {
     }
 
     #[test]
-    fn malformed_lines_of_text_are_found() {
+    fn malformed_text_lines_are_detected() {
         for (rest, part) in [
-            ("decided a=1 a=2", "there twice"),
-            ("decided a=b c", "no field"),
-            ("decided a=b  c=d", "is no key"),
+            ("decided a=1 a=2", "occurs twice"),
+            ("decided a=b c", "not a field"),
+            ("decided a=b  c=d", "is not a valid key"),
             ("decided a=", "is not quoted"),
             ("decided a=\"b", "no closing quote"),
             ("decided a=\"b\"c", "no space"),
             ("decided a=\"\\q\"", "escape"),
-            ("decided a=\"\\u{110000}\"", "no character"),
+            ("decided a=\"\\u{110000}\"", "not a character"),
             ("decided a=b\"c", "is not quoted"),
             ("say \"a\"", "is not quoted"),
             ("a\u{1b}[2K", "control character"),

@@ -1,4 +1,4 @@
-//! The sentences of reasons, with the names of their arguments in the place of the values.
+//! The messages of reasons, with the names of their arguments in place of the values.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,9 +8,9 @@ use serde_json::Value;
 /// Sentences by code.
 #[derive(Default)]
 pub(crate) struct Sentences {
-    /// Of reasons whose arguments all differ.
+    /// Sentences of reasons whose arguments all differ.
     clear: BTreeMap<&'static str, BTreeSet<String>>,
-    /// Of reasons with two equal arguments: which one stands where cannot be told.
+    /// Sentences of reasons with two equal arguments, whose positions are ambiguous.
     unclear: BTreeMap<&'static str, BTreeSet<String>>,
 }
 
@@ -23,7 +23,7 @@ impl Sentences {
                 for other in others {
                     self.add(other);
                 }
-                // Its sentence is made of theirs.
+                // Its sentence consists of these.
                 return;
             }
             Reason::ProfileLeftOut { cause, .. }
@@ -52,7 +52,7 @@ impl Sentences {
         sentences.entry(reason.code()).or_default().insert(sentence.replace('\n', " "));
     }
 
-    /// A line for each sentence; of a code that has clear ones, only these.
+    /// Returns one line per sentence. Ambiguous sentences are included only for codes without others.
     pub(crate) fn text(&self) -> String {
         let codes: BTreeSet<&&str> = self.clear.keys().chain(self.unclear.keys()).collect();
         let sentences = |code: &str| self.clear.get(code).or_else(|| self.unclear.get(code));
@@ -63,7 +63,7 @@ impl Sentences {
     }
 }
 
-/// Collects the values of arguments, each with its name.
+/// Collects the values of arguments with their names.
 fn collect(name: &str, value: &Value, arguments: &mut Vec<(String, String)>) {
     match value {
         Value::Null | Value::Bool(_) => {}
@@ -86,7 +86,7 @@ fn collect(name: &str, value: &Value, arguments: &mut Vec<(String, String)>) {
         }
         Value::Object(fields) => {
             for (field, value) in fields {
-                // A variant of an enumeration is named as its argument.
+                // A variant of an enumeration has the name of its argument.
                 let is_variant = field.chars().next().is_some_and(char::is_uppercase);
                 let name = match (name, is_variant) {
                     ("", _) => field.clone(),
@@ -99,7 +99,7 @@ fn collect(name: &str, value: &Value, arguments: &mut Vec<(String, String)>) {
     }
 }
 
-/// The text with another word in the place of one: not of a part of a longer one, nor of a name in braces.
+/// Replaces a word in a text, except in longer words and in names in braces.
 fn replaced(text: &str, word: &str, by: &str) -> String {
     let mut result = String::new();
     let mut rest = text;

@@ -1,4 +1,4 @@
-//! What a body may be, and how long it may take.
+//! Limits on request bodies: content, size and time.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::support::{pod, post, review, send, state};
 
 #[tokio::test]
-async fn a_body_that_is_no_review_is_a_4xx_that_says_why() {
+async fn a_body_that_is_not_a_review_is_rejected_with_the_reason() {
     let router = router(state());
     let deployment = json!({ "apiVersion": "apps/v1", "kind": "Deployment" });
     let empty = json!({ "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview" });
@@ -42,7 +42,7 @@ async fn a_body_that_is_no_review_is_a_4xx_that_says_why() {
 }
 
 #[tokio::test]
-async fn a_body_is_bounded_whether_or_not_it_says_its_length() {
+async fn the_size_of_bodies_is_limited_with_and_without_content_length() {
     let router = router(state());
     let large = vec![b' '; 8 << 20];
     let (status, message) = post(&router, "/mutate", large.clone()).await;
@@ -57,34 +57,34 @@ async fn a_body_is_bounded_whether_or_not_it_says_its_length() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_does_not_come_is_not_waited_for() {
+async fn a_stalled_body_times_out() {
     let stalled = Body::from_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>());
     let (status, message) = post(&router(state()), "/mutate", stalled).await;
     assert_eq!((status, message.as_str()), (StatusCode::REQUEST_TIMEOUT, "the body did not come within 3s"));
 }
 
-/// Large bodies come in one after the other, a few at a time; those whose clients stall keep nobody out.
+/// Only a few large bodies are read concurrently. Bodies of stalled clients give way to others.
 #[tokio::test(start_paused = true)]
-async fn stalled_large_bodies_hold_nobody_up_for_long() {
+async fn stalled_large_bodies_delay_others_only_briefly() {
     let router = router(state());
-    let announced = |length: usize, body: Body| {
+    let with_length = |length: usize, body: Body| {
         let request = Request::post("/mutate").header(header::CONTENT_TYPE, "application/json");
         request.header(header::CONTENT_LENGTH, length).body(body).unwrap()
     };
     let stalled = || {
         let begun = futures::stream::once(async { Ok::<_, std::io::Error>(vec![b' '; 100 << 10]) });
-        announced(1 << 20, Body::from_stream(begun.chain(futures::stream::pending())))
+        with_length(1 << 20, Body::from_stream(begun.chain(futures::stream::pending())))
     };
-    let all: Vec<_> = (0..32).map(|_| tokio::spawn(send_in_own(router.clone(), stalled()))).collect();
+    let all: Vec<_> = (0..32).map(|_| tokio::spawn(send_owned(router.clone(), stalled()))).collect();
     tokio::task::yield_now().await;
     let started = Instant::now();
     let padded = format!("{}{}", review("shop", &pod(&json!({}))), " ".repeat(200 << 10));
-    // Over HTTP/2 nobody waits: what waits fills the window that it shares with those whose turn it is.
-    let mut over_http2 = announced(padded.len(), Body::from(padded.clone()));
+    // Over HTTP/2, bodies do not wait: a waiting body would fill the flow-control window that all streams share.
+    let mut over_http2 = with_length(padded.len(), Body::from(padded.clone()));
     *over_http2.version_mut() = Version::HTTP_2;
     let (status, _) = send(&router, over_http2).await;
     assert_eq!((status, started.elapsed()), (StatusCode::OK, Duration::ZERO));
-    let (status, _) = send(&router, announced(padded.len(), Body::from(padded))).await;
+    let (status, _) = send(&router, with_length(padded.len(), Body::from(padded))).await;
     assert_eq!((status, started.elapsed()), (StatusCode::OK, Duration::from_millis(500)));
     for stalled in all {
         assert_eq!(stalled.await.unwrap(), StatusCode::REQUEST_TIMEOUT);
@@ -92,13 +92,13 @@ async fn stalled_large_bodies_hold_nobody_up_for_long() {
     assert!(started.elapsed() < Duration::from_secs(5));
 }
 
-async fn send_in_own(router: Router, request: Request<Body>) -> StatusCode {
+async fn send_owned(router: Router, request: Request<Body>) -> StatusCode {
     send(&router, request).await.0
 }
 
-/// Small in bytes, it would become a tree of a hundred megabytes.
+/// The body is small, but its parsed form would take about 100 MB.
 #[tokio::test]
-async fn a_body_of_nothing_but_values_is_refused() {
+async fn a_body_with_too_many_values_is_rejected() {
     let body = review("shop", &json!("VALUES"))
         .to_string()
         .replace("\"VALUES\"", &format!("[0{}]", ",0".repeat(1_000_000)));

@@ -1,4 +1,4 @@
-//! The API server's client certificate.
+//! Authentication of the API server by its client certificate.
 
 use std::sync::Arc;
 
@@ -19,9 +19,9 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::running::{NAME, Running, material, request, roots, start_with};
-use crate::support::said;
+use crate::support::message;
 
-/// An authority that signs clients.
+/// A CA for client certificates.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key, PEM.
@@ -49,7 +49,7 @@ impl Authority {
     }
 }
 
-/// Calls with a certificate, and gives the status and what the answer says; an error where there is no answer.
+/// Sends a request with a certificate, and returns the status and message of the response.
 async fn call(
     server: &Running,
     trusted: &str,
@@ -72,7 +72,7 @@ async fn call(
     let response = sender.send_request(request).await?;
     let status = response.status();
     let body = response.into_body().collect().await?.to_bytes();
-    Ok((status, said(std::str::from_utf8(&body)?)))
+    Ok((status, message(std::str::from_utf8(&body)?)))
 }
 
 fn get(path: &str) -> Request<Full<Bytes>> {
@@ -80,7 +80,7 @@ fn get(path: &str) -> Request<Full<Bytes>> {
 }
 
 #[tokio::test]
-async fn only_a_client_with_the_right_certificate_gets_an_answer() {
+async fn only_clients_with_the_configured_name_and_ca_are_answered() {
     let (material, ours, other) = (material(), Authority::new(), Authority::new());
     let trusted = Arc::new(ClientAuthority::default());
     let clients = Clients { name: Some(Arc::from("kube-apiserver")) };
@@ -89,17 +89,17 @@ async fn only_a_client_with_the_right_certificate_gets_an_answer() {
         call(&server, &material.authority.certificate, identity, request).await
     };
     let named = ours.client("kube-apiserver", &[]);
-    assert!(call(Some(&named), request("shop")).await.is_err(), "there is no authority yet");
+    assert!(call(Some(&named), request("shop")).await.is_err(), "there is no client CA yet");
 
     trusted.set(&ours.pem()).unwrap();
     assert_eq!(call(Some(&named), request("shop")).await.unwrap().0, StatusCode::OK);
-    let alternative = ours.client("somebody", &["kube-apiserver"]);
+    let alternative = ours.client("other-client", &["kube-apiserver"]);
     assert_eq!(call(Some(&alternative), request("shop")).await.unwrap().0, StatusCode::OK);
 
-    let somebody = ours.client("somebody", &["somebody.example"]);
-    let (status, message) = call(Some(&somebody), request("shop")).await.unwrap();
+    let unnamed = ours.client("other-client", &["other.example"]);
+    let (status, message) = call(Some(&unnamed), request("shop")).await.unwrap();
     assert_eq!(status, StatusCode::FORBIDDEN);
-    assert!(message.contains(r#"["somebody", "somebody.example"]"#), "{message}");
+    assert!(message.contains(r#"["other-client", "other.example"]"#), "{message}");
     assert!(message.contains(r#"answers only "kube-apiserver""#), "{message}");
 
     for path in ["/mutate", "/mutate/namespace", "/mutate/pod", "/validate"] {
@@ -110,18 +110,22 @@ async fn only_a_client_with_the_right_certificate_gets_an_answer() {
         assert!(message.contains("none was shown; see --client-ca"), "{message}");
     }
     for path in ["/healthz", "/readyz"] {
-        assert_eq!(call(None, get(path)).await.unwrap().0, StatusCode::OK, "the kubelet shows none");
+        assert_eq!(
+            call(None, get(path)).await.unwrap().0,
+            StatusCode::OK,
+            "the kubelet has no client certificate"
+        );
     }
-    let stranger = other.client("kube-apiserver", &[]);
-    assert!(call(Some(&stranger), request("shop")).await.is_err(), "signed by somebody else");
+    let foreign = other.client("kube-apiserver", &[]);
+    assert!(call(Some(&foreign), request("shop")).await.is_err(), "signed by another CA");
 
     trusted.set(&other.pem()).unwrap();
-    assert_eq!(call(Some(&stranger), request("shop")).await.unwrap().0, StatusCode::OK);
-    assert!(call(Some(&named), request("shop")).await.is_err(), "the old authority is believed no more");
+    assert_eq!(call(Some(&foreign), request("shop")).await.unwrap().0, StatusCode::OK);
+    assert!(call(Some(&named), request("shop")).await.is_err(), "the old CA is no longer trusted");
 }
 
 #[tokio::test]
-async fn the_authority_is_read_again_when_its_file_changes() {
+async fn the_client_ca_is_reloaded_when_its_file_changes() {
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("client-authority");
     std::fs::create_dir_all(&folder).unwrap();
     let file = folder.join("ca.crt");
@@ -140,12 +144,12 @@ async fn the_authority_is_read_again_when_its_file_changes() {
         let client = authority.client("any name", &[]);
         let mut waited = 0;
         while call(&server, &material.authority.certificate, Some(&client), request("shop")).await.is_err() {
-            assert!(waited < 300, "the authority was not read in time");
+            assert!(waited < 300, "the CA was not loaded in time");
             waited += 1;
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
         assert_eq!(health.waiting_for(), None);
-        // What cannot be read leaves it in force.
+        // An invalid file leaves the previous CA in use.
         std::fs::write(&file, "no certificate").unwrap();
     }
     stop.cancel();

@@ -1,4 +1,4 @@
-//! Connections: more than may be, and bodies of every size over real ones.
+//! Connections: their limit, and bodies of every size.
 
 use std::time::Duration;
 
@@ -12,52 +12,60 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
 use crate::running::{NAME, connect, http1, material, metric, request, start, start_with};
-use crate::support::{pod, review, said};
+use crate::support::{message, pod, review};
 
 #[tokio::test]
-async fn for_one_connection_too_many_the_most_idle_one_makes_room() {
+async fn at_the_limit_the_most_idle_connection_is_closed_for_a_new_one() {
     let material = material();
     let server = start_with(&material, Limits { connections: 4, ..Limits::default() }, None).await;
     let mut used = http1(&server, &material.authority.certificate).await;
     assert_eq!(used.send_request(request("shop")).await.unwrap().status(), StatusCode::OK);
-    // One that never finishes its handshake, and two that never ask.
+    // One connection without a finished handshake, and two without a request.
     let mut half_open = TcpStream::connect(server.address).await.unwrap();
     let mut silent = connect(server.address, &material.authority.certificate, b"http/1.1").await.unwrap();
     let _silent_too = connect(server.address, &material.authority.certificate, b"h2").await.unwrap();
     assert_eq!(metric(&server.metrics, "outrigger_connections"), "4");
 
-    for made_room in 1..=2 {
+    for closed in 1..=2 {
         let mut fresh = http1(&server, &material.authority.certificate).await;
         assert_eq!(fresh.send_request(request("shop")).await.unwrap().status(), StatusCode::OK);
         assert_eq!(
             metric(&server.metrics, "outrigger_requests_shed_total{reason=\"connections\"}"),
-            made_room.to_string()
+            closed.to_string()
         );
-        if made_room == 1 {
-            assert_eq!(half_open.read(&mut [0]).await.unwrap_or_default(), 0, "the oldest that never asked");
+        if closed == 1 {
+            assert_eq!(
+                half_open.read(&mut [0]).await.unwrap_or_default(),
+                0,
+                "the oldest connection without a request is open"
+            );
         } else {
-            assert_eq!(silent.read(&mut [0]).await.unwrap_or_default(), 0, "the next one");
+            assert_eq!(
+                silent.read(&mut [0]).await.unwrap_or_default(),
+                0,
+                "the second oldest connection without a request is open"
+            );
         }
-        // It keeps its place.
+        // The connection stays open.
         std::mem::forget(fresh);
     }
     assert_eq!(
         used.send_request(request("shop")).await.unwrap().status(),
         StatusCode::OK,
-        "one in use went before those that were not"
+        "a used connection was closed before unused ones"
     );
 }
 
 #[tokio::test]
-async fn a_handshake_that_does_not_end_is_cut_off() {
+async fn an_unfinished_handshake_times_out() {
     let limits = Limits { handshake: Duration::from_millis(200), ..Limits::default() };
     let server = start_with(&material(), limits, None).await;
     let mut half_open = TcpStream::connect(server.address).await.unwrap();
     let read = tokio::time::timeout(Duration::from_secs(20), half_open.read(&mut [0])).await;
-    assert_eq!(read.expect("the server has to close it").unwrap_or_default(), 0);
+    assert_eq!(read.expect("the server closes the connection").unwrap_or_default(), 0);
 }
 
-/// The status that a body of so many bytes is answered with.
+/// Returns the expected status of a response to a body of this size.
 fn expected(bytes: usize) -> StatusCode {
     match bytes {
         0..1000 => StatusCode::BAD_REQUEST,
@@ -76,7 +84,7 @@ fn of_size(bytes: usize) -> Request<Full<Bytes>> {
         .unwrap()
 }
 
-/// From none to 16 MB, each answered, on connections that are as good as before.
+/// From 0 B to 16 MB. Each body is answered, and the connections stay usable.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_of_every_size_are_answered_over_both_protocols() {
     let sizes =
@@ -95,7 +103,7 @@ async fn bodies_of_every_size_are_answered_over_both_protocols() {
         for response in [first, second] {
             assert_eq!(response.status(), expected(bytes), "{bytes} bytes");
             let body = response.into_body().collect().await.unwrap().to_bytes();
-            let text = said(std::str::from_utf8(&body).unwrap());
+            let text = message(std::str::from_utf8(&body).unwrap());
             if bytes > Limits::MOST_BYTES {
                 assert_eq!(text, "the body is larger than 7340032 bytes");
             }

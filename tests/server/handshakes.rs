@@ -1,4 +1,4 @@
-//! Which versions of TLS are spoken, with which suites.
+//! TLS versions and cipher suites.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use tokio::net::TcpStream;
 use crate::running::{NAME, material, roots, start};
 
 #[tokio::test]
-async fn both_versions_are_spoken_with_each_of_their_suites() {
+async fn both_versions_are_supported_with_their_suites() {
     let material = material();
     let server = start(&material).await;
-    let mut spoken = Vec::new();
+    let mut supported = Vec::new();
     for suite in aws_lc_rs::ALL_CIPHER_SUITES {
         let version: &SupportedProtocolVersion = match suite.version().version {
             ProtocolVersion::TLSv1_2 => &version::TLS12,
@@ -29,14 +29,14 @@ async fn both_versions_are_spoken_with_each_of_their_suites() {
             .with_no_client_auth();
         let stream = TcpStream::connect(server.address).await.unwrap();
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-        // The key is of ECDSA, so the suites for keys of RSA have nothing to sign with.
+        // The server has an ECDSA key, so RSA suites cannot be negotiated.
         if let Ok(stream) = connector.connect(ServerName::try_from(NAME).unwrap(), stream).await {
             let suite = stream.get_ref().1.negotiated_cipher_suite().unwrap();
-            spoken.push(format!("{:?}", suite.suite()));
+            supported.push(format!("{:?}", suite.suite()));
         }
     }
     assert_eq!(
-        spoken,
+        supported,
         [
             "TLS13_AES_256_GCM_SHA384",
             "TLS13_AES_128_GCM_SHA256",
@@ -48,8 +48,8 @@ async fn both_versions_are_spoken_with_each_of_their_suites() {
     );
 }
 
-/// A `ClientHello` of a version, as of RFC 5246: with the curves and signatures that the server knows, so that nothing
-/// but the version or the suites can be what it refuses.
+/// Returns a `ClientHello` (RFC 5246) with curves and signatures that the server supports, so that it can reject only
+/// the version or the suites.
 fn client_hello(version: [u8; 2], suites: &[u16]) -> Vec<u8> {
     let with_length = |bytes: &[u8]| [&u16::try_from(bytes.len()).unwrap().to_be_bytes()[..], bytes].concat();
     let extension = |kind: u16, body: &[u8]| [&kind.to_be_bytes()[..], &with_length(body)].concat();
@@ -71,7 +71,7 @@ fn client_hello(version: [u8; 2], suites: &[u16]) -> Vec<u8> {
     [&[22, 3, 1][..], &with_length(&handshake)].concat()
 }
 
-/// The type of the first record that comes back, and its last byte: of an alert, what is wrong.
+/// Returns the type of the first record of the response, and its last byte, which is the description of an alert.
 async fn first_record(address: std::net::SocketAddr, hello: &[u8]) -> (u8, u8) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(hello).await.unwrap();
@@ -88,11 +88,15 @@ const HANDSHAKE_FAILURE: u8 = 40;
 const PROTOCOL_VERSION: u8 = 70;
 
 #[tokio::test]
-async fn old_versions_and_suites_are_refused() {
+async fn old_versions_and_suites_are_rejected() {
     let server = start(&material()).await;
     let ecdhe_ecdsa_aes_128_gcm = 0xc02b;
     let good = client_hello([3, 3], &[ecdhe_ecdsa_aes_128_gcm]);
-    assert_eq!(first_record(server.address, &good).await.0, HANDSHAKE, "the hello itself is understood");
+    assert_eq!(
+        first_record(server.address, &good).await.0,
+        HANDSHAKE,
+        "the server does not accept a valid ClientHello"
+    );
 
     for (what, old) in [("SSL 3", [3, 0]), ("TLS 1.0", [3, 1]), ("TLS 1.1", [3, 2])] {
         let hello = client_hello(old, &[ecdhe_ecdsa_aes_128_gcm, 0xc009, 0x002f]);

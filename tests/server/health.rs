@@ -1,4 +1,4 @@
-//! What the server says of itself.
+//! Health endpoints and metrics.
 
 use axum::Router;
 use axum::body::Body;
@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::support::{answer, pod, review, send, state};
 
 #[tokio::test]
-async fn health_and_metrics() {
+async fn health_and_metrics_are_served() {
     let state = state();
     state.health.wait_for("test", "the first list");
     let routes = router(state.clone()).merge(Router::new());

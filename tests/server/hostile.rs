@@ -21,7 +21,7 @@ fn review_of(spec: &Value) -> Value {
     } })
 }
 
-/// Expressions with so many constant patterns each.
+/// Returns a profile with this number of expressions, which have 85 constant patterns each.
 fn expressions(count: usize) -> Value {
     let patterns: Vec<String> =
         (0..85).map(|n| format!("pod.metadata.name.matches('(a|b|c){{300}}x{n}')")).collect();
@@ -39,7 +39,7 @@ fn patterns() -> Value {
 }
 
 #[tokio::test]
-async fn profiles_that_are_large_when_compiled_are_refused() {
+async fn profiles_that_are_large_when_compiled_are_rejected() {
     let router = router(state());
     for (what, spec) in [
         ("expressions", expressions(40)),
@@ -60,7 +60,7 @@ async fn profiles_that_are_large_when_compiled_are_refused() {
 }
 
 #[tokio::test]
-async fn many_findings_are_not_all_told() {
+async fn the_number_of_listed_findings_is_limited() {
     let fields: serde_json::Map<String, Value> = (0..3000).map(|n| (format!("f{n}"), json!(1))).collect();
     let response =
         answer(&router(state()), "/validate", &review_of(&json!({ "template": { "spec": fields } }))).await;
@@ -69,24 +69,24 @@ async fn many_findings_are_not_all_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_pod_waits_for_profiles_and_too_many_of_those_are_told_to_come_again() {
+async fn excess_validations_are_shed_and_do_not_delay_pods() {
     let state = state();
     let metrics = std::sync::Arc::clone(&state.metrics);
     let router = router_behind(LoadShed::new(Limits::default(), metrics.load.clone()), state);
     let hostile = review_of(&expressions(40)).to_string();
-    let asked: Vec<_> = (0..64)
+    let validations: Vec<_> = (0..64)
         .map(|_| {
             let (router, body) = (router.clone(), hostile.clone());
             tokio::spawn(async move { post(&router, "/validate", body).await.0 })
         })
         .collect();
     let mut pods = 0;
-    while !asked.iter().all(tokio::task::JoinHandle::is_finished) {
+    while !validations.iter().all(tokio::task::JoinHandle::is_finished) {
         assert_eq!(answer(&router, "/mutate", &review("shop", &pod(&json!({})))).await["allowed"], true);
         pods += 1;
     }
     let mut answers = Vec::new();
-    for answer in asked {
+    for answer in validations {
         answers.push(answer.await.unwrap());
     }
     let shed = answers.iter().filter(|status| **status == StatusCode::TOO_MANY_REQUESTS).count();
@@ -98,7 +98,7 @@ async fn no_pod_waits_for_profiles_and_too_many_of_those_are_told_to_come_again(
 }
 
 #[test]
-fn what_profiles_add_to_a_pod_of_many_containers_is_bounded() {
+fn additions_to_a_pod_with_many_containers_are_limited() {
     let spec = json!({ "appContainers": [
         { "containers": ["*"], "env": [{ "name": "LARGE", "value": "x".repeat(100_000) }] },
     ] });

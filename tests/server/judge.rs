@@ -1,4 +1,4 @@
-//! Reviews of profiles that the API server judges, too.
+//! Reviews of profiles that the API server validates too.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::support::answer;
 use crate::validate::profile_review;
 
-/// An API server that judges pod templates: every one alike, or never.
+/// An API server that gives the same result for every pod template, or never answers.
 struct Judge(Option<Judgment>);
 
 impl Lookup for Judge {
@@ -43,7 +43,7 @@ async fn judged(judgment: Option<Judgment>) -> Value {
 }
 
 #[tokio::test]
-async fn a_profile_that_the_api_server_rejects_is_refused_with_its_message() {
+async fn a_profile_that_the_api_server_rejects_is_rejected_with_its_message() {
     let rejected =
         vec![("template.spec.initContainers[0].newField".to_owned(), "Invalid value: 5".to_owned())];
     let answer = judged(Some(Judgment { rejected, dropped: None })).await;
@@ -68,7 +68,7 @@ async fn a_field_that_the_cluster_drops_is_a_warning() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_an_answer_of_the_api_server_the_own_checks_stand_with_a_warning() {
+async fn without_an_answer_of_the_api_server_the_engines_validation_decides_with_a_warning() {
     let answer = judged(None).await;
     assert_eq!(answer["allowed"], true);
     assert!(answer["warnings"][0].as_str().unwrap().contains("it did not answer in time"), "{answer}");

@@ -27,7 +27,7 @@ async fn a_pod_is_injected() {
 }
 
 #[tokio::test]
-async fn a_skipped_pod_gets_neither_patch_nor_patch_type() {
+async fn a_skipped_pod_gets_no_patch() {
     let pod = json!({ "metadata": { "labels": { "outrigger.dev/inject": "disabled" } }, "spec": { "containers": [] } });
     let response = answer(&router(state()), "/mutate", &review("shop", &pod)).await;
     assert_eq!(response["allowed"], true);
@@ -39,7 +39,7 @@ async fn a_skipped_pod_gets_neither_patch_nor_patch_type() {
 }
 
 #[tokio::test]
-async fn a_denial_says_what_was_meant() {
+async fn a_denial_suggests_the_right_name() {
     let pod = pod(&json!({ "outrigger.dev/profiles": "log-shiper" }));
     let response = answer(&router(state()), "/mutate/namespace", &review("shop", &pod)).await;
     assert_eq!(response["allowed"], false);
@@ -51,23 +51,23 @@ async fn a_denial_says_what_was_meant() {
 }
 
 #[tokio::test]
-async fn what_the_snapshot_does_not_hold_yet_is_looked_up() {
+async fn objects_that_are_missing_in_the_snapshot_are_looked_up() {
     let router = router(state());
     let plain = pod(&json!({}));
-    // A namespace that is not known, and one whose labels contradict the entry that called.
+    // An unknown namespace, and one whose labels in the snapshot contradict the webhook entry of the request.
     for name in ["new", "stale"] {
         let response = answer(&router, "/mutate/namespace", &review(name, &plain)).await;
         assert_eq!(patched(&plain, &response)["spec"]["initContainers"][0]["name"], "log-shipper", "{name}");
     }
-    let chooses = pod(&json!({ "outrigger.dev/profiles": "fresh,fresher" }));
-    let response = answer(&router, "/mutate/namespace", &review("shop", &chooses)).await;
-    assert_eq!(patched(&chooses, &response)["spec"]["initContainers"].as_array().unwrap().len(), 2);
+    let selecting = pod(&json!({ "outrigger.dev/profiles": "fresh,fresher" }));
+    let response = answer(&router, "/mutate/namespace", &review("shop", &selecting)).await;
+    assert_eq!(patched(&selecting, &response)["spec"]["initContainers"].as_array().unwrap().len(), 2);
 }
 
-/// A look that fails says nothing about the profile. The failure policy decides about the pod, also where the profile that is
-/// unknown would only be left out.
+/// If the lookup fails, the profile may exist. Thus the failure policy decides about the pod, even if a missing profile
+/// would only be skipped.
 #[tokio::test]
-async fn a_profile_whose_lookup_fails_is_an_error_and_not_an_absent_one() {
+async fn a_failed_lookup_of_a_profile_is_an_error_not_an_absent_profile() {
     let state = state();
     let mut snapshot = Snapshot::clone(&state.snapshot.load());
     let mut profiles = ProfileSet::clone(&snapshot.profiles);
@@ -94,7 +94,7 @@ async fn a_profile_whose_lookup_fails_is_an_error_and_not_an_absent_one() {
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{pod}: {message}");
         assert!(message.contains("profile \"silent\" is not known yet"), "{pod}: {message}");
     }
-    // What is certain is answered.
+    // A profile that certainly does not exist is a denial.
     let response = answer(&router, "/mutate/namespace", &review("shop", &chosen("absent,gone"))).await;
     let message = response["status"]["message"].as_str().unwrap();
     for part in ["profile \"absent\"", "profile \"gone\"", "[ProfileNotFound]"] {
@@ -102,16 +102,16 @@ async fn a_profile_whose_lookup_fails_is_an_error_and_not_an_absent_one() {
     }
 }
 
-/// With the failure policy Fail no pod may slip in because nobody could say whether its namespace is enabled.
+/// With the failure policy `Fail`, no pod may be admitted while it is unknown whether its namespace is enabled.
 #[tokio::test(start_paused = true)]
-async fn a_namespace_that_nobody_knows_is_an_error_and_not_a_skip() {
+async fn an_unknown_namespace_is_an_error_not_a_skip() {
     let state = state();
-    // Known without the label, which the entry that calls contradicts, and gone when looked at live.
+    // The snapshot has it without the label, which contradicts the webhook entry, and the lookup does not find it.
     let mut snapshot = Snapshot::clone(&state.snapshot.load());
     snapshot.namespaces.insert("gone".to_owned(), Arc::new(namespace("gone", None, "log-shipper")));
     state.snapshot.store(Arc::new(snapshot));
     let router = router(state);
-    for name in ["never-heard-of", "gone", "hangs"] {
+    for name in ["unknown", "gone", "hangs"] {
         let body = review(name, &pod(&json!({}))).to_string();
         let (status, message) = post(&router, "/mutate/namespace", body).await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{message}");
@@ -120,7 +120,7 @@ async fn a_namespace_that_nobody_knows_is_an_error_and_not_a_skip() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_in_a_review_is_a_denial_with_its_uid() {
+async fn an_invalid_object_in_a_review_is_a_denial_with_its_uid() {
     let router = router(state());
     let deep = format!("{}1{}", "[".repeat(500), "]".repeat(500));
     let deep = review("shop", &json!("DEEP")).to_string().replace("\"DEEP\"", &deep);
@@ -141,7 +141,7 @@ async fn what_is_wrong_in_a_review_is_a_denial_with_its_uid() {
 }
 
 #[tokio::test]
-async fn only_creations_are_decided() {
+async fn only_create_operations_are_mutated() {
     let mut update = review("shop", &pod(&json!({ "outrigger.dev/profiles": "no-such" })));
     update["request"]["operation"] = json!("UPDATE");
     let response = answer(&router(state()), "/mutate", &update).await;
@@ -149,7 +149,7 @@ async fn only_creations_are_decided() {
 }
 
 #[tokio::test]
-async fn a_panic_answers_its_own_request_only() {
+async fn a_panic_affects_only_its_own_request() {
     let state = state();
     let router = router(state.clone());
     let (status, message) = post(&router, "/mutate", review("panics", &pod(&json!({}))).to_string()).await;
@@ -162,9 +162,9 @@ async fn a_panic_answers_its_own_request_only() {
     assert_eq!(answer(&router, "/mutate", &review("shop", &pod(&json!({})))).await["allowed"], true);
 }
 
-/// A profile may be missing that the pod must have, so the failure policy says what becomes of the pod.
+/// A required profile may be missing in the snapshot, so the failure policy decides about the pod.
 #[tokio::test]
-async fn while_a_resource_is_not_synced_pods_get_an_error_unless_no_profile_could_matter() {
+async fn while_a_resource_is_not_synced_pods_that_may_need_profiles_get_an_error() {
     let state = state();
     let mut snapshot = Snapshot::clone(&state.snapshot.load());
     snapshot.unsynced = vec!["sidecarprofiles"];

@@ -1,4 +1,4 @@
-//! What a server tells besides its answers: counts, Events, and advice about workloads.
+//! Metrics, Events, and warnings about workloads.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::support::{answer, namespace, patched, pod, review, state};
 
 #[tokio::test]
-async fn a_pod_that_comes_again_is_no_second_injection() {
+async fn a_second_review_of_a_pod_does_not_count_as_an_injection() {
     let state = state();
     let router = router(state.clone());
     let mut pod = pod(&json!({}));
@@ -33,7 +33,7 @@ async fn a_pod_that_comes_again_is_no_second_injection() {
 }
 
 #[tokio::test]
-async fn a_profile_that_is_left_out_is_told_to_the_pods_owner_and_counted_but_not_in_a_dry_run() {
+async fn a_skipped_profile_is_counted_and_reported_in_an_event_except_in_dry_runs() {
     let spec = json!({
         "onError": "Ignore",
         "parameters": [{ "name": "to", "type": "string", "required": true }],
@@ -49,7 +49,7 @@ async fn a_profile_that_is_left_out_is_told_to_the_pods_owner_and_counted_but_no
         namespaces,
         ..Snapshot::default()
     }));
-    let (announcer, mut told) = Announcer::new();
+    let (announcer, mut events) = Announcer::new();
     let state = State { snapshot, announcer, ..state() };
     let router = router(state.clone());
     let mut owned = pod(&json!({}));
@@ -60,13 +60,13 @@ async fn a_profile_that_is_left_out_is_told_to_the_pods_owner_and_counted_but_no
     let mut dry = review("shop", &owned);
     dry["request"]["dryRun"] = json!(true);
     answer(&router, "/mutate", &dry).await;
-    assert!(told.try_recv().is_err() && !state.metrics.encode(Format::Plain).unwrap().contains("needy"));
+    assert!(events.try_recv().is_err() && !state.metrics.encode(Format::Plain).unwrap().contains("needy"));
 
     answer(&router, "/mutate", &review("shop", &pod(&json!({})))).await;
-    assert!(told.try_recv().is_err(), "a pod that nobody owns");
+    assert!(events.try_recv().is_err(), "an event for a pod without an owner");
     let response = answer(&router, "/mutate", &review("shop", &owned)).await;
     assert_eq!(response["allowed"], true, "{response}");
-    let event = told.try_recv().expect("the owner is told");
+    let event = events.try_recv().expect("an event for the owner");
     assert_eq!(
         (event.regarding.name.as_deref(), event.regarding.uid.as_deref()),
         (Some("web-1"), Some("u1"))
@@ -77,7 +77,7 @@ async fn a_profile_that_is_left_out_is_told_to_the_pods_owner_and_counted_but_no
     let counted = "outrigger_profile_left_out_total{profile=\"needy\",reason=\"ParameterMissing\"} 2";
     assert!(text.contains(counted), "{text}");
 
-    // Nobody reads them any more, and pods are answered all the same.
+    // When the events are no longer read, they are dropped, and pods are still answered.
     for _ in 0..300 {
         answer(&router, "/mutate", &review("shop", &owned)).await;
     }
@@ -98,7 +98,7 @@ fn deployment(annotations: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn rules_of_the_namespace_that_refuse_the_sidecar_are_foreseen() {
+async fn rules_of_the_namespace_that_reject_the_sidecar_are_warnings() {
     let router = router(state());
     let warnings = async |namespace: &str| {
         let mut review = workload_review("apps", "Deployment", &deployment(&json!({})));
@@ -113,52 +113,55 @@ async fn rules_of_the_namespace_that_refuse_the_sidecar_are_foreseen() {
     assert!(bounded.iter().any(|warning| warning.starts_with(level)), "{bounded:?}");
     let demanded = "the pod is refused: container \"log-shipper\" of profile \"log-shipper\": there is no limit of cpu, which ResourceQuota \"team\" demands [ResourceQuota]";
     assert!(warnings("bounded").await.contains(&demanded.to_owned()), "{bounded:?}");
-    // Without the objects, what the namespace's labels tell stands.
-    let shy = warnings("shy").await;
-    assert!(shy.iter().all(|warning| warning.ends_with("[PodSecurity]")) && !shy.is_empty(), "{shy:?}");
+    // If the objects cannot be read, the warnings are based on the namespace's labels only.
+    let unreadable = warnings("unreadable").await;
+    assert!(
+        unreadable.iter().all(|warning| warning.ends_with("[PodSecurity]")) && !unreadable.is_empty(),
+        "{unreadable:?}"
+    );
     assert_eq!(warnings("shop").await, [""; 0]);
 }
 
 #[tokio::test]
-async fn who_writes_a_workload_hears_what_will_become_of_its_pods() {
+async fn a_workload_whose_pods_will_be_rejected_gets_a_warning() {
     let state = state();
     let router = router(state.clone());
-    let ask = async |path: &str, review: &Value| {
+    let warnings = async |path: &str, review: &Value| {
         let response = answer(&router, path, review).await;
         assert_eq!((&response["allowed"], response.get("patch")), (&json!(true), None), "{response}");
-        let warnings = response["warnings"].as_array().cloned().unwrap_or_default();
-        warnings.iter().map(|warning| warning.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        let found = response["warnings"].as_array().cloned().unwrap_or_default();
+        found.iter().map(|warning| warning.as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
-    let refused = "will be refused: profile \"log-shiper\" (annotation outrigger.dev/profiles on the pod) does not exist in namespace \"shop\"; did you mean \"log-shipper\"? [ProfileNotFound]";
-    let misspelt = deployment(&json!({ "outrigger.dev/profiles": "log-shiper" }));
+    let rejected = "will be refused: profile \"log-shiper\" (annotation outrigger.dev/profiles on the pod) does not exist in namespace \"shop\"; did you mean \"log-shipper\"? [ProfileNotFound]";
+    let misspelled = deployment(&json!({ "outrigger.dev/profiles": "log-shiper" }));
     for path in ["/advise", "/advise/namespace"] {
-        let said = ask(path, &workload_review("apps", "Deployment", &misspelt)).await;
-        assert_eq!(said, [format!("pods of this Deployment {refused}")]);
+        let found = warnings(path, &workload_review("apps", "Deployment", &misspelled)).await;
+        assert_eq!(found, [format!("pods of this Deployment {rejected}")]);
     }
     let cron =
-        json!({ "metadata": { "name": "web" }, "spec": { "jobTemplate": { "spec": misspelt["spec"] } } });
-    let said = ask("/advise", &workload_review("batch", "CronJob", &cron)).await;
-    assert_eq!(said, [format!("pods of this CronJob {refused}")]);
+        json!({ "metadata": { "name": "web" }, "spec": { "jobTemplate": { "spec": misspelled["spec"] } } });
+    let found = warnings("/advise", &workload_review("batch", "CronJob", &cron)).await;
+    assert_eq!(found, [format!("pods of this CronJob {rejected}")]);
 
     assert_eq!(
-        ask("/advise", &workload_review("apps", "Deployment", &deployment(&json!({})))).await,
+        warnings("/advise", &workload_review("apps", "Deployment", &deployment(&json!({})))).await,
         [""; 0]
     );
-    let mut going = misspelt.clone();
+    let mut going = misspelled.clone();
     going["metadata"]["deletionTimestamp"] = json!("2026-11-23T00:00:00Z");
-    assert_eq!(ask("/advise", &workload_review("apps", "Deployment", &going)).await, [""; 0]);
-    let said = ask("/advise", &review("shop", &pod(&json!({})))).await;
-    assert!(said[0].contains("correct the rules of the webhook configuration"), "{said:?}");
+    assert_eq!(warnings("/advise", &workload_review("apps", "Deployment", &going)).await, [""; 0]);
+    let found = warnings("/advise", &review("shop", &pod(&json!({})))).await;
+    assert!(found[0].contains("correct the rules of the webhook configuration"), "{found:?}");
 
-    // A handful, and each as long as the API server takes, with its code.
+    // At most five warnings, each with its code and at most 256 characters, the limit of the API server.
     let keys: serde_json::Map<String, Value> = (0..9)
         .map(|number| (format!("log-shipper.outrigger.dev/{}{number}", "x".repeat(200)), json!("")))
         .collect();
-    let said =
-        ask("/advise", &workload_review("apps", "Deployment", &deployment(&Value::Object(keys)))).await;
-    assert_eq!(said.len(), 5, "{said:?}");
-    assert!(said.iter().all(|warning| warning.chars().count() <= 256), "{said:?}");
-    assert!(said[0].ends_with("… [UnknownKey]") && said[4].starts_with("and 5 more warnings"), "{said:?}");
+    let found =
+        warnings("/advise", &workload_review("apps", "Deployment", &deployment(&Value::Object(keys)))).await;
+    assert_eq!(found.len(), 5, "{found:?}");
+    assert!(found.iter().all(|warning| warning.chars().count() <= 256), "{found:?}");
+    assert!(found[0].ends_with("… [UnknownKey]") && found[4].starts_with("and 5 more warnings"), "{found:?}");
 
     let text = state.metrics.encode(Format::Plain).unwrap();
     let counted = "outrigger_admission_requests_total{webhook=\"advise\",outcome=\"allowed\",reason=\"ProfileNotFound\"} 3";

@@ -1,4 +1,4 @@
-//! The listener on loopback, and clients of it.
+//! A listener on loopback, and its clients.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,7 +67,7 @@ pub(crate) async fn start(material: &Material) -> Running {
     start_with(material, Limits::default(), None).await
 }
 
-/// With limits, and where `clients` are given, only for those.
+/// Starts a server with limits, and with client authentication if `clients` is given.
 pub(crate) async fn start_with(
     material: &Material,
     limits: Limits,
@@ -96,7 +96,7 @@ pub(crate) async fn start_with(
     Running { address, serving, health, metrics, stop, ended }
 }
 
-/// A connection that speaks HTTP/1.1, ready for requests.
+/// Opens an HTTP/1.1 connection.
 pub(crate) async fn http1(server: &Running, authority: &str) -> SendRequest<Full<Bytes>> {
     let stream = connect(server.address, authority, b"http/1.1").await.unwrap();
     let (sender, connection) = handshake(TokioIo::new(stream)).await.unwrap();
@@ -104,7 +104,7 @@ pub(crate) async fn http1(server: &Running, authority: &str) -> SendRequest<Full
     sender
 }
 
-/// A line of the server's metrics.
+/// Returns the value of a metric.
 pub(crate) fn metric(metrics: &Metrics, name: &str) -> String {
     let text = metrics.encode(outrigger::telemetry::Format::Plain).unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));

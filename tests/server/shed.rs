@@ -1,4 +1,4 @@
-//! What is turned away because there is too much of it, and when an answer has to be there.
+//! Load shedding and deadlines.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::support::{answer, pod, post, review, send, state};
 
 const MIB: usize = 1 << 20;
 
-fn behind(limits: Limits) -> (Router, Router, Arc<Metrics>) {
+fn with_limits(limits: Limits) -> (Router, Router, Arc<Metrics>) {
     let state = state();
     let metrics = Arc::clone(&state.metrics);
     let gate = LoadShed::new(limits, metrics.load.clone());
@@ -36,8 +36,8 @@ fn asking(router: &Router, path: &'static str, body: impl Into<Body>) -> JoinHan
 }
 
 #[tokio::test(start_paused = true)]
-async fn more_requests_than_allowed_are_told_to_come_again() {
-    let (router, for_metrics, metrics) = behind(Limits { requests: 3, ..Limits::default() });
+async fn excess_requests_are_shed_with_retry_after() {
+    let (router, for_metrics, metrics) = with_limits(Limits { requests: 3, ..Limits::default() });
     let waiting: Vec<_> = (0..3).map(|_| asking(&router, "/mutate/namespace", of("slow"))).collect();
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(metric(&metrics, "outrigger_requests_in_flight"), "3");
@@ -46,11 +46,15 @@ async fn more_requests_than_allowed_are_told_to_come_again() {
         let request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
         let response = router.clone().oneshot(request.body(Body::from(of("shop"))).unwrap()).await.unwrap();
         assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
-        assert_eq!(response.headers()[header::RETRY_AFTER], "1", "the API server comes again only then");
+        assert_eq!(
+            response.headers()[header::RETRY_AFTER],
+            "1",
+            "the API server retries only with this header"
+        );
     }
     for (router, path) in [(&router, "/healthz"), (&router, "/readyz"), (&for_metrics, "/metrics")] {
         let get = Request::get(path).body(Body::empty()).unwrap();
-        assert_eq!(send(router, get).await.0, StatusCode::OK, "{path} is never turned away");
+        assert_eq!(send(router, get).await.0, StatusCode::OK, "{path} is never shed");
     }
 
     for ended in waiting {
@@ -64,7 +68,7 @@ async fn more_requests_than_allowed_are_told_to_come_again() {
     assert_eq!(metric(&metrics, errored), "1");
 }
 
-/// A body that comes as the test lets it.
+/// Returns a body that is sent in pieces by the test.
 fn piecewise() -> (mpsc::UnboundedSender<Vec<u8>>, Body) {
     let (sender, receiver) = mpsc::unbounded_channel::<Vec<u8>>();
     let pieces = futures::stream::unfold(receiver, async |mut receiver| {
@@ -74,10 +78,10 @@ fn piecewise() -> (mpsc::UnboundedSender<Vec<u8>>, Body) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn large_bodies_share_a_bounded_memory() {
+async fn the_memory_of_large_bodies_is_limited() {
     let limits = Limits { body_memory: 8 * MIB, ..Limits::default() };
-    let (router, _, metrics) = behind(limits);
-    // One that has come so far and no further holds what it has.
+    let (router, _, metrics) = with_limits(limits);
+    // A stalled body keeps the memory that it has reserved.
     let (pieces, body) = piecewise();
     let first = asking(&router, "/mutate", body);
     let padded = format!("{}{}", of("shop"), " ".repeat(6 * MIB));
@@ -91,32 +95,32 @@ async fn large_bodies_share_a_bounded_memory() {
         assert!(message.contains("too many concurrent large reviews"), "{message}");
     }
     assert_eq!(metric(&metrics, "outrigger_requests_shed_total{reason=\"memory\"}"), "50");
-    assert_eq!(post(&router, "/mutate", of("shop")).await.0, StatusCode::OK, "an ordinary review is let in");
+    assert_eq!(post(&router, "/mutate", of("shop")).await.0, StatusCode::OK, "an ordinary review is shed");
 
     drop(pieces);
     assert_eq!(first.await.unwrap().0, StatusCode::OK);
-    assert_eq!(post(&router, "/mutate", padded).await.0, StatusCode::OK, "there is room again");
+    assert_eq!(post(&router, "/mutate", padded).await.0, StatusCode::OK, "the memory was not released");
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_answer_comes_before_the_api_server_gives_up() {
-    let (router, _, metrics) = behind(Limits::default());
-    // The API server's time, what hangs, the answer, and when it comes, in milliseconds.
+async fn responses_are_sent_before_the_api_servers_timeout() {
+    let (router, _, metrics) = with_limits(Limits::default());
+    // The API server's timeout, the operation that hangs, and the response with its time in milliseconds.
     for (path, hangs, code, message, millis) in [
         ("/mutate?timeout=1s", "the body", StatusCode::GATEWAY_TIMEOUT, "no answer within 900ms", 900),
         ("/mutate?timeout=30s", "the body", StatusCode::REQUEST_TIMEOUT, "did not come within 3s", 3000),
-        ("/mutate?timeout=1s", "a look", StatusCode::SERVICE_UNAVAILABLE, "is not known yet", 850),
-        ("/mutate?timeout=30s", "a look", StatusCode::SERVICE_UNAVAILABLE, "is not known yet", 1500),
-        ("/mutate?timeout=nonsense", "a look", StatusCode::SERVICE_UNAVAILABLE, "is not known yet", 1500),
+        ("/mutate?timeout=1s", "a lookup", StatusCode::SERVICE_UNAVAILABLE, "is not known yet", 850),
+        ("/mutate?timeout=30s", "a lookup", StatusCode::SERVICE_UNAVAILABLE, "is not known yet", 1500),
+        ("/mutate?timeout=nonsense", "a lookup", StatusCode::SERVICE_UNAVAILABLE, "is not known yet", 1500),
         ("/validate?timeout=2s", "the body", StatusCode::GATEWAY_TIMEOUT, "no answer within 1.8s", 1800),
     ] {
         let (pieces, stalled) = piecewise();
         pieces.send(of("shop").into_bytes()).unwrap();
         let body = if hangs == "the body" { stalled } else { Body::from(of("hangs")) };
         let started = Instant::now();
-        let (status, said) = post(&router, path, body).await;
-        assert_eq!(status, code, "{path} {hangs}: {said}");
-        assert!(said.contains(message), "{path} {hangs}: {said}");
+        let (status, text) = post(&router, path, body).await;
+        assert_eq!(status, code, "{path} {hangs}: {text}");
+        assert!(text.contains(message), "{path} {hangs}: {text}");
         let took = started.elapsed().as_millis();
         assert!((millis..millis + 10).contains(&took), "{path} {hangs}: {took} ms");
         drop(pieces);

@@ -17,7 +17,7 @@ use crate::support::{patched, pod};
 struct Standalone {
     child: std::process::Child,
     address: std::net::SocketAddr,
-    /// Log lines that a strict parser does not read.
+    /// Log lines that a strict parser rejects.
     malformed: Arc<Mutex<Vec<String>>>,
     /// Messages of the log.
     messages: Receiver<String>,
@@ -80,32 +80,43 @@ fn standalone(folder: &std::path::Path, more: &[&str]) -> Standalone {
         .spawn()
         .unwrap();
     let malformed = Arc::<Mutex<Vec<String>>>::default();
-    let theirs = malformed.clone();
-    let mut said = std::io::BufReader::new(child.stderr.take().unwrap())
+    let found = malformed.clone();
+    let mut log = std::io::BufReader::new(child.stderr.take().unwrap())
         .lines()
         .map_while(Result::ok)
         .inspect(move |line| {
             let problem = log_lines::problem(line).map(|problem| format!("{problem}: {line}"));
-            theirs.lock().unwrap().extend(problem);
+            found.lock().unwrap().extend(problem);
         });
-    let address = said.by_ref().find_map(|line| {
+    let address = log.by_ref().find_map(|line| {
         let line: Value = serde_json::from_str(&line).unwrap();
         line["listen"].as_str().map(|address| address.parse().unwrap())
     });
     let (sender, messages) = std::sync::mpsc::channel();
     // A full pipe would stop the server, so its log is read to the end.
     std::thread::spawn(move || {
-        for line in said {
+        for line in log {
             let line: Value = serde_json::from_str(&line).unwrap_or_default();
             drop(sender.send(line["message"].as_str().unwrap_or_default().to_owned()));
         }
     });
-    let address = address.expect("the log has the address");
+    let address = address.expect("the server logs its address");
     Standalone { child, address, malformed, messages }
 }
 
+fn profile(image: &str) -> String {
+    json!({
+        "apiVersion": "outrigger.dev/v1alpha1", "kind": "ClusterSidecarProfile",
+        "metadata": { "name": "proxy" },
+        "spec": { "template": { "spec": { "initContainers": [
+            { "name": "proxy", "image": image, "restartPolicy": "Always" },
+        ] } } },
+    })
+    .to_string()
+}
+
 #[tokio::test]
-async fn it_serves_files_without_a_cluster_and_follows_their_changes() {
+async fn without_a_cluster_profiles_are_loaded_and_reloaded_from_files() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("standalone");
     drop(std::fs::remove_dir_all(&folder));
@@ -114,16 +125,6 @@ async fn it_serves_files_without_a_cluster_and_follows_their_changes() {
     let certify = |material: &Material| {
         put("tls.key", &material.key);
         put("tls.crt", &material.certificate);
-    };
-    let profile = |image: &str| {
-        json!({
-            "apiVersion": "outrigger.dev/v1alpha1", "kind": "ClusterSidecarProfile",
-            "metadata": { "name": "proxy" },
-            "spec": { "template": { "spec": { "initContainers": [
-                { "name": "proxy", "image": image, "restartPolicy": "Always" },
-            ] } } },
-        })
-        .to_string()
     };
     let namespace = "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: shop\n  labels: {outrigger.dev/inject: enabled}\n  annotations: {outrigger.dev/profiles: proxy}\n";
     let first = material();
@@ -161,7 +162,7 @@ async fn it_serves_files_without_a_cluster_and_follows_their_changes() {
         panic!("{wanted} was not injected in time");
     };
     eventually(&first.authority.certificate, "proxy:1").await;
-    // No file holds it, so nobody enabled it.
+    // No file has this namespace, so it is not enabled.
     assert_eq!(image(&ask(&first.authority.certificate, "elsewhere").await.unwrap()), None);
 
     put("profiles/proxy.json", &profile("proxy:2"));
@@ -203,7 +204,7 @@ async fn the_second_signal_ends_the_drain() {
 }
 
 #[test]
-fn a_server_that_cannot_start_says_why_in_the_format_of_the_log() {
+fn startup_errors_are_printed_in_the_format_of_the_log() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
     for format in ["text", "json"] {

@@ -1,4 +1,4 @@
-//! What the tests of the server share: a small cluster's state, reviews, and calls to a router.
+//! Shared by the tests of the server: the state of a small cluster, reviews, and calls of a router.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use tower::ServiceExt as _;
 /// Lookups of the namespace `held` wait for a permit.
 pub(crate) static HELD: Semaphore = Semaphore::const_new(0);
 
-/// What a live look finds; one namespace makes it panic.
+/// A lookup with fixed results. It panics for one namespace.
 #[derive(Default)]
 struct FixedLookup {
     namespaces: HashMap<String, Namespace>,
@@ -32,7 +32,7 @@ struct FixedLookup {
 impl Lookup for FixedLookup {
     fn namespace<'a>(&'a self, name: &'a str) -> Looking<'a, Option<Namespace>> {
         async move {
-            assert_ne!(name, "panics", "a fault made on purpose");
+            assert_ne!(name, "panics", "an intentional panic");
             match name {
                 "slow" => tokio::time::sleep(Duration::from_secs(1)).await,
                 "held" => HELD.acquire().await.unwrap().forget(),
@@ -44,14 +44,14 @@ impl Lookup for FixedLookup {
         .boxed()
     }
 
-    /// One namespace has a quota; another one's bounds are not to be had.
+    /// One namespace has a quota. The bounds of another one cannot be read.
     fn bounds<'a>(&'a self, namespace: &'a str) -> Looking<'a, Vec<Value>> {
         let quota = json!({
             "kind": "ResourceQuota", "metadata": { "name": "team" }, "spec": { "hard": { "limits.cpu": "1" } },
         });
         let found = match namespace {
             "bounded" => Ok(vec![quota]),
-            "shy" => Err(LookupError("nobody answers".to_owned())),
+            "unreadable" => Err(LookupError("no answer".to_owned())),
             _ => Ok(Vec::new()),
         };
         futures::future::ready(found).boxed()
@@ -59,7 +59,7 @@ impl Lookup for FixedLookup {
 
     fn profiles<'a>(&'a self, _: &'a str, name: &'a str) -> Looking<'a, Vec<(Option<String>, ProfileEntry)>> {
         if name == "silent" {
-            return futures::future::ready(Err(LookupError("nobody answers".to_owned()))).boxed();
+            return futures::future::ready(Err(LookupError("no answer".to_owned()))).boxed();
         }
         let found = self.profiles.get(name).map(|entry| (None, entry.clone())).into_iter().collect();
         futures::future::ready(Ok(found)).boxed()
@@ -81,7 +81,7 @@ pub(crate) fn namespace(name: &str, inject: Option<&str>, profiles: &str) -> Nam
     }
 }
 
-/// An enabled namespace that enforces a level of the Pod Security Standards.
+/// Returns an enabled namespace that enforces the `restricted` level.
 fn restricted(name: &str) -> Namespace {
     let labels = [("outrigger.dev/inject", "enabled"), ("pod-security.kubernetes.io/enforce", "restricted")];
     Namespace { labels: labels.into(), ..namespace(name, None, "log-shipper") }
@@ -94,7 +94,7 @@ pub(crate) fn state() -> State {
         namespace("shop", Some("enabled"), "log-shipper"),
         namespace("stale", None, "log-shipper"),
         restricted("bounded"),
-        restricted("shy"),
+        restricted("unreadable"),
     ];
     let namespaces =
         known.into_iter().map(|namespace| (namespace.name.clone(), Arc::new(namespace))).collect();
@@ -133,11 +133,11 @@ pub(crate) async fn send(router: &Router, request: Request<Body>) -> (StatusCode
     let response = router.clone().oneshot(request).await.unwrap();
     let status = response.status();
     let body = response.into_body().collect().await.unwrap().to_bytes();
-    (status, said(std::str::from_utf8(&body).unwrap()))
+    (status, message(std::str::from_utf8(&body).unwrap()))
 }
 
-/// What a body says; of a `Status` of Kubernetes, what the API server reports of it.
-pub(crate) fn said(body: &str) -> String {
+/// Returns the message of a Kubernetes `Status`, or the whole body.
+pub(crate) fn message(body: &str) -> String {
     let status = serde_json::from_str::<Value>(body).ok().filter(|status| status["kind"] == "Status");
     status.map_or_else(|| body.to_owned(), |status| status["message"].as_str().unwrap().to_owned())
 }

@@ -1,4 +1,4 @@
-//! Certificates and protocols.
+//! TLS with both HTTP versions.
 
 use axum::http::StatusCode;
 use hyper_util::rt::TokioIo;
@@ -6,7 +6,7 @@ use hyper_util::rt::TokioIo;
 use crate::running::{NAME, connect, material, request, start};
 
 #[tokio::test]
-async fn tls_with_both_protocols_and_a_certificate_changed_in_service() {
+async fn both_protocols_are_served_and_certificates_can_be_replaced() {
     let first = material();
     let server = start(&first).await;
     let http1 = connect(server.address, &first.authority.certificate, b"http/1.1").await.unwrap();
@@ -34,6 +34,6 @@ async fn tls_with_both_protocols_and_a_certificate_changed_in_service() {
     assert_eq!(
         sender.send_request(request("shop")).await.unwrap().status(),
         StatusCode::OK,
-        "an old connection goes on"
+        "an open connection was closed"
     );
 }

@@ -13,7 +13,7 @@ pub(crate) fn profile_review(kind: &str, metadata: &Value, spec: &Value) -> Valu
 }
 
 #[tokio::test]
-async fn a_profile_is_judged_with_all_its_findings_at_once() {
+async fn a_rejection_lists_all_findings() {
     let router = router(state());
     let spec = json!({
         "template": { "spec": {
@@ -57,7 +57,7 @@ async fn a_profile_is_judged_with_all_its_findings_at_once() {
     ] {
         assert!(message.contains(part), "{part}\nis missing in\n{message}");
     }
-    // kubectl prints the causes, each on a line of its own.
+    // kubectl prints each cause on its own line.
     let details = &response["status"]["details"];
     assert_eq!(
         (&details["kind"], &details["group"]),
@@ -70,7 +70,7 @@ async fn a_profile_is_judged_with_all_its_findings_at_once() {
 }
 
 #[tokio::test]
-async fn a_good_profile_is_accepted_with_its_warnings() {
+async fn a_valid_profile_is_accepted_with_its_warnings() {
     let router = router(state());
     let spec = json!({ "template": { "spec": { "containers": [{ "name": "a", "image": "untagged", "resources": { "limits": { "cpu": 1 } } }] } } });
     let response = answer(
@@ -81,20 +81,21 @@ async fn a_good_profile_is_accepted_with_its_warnings() {
     .await;
     assert_eq!(response["allowed"], true, "{response}");
     assert_eq!(response["warnings"].as_array().unwrap().len(), 1);
-    let going = json!({ "name": "UPPER", "deletionTimestamp": "2026-11-23T00:00:00Z" });
+    let deleted = json!({ "name": "UPPER", "deletionTimestamp": "2026-11-23T00:00:00Z" });
     let response =
-        answer(&router, "/validate", &profile_review("SidecarProfile", &going, &json!({ "order": 5 }))).await;
-    assert_eq!(response["allowed"], true, "finalizers must come off");
+        answer(&router, "/validate", &profile_review("SidecarProfile", &deleted, &json!({ "order": 5 })))
+            .await;
+    assert_eq!(response["allowed"], true, "finalizers must be removable");
     let response = answer(&router, "/validate", &review("shop", &pod(&json!({})))).await;
     assert_eq!(response["status"]["code"], 400);
 }
 
 #[tokio::test]
-async fn what_is_wrong_between_profiles_is_a_warning() {
+async fn problems_between_profiles_are_warnings() {
     let router = router(state());
     let spec = json!({
         "template": { "metadata": { "labels": { "a": "b" } } },
-        // A profile that is not installed may still come; a misspelt one will not.
+        // A profile may be installed later, so only a name that looks misspelled is a warning.
         "order": { "before": ["log-shipper"], "after": ["mesh-proxy", "log-shippr"] }, "requires": ["log-shipper", "log-shiper"],
     });
     let response = answer(

@@ -1,4 +1,4 @@
-//! Mandatory profiles: their entries of the webhook, and `/verify`.
+//! Mandatory profiles: their webhook entries, and `/verify`.
 
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 
 use crate::support::{answer, patched, pod, post, review, state};
 
-/// A router for which the profile "guard" is mandatory in namespaces with the label `guarded`: "vault" is one, and does
-/// not have our own label.
+/// Returns a router for which the profile "guard" is Mandatory in namespaces with the label `guarded`. The namespace
+/// "vault" has this label, and not Outrigger's own.
 fn guarded() -> Router {
     let mut state = state();
     let spec = json!({
@@ -38,25 +38,25 @@ fn guarded() -> Router {
     router(state)
 }
 
-fn asked(fields: &Value) -> Value {
-    let mut asked = review("vault", &json!(null));
+fn review_with(fields: &Value) -> Value {
+    let mut review = review("vault", &json!(null));
     for (name, value) in fields.as_object().unwrap() {
-        asked["request"][name] = value.clone();
+        review["request"][name] = value.clone();
     }
-    asked
+    review
 }
 
 #[tokio::test]
-async fn a_mandatory_profile_needs_no_label_of_ours_and_the_finished_pod_is_accepted() {
+async fn a_mandatory_profile_needs_no_label_and_a_complete_pod_is_accepted() {
     let router = guarded();
     let plain = pod(&json!({}));
     let response = answer(&router, "/mutate/mandatory/guard", &review("vault", &plain)).await;
-    let whole = patched(&plain, &response);
-    assert_eq!(whole["spec"]["initContainers"][0]["name"], "guard");
-    let response = answer(&router, "/verify/guard", &review("vault", &whole)).await;
+    let complete = patched(&plain, &response);
+    assert_eq!(complete["spec"]["initContainers"][0]["name"], "guard");
+    let response = answer(&router, "/verify/guard", &review("vault", &complete)).await;
     assert_eq!(response["allowed"], true, "{response}");
 
-    let mut lost = whole;
+    let mut lost = complete;
     lost["spec"]["initContainers"] = json!([]);
     let response = answer(&router, "/verify/guard", &review("vault", &lost)).await;
     assert_eq!(response["allowed"], false);
@@ -73,7 +73,7 @@ async fn only_the_servers_own_user_changes_a_mandatory_container() {
     let mut new = old.clone();
     new["spec"]["initContainers"][0]["image"] = json!("busybox");
     let change = |user: &str| {
-        asked(
+        review_with(
             &json!({ "operation": "UPDATE", "object": new, "oldObject": old, "userInfo": { "username": user, "groups": [] } }),
         )
     };
@@ -86,21 +86,22 @@ async fn only_the_servers_own_user_changes_a_mandatory_container() {
 }
 
 #[tokio::test]
-async fn the_status_and_a_binding_change_nothing_either() {
+async fn changes_by_the_status_and_by_a_binding_are_rejected() {
     let router = guarded();
     let plain = pod(&json!({}));
-    // The entry that is called once does the same for a pod that comes with nothing.
+    // The entry for submitted pods, which is called once, injects an ordinary pod too.
     let response = answer(&router, "/mutate/submitted/guard", &review("vault", &plain)).await;
     let old = patched(&plain, &response);
     let mut new = old.clone();
     new["metadata"]["annotations"].as_object_mut().unwrap().remove("outrigger.dev/status");
-    let status =
-        asked(&json!({ "operation": "UPDATE", "subResource": "status", "object": new, "oldObject": old }));
+    let status = review_with(
+        &json!({ "operation": "UPDATE", "subResource": "status", "object": new, "oldObject": old }),
+    );
     let response = answer(&router, "/verify/guard", &status).await;
     assert_eq!(response["auditAnnotations"]["reason"], "MandatoryChanged", "{response}");
 
     let bind = |annotations: Value| {
-        asked(&json!({
+        review_with(&json!({
             "operation": "CREATE", "kind": { "group": "", "version": "v1", "kind": "Binding" }, "subResource": "binding",
             "object": { "metadata": { "name": "app", "annotations": annotations }, "target": { "name": "node" } },
         }))
@@ -112,7 +113,7 @@ async fn the_status_and_a_binding_change_nothing_either() {
 }
 
 #[tokio::test]
-async fn exec_and_attach_are_refused_by_the_containers_name() {
+async fn exec_and_attach_are_rejected_by_the_containers_name() {
     let router = guarded();
     for (kind, container, allowed) in [
         ("PodExecOptions", "guard", false),
@@ -120,26 +121,26 @@ async fn exec_and_attach_are_refused_by_the_containers_name() {
         ("PodExecOptions", "app", true),
         ("PodExecOptions", "", true),
     ] {
-        let enter = asked(&json!({
+        let enter = review_with(&json!({
             "operation": "CONNECT", "kind": { "group": "", "version": "v1", "kind": kind }, "object": { "container": container },
         }));
         assert_eq!(answer(&router, "/verify/guard", &enter).await["allowed"], allowed, "{kind} {container}");
     }
 }
 
-/// This server may be behind the one that wrote the webhook's entry, or a profile may be gone.
+/// The snapshot may be older than the webhook entry, or the profile may have been deleted.
 #[tokio::test]
-async fn an_entry_of_a_profile_that_is_not_known_is_looked_up_and_else_lets_pods_through() {
+async fn an_unknown_profile_of_an_entry_is_looked_up_and_pods_are_admitted_without_it() {
     let response = answer(&guarded(), "/mutate/mandatory/gone", &review("vault", &pod(&json!({})))).await;
     assert!(response["allowed"] == true, "{response}");
-    // The namespace is known without the label that the entry says it has.
+    // In the snapshot, the namespace does not have the label that the entry selects.
     let response = answer(&guarded(), "/mutate/mandatory/guard", &review("stale", &pod(&json!({})))).await;
     assert_eq!(response["allowed"], true, "{response}");
 }
 
-/// With nobody to ask, a pod must not get past a profile that may well be mandatory.
+/// If the lookup fails, the profile may be Mandatory, so the pod must not be admitted.
 #[tokio::test]
-async fn an_entry_of_a_profile_that_nobody_tells_of_is_an_error_and_not_a_skip() {
+async fn a_failed_lookup_of_an_entrys_profile_is_an_error_not_a_skip() {
     for path in ["/mutate/mandatory/silent", "/verify/silent"] {
         let body = review("vault", &pod(&json!({}))).to_string();
         let (status, message) = post(&guarded(), path, body).await;
@@ -149,14 +150,14 @@ async fn an_entry_of_a_profile_that_nobody_tells_of_is_an_error_and_not_a_skip()
 }
 
 #[tokio::test]
-async fn what_is_no_review_of_a_pod_is_refused() {
+async fn reviews_of_other_objects_are_rejected() {
     let router = guarded();
     let (status, _) = post(&router, "/verify/guard", "{}").await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
-    let other = asked(&json!({ "kind": { "group": "apps", "version": "v1", "kind": "Deployment" } }));
+    let other = review_with(&json!({ "kind": { "group": "apps", "version": "v1", "kind": "Deployment" } }));
     let response = answer(&router, "/verify/guard", &other).await;
     assert!(response["status"]["message"].as_str().unwrap().contains("correct the rules"), "{response}");
-    let nothing = asked(&json!({ "operation": "UPDATE" }));
+    let nothing = review_with(&json!({ "operation": "UPDATE" }));
     let response = answer(&router, "/verify/guard", &nothing).await;
     assert!(response["status"]["message"].as_str().unwrap().contains("no oldObject"), "{response}");
 }

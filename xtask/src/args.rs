@@ -1,8 +1,8 @@
-//! The command line: words, options, and what was probably meant.
+//! Command line arguments: words, options, and suggestions for misspelled words.
 
 use std::collections::VecDeque;
 
-/// A command line that cannot be understood; the message says what was meant.
+/// An invalid command line, with an error message that can suggest a correction.
 #[derive(Debug)]
 pub(crate) struct Usage(pub(crate) String);
 
@@ -14,36 +14,36 @@ impl std::fmt::Display for Usage {
 
 impl std::error::Error for Usage {}
 
-/// The words that were not understood yet.
+/// Arguments that are not parsed yet.
 #[derive(Clone, Debug)]
 pub(crate) struct Args {
     words: VecDeque<String>,
 }
 
 impl Args {
-    /// The command line of this process without the program's name.
+    /// Returns the command line of this process, without the program's name.
     pub(crate) fn from_process() -> Self {
         Self { words: std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect() }
     }
 
-    /// The next word, whatever it is.
+    /// Takes the next word.
     pub(crate) fn next(&mut self) -> Option<String> {
         self.words.pop_front()
     }
 
-    /// All words that are left.
+    /// Returns all remaining words.
     pub(crate) fn rest(self) -> Vec<String> {
         self.words.into()
     }
 
-    /// Takes a switch out, wherever it stands.
+    /// Removes a switch at any position. Returns whether it was present.
     pub(crate) fn switch(&mut self, name: &str) -> bool {
         let before = self.words.len();
         self.words.retain(|word| word != name);
         self.words.len() != before
     }
 
-    /// Takes an option with its value out, written `--name value` or `--name=value`.
+    /// Removes an option at any position, and returns its value. The forms are `--name value` and `--name=value`.
     pub(crate) fn option(&mut self, name: &str) -> Result<Option<String>, Usage> {
         let mut value = None;
         let mut kept = VecDeque::new();
@@ -61,7 +61,7 @@ impl Args {
         Ok(value)
     }
 
-    /// Fails if anything is left.
+    /// Fails if any word is left.
     pub(crate) fn end(mut self, known: &[&str]) -> Result<(), Usage> {
         self.next().map_or(Ok(()), |word| Err(unknown(&word, known)))
     }
@@ -73,18 +73,18 @@ impl From<&str> for Args {
     }
 }
 
-/// The error for a word that is none of the known ones.
+/// Returns the error for an unknown word, with the most similar known one.
 pub(crate) fn unknown(word: &str, known: &[&str]) -> Usage {
     let nearest = known.iter().map(|known| (distance(word, known), known)).min();
     let hint = match nearest {
         Some((distance, meant)) if distance * 2 <= meant.len().max(2) => format!("; did you mean `{meant}`?"),
         _ if known.is_empty() => String::new(),
-        _ => format!("; known here: {}", known.join(", ")),
+        _ => format!("; expected one of: {}", known.join(", ")),
     };
-    Usage(format!("`{word}` is not understood{hint}"))
+    Usage(format!("unknown word `{word}`{hint}"))
 }
 
-/// The number of letters to change, add or take away to turn one word into the other.
+/// Returns the Levenshtein distance of two words.
 fn distance(left: &str, right: &str) -> usize {
     let right: Vec<char> = right.chars().collect();
     let mut row: Vec<usize> = (0..=right.len()).collect();
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_are_taken_out_in_both_spellings() -> Result<(), Usage> {
+    fn options_are_parsed_in_both_forms() -> Result<(), Usage> {
         let mut words = Args::from("demo --load=kind --kubeconfig file --keep");
         assert_eq!(words.option("--load")?.as_deref(), Some("kind"));
         assert_eq!(words.option("--kubeconfig")?.as_deref(), Some("file"));
@@ -118,14 +118,14 @@ mod tests {
     }
 
     #[test]
-    fn an_option_without_its_value_is_an_error() {
+    fn an_option_without_a_value_is_an_error() {
         assert!(Args::from("demo --load").option("--load").is_err());
     }
 
     #[test]
-    fn a_misspelt_word_gets_what_was_meant() {
+    fn a_misspelled_word_gets_a_suggestion() {
         assert_eq!(distance("clutser", "cluster"), 2);
         assert!(unknown("demoo", &["demo", "test"]).0.contains("did you mean `demo`"));
-        assert!(unknown("wholly-other", &["demo", "test"]).0.contains("known here: demo, test"));
+        assert!(unknown("wholly-other", &["demo", "test"]).0.contains("expected one of: demo, test"));
     }
 }

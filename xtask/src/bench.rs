@@ -1,5 +1,5 @@
-//! What an answer costs: `cargo xtask bench engine` runs the benchmark and prints what it means. What a profile costs a pod:
-//! `cargo xtask bench catalogue`. What serving costs: `cargo xtask bench serve`. Large manifests: `cargo xtask bench cli`.
+//! Benchmarks: decisions of the engine (`cargo xtask bench engine`), cost of a profile for a pod (`bench catalogue`),
+//! the server (`bench serve`), and large manifests (`bench cli`).
 
 mod manifests;
 mod serve;
@@ -10,23 +10,23 @@ use std::process::Stdio;
 use anyhow::{Context as _, Result, bail};
 
 use crate::args::{Args, unknown};
-use crate::report::say;
+use crate::report::print;
 use crate::test::e2e;
 use crate::{sh, workspace};
 
-/// What a case shall cost.
+/// Target of a case.
 enum Aim {
-    /// At most so many microseconds.
+    /// Maximum in microseconds.
     Micros(f64),
-    /// Less than parsing the same bytes into a tree.
+    /// Less than the time to parse the same bytes into a tree.
     Tree,
-    /// At most so many microseconds more than an ordinary answer.
+    /// Maximum in microseconds above the time of an ordinary review.
     Above(f64),
-    /// It is only there to compare with.
+    /// No target: the case is for comparison.
     None,
 }
 
-/// The cases of the benchmark, and what each shall cost.
+/// Cases of the benchmark, with their targets.
 const AIMS: [(&str, Aim); 9] = [
     ("ordinary", Aim::Micros(30.0)),
     ("catalogue", Aim::Micros(30.0)),
@@ -39,7 +39,7 @@ const AIMS: [(&str, Aim); 9] = [
     ("230-KB-into", Aim::Tree),
 ];
 
-/// Runs the benchmark that the command line names.
+/// Runs the benchmark that the command line selects.
 pub(crate) fn run(mut args: Args) -> Result<()> {
     match args.next().as_deref() {
         None | Some("engine") => {}
@@ -58,23 +58,23 @@ pub(crate) fn run(mut args: Args) -> Result<()> {
     let mut figures = Figures::default();
     for line in child.stdout.take().into_iter().flat_map(|stdout| BufReader::new(stdout).lines()) {
         let line = line?;
-        say(&line);
+        print(&line);
         figures.read(&line);
     }
     let status = child.wait()?;
     if !status.success() {
         bail!("`cargo bench` failed ({status})");
     }
-    say(figures.table()?);
+    print(figures.table()?);
     Ok(())
 }
 
-/// What Divan's table says.
+/// Figures of the table that Divan prints.
 #[derive(Default)]
 struct Figures {
     rows: Vec<Row>,
     group: String,
-    /// Whether the next line has the number of allocations.
+    /// Whether the next line is the number of allocations.
     counts_next: bool,
 }
 
@@ -112,8 +112,8 @@ impl Figures {
         found.with_context(|| format!("the benchmark has no figure {group} {case}"))
     }
 
-    /// The figures side by side, in microseconds; the ratios are those of the fastest runs, which other
-    /// work on the machine disturbs least.
+    /// Returns the figures as a table, in microseconds. Ratios are of the fastest runs, which other load on the machine
+    /// affects least.
     fn table(&self) -> Result<String> {
         let mut lines = vec![
             String::new(),
@@ -127,13 +127,13 @@ impl Figures {
             let answer = self.find("answered", case)?;
             let (scan, tree) = (self.find("scan", case)?.fastest, self.find("tree", case)?.fastest);
             let cost = answer.fastest;
-            let said = |what: String, bound| {
+            let verdict = |what: String, bound| {
                 if cost <= bound { what } else { format!("{what}: missed by {:.1}", cost - bound) }
             };
             let aim = match aim {
-                Aim::Micros(most) => said(format!("at most {most}"), most),
-                Aim::Tree => said("less than tree".to_owned(), tree),
-                Aim::Above(most) => said(format!("at most {most} above ordinary"), ordinary + most),
+                Aim::Micros(most) => verdict(format!("at most {most}"), most),
+                Aim::Tree => verdict("less than tree".to_owned(), tree),
+                Aim::Above(most) => verdict(format!("at most {most} above ordinary"), ordinary + most),
                 Aim::None => "none: to compare".to_owned(),
             };
             lines.push(format!(
@@ -148,7 +148,7 @@ impl Figures {
     }
 }
 
-/// A time as Divan writes it, in microseconds.
+/// Parses a time in Divan's format, and returns it in microseconds.
 fn micros(text: &str) -> Option<f64> {
     let (number, unit) = text.split_once(' ')?;
     let number: f64 = number.parse().ok()?;

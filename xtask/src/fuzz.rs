@@ -1,4 +1,5 @@
-//! Fuzzing for a bounded time: `cargo xtask fuzz`. It is not part of the tests, since it never ends the same way.
+//! Fuzzing for a bounded time: `cargo xtask fuzz`. It is not part of the tests, because its result is not
+//! deterministic.
 
 use std::path::PathBuf;
 
@@ -9,7 +10,7 @@ use crate::report::progress;
 use crate::tools::installed;
 use crate::{sh, workspace};
 
-/// What can be fuzzed, and the folder whose files it starts from.
+/// Fuzz targets, each with the directory of its initial inputs.
 const TARGETS: [(&str, &str); 4] = [
     ("expression", "fuzz/seeds/expression"),
     ("memory", "profiles"),
@@ -20,20 +21,20 @@ const TARGETS: [(&str, &str); 4] = [
 /// The fuzzer needs instrumentation that only nightly compilers have.
 const TOOLCHAIN: &str = "nightly";
 const CARGO_FUZZ: &str = "0.13.2";
-/// How long each target runs unless said, in seconds.
+/// Default duration per target, in seconds.
 const SECONDS: u32 = 60;
-/// How long one input may take, in seconds, with all the checks that make it slow.
+/// Timeout of one input in seconds, with all the checks that slow it down.
 const SLOWEST: u32 = 10;
 
-/// How much one input of the target `memory` may allocate at once, in MiB.
+/// Maximum size of one allocation by the target `memory`, in MiB.
 const LARGEST: u32 = 16;
 
-/// Runs the targets that the command line names, or all of them.
+/// Runs the targets that the command line lists, or all of them.
 pub(crate) fn run(mut args: Args) -> Result<()> {
     let seconds = match args.option("--seconds")? {
-        Some(text) => text
-            .parse()
-            .map_err(|_| Usage(format!("--seconds is a whole number of seconds, not {text:?}")))?,
+        Some(text) => {
+            text.parse().map_err(|_| Usage(format!("invalid --seconds {text:?}: must be an integer")))?
+        }
         None => SECONDS,
     };
     let names = args.rest();
@@ -51,12 +52,12 @@ pub(crate) fn run(mut args: Args) -> Result<()> {
 }
 
 fn fuzz(cargo_fuzz: &PathBuf, target: &str, seeds: &str, seconds: u32) -> Result<()> {
-    progress(format_args!("fuzz: {target}, for {seconds} s after it is built"));
+    progress(format_args!("fuzz: running {target} for {seconds} s after its build"));
     let corpus = workspace::root().join("fuzz/corpus").join(target);
     std::fs::create_dir_all(&corpus)?;
     let mut command = sh::cmd(cargo_fuzz, ["fuzz", "run", target]);
     if target == "review" {
-        // The others need only the engine, which is built in a tenth of the time.
+        // The other targets need only the engine, which builds in a tenth of the time.
         command.args(["--features", "server"]);
     }
     command
@@ -69,11 +70,12 @@ fn fuzz(cargo_fuzz: &PathBuf, target: &str, seeds: &str, seconds: u32) -> Result
         .args((target == "memory").then(|| format!("-malloc_limit_mb={LARGEST}")))
         .current_dir(workspace::root())
         .env("RUSTUP_TOOLCHAIN", TOOLCHAIN);
-    sh::interactive(&mut command)
-        .with_context(|| format!("{target}: the input is in fuzz/artifacts/{target}; make a test of it"))
+    sh::interactive(&mut command).with_context(|| {
+        format!("{target} failed: the input is in fuzz/artifacts/{target}; add a test for it")
+    })
 }
 
-/// Installs what is missing, and says where the fuzzer's driver is.
+/// Installs missing programs, and returns the path of cargo-fuzz.
 fn install() -> Result<PathBuf> {
     if sh::run(&mut sh::cmd("rustup", ["run", TOOLCHAIN, "rustc", "--version"])).is_err() {
         progress("fuzz: installing a nightly compiler");

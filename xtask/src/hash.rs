@@ -1,15 +1,15 @@
-//! Names made from contents.
+//! Names derived from content hashes.
 
 use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
-/// The first bytes of a digest in hexadecimal digits: enough to tell apart what one machine holds.
+/// Returns the first 10 bytes of a digest in hexadecimal digits, which is unique enough for one machine.
 pub(crate) fn short(hash: Sha256) -> String {
     hex(hash.finalize().iter().take(10))
 }
 
-/// Bytes in hexadecimal digits.
+/// Returns bytes in hexadecimal digits.
 pub(crate) fn hex<'byte>(bytes: impl IntoIterator<Item = &'byte u8>) -> String {
     let mut text = String::new();
     for byte in bytes {

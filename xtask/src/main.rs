@@ -33,42 +33,42 @@ Usage: cargo xtask <COMMAND>
 
 Commands:
   demo                      install Outrigger in a real cluster and show what it does
-  test [STEP…]              every check and every test, as CI runs them; --keep leaves the cluster up
-  test e2e [NAME]           only the tests in the cluster, or those with this name; likewise unit
-  test compat               the chart and the most version-dependent tests in a cluster of the oldest and then of the
-                            newest version of Kubernetes; --kubernetes VERSION: only of that one
-  cluster up | down         start or remove the embedded Kubernetes cluster; up --kubernetes VERSION: in that version, one
-                            of the folders in e2e/kubernetes/kube (default: the newest)
-  cluster status            say whether it is up, and where its kubeconfig and logs are
-  cluster kubectl ARGS…     kubectl for it
-  cluster load TAR…         put the images of archives into it
+  test [STEP…]              run all checks and tests, as CI does; --keep leaves the cluster running
+  test e2e [NAME]           run only the tests in the cluster, or those with this name; likewise unit
+  test compat               test the chart and the most version-dependent features in clusters of the oldest and the newest
+                            version of Kubernetes; --kubernetes VERSION: only of that one
+  cluster up | down         start or remove the embedded Kubernetes cluster; up --kubernetes VERSION: with that version, one
+                            of the directories in e2e/kubernetes/kube (default: the newest)
+  cluster status            show whether it is up, and the paths of its kubeconfig and logs
+  cluster kubectl ARGS…     run kubectl for it
+  cluster load TAR…         load the images of archives into it
   cluster stop | start PROGRAM
-                            end one of its programs (etcd, kube-apiserver, …), or let it be started again
+                            stop one of its programs (etcd, kube-apiserver, …), or start it again
   cluster signal KILL|TERM|STOP|CONT PROGRAM
-                            send a signal to processes of it and of its containers; --first: to the oldest
+                            send a signal to its processes and those of its containers; --first: only to the oldest
   cluster etcd save | restore
-                            copy the data of its etcd, or put the copy back, so that resource versions go backwards
-                            (--name NAME with any of these but kubectl: another cluster of this checkout)
-  images [FOLDER…]          build all container images, or those of these folders in e2e/images
+                            copy the data of its etcd, or restore the copy, so that resource versions go backwards
+                            (--name NAME with any of these except kubectl: another cluster of this checkout)
+  images [FOLDER…]          build all container images, or those of these directories in e2e/images
   generate [--check]        write the generated files, or fail if they are stale
-  bench engine              what an answer costs, in time and allocations
-  bench serve [--soak N]    what serving costs beside a bare server, in processor time, latency and memory; with a soak
-                            of N seconds (also --rounds N, --seconds N of each, --target TRIPLE, the image's being
+  bench engine              measure the time and allocations of a decision
+  bench serve [--soak N]    compare serving with a bare server: processor time, latency and memory; with a soak test of N
+                            seconds (also --rounds N, --seconds N of each, --target TRIPLE, for the image's
                             x86_64-unknown-linux-musl)
-  bench cli                 what reading 10,000 Deployments costs the command line, in processor time and memory
-  bench catalogue [NAME]    what the catalogue's profiles cost a pod, in seconds at its start and in memory
-  chaos [NAME…]             make faults on purpose, or those whose tests have this name, and print what became of the pods
-  chaos --random SECONDS    make random combinations of faults for that time; --seed N: the same ones again
-  deny [--advisories]       check the dependencies' licences and sources; with RustSec's advisories, which are fetched
-  sbom                      write what the image's program is made of, as a CycloneDX document
-  fuzz [TARGET…]            look for inputs that break expression, profile and review, --seconds N each (60)
+  bench cli                 measure processor time and memory of the command line for 10,000 Deployments
+  bench catalogue [NAME]    measure the startup time and memory that the catalogue's profiles add to a pod
+  chaos [NAME…]             inject faults, or only those whose tests have this name, and report their effect on pods
+  chaos --random SECONDS    inject random combinations of faults for that time; --seed N: repeat a sequence
+  deny [--advisories]       check the licenses and sources of dependencies; with RustSec's advisories, which are downloaded
+  sbom                      write the bill of materials of the image's program, as a CycloneDX document
+  fuzz [TARGET…]            fuzz expressions, profiles and reviews; --seconds N for each target (60)
 
-chaos, demo and test take --kubernetes VERSION as well, or, to use a cluster that is already there:
+chaos, demo and test also accept --kubernetes VERSION or, to use an existing cluster:
   --kubeconfig FILE         also OUTRIGGER_KUBECONFIG
-  --load 'CMD {}'           how images get there: a command for each archive, as in 'kind load image-archive {}'
-  --registry HOST/PATH      or: a registry to push them to, which the cluster can pull from
+  --load 'CMD {}'           how to load images: a command for each archive, such as 'kind load image-archive {}'
+  --registry HOST/PATH      or: a registry to push them to, from which the cluster can pull
                             (also OUTRIGGER_LOAD and OUTRIGGER_REGISTRY)
-  OUTRIGGER_AUDIT_LOG=FILE  its API server's audit log, at level Metadata: some of the tests read it
+  OUTRIGGER_AUDIT_LOG=FILE  audit log of its API server, at level Metadata; some of the tests read it
 ";
 
 const COMMANDS: [&str; 11] =
@@ -80,7 +80,7 @@ fn main() -> ExitCode {
         let again = std::env::current_exe().map(|program| {
             std::process::Command::new(program).args(std::env::args_os().skip(1)).env("PATH", path).exec()
         });
-        report::note(format_args!("error: cannot start again with a longer PATH: {again:?}"));
+        report::note(format_args!("error: cannot restart with an extended PATH: {again:?}"));
         return ExitCode::FAILURE;
     }
     match dispatch(Args::from_process()) {
@@ -98,12 +98,12 @@ fn main() -> ExitCode {
 
 fn dispatch(mut args: Args) -> Result<ExitCode> {
     let Some(command) = args.next() else {
-        report::say(HELP.trim_end());
+        report::print(HELP.trim_end());
         return Ok(ExitCode::SUCCESS);
     };
-    // kubectl's own words are left alone.
+    // `cluster kubectl` passes all words on.
     if command != "cluster" && (args.switch("--help") || args.switch("-h")) {
-        report::say(HELP.trim_end());
+        report::print(HELP.trim_end());
         return Ok(ExitCode::SUCCESS);
     }
     match command.as_str() {
@@ -131,7 +131,7 @@ fn dispatch(mut args: Args) -> Result<ExitCode> {
         "deny" => supply::deny(args)?,
         "fuzz" => fuzz::run(args)?,
         "sbom" => supply::sbom(args)?,
-        "help" | "-h" | "--help" => report::say(HELP.trim_end()),
+        "help" | "-h" | "--help" => report::print(HELP.trim_end()),
         other => return Err(unknown(other, &COMMANDS).into()),
     }
     Ok(ExitCode::SUCCESS)
@@ -140,7 +140,7 @@ fn dispatch(mut args: Args) -> Result<ExitCode> {
 fn cluster_command(mut args: Args) -> Result<()> {
     let words = ["up", "down", "status", "kubectl", "load", "stop", "start", "signal", "etcd"];
     let word = args.next().unwrap_or_else(|| "status".to_owned());
-    // kubectl's own words are left alone.
+    // `cluster kubectl` passes all words on.
     let name = if word == "kubectl" { None } else { args.option("--name")? };
     let cluster = name.map_or_else(Cluster::of_workspace, |name| Cluster::named(&name));
     match word.as_str() {
@@ -153,7 +153,7 @@ fn cluster_command(mut args: Args) -> Result<()> {
         "down" => {
             args.end(&[])?;
             let was_there = cluster.down()?;
-            report::progress(if was_there { "the cluster is gone" } else { "there was no cluster" });
+            report::progress(if was_there { "the cluster was removed" } else { "there was no cluster" });
             Ok(())
         }
         "status" => {
@@ -161,7 +161,7 @@ fn cluster_command(mut args: Args) -> Result<()> {
             cluster.status()
         }
         "kubectl" => {
-            // In this process's place, so that its exit code is ours.
+            // kubectl replaces this process, so that its exit code is returned.
             let error = cluster.kubectl().args(args.rest()).exec();
             Err(error)
                 .context("cannot start kubectl (is the cluster down? `cargo xtask cluster up` starts it)")
@@ -187,10 +187,10 @@ fn cluster_command(mut args: Args) -> Result<()> {
     }
 }
 
-/// Installs and builds what the embedded cluster needs, and starts it.
+/// Installs and builds the programs of the embedded cluster, and starts it.
 fn start(cluster: &Cluster, kubernetes: Option<KubernetesVersion>) -> Result<()> {
     let kubernetes = kubernetes.map_or_else(KubernetesVersion::newest, Ok)?;
-    // Before the builds, which take minutes.
+    // Checked before the builds, which take minutes.
     cluster.expect_version(&kubernetes)?;
     tools::install_packages()?;
     let tools = Tools::build(&kubernetes)?;

@@ -1,4 +1,4 @@
-//! What is said to the person who waits: lines with the time that has passed, and signs of life during long steps.
+//! Output of the tasks: progress lines with the elapsed time, results, and heartbeats during long steps.
 
 use std::collections::VecDeque;
 use std::fmt::Display;
@@ -12,7 +12,7 @@ use anyhow::Result;
 
 use crate::workspace;
 
-/// How often a long step says that it is still alive.
+/// Interval of a long step's heartbeat lines.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -22,24 +22,24 @@ pub(crate) fn start_clock() {
     LazyLock::force(&STARTED);
 }
 
-/// A line of progress, on standard error.
+/// Prints a progress line to stderr.
 pub(crate) fn progress(text: impl Display) {
     let at = STARTED.elapsed().as_secs_f64();
-    // A closed terminal must not end a run half way.
+    // A closed terminal must not interrupt a run.
     drop(writeln!(std::io::stderr().lock(), "[{at:6.1}s] {text}"));
 }
 
-/// A line of a result, on standard output.
-pub(crate) fn say(text: impl Display) {
+/// Prints a line of a result to stdout.
+pub(crate) fn print(text: impl Display) {
     drop(writeln!(std::io::stdout().lock(), "{text}"));
 }
 
-/// A line for a person on standard error, without the clock.
+/// Prints a line to stderr, without the elapsed time.
 pub(crate) fn note(text: impl Display) {
     drop(writeln!(std::io::stderr().lock(), "{text}"));
 }
 
-/// Runs a step: says that it starts, gives signs of life, says how long it took.
+/// Runs a step, and prints its start, heartbeats and duration.
 pub(crate) fn step<T>(name: &str, work: impl FnOnce(&Activity) -> Result<T>) -> Result<T> {
     let expected = expected(name);
     match expected {
@@ -56,7 +56,7 @@ pub(crate) fn step<T>(name: &str, work: impl FnOnce(&Activity) -> Result<T>) -> 
     let took = started.elapsed();
     match &result {
         Ok(_) => {
-            remember(name, took);
+            record_duration(name, took);
             progress(format_args!("{name}: done in {}", short(took)));
         }
         Err(_) => progress(format_args!("{name}: FAILED after {}", short(took))),
@@ -64,7 +64,7 @@ pub(crate) fn step<T>(name: &str, work: impl FnOnce(&Activity) -> Result<T>) -> 
     result
 }
 
-/// A duration as a person says it.
+/// Formats a duration for messages.
 pub(crate) fn short(time: Duration) -> String {
     let seconds = time.as_secs();
     if seconds >= 100 {
@@ -74,7 +74,7 @@ pub(crate) fn short(time: Duration) -> String {
     }
 }
 
-/// What a step is doing at the moment, for its signs of life.
+/// Current action and completed fraction of a step, for its heartbeats.
 #[derive(Clone, Default)]
 pub(crate) struct Activity {
     now: Arc<Mutex<String>>,
@@ -82,20 +82,20 @@ pub(crate) struct Activity {
 }
 
 impl Activity {
-    /// Replaces the description of what is being done.
+    /// Sets the description of the current action.
     pub(crate) fn set(&self, text: impl Into<String>) {
         *locked(&self.now) = text.into();
     }
 
-    /// Says how much of the step is done, from 0 to 1.
+    /// Sets the completed fraction of the step, from 0 to 1.
     pub(crate) fn done(&self, part: f64) {
         *locked(&self.done) = Some(part);
     }
 
-    /// How long is left, by what is done so far, or by how long it is known to take.
-    fn left(&self, passed: Duration, expected: Option<Duration>) -> Option<Duration> {
+    /// Returns the remaining time, estimated from the completed fraction or from the expected duration.
+    fn remaining(&self, passed: Duration, expected: Option<Duration>) -> Option<Duration> {
         match *locked(&self.done) {
-            // Before that it says little.
+            // Below 5%, the estimate is useless.
             Some(part) if part > 0.05 && part < 1.0 => Some(passed.mul_f64((1.0 - part) / part)),
             _ => expected?.checked_sub(passed),
         }
@@ -122,7 +122,7 @@ impl Heartbeat {
                 }
                 let passed = started.elapsed();
                 let left = activity
-                    .left(passed, expected)
+                    .remaining(passed, expected)
                     .map_or(String::new(), |left| format!(", about {} left", short(left)));
                 let doing = locked(&activity.now).clone();
                 let doing = if doing.is_empty() { doing } else { format!(" ({doing})") };
@@ -148,7 +148,7 @@ fn durations_file(name: &str) -> PathBuf {
     workspace::cache().join("durations").join(plain)
 }
 
-/// How long this step took the last time, or what it takes on two ordinary cores.
+/// Returns the duration of the step's last run, or a default for two ordinary cores.
 fn expected(name: &str) -> Option<Duration> {
     let stored = std::fs::read_to_string(durations_file(name)).ok().and_then(|text| text.trim().parse().ok());
     let builtin = match name {
@@ -162,19 +162,19 @@ fn expected(name: &str) -> Option<Duration> {
     stored.or(builtin).map(Duration::from_secs)
 }
 
-/// A step that found most of its work in a cache says nothing about the next cold run, so only long ones count.
-fn remember(name: &str, took: Duration) {
+/// Stores the duration of a step. Short runs found most of their work in a cache and do not predict a cold run.
+fn record_duration(name: &str, took: Duration) {
     if took > HEARTBEAT && expected(name).is_none_or(|known| took > known / 2) {
         let file = durations_file(name);
         if let Some(folder) = file.parent() {
-            // Only an estimate is lost when this cannot be written.
+            // A failed write loses only an estimate.
             drop(std::fs::create_dir_all(folder));
             drop(std::fs::write(file, took.as_secs().to_string()));
         }
     }
 }
 
-/// The last `count` lines of a text.
+/// Returns the last `count` lines of a text, indented.
 pub(crate) fn tail(text: &str, count: usize) -> String {
     let mut last = VecDeque::with_capacity(count);
     for line in text.lines() {

@@ -1,4 +1,4 @@
-//! Running other programs, with errors that say which one failed and what it said last.
+//! Execution of other programs. Errors name the command and end with the last lines of its output.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::report::tail;
 
-/// A command with its arguments.
+/// Returns a command with its arguments.
 pub(crate) fn cmd<I, S>(program: impl AsRef<OsStr>, args: I) -> Command
 where
     I: IntoIterator<Item = S>,
@@ -21,30 +21,30 @@ where
     command
 }
 
-/// Splits a fixed command line at blanks; for lines without a value from elsewhere.
+/// Splits a fixed command line at spaces. Use it only for lines without variable parts.
 pub(crate) fn line(text: &str) -> Command {
     let mut words = text.split_whitespace();
     cmd(words.next().unwrap_or_default(), words)
 }
 
-/// Runs a command quietly.
+/// Runs a command without printing its output.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     output(command).map(drop)
 }
 
-/// Runs a command and gives back what it printed to standard output.
+/// Runs a command and returns its standard output.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let shown = show(command);
     let done = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start `{shown}`"))?;
     let text = String::from_utf8_lossy(&done.stdout).into_owned();
     if !done.status.success() {
-        let said = String::from_utf8_lossy(&done.stderr);
-        bail!("`{shown}` failed ({}):\n{}{}", done.status, tail(&text, 10), tail(&said, 30));
+        let stderr = String::from_utf8_lossy(&done.stderr);
+        bail!("`{shown}` failed ({}):\n{}{}", done.status, tail(&text, 10), tail(&stderr, 30));
     }
     Ok(text)
 }
 
-/// Runs a command and gives back whether it succeeded, with all that it said.
+/// Runs a command and returns whether it succeeded, with its complete output.
 pub(crate) fn attempt(command: &mut Command) -> Result<(bool, String)> {
     let shown = show(command);
     let done = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start `{shown}`"))?;
@@ -53,7 +53,7 @@ pub(crate) fn attempt(command: &mut Command) -> Result<(bool, String)> {
     Ok((done.status.success(), text))
 }
 
-/// Runs a command whose output goes to a file; an error shows the file's last lines.
+/// Runs a command with its output in a file. An error ends with the last lines of the file.
 pub(crate) fn logged(command: &mut Command, log: &Path) -> Result<()> {
     let shown = show(command);
     if let Some(folder) = log.parent() {
@@ -67,13 +67,13 @@ pub(crate) fn logged(command: &mut Command, log: &Path) -> Result<()> {
         .status()
         .with_context(|| format!("cannot start `{shown}`"))?;
     if !status.success() {
-        let said = std::fs::read_to_string(log).unwrap_or_default();
-        bail!("`{shown}` failed ({status}); its log is {}, which ends:\n{}", log.display(), tail(&said, 30));
+        let text = std::fs::read_to_string(log).unwrap_or_default();
+        bail!("`{shown}` failed ({status}); its log is {}, which ends:\n{}", log.display(), tail(&text, 30));
     }
     Ok(())
 }
 
-/// Runs a command whose lines on standard error go to a file and are passed on.
+/// Runs a command, and passes each line of its standard error to `seen` and to a file.
 pub(crate) fn watched(command: &mut Command, log: &Path, mut seen: impl FnMut(&str)) -> Result<()> {
     let shown = show(command);
     if let Some(folder) = log.parent() {
@@ -94,13 +94,13 @@ pub(crate) fn watched(command: &mut Command, log: &Path, mut seen: impl FnMut(&s
     }
     let status = child.wait()?;
     if !status.success() {
-        let said = std::fs::read_to_string(log).unwrap_or_default();
-        bail!("`{shown}` failed ({status}); its log is {}, which ends:\n{}", log.display(), tail(&said, 40));
+        let text = std::fs::read_to_string(log).unwrap_or_default();
+        bail!("`{shown}` failed ({status}); its log is {}, which ends:\n{}", log.display(), tail(&text, 40));
     }
     Ok(())
 }
 
-/// Runs a command that talks to the person directly.
+/// Runs a command with the terminal of this process.
 pub(crate) fn interactive(command: &mut Command) -> Result<()> {
     let shown = show(command);
     let status = command.status().with_context(|| format!("cannot start `{shown}`"))?;
@@ -110,7 +110,7 @@ pub(crate) fn interactive(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Where a program is on the search path.
+/// Returns the path of a program on the search path.
 pub(crate) fn which(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())

@@ -1,4 +1,4 @@
-//! The cluster that a task works on: the embedded one, or one that is already there.
+//! Target cluster of a task: the embedded one, or an existing one.
 
 mod ready;
 
@@ -13,36 +13,36 @@ use crate::tools::{self, KubernetesVersion, Tools};
 
 pub(crate) use ready::Ready;
 
-/// Where to work, as the command line or the environment says.
+/// Target cluster, from the command line or the environment.
 #[derive(Clone)]
 pub(crate) enum Target {
-    /// The cluster that this program makes.
+    /// The embedded cluster.
     Embedded {
         /// The cluster, up or down.
         cluster: Cluster,
-        /// The version that it runs, or will run.
+        /// Its current or future version.
         kubernetes: KubernetesVersion,
     },
-    /// A cluster that is already there.
+    /// An existing cluster.
     External {
-        /// The file that says where it is.
+        /// Path of the kubeconfig.
         kubeconfig: PathBuf,
-        /// How images get there.
+        /// Way to load images into the cluster.
         delivery: Delivery,
     },
 }
 
-/// How images get to a cluster that is already there.
+/// Way to load images into an existing cluster.
 #[derive(Clone)]
 pub(crate) enum Delivery {
-    /// A command for each archive; `{}` stands for its path.
+    /// A command for each archive; `{}` is replaced with its path.
     Load(String),
-    /// A registry with a path, which the images are pushed to and the cluster pulls from.
+    /// A registry with a path. Images are pushed to it, and the cluster pulls them from it.
     Registry(String),
 }
 
 impl Target {
-    /// Takes the options that name a target out of the command line.
+    /// Removes the options of a target from the command line.
     pub(crate) fn from_args(args: &mut Args) -> Result<Self> {
         let from = |value: Option<String>, variable: &str| value.or_else(|| std::env::var(variable).ok());
         let kubeconfig = from(args.option("--kubeconfig")?, "OUTRIGGER_KUBECONFIG");
@@ -60,13 +60,13 @@ impl Target {
         let usage = |message: &str| Err(Usage(message.to_owned()).into());
         let Some(kubeconfig) = kubeconfig.filter(|path| !path.is_empty()) else {
             if load.is_some() || registry.is_some() {
-                return usage("--load and --registry are for a cluster of yours: add --kubeconfig FILE");
+                return usage("--load and --registry need an existing cluster: add --kubeconfig FILE");
             }
             let kubernetes = kubernetes.map_or_else(KubernetesVersion::newest, Ok)?;
             return Ok(Self::Embedded { cluster: Cluster::of_workspace(), kubernetes });
         };
         if kubernetes.is_some() {
-            return usage("--kubernetes is for the embedded cluster: leave out --kubeconfig");
+            return usage("--kubernetes is only for the embedded cluster: remove --kubeconfig");
         }
         if let Some(cluster) = Cluster::of_kubeconfig(Path::new(&kubeconfig)) {
             let kubernetes = cluster.kubernetes()?;
@@ -75,15 +75,15 @@ impl Target {
         let delivery = match (load, registry) {
             (Some(command), None) if command.contains("{}") => Delivery::Load(command),
             (Some(_), None) => {
-                return usage("the command of --load needs {} where the archive's path goes");
+                return usage("the command of --load must contain {} for the archive's path");
             }
             (None, Some(registry)) => Delivery::Registry(registry.trim_end_matches('/').to_owned()),
             (Some(_), Some(_)) => return usage("--load and --registry exclude each other"),
             (None, None) => {
                 return usage(
-                    "with --kubeconfig, say how images get to the cluster:\n  \
-                     --load 'kind load image-archive {}'     a command that is run for each archive\n  \
-                     --registry registry.example/outrigger   a registry that the cluster can pull from",
+                    "--kubeconfig needs a way to load images into the cluster:\n  \
+                     --load 'kind load image-archive {}'     a command for each archive\n  \
+                     --registry registry.example/outrigger   a registry from which the cluster can pull",
                 );
             }
         };
@@ -95,7 +95,7 @@ impl Target {
         Ok(Self::External { kubeconfig, delivery })
     }
 
-    /// Builds the programs for this cluster: kubectl has the embedded cluster's version.
+    /// Builds the programs for this cluster. kubectl has the version of the embedded cluster.
     pub(crate) fn tools(&self) -> Result<Tools> {
         match self {
             Self::Embedded { kubernetes, .. } => Tools::build(kubernetes),
@@ -103,7 +103,7 @@ impl Target {
         }
     }
 
-    /// Checks what has to be there before anything is built.
+    /// Checks the requirements before anything is built.
     pub(crate) fn check(&self) -> Result<()> {
         match self {
             Self::Embedded { cluster, kubernetes } => {
@@ -114,10 +114,10 @@ impl Target {
         }
     }
 
-    /// Builds what the demo needs, starts the cluster if it is ours, and brings the images there.
+    /// Builds everything for the demo, starts an embedded cluster, and loads the images.
     pub(crate) fn prepare(&self) -> Result<Ready> {
         tools::install_packages()?;
-        // The Go builds and the Rust build are the longest parts of a cold start, so they run beside each other.
+        // The Go builds and the Rust build take most of a cold start, so they run in parallel.
         let (cluster_side, product) = std::thread::scope(|scope| {
             let cluster_side = scope.spawn(|| self.prepare_cluster(images::demo));
             let product = images::product(Profile::EndToEnd);
@@ -128,7 +128,7 @@ impl Target {
         cluster_side?.with_product(product)
     }
 
-    /// The same without the product's image.
+    /// Prepares the cluster without Outrigger's image.
     pub(crate) fn prepare_cluster(&self, programs: impl FnOnce() -> Result<Vec<Image>>) -> Result<Ready> {
         let tools = self.tools()?;
         let kubeconfig = match self {
@@ -154,10 +154,13 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_of_ones_own_needs_a_way_for_images() {
+    fn an_existing_cluster_needs_a_way_to_load_images() {
         assert!(matches!(choose("", "", ""), Ok(Target::Embedded { .. })));
-        let said = choose("Cargo.toml", "", "").err().map(|error| error.to_string()).unwrap_or_default();
-        assert!(said.contains("--load 'kind load") && said.contains("--registry registry.example"), "{said}");
+        let message = choose("Cargo.toml", "", "").err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(
+            message.contains("--load 'kind load") && message.contains("--registry registry.example"),
+            "{message}"
+        );
         assert!(choose("", "x {}", "").is_err());
         assert!(choose("Cargo.toml", "x", "").is_err());
         assert!(choose("Cargo.toml", "x {}", "host/a").is_err());
@@ -166,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_is_for_the_embedded_cluster() -> Result<()> {
+    fn a_version_is_only_for_the_embedded_cluster() -> Result<()> {
         let oldest = KubernetesVersion::oldest()?;
         let chosen = Target::choose(None, None, None, Some(oldest.clone()))?;
         assert!(matches!(chosen, Target::Embedded { kubernetes, .. } if kubernetes == oldest));

@@ -1,16 +1,17 @@
-//! Where things are: the checkout, its build folder, and the cache that checkouts share.
+//! Paths: the checkout, its build directory, and the cache that checkouts share.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// The root of the checkout.
+/// Returns the root of the checkout.
 pub(crate) fn root() -> PathBuf {
-    // Not the variable at run time: a test that starts this program has one of its own package.
+    // Not the variable at run time: a test that starts this program has that of its own package.
     let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
     xtask.parent().unwrap_or(xtask).to_path_buf()
 }
 
-/// A search path that holds the folders of administrators' programs, if this process's lacks one of them, as after `su`.
+/// Returns a search path with the directories of system programs, if this process's path lacks one of them, as after
+/// `su`.
 pub(crate) fn path_with_administrators_programs() -> Option<OsString> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
@@ -22,17 +23,17 @@ pub(crate) fn path_with_administrators_programs() -> Option<OsString> {
     std::env::join_paths(folders.into_iter().chain(missing)).ok()
 }
 
-/// The folder of everything that belongs to this checkout and can be made again.
+/// Returns the directory of all files of this checkout that can be regenerated.
 pub(crate) fn target() -> PathBuf {
     root().join("target")
 }
 
-/// The folder that Cargo builds into, which a developer may have moved.
+/// Returns Cargo's build directory, which a developer can move.
 pub(crate) fn cargo_target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(target, |folder| root().join(folder))
 }
 
-/// The cache that all checkouts of this user share.
+/// Returns the cache that all checkouts of this user share.
 pub(crate) fn cache() -> PathBuf {
     let base = std::env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)

@@ -1,4 +1,4 @@
-// An HTTP server that says who it is and fails when it is told to, and the client for it, both without TLS.
+// An HTTP server that returns its name and fails on request, and its client, both without TLS.
 package main
 
 import (
@@ -28,17 +28,18 @@ func main() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		together, err := strconv.Atoi(os.Args[4])
+		concurrency, err := strconv.Atoi(os.Args[4])
 		if err != nil {
 			log.Fatal(err)
 		}
-		load(os.Args[2], count, together)
+		load(os.Args[2], count, concurrency)
 	default:
-		log.Fatal("echo serve ADDRESS | get URL | load URL COUNT TOGETHER")
+		log.Fatal("echo serve ADDRESS | get URL | load URL COUNT CONCURRENCY")
 	}
 }
 
-// serve answers every request with a line about itself and the request; /control changes how it answers from then on.
+// serve answers each request with a line about the server and the request. A request to /control changes later
+// responses.
 func serve(address string) error {
 	host, err := os.Hostname()
 	if err != nil {
@@ -46,7 +47,7 @@ func serve(address string) error {
 	}
 	name := cmp.Or(os.Getenv("NAME"), host)
 	var failEvery, delay, served atomic.Int64
-	var sick atomic.Bool
+	var unhealthy atomic.Bool
 	http.HandleFunc("/control", func(answer http.ResponseWriter, request *http.Request) {
 		for key, value := range map[string]*atomic.Int64{"failEvery": &failEvery, "delay": &delay, "served": &served} {
 			if text := request.FormValue(key); text != "" {
@@ -58,13 +59,13 @@ func serve(address string) error {
 				value.Store(number)
 			}
 		}
-		if text := request.FormValue("sick"); text != "" {
-			sick.Store(text == "true")
+		if text := request.FormValue("unhealthy"); text != "" {
+			unhealthy.Store(text == "true")
 		}
 		fmt.Fprintf(answer, "served=%d\n", served.Load())
 	})
 	http.HandleFunc("/healthz", func(answer http.ResponseWriter, _ *http.Request) {
-		if sick.Load() {
+		if unhealthy.Load() {
 			answer.WriteHeader(http.StatusInternalServerError)
 		}
 	})
@@ -83,11 +84,11 @@ func serve(address string) error {
 			request.RemoteAddr, request.Header.Get("X-Forwarded-Client-Cert"), request.Header.Get("Traceparent"),
 			request.URL.Path)
 	})
-	log.Print("serves on ", address)
+	log.Print("listening on ", address)
 	return http.ListenAndServe(address, nil)
 }
 
-// get prints the answer to one request; what cannot be answered is status 0.
+// get prints the response to one request, with status 0 if there is none.
 func get(url string) {
 	client := http.Client{Timeout: 20 * time.Second}
 	started := time.Now()
@@ -104,18 +105,18 @@ func get(url string) {
 	fmt.Printf("status=%d ms=%d %s", answer.StatusCode, time.Since(started).Milliseconds(), body)
 }
 
-// load sends many requests, some at the same time, and prints how often each status and each name came.
-func load(url string, count, together int) {
+// load sends many requests, some concurrently, and prints the number of responses per status and per name.
+func load(url string, count, concurrency int) {
 	client := http.Client{
 		Timeout:   20 * time.Second,
-		Transport: &http.Transport{MaxIdleConnsPerHost: together},
+		Transport: &http.Transport{MaxIdleConnsPerHost: concurrency},
 	}
 	var lock sync.Mutex
 	seen := map[string]int{}
 	var took []time.Duration
 	left := make(chan struct{})
 	var workers sync.WaitGroup
-	for range together {
+	for range concurrency {
 		workers.Go(func() {
 			for range left {
 				started := time.Now()

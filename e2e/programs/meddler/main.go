@@ -1,5 +1,5 @@
-// A mutating webhook that takes the first init container out of every pod, or gives it another image: what a cluster's
-// other webhooks may do to a pod after an injection. Below /record it changes nothing and prints the object of each review.
+// A mutating webhook that removes or changes the first init container of every pod, as other webhooks of a cluster
+// might do after an injection. At /record, it changes nothing and prints the object of each review.
 package main
 
 import (
@@ -21,9 +21,9 @@ import (
 )
 
 const (
-	takeOut   = `[{"op": "remove", "path": "/spec/initContainers/0"}]`
-	newImage  = `[{"op": "replace", "path": "/spec/initContainers/0/image", "value": "mirror.example/redis:7.0"}]`
-	withAgent = `[{"op": "add", "path": "/spec/initContainers/0/env", "value": [{"name": "AGENT_HOST", "value": "10.0.0.1"}]}]`
+	remove       = `[{"op": "remove", "path": "/spec/initContainers/0"}]`
+	replaceImage = `[{"op": "replace", "path": "/spec/initContainers/0/image", "value": "mirror.example/redis:7.0"}]`
+	addVariable  = `[{"op": "add", "path": "/spec/initContainers/0/env", "value": [{"name": "AGENT_HOST", "value": "10.0.0.1"}]}]`
 )
 
 func main() {
@@ -35,9 +35,9 @@ func main() {
 		log.Fatal(err)
 	}
 	http.HandleFunc("/record", record)
-	http.HandleFunc("/take-out", answer(takeOut))
-	http.HandleFunc("/new-image", answer(newImage))
-	http.HandleFunc("/with-agent", answer(withAgent))
+	http.HandleFunc("/remove", answer(remove))
+	http.HandleFunc("/replace-image", answer(replaceImage))
+	http.HandleFunc("/add-variable", answer(addVariable))
 	server := http.Server{Addr: os.Args[1], TLSConfig: &tls.Config{Certificates: []tls.Certificate{certificate}}}
 	fmt.Println(base64.StdEncoding.EncodeToString(authority))
 	log.Fatal(server.ListenAndServeTLS("", ""))
@@ -95,7 +95,7 @@ func answer(patch string) http.HandlerFunc {
 	}
 }
 
-// certificate signs itself, and is its own authority.
+// certificate returns a self-signed certificate, which is also the CA.
 func certificate(name string) (tls.Certificate, []byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

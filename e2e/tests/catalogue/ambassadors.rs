@@ -1,4 +1,4 @@
-//! The ambassadors: what an app reaches at localhost, and the sidecar carries on.
+//! Ambassadors: the app connects to localhost, and the sidecar to the remote server.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -7,27 +7,27 @@ use std::process::Command;
 use e2e::{Cluster, TestNamespace, eventually, pod};
 use serde_json::{Value, json};
 
-/// A number in what `INFO` or a metrics page says, behind the text that comes before it.
+/// Returns the number that follows a text in the output of `INFO` or in metrics.
 fn number(text: &str, before: &str) -> u64 {
     let rest = text.split_once(before).unwrap_or_else(|| panic!("no {before} in {text}")).1;
     let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
-    digits.parse().unwrap_or_else(|_| panic!("no number behind {before} in {text}"))
+    digits.parse().unwrap_or_else(|_| panic!("no number after {before} in {text}"))
 }
 
-/// What a proxy's port for Prometheus shows.
+/// Returns the metrics of a proxy.
 fn metrics(cluster: &Cluster, space: &TestNamespace, pod: &str, port: u16) -> String {
     let path = format!("/api/v1/namespaces/{}/pods/{pod}:{port}/proxy/metrics", space.name);
     cluster.kubectl(&["get", "--raw", &path]).expect()
 }
 
-/// A pod whose app does nothing and needs no port of a proxy's, to measure with.
+/// Returns an idle pod that uses none of the proxy's ports, for measurements.
 fn idle() -> Value {
     let mut idle = pod("idle");
     idle["spec"]["containers"][0]["args"] = json!(["redis-server", "--dir", "/tmp", "--port", "7777"]);
     idle
 }
 
-/// Makes a cluster of the pods, and gives the masters: which slots, and which pod.
+/// Creates a Redis Cluster of the pods, and returns the pod of each master by its slots.
 async fn redis_cluster(cluster: &Cluster, space: &TestNamespace) -> BTreeMap<String, String> {
     cluster.apply_file(&space.name, "ambassador-redis/cluster.yaml").expect();
     let pods = cluster.ready_pods(&space.name, "app=redis", 6).await;
@@ -68,10 +68,10 @@ async fn redis_cluster(cluster: &Cluster, space: &TestNamespace) -> BTreeMap<Str
     .await
 }
 
-/// What a container that counts was answered: the numbers, and everything else.
+/// Returns the responses of a counting container: numbers, and everything else.
 fn counted(cluster: &Cluster, space: &TestNamespace, key: &str) -> (Vec<u64>, Vec<String>) {
-    let said = cluster.logs(&space.name, "shop", &format!("counts-{key}"));
-    let lines = said.lines().filter(|line| !line.is_empty());
+    let output = cluster.logs(&space.name, "shop", &format!("counts-{key}"));
+    let lines = output.lines().filter(|line| !line.is_empty());
     let (numbers, errors): (Vec<_>, Vec<_>) = lines.partition(|line| line.parse::<u64>().is_ok());
     (
         numbers.iter().map(|number| number.parse().unwrap()).collect(),
@@ -80,7 +80,7 @@ fn counted(cluster: &Cluster, space: &TestNamespace, key: &str) -> (Vec<u64>, Ve
 }
 
 #[tokio::test]
-async fn an_app_with_one_plain_redis_uses_a_cluster_and_outlives_a_master() {
+async fn the_redis_ambassador_shards_over_a_cluster_and_survives_a_failover() {
     let cluster = Cluster::installed().await;
     let settings = [
         ("ambassador-redis.outrigger.dev/seeds", "redis-0.redis,redis-1.redis,redis-2.redis"),
@@ -101,11 +101,11 @@ async fn an_app_with_one_plain_redis_uses_a_cluster_and_outlives_a_master() {
         cluster.exec(&space.name, pod, "redis", &command).expect()
     };
 
-    // The app has no password, and the cluster takes no one without.
+    // The app has no password, and the cluster requires one.
     let seed = masters.values().next().unwrap();
     assert!(app(&["-h", &format!("{seed}.redis"), "get", "key1"]).text.contains("NOAUTH"));
 
-    // One command over keys of all masters, and the keys end on all of them.
+    // One command with keys of all masters. The keys are stored on all of them.
     let keys: Vec<_> = (0..600).map(|number| format!("key{number}")).collect();
     let pairs: Vec<_> = keys.iter().flat_map(|key| [key.clone(), format!("value of {key}")]).collect();
     let mut mset = vec!["mset"];
@@ -123,13 +123,13 @@ async fn an_app_with_one_plain_redis_uses_a_cluster_and_outlives_a_master() {
     let sizes: Vec<u64> =
         masters.values().map(|pod| node(pod, &["dbsize"]).trim().parse().unwrap()).collect();
     assert!(sizes.iter().all(|size| *size > 100), "{sizes:?}");
-    // Besides these keys there are those that the other containers count in.
+    // There are also the keys of the counting containers.
     assert_eq!(sizes.iter().sum::<u64>(), 600 + 3);
 
-    // What the app was told is written is on the replicas, too, before a master goes.
+    // All acknowledged writes are on the replica before the master is deleted.
     let victim = masters.iter().find(|(slots, _)| slots.starts_with("0-")).unwrap().1;
     let written = number(&node(victim, &["info", "replication"]), "master_repl_offset:");
-    eventually("the replica having what its master has", || async {
+    eventually("the replica catching up with its master", || async {
         let replication = node(victim, &["info", "replication"]);
         let has = number(&replication, "state=online,offset=");
         if has >= written { Ok(()) } else { Err(replication) }
@@ -139,22 +139,22 @@ async fn an_app_with_one_plain_redis_uses_a_cluster_and_outlives_a_master() {
     cluster
         .kubectl(&["delete", "pod", victim, "--namespace", &space.name, "--force", "--grace-period=0"])
         .expect();
-    eventually("errors while a master is away", || async {
+    eventually("errors after the loss of a master", || async {
         let (numbers, errors) = counted(&cluster, &space, "b");
-        if errors.is_empty() { Err(format!("{} answers", numbers.len())) } else { Ok(()) }
+        if errors.is_empty() { Err(format!("{} responses without an error", numbers.len())) } else { Ok(()) }
     })
     .await;
-    // Every slot takes writes again, and what was written before is there.
+    // All slots accept writes again, and earlier writes are kept.
     let survivor = masters.values().find(|pod| *pod != victim).unwrap();
-    eventually("the slots of the lost master taking writes", || async {
-        let said = app(&["incr", "{b}again"]).text;
-        if said.trim().parse::<u64>().is_ok() { Ok(()) } else { Err(said) }
+    eventually("the slots of the lost master accepting writes", || async {
+        let output = app(&["incr", "{b}again"]).text;
+        if output.trim().parse::<u64>().is_ok() { Ok(()) } else { Err(output) }
     })
     .await;
     assert_eq!(app(&mget).expect(), values);
     assert_eq!(app(&mset).expect(), "OK\n");
     assert!(node(survivor, &["cluster", "nodes"]).contains("master,fail"));
-    eventually("twenty more answers for each key", || async {
+    eventually("twenty more responses", || async {
         let (numbers, _) = counted(&cluster, &space, "b");
         if numbers.len() >= before + 20 { Ok(()) } else { Err(format!("{numbers:?}")) }
     })
@@ -162,7 +162,7 @@ async fn an_app_with_one_plain_redis_uses_a_cluster_and_outlives_a_master() {
     for key in ["a", "b", "c"] {
         let (numbers, errors) = counted(&cluster, &space, key);
         let lost_master = key == "b";
-        // Redis replicates after it has answered: of one connection's writes the last one may be lost with the master.
+        // Redis replicates after its response, so the last write of a connection can be lost with the master.
         let follows = |pair: &[u64]| pair[1] > pair[0] || lost_master && pair[1] == pair[0];
         assert!(numbers.windows(2).all(follows), "{key}: {numbers:?}");
         assert_eq!(!errors.is_empty(), lost_master, "{key}: {errors:?}");
@@ -173,14 +173,14 @@ async fn an_app_with_one_plain_redis_uses_a_cluster_and_outlives_a_master() {
     space.measure("ambassador-redis", &idle()).await;
 }
 
-/// Certificates in a folder of their own, as long as a test lasts.
+/// Certificates in a temporary directory, which is deleted at the end of the test.
 struct Certificates(PathBuf);
 
 impl Certificates {
     fn new(name: &str) -> Self {
         let folder = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&folder).unwrap();
-        // The system's own settings would make every certificate an authority.
+        // The system's configuration would make every certificate a CA.
         std::fs::write(folder.join("req.cnf"), "[req]\ndistinguished_name=none\n[none]\n").unwrap();
         Self(folder)
     }
@@ -201,7 +201,7 @@ impl Certificates {
         self.openssl(name, "basicConstraints=critical,CA:TRUE", &[]);
     }
 
-    /// Signs a certificate and puts it into a Secret, together with the authority that its holder trusts.
+    /// Signs a certificate and creates a Secret with it and the trusted CA.
     fn secret(&self, space: &TestNamespace, cluster: &Cluster, authority: &str, name: &str) {
         let (certificate, key) = (format!("{authority}.crt"), format!("{authority}.key"));
         let host = format!("subjectAltName=DNS:{name}.{}.svc.cluster.local", space.name);
@@ -225,7 +225,7 @@ impl Drop for Certificates {
 }
 
 #[tokio::test]
-async fn apps_of_plain_text_speak_verified_tls_and_no_one_else_is_served() {
+async fn the_tls_ambassador_verifies_both_ends_of_a_connection() {
     let cluster = Cluster::installed().await;
     let default = [
         ("ambassador-tls.outrigger.dev/secret", "shop"),
@@ -247,32 +247,32 @@ async fn apps_of_plain_text_speak_verified_tls_and_no_one_else_is_served() {
         command.extend(words);
         cluster.exec(&space.name, pod, "app", &command)
     };
-    let says = |pod: &str| cluster.logs(&space.name, pod, "ambassador-tls");
+    let log = |pod: &str| cluster.logs(&space.name, pod, "ambassador-tls");
 
-    // Plain text at localhost, TLS with a certificate to the server, which takes nothing else.
+    // Plain text at localhost becomes TLS with a client certificate. The server accepts nothing else.
     assert_eq!(redis("shop", &["set", "paid", "yes"]).expect(), "OK\n");
     assert_eq!(redis("shop", &["get", "paid"]).expect(), "yes\n");
     let secure = ["-h", "secure", "-p", "6380"];
     redis("shop", &[&secure[..], &["ping"]].concat()).expect_failure();
     let trusting = [&secure[..], &["--tls", "--cacert", "/secret/ca.crt"]].concat();
     redis("secure", &[&trusting[..], &["ping"]].concat()).expect_failure();
-    // The server itself counts whom it refused, since the client may not hear why.
+    // The count is from the server's log, because the client may not get the reason.
     let refused = || {
-        let said = cluster.logs(&space.name, "secure", "app");
-        said.matches("peer did not return a certificate").count()
+        let output = cluster.logs(&space.name, "secure", "app");
+        output.matches("peer did not return a certificate").count()
     };
     let directly = refused();
     assert!(directly > 0, "{}", cluster.logs(&space.name, "secure", "app"));
     for (pod, why) in [
         ("other-authority", "certificate verify failed"),
         ("other-name", "certificate verify failed"),
-        // The server says so after the handshake, which for the client may have gone well.
+        // The server rejects the client after the handshake, which can already be complete for the client.
         ("no-certificate", " 0 bytes after"),
     ] {
         redis(pod, &["get", "paid"]).expect_failure();
-        assert!(says(pod).contains(why), "{pod}: {}", says(pod));
+        assert!(log(pod).contains(why), "{pod}: {}", log(pod));
     }
-    // The other way round: TLS in front of a server of plain text that only its own pod reaches.
+    // In the other direction: TLS in front of a plain-text server that only its own pod can reach.
     assert_eq!(redis("to-plain", &["set", "sent", "yes"]).expect(), "OK\n");
     assert_eq!(redis("plain", &["get", "sent"]).expect(), "yes\n");
     let plain = ["-h", "plain", "-p", "6390"];
@@ -281,8 +281,8 @@ async fn apps_of_plain_text_speak_verified_tls_and_no_one_else_is_served() {
     redis("secure", &[&tls[..], &["ping"]].concat()).expect_failure();
     let with_certificate = ["--cert", "/secret/tls.crt", "--key", "/secret/tls.key", "get", "sent"];
     assert_eq!(redis("secure", &[&tls[..], &with_certificate].concat()).expect(), "yes\n");
-    assert!(says("plain").contains("wrong version number"), "{}", says("plain"));
-    assert!(says("plain").contains("peer did not return a certificate"), "{}", says("plain"));
+    assert!(log("plain").contains("wrong version number"), "{}", log("plain"));
+    assert!(log("plain").contains("peer did not return a certificate"), "{}", log("plain"));
 
     let shown = metrics(&cluster, &space, "shop", 15121);
     assert_eq!(number(&shown, "haproxy_frontend_sessions_total{proxy=\"ambassador-tls\"} "), 2);
@@ -294,7 +294,7 @@ async fn apps_of_plain_text_speak_verified_tls_and_no_one_else_is_served() {
 }
 
 #[tokio::test]
-async fn calls_to_a_flapping_service_are_answered_at_once_until_it_is_well() {
+async fn the_circuit_breaker_opens_on_failures_and_closes_after_recovery() {
     let cluster = Cluster::installed().await;
     let settings = [("ambassador-breaker.outrigger.dev/host", "flaky")];
     let space = TestNamespace::with_profiles(&cluster, &["ambassador-breaker"], &settings, true).await;
@@ -303,15 +303,15 @@ async fn calls_to_a_flapping_service_are_answered_at_once_until_it_is_well() {
     for name in ["flaky", "app", "small"] {
         cluster.ready_pod(&space.name, name).await;
     }
-    // One connection of the app's for each request, and for each a line: the status, and who has answered.
+    // Each request uses a new connection of the app. The lines have the status and the breaker's header.
     let call = |pod: &str, path: &str, more: &[&str]| {
         let (form, url) =
             ("%{http_code} %header{x-ambassador-breaker}\n", format!("http://127.0.0.1:15130/{path}"));
         let mut command = vec!["curl", "--silent", "--max-time", "60", "--output", "/dev/null"];
         command.extend(["--header", "Connection: close", "--write-out", form, &url]);
         command.extend(more);
-        let said = cluster.exec(&space.name, pod, "app", &command).expect();
-        said.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>()
+        let output = cluster.exec(&space.name, pod, "app", &command).expect();
+        output.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>()
     };
     let seen = || cluster.logs(&space.name, "flaky", "nginx");
     let gauge = |name: &str| {
@@ -320,7 +320,7 @@ async fn calls_to_a_flapping_service_are_answered_at_once_until_it_is_well() {
     };
     let ejected = "envoy_cluster_outlier_detection_ejections_active";
 
-    // Two hundred connections of the app are few to the service, which is called by its name.
+    // Two hundred connections of the app become few to the service, which gets its own name as host.
     assert_eq!(call("app", "good/[1-200]", &[]), vec!["200"; 200]);
     let (lines, by_name) = (seen(), " flaky /good/");
     let connections: BTreeSet<_> = lines
@@ -335,10 +335,10 @@ async fn calls_to_a_flapping_service_are_answered_at_once_until_it_is_well() {
     assert_eq!(gauge(ejected), 0);
 
     for round in ["first", "second"] {
-        // The service's own 503 does not pass for the breaker's, whatever the service says.
+        // The service's own 503 has no header of the breaker, even if the service sends one.
         cluster.exec(&space.name, "flaky", "nginx", &["touch", "/tmp/bad"]).expect();
-        // Envoy ejects the host in its main thread and tells the worker later, which takes longer on a busy machine. The
-        // calls are spread over five seconds, so that half of them are after that.
+        // Envoy ejects the host in its main thread and informs the worker later, which takes longer on a busy machine.
+        // The calls are spread over five seconds, so that half of them come after that.
         let answers = call("app", &format!("{round}/[1-100]"), &["--rate", "20/s"]);
         let from_service = answers.iter().take_while(|answer| *answer == "503").count();
         assert!((5..50).contains(&from_service), "{answers:?}");
@@ -346,7 +346,7 @@ async fn calls_to_a_flapping_service_are_answered_at_once_until_it_is_well() {
         assert_eq!(seen().matches(&format!(" flaky /{round}/")).count(), from_service);
         assert_eq!(gauge(ejected), 1);
         cluster.exec(&space.name, "flaky", "nginx", &["rm", "/tmp/bad"]).expect();
-        eventually("the breaker being closed", || async {
+        eventually("the breaker closing", || async {
             let answers = call("app", "back", &[]);
             if answers == ["200"] { Ok(()) } else { Err(format!("{answers:?}")) }
         })
@@ -354,18 +354,18 @@ async fn calls_to_a_flapping_service_are_answered_at_once_until_it_is_well() {
         assert_eq!(gauge(ejected), 0);
     }
 
-    // No call waits longer than it may, and more than may wait at all are told so. The slow page answers once a second.
+    // Timeouts and a full queue. The slow page responds once per second.
     let slow = call("small", "slow?[1-3]", &[]);
     assert!(slow.iter().any(|answer| answer == "504 no-answer"), "{slow:?}");
     let many = call("small", "slow?[1-20]", &["--parallel", "--parallel-immediate"]);
     assert!(many.iter().any(|answer| answer == "503 full"), "{many:?}");
 
-    // A service that is not there is no answer, and then the breaker's.
+    // Without a service, calls get no answer until the breaker opens.
     let now = ["delete", "pod", "flaky", "--namespace", &space.name, "--force", "--grace-period=0"];
     cluster.kubectl(&now).expect();
-    eventually("the breaker being open", || async {
+    eventually("the breaker opening", || async {
         let answers = call("app", "gone/[1-10]", &[]);
-        let both = ["503 no-answer", "503 open"].iter().all(|one| answers.iter().any(|said| said == one));
+        let both = ["503 no-answer", "503 open"].iter().all(|one| answers.iter().any(|output| output == one));
         if both { Ok(()) } else { Err(format!("{answers:?}")) }
     })
     .await;

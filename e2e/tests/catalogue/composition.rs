@@ -1,22 +1,23 @@
-//! Several profiles on one pod: their order at the start and at the end, and updates of one alone.
+//! Several profiles on one pod: start and stop order, and the update of a single sidecar.
 
 use e2e::{Cluster, TestNamespace, eventually};
 use serde_json::{Value, json};
 
-/// What the three profiles put into a pod, in the order of its start; the native sidecars end in the reverse order.
+/// Containers of the three profiles in start order. The native sidecars stop in reverse order.
 const STARTED: [&str; 5] = ["cert-init", "cert-rotator", "mesh-init", "mesh-proxy", "log-shipper"];
-/// Nobody removes such a pod's object before it was looked at.
-const FINALIZER: &str = "e2e.outrigger.dev/look-at-its-end";
+/// Finalizer that keeps a deleted pod until the test has inspected it.
+const FINALIZER: &str = "e2e.outrigger.dev/inspect";
 
-/// A namespace as a platform team sets it up for certificates, the mesh and logs; its apps know nothing of the three.
+/// Creates a namespace with certificates, mesh and logs, and one for their servers. The apps do not mention the
+/// profiles.
 async fn shop(cluster: &Cluster) -> (TestNamespace, TestNamespace) {
     let back_ends = TestNamespace::plain(cluster).await;
     cluster.apply_file(&back_ends.name, "cert-rotator/authority.yaml").expect();
     cluster.apply_file(&back_ends.name, "composition/archive.yaml").expect();
     let authority = back_ends.ready("app=step-ca").await;
     back_ends.ready("app=archive").await;
-    let said = cluster.logs(&back_ends.name, &authority, "setup");
-    let fingerprint = said.lines().last().unwrap();
+    let output = cluster.logs(&back_ends.name, &authority, "setup");
+    let fingerprint = output.lines().last().unwrap();
     let url = format!("https://step-ca.{}.svc", back_ends.name);
     let receiver = format!("archive.{}.svc", back_ends.name);
     let profiles = ["cert-rotator", "mesh-proxy", "log-shipper"];
@@ -35,7 +36,7 @@ fn statuses(pod: &Value) -> Vec<&Value> {
     lists.into_iter().flat_map(|list| list.as_array().into_iter().flatten()).collect()
 }
 
-/// When a container of a pod began, or ended.
+/// Returns the start or end time of a container.
 fn time<'a>(pod: &'a Value, container: &str, which: &str) -> &'a str {
     let status = statuses(pod).into_iter().find(|status| status["name"] == container);
     let state = &status.unwrap_or_else(|| panic!("no {container}: {pod}"))["state"];
@@ -45,7 +46,7 @@ fn time<'a>(pod: &'a Value, container: &str, which: &str) -> &'a str {
         .unwrap_or_else(|| panic!("{container} has no {which}: {state}"))
 }
 
-/// All of the profiles' containers began before the app's, in their order; the times are in whole seconds.
+/// Checks that the profiles' containers started in order, before the app's. The times have whole seconds.
 fn started_in_order(pod: &Value, app: &str) {
     let names: Vec<_> =
         pod["spec"]["initContainers"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
@@ -58,16 +59,16 @@ fn started_in_order(pod: &Value, app: &str) {
     }
 }
 
-/// The app ended first, then the shipper, then the proxy, then who keeps the certificates.
+/// Checks that the containers ended in order: app, shipper, proxy, certificates.
 fn ended_in_order(pod: &Value, app: &str) {
     let order = [app, "log-shipper", "mesh-proxy", "cert-rotator"];
     let times: Vec<&str> = order.iter().map(|container| time(pod, container, "finishedAt")).collect();
     assert!(times.is_sorted(), "{order:?} ended at {times:?}");
-    // The shipper stays for the last lines, so these two differ by seconds.
+    // The shipper lingers for the last lines, so these two differ by seconds.
     assert!(times[0] < times[1], "{order:?} ended at {times:?}");
 }
 
-/// Deletes a pod and gives it as it was when all of its containers had ended.
+/// Deletes a pod, and returns its state after all of its containers have ended.
 async fn end_of(space: &TestNamespace, cluster: &Cluster, pod: &str) -> Value {
     let keep = json!({ "metadata": { "finalizers": [FINALIZER] } }).to_string();
     let patch = |patch: &str| {
@@ -78,9 +79,9 @@ async fn end_of(space: &TestNamespace, cluster: &Cluster, pod: &str) -> Value {
     patch(&keep);
     cluster.kubectl(&["delete", "pod", pod, "--namespace", &space.name, "--wait=false"]).expect();
     let ended = eventually("all containers having ended", || async {
-        let said =
+        let output =
             cluster.kubectl(&["get", "pod", pod, "--namespace", &space.name, "--output", "json"]).expect();
-        let pod: Value = serde_json::from_str(&said).unwrap();
+        let pod: Value = serde_json::from_str(&output).unwrap();
         let all = statuses(&pod).iter().all(|status| status["state"]["terminated"].is_object());
         if all { Ok(pod) } else { Err(pod["status"].to_string()) }
     })
@@ -89,19 +90,19 @@ async fn end_of(space: &TestNamespace, cluster: &Cluster, pod: &str) -> Value {
     ended
 }
 
-/// Waits until the archive has printed that many lines that contain all of these words.
+/// Waits until the archive has printed this number of lines that contain all of these words.
 async fn arrived(cluster: &Cluster, back_ends: &TestNamespace, words: &[&str], count: usize) {
     let archive = back_ends.ready("app=archive").await;
     eventually(&format!("{count} lines with {words:?} in the archive"), || async {
-        let said = cluster.logs(&back_ends.name, &archive, "rsyslog");
-        let found = said.lines().filter(|line| words.iter().all(|word| line.contains(word))).count();
+        let output = cluster.logs(&back_ends.name, &archive, "rsyslog");
+        let found = output.lines().filter(|line| words.iter().all(|word| line.contains(word))).count();
         if found == count { Ok(()) } else { Err(format!("{found} lines")) }
     })
     .await;
 }
 
 #[tokio::test]
-async fn certificates_then_the_mesh_then_the_app_and_back_in_every_kind_of_workload() {
+async fn sidecars_start_and_stop_in_order_in_every_kind_of_workload() {
     let cluster = Cluster::installed().await;
     let (space, back_ends) = shop(&cluster).await;
     for file in ["deployment", "statefulset", "job", "cronjob"] {
@@ -109,7 +110,7 @@ async fn certificates_then_the_mesh_then_the_app_and_back_in_every_kind_of_workl
     }
     cluster.apply_file(&space.name, "composition/daemonset.yaml").expect();
 
-    // The Job completes: its sidecars end after it, and its last lines have left before.
+    // The Job completes: its sidecars end after the app, and its last lines are sent before.
     let job = cluster.kubectl(&[
         "wait",
         "--for=condition=complete",
@@ -149,7 +150,7 @@ async fn certificates_then_the_mesh_then_the_app_and_back_in_every_kind_of_workl
 }
 
 #[tokio::test]
-async fn a_sidecar_gets_another_image_while_its_app_goes_on() {
+async fn a_sidecars_image_changes_without_a_restart_of_the_app() {
     let cluster = Cluster::installed().await;
     let space = TestNamespace::with_profiles(&cluster, &["statsd"], &[], true).await;
     let old = e2e::image("docker.io/prom/statsd-exporter:v0.30.0");
@@ -158,7 +159,7 @@ async fn a_sidecar_gets_another_image_while_its_app_goes_on() {
         .kubectl(&["annotate", "namespace", &space.name, &format!("statsd.outrigger.dev/image={old}")])
         .expect();
     let mut app = e2e::pod("app");
-    eventually("the namespace's image being known", || async {
+    eventually("the image parameter of the namespace", || async {
         let probe = cluster.dry_run_pod(&space.name, &app).await?;
         let image = probe["spec"]["initContainers"][0]["image"].clone();
         if image == old.as_str() { Ok(()) } else { Err(image.to_string()) }
@@ -170,7 +171,7 @@ async fn a_sidecar_gets_another_image_while_its_app_goes_on() {
 
     let image = format!("statsd={new}");
     cluster.kubectl(&["set", "image", "pod/app", &image, "--namespace", &space.name]).expect();
-    let after = eventually("the sidecar running again with the other image", || async {
+    let after = eventually("the sidecar restarting with the new image", || async {
         let pod = cluster.ready_pod(&space.name, "app").await;
         let sidecar = &pod["status"]["initContainerStatuses"][0];
         let is_new = sidecar["image"].as_str().is_some_and(|image| image.ends_with(":v0.31.0"));
@@ -183,7 +184,7 @@ async fn a_sidecar_gets_another_image_while_its_app_goes_on() {
     assert_eq!(was["podIP"], is["podIP"]);
     assert_ne!(was["initContainerStatuses"][0]["containerID"], is["initContainerStatuses"][0]["containerID"]);
     assert_ne!(was["initContainerStatuses"][0]["imageID"], is["initContainerStatuses"][0]["imageID"]);
-    // It works: what it shows is read from its own port.
+    // The sidecar works: its metrics are served.
     let url = format!("/api/v1/namespaces/{}/pods/app:9102/proxy/metrics", space.name);
     let metrics = cluster.kubectl(&["get", "--raw", &url]).expect();
     assert!(metrics.contains("statsd_exporter_build_info"), "{metrics}");

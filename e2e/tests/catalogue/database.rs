@@ -1,15 +1,15 @@
-//! A pool of connections to `PostgreSQL`, and schema migrations.
+//! Connection pool for `PostgreSQL`, and schema migrations.
 
 use e2e::{Cluster, TestNamespace, eventually, image};
 use serde_json::{Value, json};
 
-/// Asks the database in the pod `postgres`, as its administrator and past any pooler.
+/// Queries the database in the pod `postgres`, as its administrator and without a pooler.
 fn ask(cluster: &Cluster, space: &TestNamespace, question: &str) -> String {
     let command = ["psql", "postgres://postgres:correct%20horse@127.0.0.1/postgres", "-Atc", question];
     cluster.exec(&space.name, "postgres", "postgres", &command).expect().trim().to_owned()
 }
 
-/// The pod of an app that has psql.
+/// Returns the pod of an app with psql.
 fn app(name: &str, script: &str, env: &Value, annotations: &Value) -> Value {
     json!({
         "apiVersion": "v1",
@@ -33,7 +33,7 @@ fn app(name: &str, script: &str, env: &Value, annotations: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn many_short_connections_become_few_to_postgresql() {
+async fn the_pooler_shares_few_connections_among_many_clients() {
     let cluster = Cluster::installed().await;
     let annotations = [
         ("ambassador-pooler.outrigger.dev/host", "postgres"),
@@ -48,10 +48,10 @@ async fn many_short_connections_become_few_to_postgresql() {
     let short =
         app("app", "exec sleep infinity", &env, &json!({ "ambassador-pooler.outrigger.dev/poolSize": "3" }));
     cluster.create_pod(&space.name, &short).await.unwrap();
-    // Another one holds twenty connections open, and uses them again when it is told to; it knows no password.
+    // A second pod keeps twenty connections open, uses them again after a signal file exists, and has no password.
     let keep = "for each in $(seq 20); do
         (echo 'SELECT 1;'; until [ -e /tmp/again ]; do sleep 1; done; echo 'SELECT 2;'; sleep 3600) |
-            psql --no-align --tuples-only >> /tmp/said &
+            psql --no-align --tuples-only >> /tmp/output &
     done; wait";
     let settings = json!({
         "ambassador-pooler.outrigger.dev/mode": "transaction",
@@ -68,7 +68,8 @@ async fn many_short_connections_become_few_to_postgresql() {
         log.matches(&format!("connection received: host={address} ")).count()
     };
 
-    // A hundred connections, twenty at a time. Past the pooler PostgreSQL sees each, which shows that it counts.
+    // A hundred connections, twenty at a time. Without the pooler, PostgreSQL logs all of them, which validates the
+    // count.
     let hundred =
         "for each in $(seq 100); do psql -Atc 'SELECT 1' & [ $((each % 20)) != 0 ] || wait; done; wait";
     assert_eq!(run("app", hundred).expect(), "1\n".repeat(100));
@@ -77,36 +78,36 @@ async fn many_short_connections_become_few_to_postgresql() {
     run("app", &format!("export PGHOST=postgres; {hundred}")).expect();
     assert_eq!(connections(&address), pooled + 100);
 
-    // Twenty connections that are open all the time, over two.
+    // Twenty connections that stay open share two.
     let holding = cluster.ready_pod(&space.name, "holding").await;
     let holding = holding["status"]["podIP"].as_str().unwrap();
-    let all_said = |line: &'static str| {
-        eventually("all connections being answered", move || async move {
-            let said = run("holding", "cat /tmp/said").text;
-            if said.matches(line).count() == 20 { Ok(()) } else { Err(said) }
+    let all_answered = |line: &'static str| {
+        eventually("responses on all connections", move || async move {
+            let output = run("holding", "cat /tmp/output").text;
+            if output.matches(line).count() == 20 { Ok(()) } else { Err(output) }
         })
     };
-    all_said("1\n").await;
+    all_answered("1\n").await;
     let held = connections(holding);
     assert!((1..=2).contains(&held), "PostgreSQL saw {held} connections");
 
-    // A wrong password is refused, and nobody gets at the pooler's console.
+    // A wrong password is rejected, and so is access to the console.
     let refused = run("app", "PGPASSWORD=wrong psql -c 'SELECT 1'").expect_failure();
     assert!(refused.contains("127.0.0.1") && refused.contains("SASL authentication failed"), "{refused}");
     let refused = run("holding", "psql pgbouncer -c 'SHOW CONFIG'").expect_failure();
     assert!(refused.contains("not allowed"), "{refused}");
 
-    // The server goes and comes back: those that are open stay open, and new ones are served again.
+    // PostgreSQL restarts: open connections stay open, and new ones are served again.
     cluster.exec(&space.name, "postgres", "postgres", &["pg_ctl", "stop", "--mode=fast", "--no-wait"]);
-    eventually("the server being back", || async {
+    eventually("the restart of the server", || async {
         let log = cluster.logs(&space.name, "postgres", "postgres");
         let answer = run("app", "psql -Atc 'SELECT 1'");
-        // The log is the new container's.
+        // The log is that of the new container.
         if answer.success && !log.contains("shutting down") { Ok(()) } else { Err(answer.text + &log) }
     })
     .await;
     run("holding", "touch /tmp/again").expect();
-    all_said("2\n").await;
+    all_answered("2\n").await;
     for pod in ["app", "holding"] {
         let now = cluster.ready_pod(&space.name, pod).await;
         for list in ["initContainerStatuses", "containerStatuses"] {
@@ -117,7 +118,7 @@ async fn many_short_connections_become_few_to_postgresql() {
 }
 
 #[tokio::test]
-async fn the_pooler_speaks_tls_with_the_server_that_it_trusts_alone() {
+async fn the_pooler_connects_only_to_a_server_with_a_trusted_certificate() {
     let cluster = Cluster::installed().await;
     let annotations = [
         ("ambassador-pooler.outrigger.dev/host", "postgres"),
@@ -133,11 +134,11 @@ async fn the_pooler_speaks_tls_with_the_server_that_it_trusts_alone() {
         let names = "-subj /CN=postgres -addext subjectAltName=DNS:postgres";
         let files = format!("-keyout $PGDATA/{name}.key -out $PGDATA/{name}.crt");
         on_server(&format!(
-            "umask 077; openssl req -x509 -newkey rsa:2048 -nodes -days 2 {names} {files} 2> /tmp/said || cat /tmp/said"
+            "umask 077; openssl req -x509 -newkey rsa:2048 -nodes -days 2 {names} {files} 2> /tmp/err || cat /tmp/err"
         ));
         on_server(&format!("cat $PGDATA/{name}.crt"))
     };
-    // The server shows the first; a certificate of the same name is not enough to be trusted.
+    // The server presents the first certificate. Another one with the same name must not be trusted.
     for (name, certificate) in [("postgres", certify("server")), ("stranger", certify("other"))] {
         let secret = json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name },
@@ -176,7 +177,7 @@ async fn the_pooler_speaks_tls_with_the_server_that_it_trusts_alone() {
     assert!(log.contains("certificate verify failed"), "{log}");
 }
 
-/// An app that ends when the new column is not there, and leaves a trace when it starts.
+/// Script of an app that ends if the new column is missing, and adds a row when it starts.
 const TRACE: &str = r#"psql "$URL" --set ON_ERROR_STOP=1 --command "INSERT INTO starts SELECT '$HOSTNAME' FROM orders WHERE price = 7"
     exec sleep infinity"#;
 
@@ -185,7 +186,7 @@ fn tracing(name: &str, annotations: &Value) -> Value {
     app(name, TRACE, &json!([{ "name": "URL", "valueFrom": key }]), annotations)
 }
 
-/// A Deployment of three such apps.
+/// Returns a Deployment of three such apps.
 fn replicas(name: &str, annotations: &Value) -> String {
     let pod = tracing(name, annotations);
     json!({
@@ -204,7 +205,7 @@ fn replicas(name: &str, annotations: &Value) -> String {
     .to_string()
 }
 
-/// A namespace with migrations, and no database yet.
+/// Creates a namespace with migrations and without a database.
 async fn migrating(cluster: &Cluster) -> TestNamespace {
     let annotations = [
         ("schema-migration.outrigger.dev/secret", "database"),
@@ -215,9 +216,9 @@ async fn migrating(cluster: &Cluster) -> TestNamespace {
     space
 }
 
-/// Waits until so many of an app's pods have left a trace.
+/// Waits until this number of pods have added a row.
 async fn traces(cluster: &Cluster, space: &TestNamespace, count: &str) {
-    eventually("the apps' traces", || async {
+    eventually("the rows of the apps", || async {
         let now = ask(cluster, space, "SELECT count(DISTINCT pod) FROM starts");
         if now == count { Ok(()) } else { Err(now) }
     })
@@ -225,10 +226,10 @@ async fn traces(cluster: &Cluster, space: &TestNamespace, count: &str) {
 }
 
 #[tokio::test]
-async fn three_replicas_that_start_together_migrate_once() {
+async fn replicas_that_start_together_migrate_once() {
     let cluster = Cluster::installed().await;
     let space = migrating(&cluster).await;
-    // They wait for the database, and so come to it together.
+    // All pods wait for the database, so they connect at the same time.
     cluster.apply(&space.name, &replicas("app", &json!({}))).expect();
     eventually("three pods waiting for the database", || async {
         let pods = cluster.pods(&space.name, "app=app").await;
@@ -238,22 +239,22 @@ async fn three_replicas_that_start_together_migrate_once() {
     })
     .await;
     cluster.apply_file(&space.name, "ambassador-pooler/postgres.yaml").expect();
-    let mut said = String::new();
+    let mut output = String::new();
     for pod in cluster.ready_pods(&space.name, "app=app", 3).await {
         assert_eq!(pod["status"]["initContainerStatuses"][0]["restartCount"], 0, "{pod}");
-        said += &cluster.logs(&space.name, pod["metadata"]["name"].as_str().unwrap(), "schema-migration");
+        output += &cluster.logs(&space.name, pod["metadata"]["name"].as_str().unwrap(), "schema-migration");
     }
     for (line, times) in [("1/u orders", 1), ("2/u price", 1), ("no change", 2)] {
-        assert_eq!(said.matches(line).count(), times, "{line}: {said}");
+        assert_eq!(output.matches(line).count(), times, "{line}: {output}");
     }
     assert_eq!(ask(&cluster, &space, "SELECT item, price FROM orders"), "first|7");
     assert_eq!(ask(&cluster, &space, "SELECT * FROM schema_migrations"), "2|f");
     traces(&cluster, &space, "3").await;
 
-    // A pod of the release before, whose migrations end at version 1, starts all the same, unless it is told not to.
+    // A pod of the previous release, whose migrations end at version 1, starts unless `whenAhead` is `Fail`.
     let older = "schema-migration.outrigger.dev/configMap";
     let strict = json!({ older: "older", "schema-migration.outrigger.dev/whenAhead": "Fail" });
-    // A URL that cannot be parsed is not printed, for the sake of the password in it.
+    // A URL that cannot be parsed is not printed, because it contains a password.
     let mistyped = json!({ "schema-migration.outrigger.dev/secret": "mistyped" });
     for (pod, annotations) in [("old", json!({ older: "older" })), ("strict", strict), ("mistyped", mistyped)]
     {
@@ -261,7 +262,7 @@ async fn three_replicas_that_start_together_migrate_once() {
     }
     cluster.ready_pod(&space.name, "old").await;
     for (pod, wanted) in [("strict", "is not among these migrations"), ("mistyped", "percent-encode")] {
-        eventually("the attempt that failed", || async {
+        eventually("the failed attempt", || async {
             let status = cluster.kubectl(&[
                 "get",
                 "pod",
@@ -281,7 +282,7 @@ async fn three_replicas_that_start_together_migrate_once() {
 }
 
 #[tokio::test]
-async fn a_migration_that_fails_keeps_the_app_out_and_says_why() {
+async fn a_failed_migration_blocks_the_app_and_reports_the_error() {
     let cluster = Cluster::installed().await;
     let space = migrating(&cluster).await;
     cluster.apply_file(&space.name, "ambassador-pooler/postgres.yaml").expect();
@@ -290,17 +291,18 @@ async fn a_migration_that_fails_keeps_the_app_out_and_says_why() {
     let message = |pod: &Value| {
         let migration = &pod["status"]["initContainerStatuses"][0];
         let ends = [&migration["lastState"], &migration["state"]];
-        let said = ends.map(|end| end["terminated"]["message"].to_string()).concat();
-        if migration["restartCount"].as_u64() > Some(0) { said } else { String::new() }
+        let output = ends.map(|end| end["terminated"]["message"].to_string()).concat();
+        if migration["restartCount"].as_u64() > Some(0) { output } else { String::new() }
     };
-    eventually("the failure in the status of all pods, also after a second attempt", || async {
+    eventually("the failure in the status of all pods after a second attempt", || async {
         let pods = cluster.pods(&space.name, "app=app").await;
-        let said: Vec<_> = pods.iter().map(message).collect();
-        let dirty = |said: &&String| said.contains("Dirty database version 2. Fix and force version.");
-        let reason =
-            |said: &&String| said.contains(r#"pq: column \"prize\" of relation \"orders\" does not exist"#);
-        let (dirty, reasons) = (said.iter().filter(dirty).count(), said.iter().filter(reason).count());
-        if (dirty, reasons) == (3, 1) { Ok(()) } else { Err(format!("{said:?}")) }
+        let output: Vec<_> = pods.iter().map(message).collect();
+        let dirty = |output: &&String| output.contains("Dirty database version 2. Fix and force version.");
+        let reason = |output: &&String| {
+            output.contains(r#"pq: column \"prize\" of relation \"orders\" does not exist"#)
+        };
+        let (dirty, reasons) = (output.iter().filter(dirty).count(), output.iter().filter(reason).count());
+        if (dirty, reasons) == (3, 1) { Ok(()) } else { Err(format!("{output:?}")) }
     })
     .await;
     for pod in &cluster.pods(&space.name, "app=app").await {
@@ -312,12 +314,12 @@ async fn a_migration_that_fails_keeps_the_app_out_and_says_why() {
     assert_eq!(ask(&cluster, &space, columns), "2", "the failed migration left something behind");
     assert_eq!(ask(&cluster, &space, "SELECT * FROM schema_migrations"), "2|t");
 
-    // Mended, seen by all pods, and version 1 declared to be what is there: they go on by themselves.
-    let mended = json!({ "data": { "000002_price.up.sql":
+    // With a corrected file and a forced version, the pods continue without a restart of the Deployment.
+    let corrected = json!({ "data": { "000002_price.up.sql":
         "ALTER TABLE orders ADD COLUMN price integer; INSERT INTO orders (item, price) VALUES ('first', 7);" } });
-    let mended = mended.to_string();
+    let corrected = corrected.to_string();
     let patch =
-        ["patch", "configmap", "broken", "--namespace", &space.name, "--type=merge", "--patch", &mended];
+        ["patch", "configmap", "broken", "--namespace", &space.name, "--type=merge", "--patch", &corrected];
     cluster.kubectl(&patch).expect();
     cluster.kubectl(&["delete", "pods", "--namespace", &space.name, "--selector=app=app"]).expect();
     cluster.apply_file(&space.name, "schema-migration/force.yaml").expect();

@@ -1,4 +1,4 @@
-//! What holds for every profile of the catalogue.
+//! Tests that cover several profiles of the catalogue.
 
 use e2e::{Cluster, TestNamespace, pod};
 use serde_json::json;
@@ -26,9 +26,9 @@ async fn a_pod_without_scratch_volumes_is_drained() {
         app["metadata"]["annotations"] = parameters.into_iter().collect();
         cluster.create_pod(&space.name, &app).await.unwrap();
         let made = cluster.ready_pod(&space.name, &name).await;
-        let said = drain(made["spec"]["nodeName"].as_str().unwrap(), &name);
-        assert_eq!(said.success, scratch == "false", "{}", said.text);
-        assert_eq!(said.text.contains("--delete-emptydir-data"), scratch == "true", "{}", said.text);
+        let output = drain(made["spec"]["nodeName"].as_str().unwrap(), &name);
+        assert_eq!(output.success, scratch == "false", "{}", output.text);
+        assert_eq!(output.text.contains("--delete-emptydir-data"), scratch == "true", "{}", output.text);
         let shell = ["bash", "-c", "echo x > /tmp/x"];
         cluster.exec(&space.name, &name, "debug-tools", &shell).expect();
     }

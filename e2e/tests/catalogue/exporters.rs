@@ -1,13 +1,13 @@
-//! Metrics of servers that have none.
+//! Metrics of servers without a metrics endpoint.
 
 use e2e::{Cluster, TestNamespace, eventually};
 use serde_json::Value;
 
-/// A server that is made to do forty things, and what counts them.
+/// A server that executes forty operations, and the metric that counts them.
 struct Server {
     name: &'static str,
     up: &'static str,
-    /// Where the work is done from, and how; `ADDRESS` stands for the pod's.
+    /// Pod, container and command of the operations. `ADDRESS` is replaced with the pod's address.
     container: (&'static str, &'static str),
     work: &'static [&'static str],
     counter: &'static str,
@@ -48,8 +48,8 @@ const SERVERS: [Server; 3] = [
     },
 ];
 
-/// What a pod's annotations lead a scraper to, fetched from another pod. A pod with annotations of its own is asked at the
-/// profile's default.
+/// Scrapes a pod from another pod, as its annotations specify. For a pod with its own annotations, the profile's
+/// default port is used.
 fn scrape(cluster: &Cluster, space: &TestNamespace, pod: &Value) -> String {
     let annotations = &pod["metadata"]["annotations"];
     let annotation = |key: &str, default| {
@@ -60,7 +60,7 @@ fn scrape(cluster: &Cluster, space: &TestNamespace, pod: &Value) -> String {
     cluster.exec(&space.name, "scraper", "curl", &["curl", "--silent", "--show-error", &url]).text
 }
 
-/// The value of a metric that is printed with this name and these labels.
+/// Returns the value of a metric with this name and these labels.
 fn value(metrics: &str, name: &str) -> Option<f64> {
     metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
 }
@@ -77,7 +77,7 @@ async fn scraped(cluster: &Cluster, space: &TestNamespace, pod: &Value, up: &str
 #[tokio::test]
 async fn servers_without_metrics_are_scraped() {
     let cluster = Cluster::installed().await;
-    // Each pod says what it is; without a word the namespace's holds, as for the pod that looks for the profile.
+    // Each pod sets its own parameter. The namespace's value is for the probe pod of the test.
     let annotations = [("prometheus-exporter.outrigger.dev/server", "Redis")];
     let space = TestNamespace::with_profiles(&cluster, &["prometheus-exporter"], &annotations, true).await;
     cluster.apply_file(&space.name, "prometheus-exporter/servers.yaml").expect();
@@ -89,19 +89,20 @@ async fn servers_without_metrics_are_scraped() {
         let work: Vec<_> = work.iter().map(|word| word.replace("ADDRESS", address)).collect();
         let work: Vec<_> = work.iter().map(String::as_str).collect();
         cluster.exec(&space.name, container.0, container.1, &work).expect();
-        // PostgreSQL counts a moment later. nginx counts what the exporter asks, too, so it is looked at once.
-        let mut looks = if name == "postgres" { 100 } else { 1 };
+        // PostgreSQL's counter is updated later. nginx also counts requests of the exporter, so it is scraped only
+        // once.
+        let mut attempts = if name == "postgres" { 100 } else { 1 };
         eventually(counter, || {
             let metrics = scrape(&cluster, &space, &pod);
             let grown = value(&metrics, counter).unwrap() - before;
-            looks -= 1;
-            assert!(looks >= 0, "{counter} has grown by {grown}");
+            attempts -= 1;
+            assert!(attempts >= 0, "{counter} has grown by {grown}");
             async move { if (40.0..100.0).contains(&grown) { Ok(()) } else { Err(metrics) } }
         })
         .await;
     }
 
-    // What a pod says itself about scraping stays, and nothing is added to it.
+    // A pod's own scrape annotations stay, and none is added.
     let redis = cluster.ready_pod(&space.name, "redis").await;
     let nginx = cluster.ready_pod(&space.name, "nginx").await;
     for (pod, key, wanted) in
@@ -110,7 +111,7 @@ async fn servers_without_metrics_are_scraped() {
         assert_eq!(pod["metadata"]["annotations"][format!("prometheus.io/{key}")], wanted);
     }
     assert!(redis["metadata"]["annotations"].get("prometheus.io/port").is_none(), "{redis}");
-    // A server that lets the exporter in no more is shown as one that is not up; the exporter goes on.
+    // A server that rejects the exporter has up = 0; the exporter keeps running.
     let run = |command: &[&str]| cluster.exec(&space.name, "redis", "redis", command).expect();
     run(&["redis-cli", "config", "set", "requirepass", "another"]);
     scraped(&cluster, &space, &redis, "redis_up", 0.0).await;

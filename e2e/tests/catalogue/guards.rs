@@ -1,9 +1,9 @@
-//! Guards in front of an app, and tools to look into a pod.
+//! Authentication in front of an app, and debugging tools.
 
 use e2e::{Cluster, TestNamespace, eventually};
 use serde_json::{Value, json};
 
-/// What the guard answers a request from another pod: the status, then the body.
+/// Sends a request to the guard from another pod, and returns the body followed by the status.
 fn call(cluster: &Cluster, space: &TestNamespace, path: &str, headers: &[&str]) -> String {
     let pod = cluster.kubectl(&[
         "get",
@@ -23,7 +23,7 @@ fn call(cluster: &Cluster, space: &TestNamespace, path: &str, headers: &[&str]) 
 }
 
 async fn only_the_open_path_is_open(cluster: &Cluster, space: &TestNamespace) {
-    // An open path needs no token, and gives nobody claims; near it nothing is open.
+    // The open path needs no token and has no claims. Similar paths are not open.
     let answer = call(cluster, space, "/healthz", &["x-jwt-payload: forged"]);
     assert!(answer.contains("path /healthz\nclaims \n") && answer.ends_with("status 200"), "{answer}");
     for path in ["/healthz/", "/healthz/../stock", "/healthz%2f..%2fstock", "//healthz/../stock", "/HEALTHZ"]
@@ -57,7 +57,7 @@ async fn only_requests_with_a_valid_token_reach_the_app() {
     cluster.ready_pod(&space.name, "client").await;
     let client = |words: &[&str]| cluster.exec(&space.name, "client", "client", words).expect();
 
-    // The API server is the issuer; a second key, the test's own, can sign what the API server would not.
+    // The API server is the issuer. A second key of the test signs tokens that the API server would not issue.
     let own: Value = serde_json::from_str(&client(&["sh", "/signer/key.sh"])).unwrap();
     let mut keys: Value =
         serde_json::from_str(&cluster.kubectl(&["get", "--raw", "/openid/v1/jwks"]).expect()).unwrap();
@@ -78,7 +78,7 @@ async fn only_requests_with_a_valid_token_reach_the_app() {
     let good = token("shop");
     let answer = with(&good);
     assert!(answer.contains("path /stock\n") && answer.ends_with("status 200"), "{answer}");
-    // The app sees the claims, and not the token, with which it could call others.
+    // The app gets the claims, but not the token, which it could use to call others.
     let claims = answer.lines().find_map(|line| line.strip_prefix("claims ")).unwrap();
     let decode = format!("printf '%s===' '{claims}' | tr '_-' '/+' | base64 -d 2>/dev/null; true");
     let claims = client(&["sh", "-c", &decode]);
@@ -88,19 +88,19 @@ async fn only_requests_with_a_valid_token_reach_the_app() {
     );
     assert!(answer.contains("\ntoken \n"), "{answer}");
 
-    let refused = |answer: &str, status: &str, why: &str| {
+    let rejected = |answer: &str, status: &str, why: &str| {
         assert!(answer.ends_with(status) && answer.contains(why), "not {status} {why}: {answer}");
     };
-    refused(&call(&cluster, &space, "/stock", &[]), "status 401", "Jwt is missing");
-    refused(&with(&token("others")), "status 403", "Audiences in Jwt are not allowed");
-    // One letter of the signature, and one of what is signed.
+    rejected(&call(&cluster, &space, "/stock", &[]), "status 401", "Jwt is missing");
+    rejected(&with(&token("others")), "status 403", "Audiences in Jwt are not allowed");
+    // One changed character in the signature, and one in the signed part.
     let (signed, signature) = good.rsplit_once('.').unwrap();
     let other = |text: &str, at: usize| {
         let letter = if &text[at..=at] == "A" { "B" } else { "A" };
         format!("{}{letter}{}", &text[..at], &text[at + 1..])
     };
-    refused(&with(&format!("{signed}.{}", other(signature, 20))), "status 401", "Jwt verification fails");
-    refused(&with("not.a.token"), "status 401", "Jwt");
+    rejected(&with(&format!("{signed}.{}", other(signature, 20))), "status 401", "Jwt verification fails");
+    rejected(&with("not.a.token"), "status 401", "Jwt");
     let sign = |changed: &Value| {
         let mut claims = json!({ "iss": issuer, "aud": ["shop"], "sub": "own", "exp": 4_000_000_000_u64 });
         let claims = claims.as_object_mut().unwrap();
@@ -109,17 +109,17 @@ async fn only_requests_with_a_valid_token_reach_the_app() {
         let claims = Value::Object(claims.clone());
         client(&["sh", "/signer/sign.sh", &claims.to_string()])
     };
-    // The control: but for what is changed below, such a token is good.
+    // Control: without the changes below, the token is valid.
     let answer = with(&sign(&json!({})));
     assert!(answer.ends_with("status 200"), "{answer}");
-    refused(&with(&sign(&json!({ "exp": 1_700_000_000 }))), "status 401", "Jwt is expired");
-    refused(&with(&sign(&json!({ "exp": null }))), "status 401", "Jwt");
-    refused(
+    rejected(&with(&sign(&json!({ "exp": 1_700_000_000 }))), "status 401", "Jwt is expired");
+    rejected(&with(&sign(&json!({ "exp": null }))), "status 401", "Jwt");
+    rejected(
         &with(&sign(&json!({ "iss": "https://elsewhere" }))),
         "status 401",
         "Jwt issuer is not configured",
     );
-    refused(&with(&sign(&json!({ "aud": null }))), "status 403", "Audiences in Jwt are not allowed");
+    rejected(&with(&sign(&json!({ "aud": null }))), "status 403", "Audiences in Jwt are not allowed");
 
     only_the_open_path_is_open(&cluster, &space).await;
     let mut measured = e2e::pod("measured");
@@ -128,7 +128,7 @@ async fn only_requests_with_a_valid_token_reach_the_app() {
 }
 
 #[tokio::test]
-async fn tools_beside_an_app_see_its_processes_files_and_connections() {
+async fn debug_tools_see_the_apps_processes_files_and_connections() {
     let cluster = Cluster::installed().await;
     let space = TestNamespace::with_profiles(&cluster, &["debug-tools"], &[], true).await;
     let app = e2e::pod("app");
@@ -142,7 +142,7 @@ async fn tools_beside_an_app_see_its_processes_files_and_connections() {
     assert!(tools("ps -eo args").expect().contains("redis-server"));
     cluster.exec(&space.name, "app", "app", &["redis-cli", "set", "stock", "3"]).expect();
     cluster.exec(&space.name, "app", "app", &["redis-cli", "save"]).expect();
-    // Files of the app's own root and its open files; nothing of it is in the tools' image.
+    // Files of the app's root file system and its open files. The tools' image has none of them.
     assert!(tools(&format!("ls -l /proc/{process}/root/tmp/dump.rdb")).expect().contains("dump.rdb"));
     assert!(tools("ls /usr/bin/redis-server").expect_failure().contains("No such file"));
     assert_eq!(tools(&format!("readlink /proc/{process}/cwd")).expect(), "/tmp\n");
@@ -154,7 +154,7 @@ async fn tools_beside_an_app_see_its_processes_files_and_connections() {
             .expect()
             .contains("NOERROR")
     );
-    // Safe by itself: no token, no root, nothing to write on but scratch, no process but sleep.
+    // The tools have no token, are not root, can write only to the scratch volume, and run only sleep.
     assert!(!tools("cat /var/run/secrets/kubernetes.io/serviceaccount/token").success);
     assert!(tools("touch /x").expect_failure().contains("Read-only"));
     assert!(
@@ -167,7 +167,7 @@ async fn tools_beside_an_app_see_its_processes_files_and_connections() {
     running.sort_unstable();
     assert_eq!(running, ["pause", "ps", "redis-server", "sleep"]);
 
-    // It ends when the app does, at once.
+    // The sidecar ends with the app.
     let mut job = e2e::pod("job");
     job["spec"]["restartPolicy"] = json!("Never");
     job["spec"]["containers"][0]["args"] = json!(["redis-cli", "--version"]);

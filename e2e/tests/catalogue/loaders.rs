@@ -1,9 +1,9 @@
-//! Init containers that fill volumes and wait for others, and health checks.
+//! Init containers that fill volumes or wait for dependencies, and health checks.
 
 use e2e::{Cluster, TestNamespace, eventually, image};
 use serde_json::{Value, json};
 
-/// An app in the toolbox image, with annotations.
+/// Returns a pod with the toolbox image and annotations.
 fn app(name: &str, command: &[&str], annotations: &Value) -> Value {
     json!({
         "apiVersion": "v1",
@@ -32,7 +32,7 @@ fn confined(user: u32) -> Value {
     })
 }
 
-/// An init container of the pod's own.
+/// Returns an init container of the pod's own.
 fn own(command: &[&str]) -> Value {
     json!({
         "name": "own",
@@ -42,12 +42,12 @@ fn own(command: &[&str]) -> Value {
     })
 }
 
-/// A line of a shell's script in the container beside the web server.
+/// Runs a shell script in the container next to the web server.
 fn edit(cluster: &Cluster, space: &TestNamespace, script: &str) -> String {
     cluster.exec(&space.name, "files", "editor", &["sh", "-c", script]).expect()
 }
 
-/// The message with which a pod's init container failed.
+/// Waits until an init container has failed, and returns its message.
 async fn failure(cluster: &Cluster, space: &TestNamespace, pod: &str, container: &str) -> String {
     eventually(&format!("{container} of {pod} failing"), || async {
         let pods = cluster.pods(&space.name, &format!("app={pod}")).await;
@@ -61,7 +61,7 @@ async fn failure(cluster: &Cluster, space: &TestNamespace, pod: &str, container:
 }
 
 #[tokio::test]
-async fn an_app_starts_when_what_it_waits_for_answers() {
+async fn an_app_starts_after_its_dependencies_answer() {
     let cluster = Cluster::installed().await;
     let targets = "wait-for.outrigger.dev/targets";
     let all = "tcp://store:6379,http://pages/ready,dns://kubernetes.default";
@@ -74,7 +74,7 @@ async fn an_app_starts_when_what_it_waits_for_answers() {
     let waits = app("waits", &["sleep", "infinity"], &json!({}));
     cluster.apply(&space.name, &waits.to_string()).expect();
     cluster.apply(&space.name, &app("late", &["sleep", "infinity"], &late).to_string()).expect();
-    eventually("the first try", || async {
+    eventually("the first attempt", || async {
         let log = cluster.logs(&space.name, "waits", "wait-for");
         let missing = log.contains("no answer yet") && log.contains("tcp://store:6379: ");
         if missing && log.contains("dns://kubernetes.default answers") { Ok(()) } else { Err(log) }
@@ -91,7 +91,7 @@ async fn an_app_starts_when_what_it_waits_for_answers() {
     assert!(message.contains("tcp://127.0.0.1:7: ") && message.contains("refused"), "{message}");
     assert!(message.contains("http://pages/missing: "), "{message}");
 
-    // A server of TCP and one of HTTP that first is not ready, behind two Services.
+    // A TCP server, and an HTTP server that is not ready at first, behind two Services.
     cluster.apply_file(&space.name, "wait-for/back-ends.yaml").expect();
     cluster.ready_pod(&space.name, "back-ends").await;
     eventually("the status of the page", || async {
@@ -111,15 +111,16 @@ async fn an_app_starts_when_what_it_waits_for_answers() {
     space.measure("wait-for", &waits).await;
 }
 
-/// What the refreshing sidecar of a pod shows.
+/// Returns the metrics of the refreshing sidecar.
 async fn metrics(cluster: &Cluster, space: &TestNamespace, pod: &str) -> String {
     let running = cluster.ready_pod(&space.name, pod).await;
     let url = format!("http://{}:9181/metrics", running["status"]["podIP"].as_str().unwrap());
     cluster.exec(&space.name, "files", "editor", &["curl", "-sS", &url]).text
 }
 
-/// The pod `url` sees whole versions of its file, keeps the last one while the server is away, and is not restarted.
-async fn the_file_follows(cluster: &Cluster, space: &TestNamespace) {
+/// Checks that the pod `url` sees only complete versions of its file, keeps the last one while the server is
+/// unreachable, and is not restarted.
+async fn changes_are_atomic_and_outages_keep_the_content(cluster: &Cluster, space: &TestNamespace) {
     let app_sees = |pod: &str, path: &str| cluster.exec(&space.name, pod, "app", &["cat", path]).text;
     for version in 1..=5 {
         edit(
@@ -139,19 +140,19 @@ async fn the_file_follows(cluster: &Cluster, space: &TestNamespace) {
     }
     assert_eq!(cluster.logs(&space.name, "url", "app"), "");
 
-    // A Service that selects nothing, and later the server again.
+    // The Service first selects no pod, and later the server again.
     let select = |label: &str| {
         let patch = format!(r#"{{"spec":{{"selector":{{"app":"{label}"}}}}}}"#);
         cluster
             .kubectl(&["patch", "service", "files", "--namespace", &space.name, "--patch", &patch])
             .expect();
     };
-    select("nobody");
+    select("none");
     eventually("the metric of the failure", || async {
         let shown = metrics(cluster, space, "url").await;
-        let told = shown.contains("config_loader_ok 0\n")
+        let is_reported = shown.contains("config_loader_ok 0\n")
             && shown.contains("config_loader_failure_info{reason=\"curl: ");
-        if told { Ok(()) } else { Err(shown) }
+        if is_reported { Ok(()) } else { Err(shown) }
     })
     .await;
     assert!(cluster.logs(&space.name, "url", "config-refresh").contains("; the old content stays"));
@@ -173,7 +174,7 @@ async fn the_file_follows(cluster: &Cluster, space: &TestNamespace) {
 }
 
 #[tokio::test]
-async fn configuration_is_there_before_the_app_and_follows_its_source() {
+async fn configuration_is_loaded_before_the_app_and_refreshed() {
     let cluster = Cluster::installed().await;
     let space = TestNamespace::with_profiles(
         &cluster,
@@ -190,7 +191,7 @@ async fn configuration_is_there_before_the_app_and_follows_its_source() {
             pairs.iter().map(|(name, value)| (format!("config-loader.outrigger.dev/{name}"), json!(value)));
         Value::Object(all.collect())
     };
-    // Two thousand equal lines a version: whoever sees two different ones has seen half a file.
+    // Each version has two thousand equal lines, so two different lines mean a mix of versions.
     let reader =
         "while sleep 0.02; do test $(sort -u /etc/loaded/app.conf | wc -l) = 1 || echo half a file; done";
     let mut url = app("url", &["bash", "-c", reader], &set(&[("refresh", "1s")]));
@@ -227,7 +228,7 @@ async fn configuration_is_there_before_the_app_and_follows_its_source() {
     cluster.ready_pod(&space.name, "private").await;
     assert_eq!(app_sees("private", "/etc/loaded/settings.toml"), "greeting = \"hello\"\n");
 
-    // The repository is plain files to the server.
+    // The server serves the repository as static files.
     cluster.ready_pod(&space.name, "git").await;
     let listed = |path: &str| cluster.exec(&space.name, "git", "app", &["ls", path]).text;
     assert_eq!(
@@ -241,7 +242,7 @@ async fn configuration_is_there_before_the_app_and_follows_its_source() {
     })
     .await;
 
-    the_file_follows(&cluster, &space).await;
+    changes_are_atomic_and_outages_keep_the_content(&cluster, &space).await;
     space.measure("config-loader", &app("measured", &sleep, &set(&[("refresh", "1m")]))).await;
 }
 
@@ -272,7 +273,7 @@ async fn a_volume_is_filled_from_an_archive_or_an_image() {
     cluster.apply(&space.name, &archive.to_string()).expect();
     let bad = set(&[("url", "http://files/shop.tgz"), ("sha256", &"0".repeat(64))]);
     cluster.apply(&space.name, &app("bad", &sleep, &bad).to_string()).expect();
-    // An image of one program, without a shell.
+    // An image with a single program and without a shell.
     let from = image("docker.io/migrate/migrate:v4.19.1");
     let copy = set(&[
         ("source", "image"),
@@ -302,7 +303,7 @@ async fn a_volume_is_filled_from_an_archive_or_an_image() {
 }
 
 #[tokio::test]
-async fn a_pod_is_ready_while_the_checks_of_its_team_succeed() {
+async fn a_pod_is_ready_only_while_its_health_checks_succeed() {
     let cluster = Cluster::installed().await;
     let space = TestNamespace::with_profiles(&cluster, &["health-checker"], &[], true).await;
     cluster.apply_file(&space.name, "health-checker/shop.yaml").expect();
@@ -320,8 +321,12 @@ async fn a_pod_is_ready_while_the_checks_of_its_team_succeed() {
                 let conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
                 let not = conditions.iter().any(|one| one["type"] == "Ready" && one["status"] == "False");
                 let names = ["get", "events", "--namespace", &space.name, "--output", "yaml"];
-                let told = cluster.kubectl(&names).text.contains(reason);
-                if not && told { Ok(()) } else { Err(format!("told: {told}; {}", pod["status"])) }
+                let is_reported = cluster.kubectl(&names).text.contains(reason);
+                if not && is_reported {
+                    Ok(())
+                } else {
+                    Err(format!("reported: {is_reported}; {}", pod["status"]))
+                }
             })
             .await;
         }
@@ -339,9 +344,9 @@ async fn a_pod_is_ready_while_the_checks_of_its_team_succeed() {
     eventually("metrics of success", || shows(all_is_well)).await;
     assert!(!scraped().contains("reason="), "{}", scraped());
 
-    // What the app says is wrong.
+    // A check fails.
     run("app", &["redis-cli", "del", "stock"]).expect();
-    eventually("the metric that says why", || {
+    eventually("the metric with the reason", || {
         shows(&[
             "health_check_ok{check=\"ping\"} 1",
             "health_check_ok{check=\"stock\"} 0",
@@ -360,13 +365,14 @@ async fn a_pod_is_ready_while_the_checks_of_its_team_succeed() {
     })
     .await;
     let pod = cluster.pods(&space.name, "").await.remove(0);
-    assert_eq!(pod["status"]["containerStatuses"][0]["ready"], true, "the app itself is");
+    assert_eq!(pod["status"]["containerStatuses"][0]["ready"], true, "the app container is ready");
     run("app", &["redis-cli", "set", "stock", "3"]).expect();
     cluster.ready_pod(&space.name, "shop").await;
 
-    // The app says nothing: quotes in the reason do not break the metric, nor does a check that hangs.
+    // The app does not respond. Quotes in the reason do not break the metric, and a check that hangs does not block
+    // others.
     run("app", &["redis-cli", "client", "pause", "20000", "all"]).expect();
-    eventually("the metric of silence", || {
+    eventually("the metrics of a failed and a timed-out check", || {
         shows(&[
             "health_check_failure_info{check=\"ping\",reason=\"redis gives no PONG\"} 1",
             "health_check_failure_info{check=\"stock\",reason=\"no result within 4 s\"} 1",

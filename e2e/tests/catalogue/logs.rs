@@ -1,4 +1,4 @@
-//! Log files shipped to a real `OpenSearch`.
+//! Log files that are shipped to a real `OpenSearch`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use e2e::{Cluster, TestNamespace, eventually, pod};
 use serde_json::{Value, json};
 
-/// The real `OpenSearch` of a namespace.
+/// An `OpenSearch` server in a namespace.
 struct OpenSearch<'a> {
     cluster: &'a Cluster,
     namespace: &'a str,
 }
 
 impl OpenSearch<'_> {
-    /// Applies it, and does not wait.
+    /// Applies the manifest without waiting.
     fn start<'a>(cluster: &'a Cluster, namespace: &'a str) -> OpenSearch<'a> {
         cluster.apply_file(namespace, "log-shipper/opensearch.yaml").expect();
         OpenSearch { cluster, namespace }
@@ -23,14 +23,14 @@ impl OpenSearch<'_> {
 
     fn get(&self, path: &str) -> Result<Value, String> {
         let url = format!("/api/v1/namespaces/{}/services/opensearch:http/proxy/{path}", self.namespace);
-        let said = self.cluster.kubectl(&["get", "--raw", &url]);
-        serde_json::from_str(&said.text).map_err(|_| said.text)
+        let output = self.cluster.kubectl(&["get", "--raw", &url]);
+        serde_json::from_str(&output.text).map_err(|_| output.text)
     }
 
-    /// Waits for as many entries of a pod as there should be, and gives them in the order in which they were read.
+    /// Waits for this number of entries of a pod, and returns them in the order of reading.
     async fn entries(&self, index: &str, pod: &str, count: usize) -> Vec<String> {
         self.has(index, pod, count).await;
-        // What came twice, came by now.
+        // Duplicates would have arrived by now.
         tokio::time::sleep(Duration::from_secs(2)).await;
         let mut all = Vec::new();
         loop {
@@ -45,7 +45,7 @@ impl OpenSearch<'_> {
         }
     }
 
-    /// Waits for this many entries of a pod, or more.
+    /// Waits for at least this number of entries of a pod.
     async fn has(&self, index: &str, pod: &str, count: usize) {
         eventually(&format!("{count} entries of {pod}"), || async {
             let found = self.get(&format!("{index}/_count?q=pod:{pod}"))?;
@@ -58,18 +58,18 @@ impl OpenSearch<'_> {
         .await;
     }
 
-    /// Ends the server as if its node had gone; its data stays.
-    async fn goes_away(&self) {
+    /// Ends the server, as if its node had failed. Its data stays.
+    async fn stop(&self) {
         let gone = ["sh", "-c", "touch /data/away; kill 1"];
         self.cluster.exec(self.namespace, "opensearch", "opensearch", &gone).expect();
-        eventually("OpenSearch being away", || async {
+        eventually("OpenSearch being unreachable", || async {
             self.get("").map_or(Ok(()), |there| Err(there.to_string()))
         })
         .await;
     }
 
-    async fn comes_back(&self) {
-        eventually("OpenSearch coming back", || async {
+    async fn restart(&self) {
+        eventually("OpenSearch restarting", || async {
             let back =
                 self.cluster.exec(self.namespace, "opensearch", "opensearch", &["rm", "-f", "/data/away"]);
             if back.success { Ok(()) } else { Err(back.text) }
@@ -78,7 +78,7 @@ impl OpenSearch<'_> {
     }
 }
 
-/// What `e2e/catalogue/log-shipper/shop.yaml` writes.
+/// Returns the entries that `e2e/catalogue/log-shipper/shop.yaml` writes.
 fn shop() -> Vec<String> {
     (1..=1200)
         .map(|seq| {
@@ -93,7 +93,7 @@ fn shop() -> Vec<String> {
         .collect()
 }
 
-/// Exactly once, as written, in order; otherwise says what is different instead of printing everything.
+/// Checks that each entry arrived exactly once, unchanged and in order. On failure, prints only some differences.
 #[track_caller]
 fn assert_arrived(arrived: &[String], written: &[String]) {
     let mut counts = BTreeMap::new();
@@ -105,13 +105,13 @@ fn assert_arrived(arrived: &[String], written: &[String]) {
     }
     let wrong: Vec<_> = counts.iter().filter(|(_, count)| **count != 0).collect();
     let some: Vec<_> = wrong.iter().take(6).collect();
-    assert!(wrong.is_empty(), "{} entries are lost (-1) or came too often (1): {some:?}", wrong.len());
+    assert!(wrong.is_empty(), "{} entries are lost (-1) or duplicated (1): {some:?}", wrong.len());
     let first = arrived.iter().zip(written).position(|(arrived, written)| arrived != written);
-    assert_eq!(first, None, "the order is another one");
+    assert_eq!(first, None, "index of the first entry in the wrong order");
 }
 
 #[tokio::test]
-async fn log_shipper_loses_and_doubles_nothing_while_opensearch_is_away() {
+async fn log_shipper_delivers_each_record_once_across_an_opensearch_outage() {
     let cluster = Cluster::installed().await;
     let settings = [
         ("log-shipper.outrigger.dev/output", "Elasticsearch"),
@@ -124,26 +124,26 @@ async fn log_shipper_loses_and_doubles_nothing_while_opensearch_is_away() {
     for app in ["shop", "flood"] {
         cluster.apply_file(&space.name, &format!("log-shipper/{app}.yaml")).expect();
     }
-    let secured = behind_https_and_a_password(&cluster, &search).await;
+    let secured = with_https_and_a_password(&cluster, &search).await;
     cluster.ready_pod(&space.name, "flood").await;
     search.has("logs", "shop", 100).await;
     let rows: Vec<_> = (1..=500).map(|row| format!("imported row {row}")).collect();
     assert_arrived(&search.entries("secured", "import", rows.len()).await, &rows);
     completes(&cluster, &secured.name, "import").await;
 
-    search.goes_away().await;
+    search.stop().await;
     let outage = Instant::now();
     cluster.exec(&space.name, "flood", "app", &["touch", "/srv/flood/go"]).expect();
     eventually("the shipper's buffer being full", || async {
-        let kept = kept_by_flood(&cluster, &space.name);
+        let kept = buffered_kib(&cluster, &space.name);
         if kept >= 4 * 1024 { Ok(()) } else { Err(format!("{kept} KiB")) }
     })
     .await;
     tokio::time::sleep(Duration::from_secs(20).saturating_sub(outage.elapsed())).await;
-    // 8 MB are written and 4 MiB are kept; the rest waits where the app has put it.
-    let kept = kept_by_flood(&cluster, &space.name);
-    assert!((4 * 1024..5 * 1024).contains(&kept), "the shipper keeps {kept} KiB");
-    search.comes_back().await;
+    // Of 8 MB, 4 MiB are in the buffer. The rest is still in the app's file.
+    let kept = buffered_kib(&cluster, &space.name);
+    assert!((4 * 1024..5 * 1024).contains(&kept), "the shipper's buffer has {kept} KiB");
+    search.restart().await;
 
     let line = "x".repeat(4000);
     let flood: Vec<_> = (1..=2000).map(|seq| format!("{seq:05} {line}")).collect();
@@ -156,7 +156,7 @@ async fn log_shipper_loses_and_doubles_nothing_while_opensearch_is_away() {
     space.measure("log-shipper", &pod("measured")).await;
 }
 
-/// Waits until a job is complete, which it never is while a container of its pod runs.
+/// Waits until a job is complete, which requires that all containers of its pod have ended.
 async fn completes(cluster: &Cluster, namespace: &str, job: &str) {
     eventually(&format!("job {job} being complete"), || async {
         let words = ["get", "job", job, "--namespace", namespace, "--output", "json"];
@@ -166,14 +166,15 @@ async fn completes(cluster: &Cluster, namespace: &str, job: &str) {
     .await;
 }
 
-/// What waits in the shipper of the pod `flood`, in KiB.
-fn kept_by_flood(cluster: &Cluster, namespace: &str) -> u32 {
-    let said = cluster.exec(namespace, "flood", "log-shipper", &["du", "-sk", "/var/spool/rsyslog"]).expect();
-    said.split_whitespace().next().unwrap().parse().unwrap()
+/// Returns the size of the shipper's buffer in the pod `flood`, in KiB.
+fn buffered_kib(cluster: &Cluster, namespace: &str) -> u32 {
+    let output =
+        cluster.exec(namespace, "flood", "log-shipper", &["du", "-sk", "/var/spool/rsyslog"]).expect();
+    output.split_whitespace().next().unwrap().parse().unwrap()
 }
 
-/// A job whose app ends at once, in a namespace that ships by HTTPS and with a password.
-async fn behind_https_and_a_password(cluster: &Cluster, search: &OpenSearch<'_>) -> TestNamespace {
+/// Creates a job whose app ends immediately, in a namespace that ships over HTTPS with a password.
+async fn with_https_and_a_password(cluster: &Cluster, search: &OpenSearch<'_>) -> TestNamespace {
     let host = format!("front.{}.svc", search.namespace);
     let settings = [
         ("log-shipper.outrigger.dev/output", "Elasticsearch"),
@@ -203,7 +204,7 @@ async fn behind_https_and_a_password(cluster: &Cluster, search: &OpenSearch<'_>)
     space
 }
 
-/// A certificate that is its own authority, and its key.
+/// Creates a self-signed certificate and its key.
 fn certificate_for(host: &str) -> (PathBuf, PathBuf) {
     let folder = std::env::temp_dir().join(format!("outrigger-{host}"));
     std::fs::create_dir_all(&folder).unwrap();
@@ -230,7 +231,7 @@ fn certificate_for(host: &str) -> (PathBuf, PathBuf) {
     (certificate, key)
 }
 
-/// What a gateway's file holds, in its order.
+/// Returns the bodies of the records in a gateway's file, in order.
 fn exported(file: &str) -> Vec<String> {
     let batches = file.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let mut bodies = Vec::new();
@@ -250,7 +251,7 @@ fn lists(value: &Value, field: &str) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn log_shipper_otel_loses_and_doubles_nothing_while_the_gateway_is_away() {
+async fn log_shipper_otel_delivers_each_record_once_across_a_gateway_outage() {
     let cluster = Cluster::installed().await;
     let endpoint = [("log-shipper-otel.outrigger.dev/endpoint", "http://gateway:4318")];
     let space = TestNamespace::with_profiles(&cluster, &["log-shipper-otel"], &endpoint, true).await;
@@ -261,16 +262,16 @@ async fn log_shipper_otel_loses_and_doubles_nothing_while_the_gateway_is_away() 
     cluster.ready_pod(&space.name, "gateway").await;
     cluster.apply_file(&space.name, "log-shipper-otel/shop.yaml").expect();
     eventually("the first entries in the gateway", || async {
-        let said = written("reader", &["cat", "/data/logs.json"]);
-        if said.text.contains("seq=00100") { Ok(()) } else { Err(said.text) }
+        let output = written("reader", &["cat", "/data/logs.json"]);
+        if output.text.contains("seq=00100") { Ok(()) } else { Err(output.text) }
     })
     .await;
 
-    // The collector alone goes away; what it has written can still be read.
+    // Only the collector ends, so its file can still be read.
     let end =
         "for p in /proc/[0-9]*; do if [ \"$(cat $p/comm)\" = otelcol ]; then kill ${p#/proc/}; fi; done";
     written("reader", &["sh", "-c", end]).expect();
-    eventually("the gateway being away", || async {
+    eventually("the end of the gateway", || async {
         let pods = cluster.pods(&space.name, "app=gateway").await;
         let statuses = lists(&pods[0]["status"], "containerStatuses");
         let ended = statuses.iter().any(|status| status["state"]["terminated"].is_object());
@@ -283,15 +284,15 @@ async fn log_shipper_otel_loses_and_doubles_nothing_while_the_gateway_is_away() 
     gateway();
     cluster.ready_pod(&space.name, "gateway").await;
 
-    // The job is complete although a sidecar is beside it, and its last entries have left by then.
+    // The job completes in spite of its sidecar, which has sent the last entries by then.
     completes(&cluster, &space.name, "shop").await;
     let after = exported(&written("reader", &["cat", "/data/logs.json"]).expect());
-    assert!(before.len() < 1200, "the gateway was not away while the app wrote");
+    assert!(before.len() < 1200, "the app had written everything before the outage");
     assert_arrived(&[before, after].concat(), &shop());
     space.measure("log-shipper-otel", &pod("measured")).await;
 }
 
-/// Programs that are not at hand: what the profiles make of a pod is what a cluster takes, and that is all that is shown.
+/// Checks that the API server admits the rendered profiles. Their programs are not available, so they do not run.
 #[tokio::test]
 async fn other_log_shippers_are_admitted() {
     let cluster = Cluster::installed().await;

@@ -1,5 +1,5 @@
-//! Every profile of the catalogue in real pods, with its real program. A module an area; each test has a namespace of
-//! its own and can be run alone: `cargo xtask test e2e catalogue::mesh`.
+//! Every profile of the catalogue in real pods, with its real program. There is one module per area. Each test has its
+//! own namespace and can run alone: `cargo xtask test e2e catalogue::mesh`.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,7 +9,7 @@
     reason = "a test fails by panicking"
 )]
 
-/// A module of its own, so that the tests' names begin with it.
+/// A nested module, so that the tests' names start with it.
 #[path = "."]
 mod catalogue {
     mod ambassadors;

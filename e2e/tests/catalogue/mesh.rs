@@ -1,4 +1,4 @@
-//! The mesh: capture, mutual TLS and traffic rules by Envoy, between apps that speak plain HTTP.
+//! The mesh: traffic capture, mutual TLS and traffic rules with Envoy, between plain HTTP apps.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::process::Command;
 use e2e::{Cluster, TestNamespace, eventually, image};
 use serde_json::{Value, json};
 
-/// A certificate authority, and a mesh's namespace.
+/// A CA, and the namespace of a mesh.
 struct Mesh {
     cluster: Cluster,
     space: TestNamespace,
@@ -39,7 +39,7 @@ impl Mesh {
         self.openssl(&format!("req -x509 -new -key {name}.key -subj /CN={name} -days 2 -out {name}.crt"));
     }
 
-    /// A Secret with the identity of a service account, signed by one of the authorities, and the mesh's authority.
+    /// Creates a Secret with the identity of a service account, signed by one of the CAs, and with the CA of the mesh.
     fn identity(&self, account: &str, authority: &str, secret: &str) {
         let names = format!(
             "extendedKeyUsage=serverAuth,clientAuth\nsubjectAltName=URI:spiffe://cluster.local/ns/{}/sa/{account}\n",
@@ -61,7 +61,7 @@ impl Mesh {
         self.apply(&made);
     }
 
-    /// A service account, with the Secret that the profile looks for.
+    /// Creates a service account and the Secret that the profile mounts.
     fn account(&self, name: &str) {
         self.apply(&json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": name } }));
         self.identity(name, "ca", &format!("mesh-{name}"));
@@ -83,40 +83,40 @@ impl Mesh {
         ready["status"]["podIP"].as_str().unwrap().to_owned()
     }
 
-    /// What the app in a pod gets from a URL: `status=…`, and the answer.
+    /// Sends a request from the app of a pod, and returns `status=…` followed by the response.
     fn get(&self, pod: &str, url: &str) -> String {
         self.cluster.exec(&self.space.name, pod, "app", &["echo", "get", url]).text
     }
 
-    /// The same of a server that the pod has not called before: its name, and its endpoints, may not be known yet.
+    /// Sends requests until one succeeds. A server that the pod calls for the first time may not be resolved yet.
     async fn answer(&self, pod: &str, url: &str) -> String {
-        eventually("an answer", || async {
-            let said = self.get(pod, url);
-            if said.contains("status=200") { Ok(said) } else { Err(said) }
+        eventually("a response with status 200", || async {
+            let output = self.get(pod, url);
+            if output.contains("status=200") { Ok(output) } else { Err(output) }
         })
         .await
     }
 
-    /// How often each status and each server's name came.
+    /// Sends `count` requests, `together` at a time, and returns how often each status and each server's name occurred.
     fn load(&self, pod: &str, url: &str, count: u32, together: u32) -> BTreeMap<String, u32> {
         let words = ["echo", "load", url, &count.to_string(), &together.to_string()];
-        let said = self.cluster.exec(&self.space.name, pod, "app", &words).expect();
-        let lines = said.lines().filter_map(|line| line.split_once(' '));
+        let output = self.cluster.exec(&self.space.name, pod, "app", &words).expect();
+        let lines = output.lines().filter_map(|line| line.split_once(' '));
         lines.filter_map(|(key, number)| Some((key.to_owned(), number.parse().ok()?))).collect()
     }
 
-    /// Changes how the app of a pod answers from now on.
+    /// Changes the behavior of a pod's app.
     fn control(&self, pod: &str, how: &str) {
-        let said = self.get(pod, &format!("http://127.0.0.1:8080/control?{how}"));
-        assert!(said.contains("status=200"), "{said}");
+        let output = self.get(pod, &format!("http://127.0.0.1:8080/control?{how}"));
+        assert!(output.contains("status=200"), "{output}");
     }
 
-    /// Envoy's metrics, as anybody gets them.
+    /// Returns Envoy's metrics, requested from another pod.
     fn metrics(&self, from: &str, address: &str) -> String {
         self.get(from, &format!("http://{address}:15090/stats/prometheus"))
     }
 
-    /// So many lines of a proxy's access log; they come a moment after what they tell.
+    /// Waits for `count` lines of a proxy's access log that match. Lines are written with a delay.
     async fn accesses(&self, pod: &str, count: usize, are: impl Fn(&Value) -> bool) -> Vec<Value> {
         eventually("the lines of the access log", || async {
             let log = self.cluster.logs(&self.space.name, pod, "mesh-proxy");
@@ -134,7 +134,7 @@ impl Drop for Mesh {
     }
 }
 
-/// A pod with the app that says its name, and its caller as Envoy tells it.
+/// Returns a pod whose app responds with its name, and with its caller according to Envoy.
 fn app(name: &str, account: &str, annotations: &Value) -> Value {
     json!({
         "apiVersion": "v1",
@@ -155,21 +155,21 @@ fn app(name: &str, account: &str, annotations: &Value) -> Value {
     })
 }
 
-/// The same without the mesh.
+/// Returns such a pod without the mesh.
 fn outsider(name: &str) -> Value {
     let mut pod = app(name, "default", &json!({}));
     pod["metadata"]["labels"]["outrigger.dev/inject"] = json!("disabled");
     pod
 }
 
-/// The value of the metrics whose line begins and contains so, added up.
+/// Returns the sum of all metrics whose line starts with one text and contains another.
 fn sum(metrics: &str, begins: &str, contains: &str) -> f64 {
     let lines = metrics.lines().filter(|line| line.starts_with(begins) && line.contains(contains));
     lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
 #[tokio::test]
-async fn only_pods_of_the_mesh_reach_an_app_and_only_by_mutual_tls() {
+async fn only_pods_in_the_mesh_reach_an_app_and_only_with_mutual_tls() {
     let mesh = Mesh::new(&[("mesh-proxy.outrigger.dev/upstreams", "server:8080@server,strict:8080")]).await;
     let (cluster, space) = (&mesh.cluster, &mesh.space.name);
     for account in ["server", "client", "strict"] {
@@ -178,15 +178,15 @@ async fn only_pods_of_the_mesh_reach_an_app_and_only_by_mutual_tls() {
     }
     mesh.authority("another");
     mesh.identity("client", "another", "forged");
-    let allowed = format!("{space}/nobody");
+    let allowed = format!("{space}/other");
     mesh.apply(&outsider("outsider"));
     mesh.apply(&app("server", "server", &json!({})));
     mesh.apply(&app("strict", "strict", &json!({ "mesh-proxy.outrigger.dev/allowedCallers": allowed })));
     mesh.apply(&app("forger", "client", &json!({ "mesh-proxy.outrigger.dev/secret": "forged" })));
     let server = mesh.address("server").await;
-    // Until the Service's name is known, there is no server.
+    // Waits until DNS resolves the Service.
     mesh.answer("strict", "http://server:8080/").await;
-    // Its own init container calls through the mesh already.
+    // An init container of the client's own already calls through the mesh.
     let mut client = app("client", "client", &json!({}));
     client["spec"]["containers"][0]["securityContext"] = json!({ "runAsUser": 0 });
     client["spec"]["initContainers"] = json!([{
@@ -196,32 +196,32 @@ async fn only_pods_of_the_mesh_reach_an_app_and_only_by_mutual_tls() {
     mesh.apply(&client);
     let client = mesh.address("client").await;
     let identity = |account: &str| format!("spiffe://cluster.local/ns/{space}/sa/{account}");
-    for said in
+    for output in
         [cluster.logs(space, "client", "early"), mesh.get("client", "http://server:8080/hello?delay=1")]
     {
         assert!(
-            said.contains("status=200") && said.contains("name=server uid=4242 peer=127.0.0.6:"),
-            "{said}"
+            output.contains("status=200") && output.contains("name=server uid=4242 peer=127.0.0.6:"),
+            "{output}"
         );
-        assert!(said.contains(&format!("By={};", identity("server"))), "{said}");
-        assert!(said.contains(&format!("URI={} ", identity("client"))), "{said}");
+        assert!(output.contains(&format!("By={};", identity("server"))), "{output}");
+        assert!(output.contains(&format!("URI={} ", identity("client"))), "{output}");
     }
     assert!(cluster.logs(space, "client", "mesh-init").starts_with("iptables-restore\n"));
 
-    // Without a certificate, with a forged one, and with one that is not allowed.
-    let said = mesh.get("outsider", &format!("http://{server}:8080/hello"));
-    assert!(said.contains("status=403") && said.contains("A client certificate"), "{said}");
+    // Callers without a certificate, with a forged one, and with one that is not allowed are rejected.
+    let output = mesh.get("outsider", &format!("http://{server}:8080/hello"));
+    assert!(output.contains("status=403") && output.contains("A client certificate"), "{output}");
     let address = mesh.address("forger").await;
-    let said = mesh.get("outsider", &format!("http://{address}:8081/"));
-    assert!(said.contains("status=0"), "{said}");
+    let output = mesh.get("outsider", &format!("http://{address}:8081/"));
+    assert!(output.contains("status=0"), "{output}");
     for url in ["http://server:8080/hello", "http://strict:8080/hello"] {
-        let said = mesh.get("forger", url);
-        assert!(said.contains("status=503"), "{said}");
+        let output = mesh.get("forger", url);
+        assert!(output.contains("status=503"), "{output}");
     }
-    let said = mesh.get("client", "http://strict:8080/hello");
-    assert!(said.contains("status=503"), "{said}");
+    let output = mesh.get("client", "http://strict:8080/hello");
+    assert!(output.contains("status=503"), "{output}");
 
-    // The wire: TLS between the two, and no call that came to the app without it but the probes.
+    // Metrics and access logs show TLS between the two, and no plain-text requests except the probes.
     let seen = mesh.metrics("outsider", &client);
     assert!(sum(&seen, "envoy_cluster_ssl_handshake", "server_") >= 1.0, "{seen}");
     let seen = mesh.metrics("outsider", &server);
@@ -237,9 +237,9 @@ async fn only_pods_of_the_mesh_reach_an_app_and_only_by_mutual_tls() {
     assert_eq!(received[0]["caller"], json!(identity("client")));
     assert_eq!(received[0]["request"], sent["request"]);
 
-    // The kubelet's probe asks the app, not the proxy.
-    mesh.control("server", "sick=true");
-    eventually("the sick app being not ready", || async {
+    // The kubelet's probe reaches the app, not only the proxy.
+    mesh.control("server", "unhealthy=true");
+    eventually("the failing app becoming unready", || async {
         let pod =
             cluster.kubectl(&["get", "pod", "server", "--namespace", space, "--output", "json"]).expect();
         let pod: Value = serde_json::from_str(&pod).unwrap();
@@ -251,7 +251,7 @@ async fn only_pods_of_the_mesh_reach_an_app_and_only_by_mutual_tls() {
         }
     })
     .await;
-    mesh.control("server", "sick=false");
+    mesh.control("server", "unhealthy=false");
     cluster.ready_pod(space, "server").await;
 
     let mut proxy = app("proxy-user", "client", &json!({}));
@@ -262,7 +262,7 @@ async fn only_pods_of_the_mesh_reach_an_app_and_only_by_mutual_tls() {
 }
 
 #[tokio::test]
-async fn traffic_is_balanced_retried_cut_off_and_kept_from_what_fails() {
+async fn traffic_is_balanced_retried_timed_out_and_kept_from_failing_pods() {
     let upstreams = "server:8080@server,v1:8080@server,v2:8080@server,front:8080";
     let mesh = Mesh::new(&[("mesh-proxy.outrigger.dev/upstreams", upstreams)]).await;
     for account in ["server", "client"] {
@@ -300,7 +300,7 @@ async fn traffic_is_balanced_retried_cut_off_and_kept_from_what_fails() {
     }
     let of = |name: &str| format!("name={name}");
     let url = "http://server:8080/";
-    // A name is asked for again every few seconds; until then not all endpoints are known.
+    // Names are resolved again every few seconds. Until then, not all endpoints are known.
     for client in ["turns", "least", "random"] {
         eventually("all three servers being known", || async {
             let seen = mesh.load(client, url, 30, 1);
@@ -313,7 +313,7 @@ async fn traffic_is_balanced_retried_cut_off_and_kept_from_what_fails() {
         .await;
     }
 
-    // In turns; at random, where one is chosen twice in a row; and the least busy.
+    // Round robin; random, where the same server can follow itself; and least requests.
     let seen = mesh.load("turns", url, 300, 1);
     assert!(servers.iter().all(|name| (95..=105).contains(&seen[&of(name)])), "{seen:?}");
     let seen = mesh.load("random", "http://server:8080/dice", 300, 1);
@@ -328,26 +328,26 @@ async fn traffic_is_balanced_retried_cut_off_and_kept_from_what_fails() {
     assert!((320..400).contains(&seen[&of("server-0")]) && !seen.contains_key(&of("server-2")), "{seen:?}");
     assert_eq!(seen[&of("server-0")] + seen[&of("server-1")], 400);
 
-    // A route with a time of its own, and one without retries.
-    let said = mesh.get("turns", "http://server:8080/short?delay=1500");
-    assert!(said.contains("status=504"), "{said}");
-    let said = mesh.get("turns", "http://server:8080/long?delay=1500");
-    assert!(said.contains("status=200"), "{said}");
-    fails_in_part(&mesh).await;
+    // A route with its own timeout, and one without.
+    let output = mesh.get("turns", "http://server:8080/short?delay=1500");
+    assert!(output.contains("status=504"), "{output}");
+    let output = mesh.get("turns", "http://server:8080/long?delay=1500");
+    assert!(output.contains("status=200"), "{output}");
+    failures_are_retried_and_ejected(&mesh).await;
 }
 
-/// The same mesh, of whose servers one fails.
-async fn fails_in_part(mesh: &Mesh) {
+/// Continues the test with a failing server.
+async fn failures_are_retried_and_ejected(mesh: &Mesh) {
     let (of, url) = (|name: &str| format!("name={name}"), "http://server:8080/");
     mesh.control("server-0", "failEvery=2");
     let seen = mesh.load("turns", "http://server:8080/once", 120, 1);
     assert!((15..=25).contains(&seen["status=503"]), "{seen:?}");
     assert_eq!(mesh.load("turns", url, 120, 1)["status=200"], 120);
 
-    // One that fails always is asked about five times, and again after a while, when it works.
+    // A server that always fails is ejected after about five requests, and used again after it has recovered.
     mesh.control("server-0", "failEvery=1");
     let seen = mesh.load("random", "http://server:8080/failing", 200, 1);
-    // Envoy's worker may send one or two more before it has heard of the ejection.
+    // Envoy's worker can send one or two more requests before it gets the ejection.
     assert!((5..=8).contains(&seen["status=503"]), "{seen:?}");
     assert_eq!(seen[&of("server-0")], seen["status=503"], "{seen:?}");
     let shown = mesh.metrics("turns", &mesh.address("random").await);
@@ -355,20 +355,20 @@ async fn fails_in_part(mesh: &Mesh) {
     assert!((sum(&shown, ejections, "server_") - 1.0).abs() < 0.5, "{shown}");
     mesh.load("turns", "http://server:8080/once", 60, 1);
     mesh.control("server-0", "failEvery=0");
-    eventually("the server being asked again", || async {
+    eventually("requests to the recovered server", || async {
         let seen = mesh.load("turns", url, 30, 1);
         if seen.contains_key(&of("server-0")) { Ok(()) } else { Err(format!("{seen:?}")) }
     })
     .await;
 
-    // More requests at a time than allowed are not passed on.
+    // Requests above the limit of concurrent requests are rejected.
     let seen = mesh.load("random", "http://server:8080/crowd?delay=300", 20, 10);
     assert!(seen["status=503"] >= 1 && seen["status=200"] >= 2, "{seen:?}");
     mesh.accesses("random", 1, |line| line["path"] == "/crowd?delay=300" && line["flags"] == "UO").await;
 }
 
 #[tokio::test]
-async fn a_route_changes_in_a_running_pod_and_what_is_excluded_goes_past_the_proxy() {
+async fn routes_are_reloaded_and_excluded_traffic_bypasses_the_proxy() {
     let mesh = Mesh::new(&[("mesh-proxy.outrigger.dev/upstreams", "server:8080@server")]).await;
     let (cluster, space) = (&mesh.cluster, &mesh.space.name);
     for account in ["server", "client"] {
@@ -392,17 +392,17 @@ async fn a_route_changes_in_a_running_pod_and_what_is_excluded_goes_past_the_pro
     ));
     let (server, client) = (mesh.address("server").await, mesh.address("client").await);
 
-    // Without the proxy for a pod that excludes the port, with it for one that does not.
-    let said = mesh.get("outsider", &format!("http://{}:8080/", mesh.address("open").await));
-    assert!(said.contains("status=200"), "{said}");
+    // A pod that excludes the port accepts plain text on it; another one does not.
+    let output = mesh.get("outsider", &format!("http://{}:8080/", mesh.address("open").await));
+    assert!(output.contains("status=200"), "{output}");
     assert!(mesh.get("outsider", &format!("http://{server}:8080/")).contains("status=403"));
     let passed = || sum(&mesh.metrics("outsider", &client), "envoy_cluster_upstream_cx_total", "passthrough");
     for excluded in [format!("http://{near}:8080/"), format!("http://{server}:15021/ready")] {
         assert!(mesh.get("client", &excluded).contains("status=200"), "{excluded}");
     }
-    assert!(passed().abs() < 0.5, "an excluded call went by the proxy");
+    assert!(passed().abs() < 0.5, "an excluded call went through the proxy");
     assert!(mesh.get("client", &format!("http://{far}:8080/")).contains("status=200"));
-    assert!((passed() - 1.0).abs() < 0.5, "a call that is not excluded did not go by the proxy");
+    assert!((passed() - 1.0).abs() < 0.5, "a call that is not excluded did not go through the proxy");
     assert_eq!(cluster.logs(space, "client", "mesh-init").lines().next(), None);
 
     let statuses = || {
@@ -425,29 +425,29 @@ async fn a_route_changes_in_a_running_pod_and_what_is_excluded_goes_past_the_pro
     let change = format!("{key}={routes}");
     cluster.kubectl(&["annotate", "--overwrite", "pod", "client", "--namespace", space, &change]).expect();
     eventually("the changed route", || async {
-        let said = mesh.get("client", slow);
-        if said.contains("status=504") { Ok(()) } else { Err(said) }
+        let output = mesh.get("client", slow);
+        if output.contains("status=504") { Ok(()) } else { Err(output) }
     })
     .await;
     assert_eq!(statuses(), before);
 }
 
 #[tokio::test]
-async fn what_is_not_http_is_carried_too_and_a_pod_that_ends_is_not_held_up() {
+async fn the_mesh_carries_tcp_and_does_not_delay_a_completed_pod() {
     let mesh = Mesh::new(&[("mesh-proxy.outrigger.dev/upstreams", "raw:9000@server/tcp")]).await;
     for account in ["server", "client"] {
         mesh.account(account);
     }
     mesh.service("raw", &json!({ "app": "server" }), 9000);
     mesh.apply(&outsider("outsider"));
-    // To its proxy the port is no HTTP, so nothing in the answer is the proxy's.
+    // Its proxy treats the port as TCP, so the response has no headers of the proxy.
     let mut raw = app("raw", "server", &json!({ "mesh-proxy.outrigger.dev/tcpPorts": "9000" }));
     raw["spec"]["containers"][0]["args"] = json!(["serve", ":9000"]);
     raw["spec"]["containers"][0]["ports"][0]["containerPort"] = json!(9000);
     mesh.apply(&raw);
     let raw = mesh.address("raw").await;
-    let said = mesh.get("outsider", &format!("http://{raw}:9000/"));
-    assert!(said.contains("status=403"), "{said}");
+    let output = mesh.get("outsider", &format!("http://{raw}:9000/"));
+    assert!(output.contains("status=403"), "{output}");
     let mut once = app("once", "client", &json!({}));
     once["spec"]["restartPolicy"] = json!("OnFailure");
     once["spec"]["containers"][0]["args"] = json!(["get", "http://raw:9000/"]);
@@ -460,14 +460,17 @@ async fn what_is_not_http_is_carried_too_and_a_pod_that_ends_is_not_held_up() {
         if phase == "Succeeded" { Ok(()) } else { Err(phase) }
     })
     .await;
-    let said = mesh.cluster.logs(&mesh.space.name, "once", "app");
-    assert!(said.contains("status=200") && said.contains("name=raw") && said.contains("caller= "), "{said}");
+    let output = mesh.cluster.logs(&mesh.space.name, "once", "app");
+    assert!(
+        output.contains("status=200") && output.contains("name=raw") && output.contains("caller= "),
+        "{output}"
+    );
     let caller = format!("spiffe://cluster.local/ns/{}/sa/client", mesh.space.name);
     mesh.accesses("raw", 1, |line| line["chain"] == "inbound-9000" && line["caller"] == caller).await;
 }
 
 #[tokio::test]
-async fn a_call_leaves_one_trace_of_both_proxies() {
+async fn both_proxies_of_a_call_report_to_one_trace() {
     let cluster = Cluster::installed().await;
     let plain = TestNamespace::plain(&cluster).await;
     cluster.apply_file(&plain.name, "mesh-proxy/collector.yaml").expect();
@@ -485,12 +488,13 @@ async fn a_call_leaves_one_trace_of_both_proxies() {
     }
     mesh.address("server").await;
     mesh.address("client").await;
-    let said = mesh.answer("client", "http://server:8080/traced").await;
-    let trace = said.split("traceparent=00-").nth(1).and_then(|rest| rest.get(..32)).expect(&said).to_owned();
+    let output = mesh.answer("client", "http://server:8080/traced").await;
+    let trace =
+        output.split("traceparent=00-").nth(1).and_then(|rest| rest.get(..32)).expect(&output).to_owned();
     let pod = plain.ready("app=collector").await;
     eventually("the trace at the collector", || async {
         let log = cluster.logs(&plain.name, &pod, "collector");
-        // A block for each service, with the spans that it sent.
+        // The log has a block for each service with its spans.
         let all = ["client", "server"].iter().all(|account| {
             let service = format!("service.name: Str({account}.{})", mesh.space.name);
             log.split("ResourceSpans #").any(|block| block.contains(&service) && block.contains(&trace))

@@ -1,11 +1,11 @@
-//! Certificates that are renewed.
+//! Renewal of certificates.
 
 use std::collections::BTreeSet;
 
 use e2e::{Cluster, TestNamespace, eventually};
 use serde_json::{Value, json};
 
-/// step-ca in a namespace of its own, and its root's fingerprint.
+/// Starts step-ca in its own namespace, and returns the fingerprint of its root certificate.
 async fn authority(cluster: &Cluster) -> (TestNamespace, String) {
     let space = TestNamespace::plain(cluster).await;
     cluster.apply_file(&space.name, "cert-rotator/authority.yaml").expect();
@@ -14,8 +14,8 @@ async fn authority(cluster: &Cluster) -> (TestNamespace, String) {
     (space, fingerprint)
 }
 
-/// A restricted namespace whose pods get certificates of this authority for twenty seconds.
-async fn customers(cluster: &Cluster, authority: &TestNamespace, fingerprint: &str) -> TestNamespace {
+/// Creates a restricted namespace whose pods get certificates of this CA with a lifetime of twenty seconds.
+async fn certified(cluster: &Cluster, authority: &TestNamespace, fingerprint: &str) -> TestNamespace {
     cluster.profiles(&["cert-rotator"]);
     let space = TestNamespace::enabled(cluster, "cert-rotator").await;
     for (key, value) in [
@@ -29,7 +29,7 @@ async fn customers(cluster: &Cluster, authority: &TestNamespace, fingerprint: &s
     }
     let restricted = "pod-security.kubernetes.io/enforce=restricted";
     cluster.kubectl(&["label", "namespace", &space.name, restricted]).expect();
-    eventually("the last parameter being known", || async {
+    eventually("the last parameter taking effect", || async {
         let probe = cluster.dry_run_pod(&space.name, &e2e::pod("probe")).await?;
         let env = probe["spec"]["initContainers"][0]["env"].to_string();
         let settled = env.contains(r#"{"name":"RENEW_AT","value":"40"}"#);
@@ -46,43 +46,44 @@ fn restarts(pod: &Value) -> i64 {
 }
 
 #[tokio::test]
-async fn servers_and_client_have_new_certificates_and_no_request_fails() {
+async fn certificates_are_renewed_without_a_failed_request() {
     let cluster = Cluster::installed().await;
     let (authority, fingerprint) = authority(&cluster).await;
-    let space = customers(&cluster, &authority, &fingerprint).await;
+    let space = certified(&cluster, &authority, &fingerprint).await;
     cluster.apply_file(&space.name, "cert-rotator/servers.yaml").expect();
-    for server in ["watching", "signalled"] {
+    for server in ["watching", "signaled"] {
         space.ready(&format!("app={server}")).await;
     }
     cluster.apply_file(&space.name, "cert-rotator/client.yaml").expect();
     let client = space.ready("app=client").await;
 
-    // The first one and three more, from the server that watches the files and from the one that is signalled.
+    // Four certificates of each server: one watches the files, the other one gets a signal.
     eventually("three renewals", || async {
-        let said = cluster.logs(&space.name, &client, "client");
-        assert!(!said.contains("failed"), "{said}");
+        let output = cluster.logs(&space.name, &client, "client");
+        assert!(!output.contains("failed"), "{output}");
         let serials = |server: &str| {
-            let shown = said.lines().filter_map(|line| line.strip_prefix(&format!("served {server} ")));
+            let shown = output.lines().filter_map(|line| line.strip_prefix(&format!("served {server} ")));
             shown.filter(|serial| serial.len() > 16).collect::<BTreeSet<_>>().len()
         };
-        let seen = (serials("watching"), serials("signalled"));
+        let seen = (serials("watching"), serials("signaled"));
         if seen.0 >= 4 && seen.1 >= 4 { Ok(()) } else { Err(format!("{seen:?} serials")) }
     })
     .await;
     for pod in cluster.pods(&space.name, "app").await {
         assert_eq!(restarts(&pod), 0, "{}", pod["metadata"]["name"]);
     }
-    // The client's own was renewed, too: each was accepted by both servers, and one has ended three times.
-    eventually("three renewals of the client's own", || async {
+    // The client's own certificate was renewed as well: both servers accepted each of them, and one has expired three
+    // times.
+    eventually("three renewals of the client's own certificate", || async {
         let rotated = cluster.logs(&space.name, &client, "cert-rotator");
         assert!(!rotated.contains("not renewed"), "{rotated}");
         if rotated.matches("renewed").count() >= 3 { Ok(()) } else { Err(rotated) }
     })
     .await;
-    let said = cluster.logs(&space.name, &client, "client");
-    assert!(!said.contains("failed"), "{said}");
+    let output = cluster.logs(&space.name, &client, "client");
+    assert!(!output.contains("failed"), "{output}");
 
-    // A lifetime that the authority does not give: cert-init says so, and the app does not start.
+    // With a lifetime that the CA does not allow, cert-init reports the reason, and the app does not start.
     let mut greedy = e2e::pod("greedy");
     greedy["metadata"]["annotations"] = json!({
         "cert-rotator.outrigger.dev/lifetime": "48h",
@@ -95,18 +96,19 @@ async fn servers_and_client_have_new_certificates_and_no_request_fails() {
         assert!(pod["status"]["containerStatuses"][0]["state"]["running"].is_null(), "{pod}");
         let first = &pod["status"]["initContainerStatuses"][0];
         let ended = [&first["state"]["terminated"], &first["lastState"]["terminated"]];
-        let said = ended.iter().find_map(|state| state["message"].as_str()).unwrap_or_default();
+        let output = ended.iter().find_map(|state| state["message"].as_str()).unwrap_or_default();
         let wanted =
-            said.contains("no certificate from") && said.contains("more than the authorized maximum");
-        if wanted { Ok(()) } else { Err(said.to_owned()) }
+            output.contains("no certificate from") && output.contains("more than the authorized maximum");
+        if wanted { Ok(()) } else { Err(output.to_owned()) }
     })
     .await;
     space.measure("cert-rotator", &e2e::pod("app")).await;
 }
 
-/// cert-manager itself does not run here: the API server takes the pod, and the volume says what its driver reads.
+/// Checks that the API server admits the pod, and that the volume has the attributes of the driver. cert-manager does
+/// not run.
 #[tokio::test]
-async fn a_volume_of_cert_managers_driver_is_admitted() {
+async fn a_volume_of_the_cert_manager_csi_driver_is_admitted() {
     let cluster = Cluster::installed().await;
     let annotations = [("cert-manager-csi.outrigger.dev/issuer", "own-ca")];
     let space = TestNamespace::with_profiles(&cluster, &["cert-manager-csi"], &annotations, true).await;
@@ -139,7 +141,7 @@ async fn a_volume_of_cert_managers_driver_is_admitted() {
     let mounts = made["spec"]["containers"][0]["volumeMounts"].as_array().unwrap();
     let mount = mounts.iter().find(|mount| mount["name"] == "workload-certificates").unwrap();
     assert_eq!(mount["mountPath"], "/var/run/outrigger/certificates");
-    // Without a label that names a service, no empty name is asked for.
+    // Without a label that names a Service, the attribute for DNS names is absent instead of empty.
     let bare = cluster.dry_run_pod(&space.name, &e2e::pod("bare")).await.unwrap();
     assert!(!bare["spec"]["volumes"].to_string().contains("dns-names"), "{bare}");
 }

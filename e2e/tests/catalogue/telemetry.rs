@@ -1,9 +1,9 @@
-//! Metrics and traces: `StatsD`, `OpenTelemetry`, and several functions in one process.
+//! Metrics and traces: `StatsD`, `OpenTelemetry`, and the shared collector.
 
 use e2e::{Cluster, TestNamespace, eventually, image};
 use serde_json::{Value, json};
 
-/// What the `restricted` Pod Security level asks for.
+/// Returns the security context that the `restricted` Pod Security level requires.
 fn restricted(user: u32) -> Value {
     json!({
         "runAsNonRoot": true,
@@ -15,7 +15,7 @@ fn restricted(user: u32) -> Value {
     })
 }
 
-/// A pod that does nothing, to see what its sidecars cost.
+/// Returns an idle pod, to measure its sidecars.
 fn idle() -> Value {
     json!({
         "apiVersion": "v1",
@@ -31,17 +31,17 @@ fn idle() -> Value {
     })
 }
 
-/// The value of the one series that a query of the namespace's Prometheus gives.
+/// Returns the value of the only series that a query of the namespace's Prometheus returns.
 fn prometheus(cluster: &Cluster, namespace: &str, query: &str) -> Result<String, String> {
     let encoded = query.bytes().map(|byte| format!("%{byte:02X}")).collect::<Vec<_>>().concat();
     let path =
         format!("/api/v1/namespaces/{namespace}/pods/prometheus:9090/proxy/api/v1/query?query={encoded}");
-    let said = cluster.kubectl(&["get", "--raw", &path]).text;
-    let answer: Value = serde_json::from_str(&said).map_err(|_| said.clone())?;
+    let output = cluster.kubectl(&["get", "--raw", &path]).text;
+    let answer: Value = serde_json::from_str(&output).map_err(|_| output.clone())?;
     let series = answer["data"]["result"].as_array().cloned().unwrap_or_default();
     match series.as_slice() {
         [only] => Ok(only["value"][1].as_str().unwrap_or_default().to_owned()),
-        _ => Err(said),
+        _ => Err(output),
     }
 }
 
@@ -54,7 +54,7 @@ async fn prometheus_shows(cluster: &Cluster, namespace: &str, query: &str, value
 }
 
 #[tokio::test]
-async fn statsd_of_an_app_is_scraped_by_prometheus() {
+async fn statsd_metrics_are_scraped_by_prometheus() {
     let cluster = Cluster::installed().await;
     let space = TestNamespace::with_profiles(&cluster, &["statsd"], &[], true).await;
     cluster.apply_file(&space.name, "statsd/backend.yaml").expect();
@@ -72,7 +72,7 @@ async fn statsd_of_an_app_is_scraped_by_prometheus() {
         |container: usize| pod["spec"]["containers"][container]["env"].as_array().cloned().unwrap();
     let host = json!({ "name": "STATSD_HOST", "value": "127.0.0.1" });
     assert!(variables(0).contains(&host), "{pod}");
-    // What a container sets itself stays.
+    // A variable that a container sets itself is not changed.
     assert!(!variables(1).contains(&host), "{pod}");
     assert!(variables(1).contains(&json!({ "name": "STATSD_HOST", "value": "statsd.example" })), "{pod}");
 
@@ -80,35 +80,35 @@ async fn statsd_of_an_app_is_scraped_by_prometheus() {
         (r#"web_hits_total{page="home"}"#, "300"),
         (r#"web_latency_seconds_bucket{page="home",le="0.01"}"#, "0"),
         (r#"web_latency_seconds_bucket{page="home",le="0.1"}"#, "10"),
-        // Of a Job whose app ended before anybody could look.
+        // Metric of a Job whose app ended before a scrape.
         (r#"last_over_time(job_records_total{kind="rows"}[10m])"#, "42"),
     ] {
         prometheus_shows(&cluster, &space.name, query, value).await;
     }
-    // The exporter that lingers does not keep the Job.
+    // The lingering exporter does not prevent the Job from completing.
     eventually("the job being complete", || async {
         let words = ["wait", "--for=condition=Complete", "job/import", "--timeout=1s", "--namespace"];
-        let said = cluster.kubectl(&[&words[..], &[&space.name]].concat());
-        if said.success { Ok(()) } else { Err(said.text) }
+        let output = cluster.kubectl(&[&words[..], &[&space.name]].concat());
+        if output.success { Ok(()) } else { Err(output.text) }
     })
     .await;
     space.measure("statsd", &idle()).await;
 }
 
-/// What a gateway that writes into a file has received.
+/// Data that a gateway has received and written to a file.
 struct Received {
-    /// What it was sent at once, line by line.
+    /// Requests, one per line of the file.
     batches: Vec<Value>,
 }
 
 impl Received {
     fn read(cluster: &Cluster, namespace: &str, gateway: &str) -> Self {
         let text = cluster.exec(namespace, gateway, "reader", &["cat", "/out/all.jsonl"]).text;
-        // The last line may still be being written.
+        // The last line can be incomplete.
         Self { batches: text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect() }
     }
 
-    /// Pairs of a resource and what it sent, of spans, metrics or records.
+    /// Returns pairs of a resource and its item, for spans, metrics or log records.
     fn all(&self, kind: [&str; 3]) -> Vec<(&Value, &Value)> {
         let mut found = Vec::new();
         for batch in &self.batches {
@@ -131,20 +131,20 @@ impl Received {
         self.all(["resourceMetrics", "scopeMetrics", "metrics"])
     }
 
-    /// Those names of spans that have not arrived.
+    /// Returns the names of spans that have not arrived.
     fn missing(&self, names: &[String]) -> Vec<String> {
         let spans = self.spans();
         names.iter().filter(|name| !spans.iter().any(|(_, span)| span["name"] == **name)).cloned().collect()
     }
 }
 
-/// The value of a resource's attribute.
+/// Returns the value of a resource's attribute.
 fn attribute<'a>(resource: &'a Value, key: &str) -> &'a Value {
     let all = resource["attributes"].as_array().into_iter().flatten();
     all.into_iter().find(|pair| pair["key"] == key).map_or(&Value::Null, |pair| &pair["value"]["stringValue"])
 }
 
-/// Names as the test's script gives them to spans.
+/// Returns the names that the test's script gives to spans.
 fn names(name: &str, numbers: std::ops::RangeInclusive<u32>) -> Vec<String> {
     numbers.map(|number| format!("{name}-{number}")).collect()
 }
@@ -161,7 +161,7 @@ async fn arrive(cluster: &Cluster, namespace: &str, gateway: &str, names: &[Stri
 #[tokio::test]
 async fn otlp_arrives_in_batches_with_the_pods_attributes_and_survives_an_outage() {
     let cluster = Cluster::installed().await;
-    // A service's name is looked up in the pod's own namespace.
+    // The Service name is resolved in the pod's own namespace.
     let endpoint = ("otel-collector.outrigger.dev/endpoint", "http://gateway:4318");
     let space = TestNamespace::with_profiles(&cluster, &["otel-collector"], &[endpoint], true).await;
     let namespace = &space.name;
@@ -170,20 +170,20 @@ async fn otlp_arrives_in_batches_with_the_pods_attributes_and_survives_an_outage
     cluster.apply_file(namespace, "otel-collector/app.yaml").expect();
     let shop = space.ready("app=shop").await;
     let send = |first: &str, last: &str| {
-        let said = cluster.exec(namespace, &shop, "app", &["sh", "/scripts/send.sh", "shop", first, last]);
-        assert_eq!(said.expect(), "", "every span is taken");
+        let output = cluster.exec(namespace, &shop, "app", &["sh", "/scripts/send.sh", "shop", first, last]);
+        assert_eq!(output.expect(), "", "every span is accepted");
     };
 
     send("1", "40");
     cluster.exec(namespace, &shop, "app", &["sh", "/scripts/more.sh"]).expect();
     let mut expected = names("shop", 1..=40);
     expected.push("own".to_owned());
-    // The Job's app had ended before its last batch was due.
+    // The app of the Job ended before its last batch was due.
     expected.extend(names("import", 1..=20));
     let received = arrive(&cluster, namespace, &gateway, &expected).await;
     let of_shop = |batch: &&Value| batch.to_string().contains(r#""name":"shop-"#);
     let batches = received.batches.iter().filter(of_shop).count();
-    assert!(batches < 40, "40 requests came in {batches}");
+    assert!(batches < 40, "40 requests arrived in {batches} batches");
     let pod: Value = serde_json::from_str(
         &cluster.kubectl(&["get", "pod", &shop, "--namespace", namespace, "--output", "json"]).expect(),
     )
@@ -215,26 +215,26 @@ async fn otlp_arrives_in_batches_with_the_pods_attributes_and_survives_an_outage
         }
     })
     .await;
-    // What a container says itself stays, and nothing is put beside it that would change its meaning.
+    // Variables that a container sets itself stay, and none is added that would change their meaning.
     let variables = pod["spec"]["containers"][1]["env"].to_string();
     assert!(variables.contains("otlp.example") && !variables.contains("127.0.0.1"), "{variables}");
     assert!(!variables.contains("OTEL_EXPORTER_OTLP_PROTOCOL"), "{variables}");
     assert!(variables.contains(r#"{"name":"OTEL_SERVICE_NAME","value":"its-own"}"#), "{variables}");
 
-    // The gateway is away, and meanwhile the sidecar is killed.
+    // An outage of the gateway, during which the sidecar is killed.
     let scale = |replicas: &str| {
         let replicas = format!("--replicas={replicas}");
         cluster.kubectl(&["scale", "deployment/gateway", &replicas, "--namespace", namespace]).expect();
     };
     scale("0");
-    eventually("the gateway being gone", || async {
+    eventually("the end of the gateway", || async {
         let left = cluster.pods(namespace, "app=gateway").await.len();
         if left == 0 { Ok(()) } else { Err(format!("{left} left")) }
     })
     .await;
     send("41", "60");
     cluster.exec(namespace, &shop, "app", &["sh", "/scripts/kill.sh", "otelcol"]).expect();
-    eventually("the sidecar being started again", || async {
+    eventually("the restart of the sidecar", || async {
         let pod = cluster.ready_pod(namespace, &shop).await;
         let status = &pod["status"]["initContainerStatuses"][0];
         if status["restartCount"] == 1 && status["ready"] == true { Ok(()) } else { Err(status.to_string()) }
@@ -247,19 +247,19 @@ async fn otlp_arrives_in_batches_with_the_pods_attributes_and_survives_an_outage
     space.measure("otel-collector", &idle()).await;
 }
 
-/// The sidecars that one collector takes the place of.
+/// Sidecars that the shared collector replaces.
 const SEPARATE: [&str; 3] = ["log-shipper-otel", "statsd", "otel-collector"];
 
-/// A container's memory: when the kubelet looked, and MiB of it that are no file's, and that limits count.
+/// Memory by container: time of the sample, anonymous memory and working set in MiB.
 type Figures = std::collections::BTreeMap<String, (String, f64, f64)>;
 
-/// The figures of these containers of a pod.
+/// Returns the memory of these containers of a pod.
 fn memory(cluster: &Cluster, namespace: &str, pod: &str, containers: &[&str]) -> Result<Figures, String> {
     let node = cluster.kubectl(&["get", "node", "--output", "name"]).expect();
     let path = format!("/api/v1/nodes/{}/proxy/stats/summary", node.trim().trim_start_matches("node/"));
-    // The kubelet gives no figures at all while a container of any pod is going away.
-    let said = cluster.kubectl(&["get", "--raw", &path]).text;
-    let summary: Value = serde_json::from_str(&said).map_err(|_| said.clone())?;
+    // The kubelet returns no statistics while any container is being deleted.
+    let output = cluster.kubectl(&["get", "--raw", &path]).text;
+    let summary: Value = serde_json::from_str(&output).map_err(|_| output.clone())?;
     let pods = summary["pods"].as_array().into_iter().flatten();
     let found = pods
         .into_iter()
@@ -278,8 +278,8 @@ fn memory(cluster: &Cluster, namespace: &str, pod: &str, containers: &[&str]) ->
     if figures.len() == containers.len() { Ok(figures) } else { Err(format!("{figures:?} of {pod}")) }
 }
 
-/// The figures that the kubelet finds when it looks again, so that they are of what the pod does by now.
-async fn memory_from_now_on(cluster: &Cluster, namespace: &str, pod: &str, containers: &[&str]) -> Figures {
+/// Returns the kubelet's next sample of the memory.
+async fn next_memory_sample(cluster: &Cluster, namespace: &str, pod: &str, containers: &[&str]) -> Figures {
     let look = || async { memory(cluster, namespace, pod, containers) };
     let before = eventually("the kubelet's figures", look).await;
     eventually("newer figures of the kubelet", || async {
@@ -292,7 +292,7 @@ async fn memory_from_now_on(cluster: &Cluster, namespace: &str, pod: &str, conta
 
 #[tokio::test]
 #[allow(clippy::print_stderr, reason = "the figures are for the profile's README")]
-async fn one_shared_collector_does_the_work_of_three_sidecars_in_less_memory() {
+async fn one_shared_collector_replaces_three_sidecars_with_less_memory() {
     let cluster = Cluster::installed().await;
     let endpoints = ["log-shipper-otel", "otel-collector", "shared-collector"]
         .map(|profile| (format!("{profile}.outrigger.dev/endpoint"), "http://gateway:4318"));
@@ -305,10 +305,10 @@ async fn one_shared_collector_does_the_work_of_three_sidecars_in_less_memory() {
     }
     let gateway = space.ready("app=gateway").await;
     cluster.apply_file(namespace, "shared-collector/separate.yaml").expect();
-    // The profile was made a moment ago; a pod that names it is refused until it is known.
+    // The new profile is not known to all servers yet; until then, a pod that names it is rejected.
     eventually("the shared collector being injected", || async {
-        let said = cluster.apply_file(namespace, "shared-collector/shared.yaml");
-        if said.success { Ok(()) } else { Err(said.text) }
+        let output = cluster.apply_file(namespace, "shared-collector/shared.yaml");
+        if output.success { Ok(()) } else { Err(output.text) }
     })
     .await;
 
@@ -341,21 +341,21 @@ async fn one_shared_collector_does_the_work_of_three_sidecars_in_less_memory() {
             prometheus_shows(&cluster, namespace, &query, value).await;
         }
     }
-    // Timers are histograms in the one, in the unit that the app sends.
+    // The shared collector exports timers as histograms, in the unit that the app sends.
     for (bound, value) in [("25", "0"), ("50", "10")] {
         let query = format!(r#"shop_latency_bucket{{le="{bound}"}}"#);
         prometheus_shows(&cluster, namespace, &query, value).await;
     }
     let (three, one) = tokio::join!(
-        memory_from_now_on(&cluster, namespace, "separate", &SEPARATE),
-        memory_from_now_on(&cluster, namespace, "shared", &["shared-collector"]),
+        next_memory_sample(&cluster, namespace, "separate", &SEPARATE),
+        next_memory_sample(&cluster, namespace, "shared", &["shared-collector"]),
     );
     let sums = [three, one].map(|figures| {
         let sum = figures.values().fold((0.0, 0.0), |sum, one| (sum.0 + one.1, sum.1 + one.2));
         eprintln!("memory: {:.1} MiB (working set {:.1}): {figures:?}", sum.0, sum.1);
         sum
     });
-    assert!(sums[1].0 < sums[0].0 && sums[1].1 < sums[0].1, "one against three: {sums:?}");
+    assert!(sums[1].0 < sums[0].0 && sums[1].1 < sums[0].1, "shared and separate collectors: {sums:?}");
     let mut idle = idle();
     idle["metadata"]["annotations"] = json!({ "outrigger.dev/profiles": "shared-collector" });
     space.measure("shared-collector", &idle).await;

@@ -3,7 +3,7 @@
 use e2e::{Cluster, TestNamespace, eventually};
 use serde_json::{Value, json};
 
-/// Vault in a namespace of its own, and the name of its pod.
+/// Starts Vault in its own namespace, and returns the name of its pod.
 async fn vault(cluster: &Cluster) -> (TestNamespace, String) {
     let space = TestNamespace::plain(cluster).await;
     cluster.apply_file(&space.name, "vault-agent/vault.yaml").expect();
@@ -11,22 +11,22 @@ async fn vault(cluster: &Cluster) -> (TestNamespace, String) {
     (space, pod)
 }
 
-/// What the first init container of a pod said when it failed.
+/// Waits until the first init container of a pod has failed with this message.
 async fn reason(cluster: &Cluster, space: &TestNamespace, pod: &str, wanted: &str) {
-    eventually(&format!("{pod} saying: {wanted}"), || async {
+    eventually(&format!("failure of {pod} with {wanted:?}"), || async {
         let found = cluster.kubectl(&["get", "pod", pod, "--namespace", &space.name, "--output", "json"]);
         let found: Value = serde_json::from_str(&found.expect()).unwrap();
         assert!(found["status"]["containerStatuses"][0]["state"]["running"].is_null(), "{found}");
         let first = &found["status"]["initContainerStatuses"][0];
         let states = [&first["state"]["terminated"], &first["lastState"]["terminated"]];
-        let said = states.iter().find_map(|state| state["message"].as_str()).unwrap_or_default();
-        if said.contains(wanted) { Ok(()) } else { Err(said.to_owned()) }
+        let output = states.iter().find_map(|state| state["message"].as_str()).unwrap_or_default();
+        if output.contains(wanted) { Ok(()) } else { Err(output.to_owned()) }
     })
     .await;
 }
 
 #[tokio::test]
-async fn files_hold_the_secrets_before_anything_starts_and_follow_them() {
+async fn vault_secrets_are_written_before_the_app_starts_and_refreshed() {
     let cluster = Cluster::installed().await;
     let (server, vault) = vault(&cluster).await;
     let annotations = [
@@ -43,7 +43,7 @@ async fn files_hold_the_secrets_before_anything_starts_and_follow_them() {
     });
     cluster.apply(&space.name, &secret.to_string()).expect();
 
-    // The app's own init container fails unless it finds the value, so that nothing becomes ready without it.
+    // The app's own init container fails without the value, so the pod becomes ready only with it.
     cluster.apply_file(&space.name, "vault-agent/app.yaml").expect();
     let app = space.ready("app=app").await;
     let file = |name: &str| {
@@ -69,7 +69,7 @@ async fn files_hold_the_secrets_before_anything_starts_and_follow_them() {
             assert_eq!(status["restartCount"], 0, "{status}");
         }
     }
-    // Neither value nor token where others look.
+    // Neither the value nor the token is in annotations or logs.
     let seen = format!(
         "{}{}{}",
         pod["metadata"],
@@ -80,7 +80,7 @@ async fn files_hold_the_secrets_before_anything_starts_and_follow_them() {
         assert!(!seen.contains(hidden), "{hidden} in {seen}");
     }
 
-    // Fetched once: no sidecar.
+    // In mode Init, the secret is fetched once, without a sidecar.
     let pod = |name: &str, account: &str, secrets: &str| {
         let mut made = e2e::pod(name);
         made["metadata"]["annotations"] = json!({
@@ -97,7 +97,7 @@ async fn files_hold_the_secrets_before_anything_starts_and_follow_them() {
     let found = cluster.exec(&space.name, "once", "app", &["cat", "/var/run/outrigger/secrets/password"]);
     assert_eq!(found.expect(), "second-value");
 
-    // Who may not, or asks for what is not there, is told so and does not start.
+    // Pods without permission, or with a missing field, do not start, with the reason in the message.
     for (name, account, secrets, wanted) in [
         (
             "stranger",

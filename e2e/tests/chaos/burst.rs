@@ -1,4 +1,4 @@
-//! More at once than anybody expects.
+//! Bursts of changes.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use crate::load::row;
 const NAMESPACES: usize = 200;
 
 #[test]
-fn two_hundred_namespaces_are_made_in_a_burst() {
+fn two_hundred_namespaces_are_created_in_a_burst() {
     exclusive("e2e-burst", |cluster, space| async move {
         e2e::injects(&cluster, &space, "e2e-burst").await;
         let started = Instant::now();
@@ -24,7 +24,7 @@ fn two_hundred_namespaces_are_made_in_a_burst() {
             let cluster = cluster.clone();
             tasks.spawn(async move {
                 for number in (worker..NAMESPACES).step_by(8) {
-                    one(&cluster, number).await;
+                    create_namespace_and_pod(&cluster, number).await;
                 }
             });
         }
@@ -40,12 +40,12 @@ fn two_hundred_namespaces_are_made_in_a_burst() {
         }
         assert!(failure.is_none(), "{failure:?}");
         let took = format!("{:.1} s in all", started.elapsed().as_secs_f64());
-        row("200 namespaces made in a burst", "a pod in each at once", NAMESPACES, "0", 0, &took);
+        row("200 namespaces created in a burst", "a pod in each at once", NAMESPACES, "0", 0, &took);
     });
 }
 
-/// A namespace that is enabled from its first moment, and a pod in it that must not slip through.
-async fn one(cluster: &Cluster, number: usize) {
+/// Creates a namespace that is enabled from its creation, and a pod in it that must be injected.
+async fn create_namespace_and_pod(cluster: &Cluster, number: usize) {
     let name = format!("e2e-burst-{}-{number}", std::process::id());
     let made: Namespace = serde_json::from_value(json!({
         "metadata": {
@@ -62,10 +62,10 @@ async fn one(cluster: &Cluster, number: usize) {
 
 const CHANGES: usize = 100;
 
-/// Adds and removes the label's key, and asks for a pod right after each addition. A pod that comes without its sidecar was
-/// admitted by the API server without a call: its selectors are evaluated on its own cache of namespaces.
+/// Adds and removes the label, and creates a pod right after each addition. The API server evaluates selectors on its
+/// own cache of namespaces, so it can admit such a pod without a call of the webhook.
 #[test]
-fn the_key_of_a_namespaces_label_comes_and_goes() {
+fn a_namespace_label_is_added_and_removed_repeatedly() {
     exclusive("e2e-key", |cluster, space| async move {
         e2e::injects(&cluster, &space, "e2e-key").await;
         let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
@@ -105,7 +105,7 @@ fn the_key_of_a_namespaces_label_comes_and_goes() {
         eprintln!("{} of {CHANGES} pods missed by the API server, {took}", missed.len());
         let fault = "the key of a namespace's label added and removed 100 times";
         row(fault, "a pod after each addition", CHANGES, "0", called.len(), &took);
-        assert!(called.is_empty(), "servers were asked about these pods and did not inject them: {called:?}");
+        assert!(called.is_empty(), "servers were called for these pods and did not inject them: {called:?}");
         assert!(longest < Duration::from_secs(5), "{longest:?}");
     });
 }

@@ -1,4 +1,4 @@
-//! What the API server's trust hangs on is taken away.
+//! Faults of certificates, `caBundle` and Lease.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ fn the_ca_bundle_is_emptied() {
             let emptied = r#"[{"op": "remove", "path": "/webhooks/0/clientConfig/caBundle"}]"#;
             cluster.kubectl(&["patch", kind, "outrigger", "--type=json", "--patch", emptied]).expect();
         }
-        eventually("the caBundle coming back", || async {
+        eventually("the repair of the caBundle", || async {
             let now = bundle(&cluster);
             if now == before { Ok(()) } else { Err(now) }
         })
@@ -29,7 +29,7 @@ fn the_ca_bundle_is_emptied() {
 }
 
 #[test]
-fn the_ca_bundle_is_somebody_elses() {
+fn the_ca_bundle_is_replaced_with_a_foreign_ca() {
     exclusive("e2e-forged", |cluster, space| async move {
         let mut load = Load::start(&cluster, &space, "e2e-forged").await;
         let before = bundle(&cluster);
@@ -40,20 +40,20 @@ fn the_ca_bundle_is_somebody_elses() {
         );
         let words = ["patch", "mutatingwebhookconfiguration", "outrigger", "--type=json", "--patch", &forged];
         cluster.kubectl(&words).expect();
-        eventually("the caBundle coming back", || async {
+        eventually("the repair of the caBundle", || async {
             let now = bundle(&cluster);
             if now == before { Ok(()) } else { Err(now) }
         })
         .await;
         load.repaired();
-        load.end("caBundle replaced by another authority").await;
+        load.end("caBundle replaced by another CA").await;
     });
 }
 
 #[test]
 fn the_secret_is_deleted() {
     exclusive("e2e-secret", |cluster, space| async move {
-        secret_is_lost(&cluster, &space, "e2e-secret", "Secret of the certificates deleted", || {
+        lose_secret(&cluster, &space, "e2e-secret", "certificate Secret deleted", || {
             cluster.kubectl(&["delete", "secret", SECRET, "--namespace", Cluster::SYSTEM])
         })
         .await;
@@ -63,7 +63,7 @@ fn the_secret_is_deleted() {
 #[test]
 fn the_certificate_is_deleted_from_its_secret() {
     exclusive("e2e-leaf", |cluster, space| async move {
-        secret_is_lost(&cluster, &space, "e2e-leaf", "certificate deleted from its Secret", || {
+        lose_secret(&cluster, &space, "e2e-leaf", "certificate deleted from its Secret", || {
             let patch = r#"[{"op": "remove", "path": "/data/tls.crt"}]"#;
             let words =
                 ["patch", "secret", SECRET, "--namespace", Cluster::SYSTEM, "--type=json", "--patch", patch];
@@ -74,43 +74,43 @@ fn the_certificate_is_deleted_from_its_secret() {
 }
 
 #[test]
-fn the_secret_is_overwritten_with_garbage() {
+fn the_secret_is_overwritten_with_invalid_data() {
     exclusive("e2e-garbage", |cluster, space| async move {
         let mut load = Load::start(&cluster, &space, "e2e-garbage").await;
         load.fault();
         overwrite(&cluster, &["ca.crt", "ca.key", "tls.crt", "tls.key"]).expect();
-        is_whole(&cluster).await;
+        is_complete(&cluster).await;
         load.repaired();
-        let seen = load.end("Secret of the certificates overwritten with garbage").await;
+        let seen = load.end("certificate Secret overwritten with invalid data").await;
         assert!(seen.failed.is_empty(), "{:?}", seen.failed);
         for line in bundle(&cluster).lines() {
-            assert!(line.split(' ').all(is_pem), "no PEM: {line}");
+            assert!(line.split(' ').all(is_pem), "not PEM: {line}");
         }
     });
 }
 
 #[test]
-fn the_certificate_is_garbage_when_all_servers_start() {
+fn the_certificate_is_invalid_when_all_servers_start() {
     exclusive("e2e-unreadable", |cluster, space| async move {
         let mut load = Load::start(&cluster, &space, "e2e-unreadable").await;
         load.fault();
         scale(&cluster, 0);
         overwrite(&cluster, &["tls.crt"]).expect();
         scale(&cluster, 2);
-        is_whole(&cluster).await;
+        is_complete(&cluster).await;
         load.repaired();
-        load.end("certificate overwritten with garbage while no server ran").await;
+        load.end("certificate overwritten with invalid data while no server ran").await;
     });
 }
 
 #[test]
-fn a_stranger_holds_the_lease_and_an_advisory_entry_trusts_nobody() {
+fn a_foreign_lease_and_an_untrusted_advisory_entry_keep_servers_ready() {
     exclusive("e2e-stranger", |cluster, space| async move {
         let mut load = Load::start(&cluster, &space, "e2e-stranger").await;
         let before = bundle(&cluster);
         load.fault();
         steal_lease(&cluster).expect();
-        // The leader notices when it renews the Lease next.
+        // The leader detects this at its next renewal of the Lease.
         tokio::time::sleep(Duration::from_secs(3)).await;
         let output = "jsonpath={.webhooks[*].name}";
         let names =
@@ -124,15 +124,15 @@ fn a_stranger_holds_the_lease_and_an_advisory_entry_trusts_nobody() {
         let patch = ["patch", "validatingwebhookconfiguration", "outrigger", "--type=json", "--patch"];
         cluster.kubectl(&[&patch[..], &[&forged]].concat()).expect();
         let began = Instant::now();
-        // No replica leads, so none repairs it. The kubelet probes readiness several times meanwhile.
+        // There is no leader, so the entry is not repaired. The kubelet probes readiness several times meanwhile.
         while began.elapsed() < Duration::from_secs(15) {
             let pods = cluster.pods(Cluster::SYSTEM, SERVERS).await;
             let ready = pods.iter().filter(|pod| is_ready(pod)).count();
-            assert_eq!(ready, 2, "an advisory entry makes servers unready");
-            assert_ne!(bundle(&cluster), before, "the Lease has a foreign holder");
+            assert_eq!(ready, 2, "servers must stay ready with an untrusted advisory entry");
+            assert_ne!(bundle(&cluster), before, "no replica may repair the entry without the Lease");
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
-        eventually("the caBundle coming back", || async {
+        eventually("the repair of the caBundle", || async {
             let now = bundle(&cluster);
             if now == before { Ok(()) } else { Err(now) }
         })
@@ -140,7 +140,7 @@ fn a_stranger_holds_the_lease_and_an_advisory_entry_trusts_nobody() {
         assert!(began.elapsed() < Duration::from_mins(1), "repaired after {:?}", began.elapsed());
         load.repaired();
         let seen =
-            load.end("a stranger's Lease for 68 years; an advisory entry with a foreign caBundle").await;
+            load.end("a foreign Lease for 68 years; an advisory webhook entry with a foreign caBundle").await;
         assert!(seen.failed.is_empty(), "{:?}", seen.failed);
     });
 }
@@ -152,7 +152,7 @@ fn is_ready(pod: &Value) -> bool {
 
 pub(crate) const SECRET: &str = "outrigger-certificates";
 
-/// Overwrites keys of the certificates' Secret.
+/// Overwrites keys of the certificate Secret with invalid data.
 pub(crate) fn overwrite(cluster: &Cluster, keys: &[&str]) -> Output {
     let data: serde_json::Map<String, Value> =
         keys.iter().map(|key| ((*key).to_owned(), "Z2FyYmFnZQ==".into())).collect();
@@ -171,17 +171,17 @@ pub(crate) fn steal_lease(cluster: &Cluster) -> Output {
 }
 
 /// Waits until the Secret holds certificates and keys again. Returns the certificate, in base64.
-async fn is_whole(cluster: &Cluster) -> String {
-    eventually("the Secret being whole", || async {
+async fn is_complete(cluster: &Cluster) -> String {
+    eventually("the repair of the Secret", || async {
         let path = "jsonpath={.data.ca\\.crt} {.data.ca\\.key} {.data.tls\\.crt} {.data.tls\\.key}";
         let words = ["get", "secret", SECRET, "--namespace", Cluster::SYSTEM, "--output", path];
-        let said = cluster.kubectl(&words);
-        let values: Vec<&str> = said.text.split(' ').collect();
+        let output = cluster.kubectl(&words);
+        let values: Vec<&str> = output.text.split(' ').collect();
         match values.as_slice() {
-            [_, _, certificate, _] if said.success && values.iter().all(|value| is_pem(value)) => {
+            [_, _, certificate, _] if output.success && values.iter().all(|value| is_pem(value)) => {
                 Ok((*certificate).to_owned())
             }
-            _ => Err(said.text),
+            _ => Err(output.text),
         }
     })
     .await
@@ -192,9 +192,9 @@ fn is_pem(value: &str) -> bool {
     value.starts_with("LS0tLS1CRUdJTi")
 }
 
-/// Loses the Secret or a part of it. The Secret must become whole again, with a new certificate, and the webhook
+/// Loses the Secret or a part of it. The Secret must be complete again, with a new certificate, and the webhook
 /// configurations must trust its CA.
-async fn secret_is_lost(
+async fn lose_secret(
     cluster: &Cluster,
     space: &TestNamespace,
     profile: &str,
@@ -202,10 +202,10 @@ async fn secret_is_lost(
     lose: impl FnOnce() -> Output,
 ) {
     let mut load = Load::start(cluster, space, profile).await;
-    let before = is_whole(cluster).await;
+    let before = is_complete(cluster).await;
     load.fault();
     lose().expect();
-    let after = is_whole(cluster).await;
+    let after = is_complete(cluster).await;
     assert_ne!(after, before, "{fault}: the lost certificate cannot come back");
     eventually("every caBundle having the CA of the Secret", || async {
         let path = "jsonpath={.data.ca\\.crt}";
@@ -232,19 +232,19 @@ fn pem_of(base64: &str) -> String {
     String::from_utf8(bytes.0).unwrap().split_whitespace().collect()
 }
 
-/// What both configurations believe, webhook by webhook.
+/// Returns the `caBundle` of all entries of both configurations.
 fn bundle(cluster: &Cluster) -> String {
     let kinds = "mutatingwebhookconfiguration/outrigger,validatingwebhookconfiguration/outrigger";
-    let mut said = String::new();
+    let mut bundles = String::new();
     for kind in kinds.split(',') {
         let path = "jsonpath={.webhooks[*].clientConfig.caBundle}";
-        said += &cluster.kubectl(&["get", kind, "--output", path]).expect();
-        said.push('\n');
+        bundles += &cluster.kubectl(&["get", kind, "--output", path]).expect();
+        bundles.push('\n');
     }
-    said
+    bundles
 }
 
-/// An authority that signed nothing of ours, as a configuration holds it.
+/// Returns a CA that signed none of the certificates, encoded as in a webhook configuration.
 pub(crate) fn other_authority() -> String {
     let names = ["elsewhere".to_owned()];
     let now = time::OffsetDateTime::now_utc();

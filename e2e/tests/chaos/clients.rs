@@ -1,4 +1,4 @@
-//! Clients that are slow, silent, gone, or send what is no review.
+//! Slow, silent and dead clients, and bodies that are not reviews.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::load::{Load, row};
 
-/// A pod with a shell, from which the servers can be reached as anybody in the cluster reaches them.
+/// A pod with a shell that reaches the servers like any pod in the cluster.
 struct Shell {
     cluster: Cluster,
     space: TestNamespace,
@@ -25,7 +25,7 @@ impl Shell {
                 "name": "shell",
                 "image": image("outrigger.dev/toolbox:1.0.0"),
                 "command": ["sleep", "infinity"],
-                // So that it can take its own network away.
+                // To disable its own network.
                 "securityContext": { "runAsUser": 0, "capabilities": { "add": ["NET_ADMIN"] } },
             }],
         });
@@ -41,13 +41,13 @@ impl Shell {
 }
 
 #[test]
-fn slow_clients_hold_up_nobody() {
+fn slow_clients_do_not_delay_others() {
     exclusive("e2e-slow", |cluster, space| async move {
         let shell = Shell::start(&cluster).await;
         let mut load = Load::start(&cluster, &space, "e2e-slow").await;
         load.fault();
-        // A hundred handshakes that stop after the first bytes, and forty requests whose head comes line by line.
-        let said = shell.run(
+        // A hundred handshakes that stop after the first bytes, and forty requests that send their header slowly.
+        let output = shell.run(
             r"
             for number in $(seq 100); do
                 exec {socket}<>/dev/tcp/$SERVICE/443 && printf '\x16\x03\x01\x02\x00\x01' >&$socket || exit 1
@@ -60,27 +60,27 @@ fn slow_clients_hold_up_nobody() {
             wait
             echo opened",
         );
-        assert!(said.text.contains("opened"), "{}", said.text);
+        assert!(output.text.contains("opened"), "{}", output.text);
         let seen = load.end("140 slow clients (slow-loris)").await;
         assert!(seen.failed.is_empty(), "{:?}", seen.failed);
     });
 }
 
 #[test]
-fn connections_that_nobody_ends_hold_up_nobody() {
+fn half_open_connections_do_not_delay_others() {
     exclusive("e2e-half-open", |cluster, space| async move {
         let shell = Shell::start(&cluster).await;
         let mut load = Load::start(&cluster, &space, "e2e-half-open").await;
         load.fault();
-        // With its network gone, the other side of these connections is never told that they have ended.
-        let said = shell.run(
+        // The pod's network is disabled, so the servers are not notified of the end of these connections.
+        let output = shell.run(
             r"
             for number in $(seq 600); do
                 exec {socket}<>/dev/tcp/$SERVICE/443 || exit 1
             done
             ip link set eth0 down && echo opened",
         );
-        assert!(said.text.contains("opened"), "{}", said.text);
+        assert!(output.text.contains("opened"), "{}", output.text);
         tokio::time::sleep(Duration::from_secs(4)).await;
         let seen = load.end("600 half-open connections").await;
         assert!(seen.failed.is_empty(), "{:?}", seen.failed);
@@ -93,7 +93,7 @@ fn bodies_of_every_size_are_answered() {
         let shell = Shell::start(&cluster).await;
         let mut load = Load::start(&cluster, &space, "e2e-bodies").await;
         load.fault();
-        let said = shell
+        let output = shell
             .run(
                 r#"
             for size in 0 1 1000 65536 1000000 3145728 7000000 8000000 16777216; do
@@ -105,31 +105,32 @@ fn bodies_of_every_size_are_answered() {
             done"#,
             )
             .text;
-        let answers: Vec<&str> = said.lines().filter(|line| line.starts_with("--http")).collect();
-        assert_eq!(answers.len(), 18, "{said}");
+        let answers: Vec<&str> = output.lines().filter(|line| line.starts_with("--http")).collect();
+        assert_eq!(answers.len(), 18, "{output}");
         for answer in &answers {
             let code = answer.rsplit(' ').next().unwrap();
-            // Over HTTP/2, the server's refusal comes with the end of the stream, which this curl takes for a failure.
+            // Over HTTP/2, the server's rejection arrives with the end of the stream, which this curl reports as a
+            // failure.
             let ended = ["--http2 8000000 000", "--http2 16777216 000"].contains(answer);
-            assert!(code.starts_with('4') || ended, "{answer} is no refusal:\n{said}");
+            assert!(code.starts_with('4') || ended, "{answer} is not a rejection:\n{output}");
         }
         row(
-            "bodies of 0 B to 16 MB that are no reviews",
+            "bodies of 0 B to 16 MB that are not reviews",
             "each over HTTP/1.1 and HTTP/2",
             18,
-            "18: turned away",
+            "18: rejected, as expected",
             0,
             "at once",
         );
 
-        // As large as the API server takes a pod.
+        // The largest pod that the API server accepts.
         let mut large = pod("large");
         let value = "v".repeat(100_000);
         let env = (0..25).map(|number| json!({ "name": format!("E{number}"), "value": value }));
         large["spec"]["containers"][0]["env"] = env.collect();
         let made = eventually("a pod of 2.5 MB", || cluster.dry_run_pod(&space.name, &large)).await;
         assert!(injected(&made, "e2e-bodies"));
-        let seen = load.end("bodies of 0 B to 16 MB; pods beside them").await;
+        let seen = load.end("bodies of 0 B to 16 MB; pods at the same time").await;
         assert!(seen.failed.is_empty(), "{:?}", seen.failed);
     });
 }

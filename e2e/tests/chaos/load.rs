@@ -1,43 +1,44 @@
-//! A steady stream of pods, and what became of each.
+//! A continuous stream of pods, and the result of each.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use e2e::{Answer, Cluster, Steady, TestNamespace, eventually};
+use e2e::{Answer, Cluster, PodStream, TestNamespace, eventually};
 
-/// Whoever waits longer than this has noticed the fault, even if the answer is a good one.
+/// Responses that take longer count as affected by the fault.
 const SLOW: Duration = Duration::from_secs(2);
 
-/// A steady stream of pods, and another in a namespace that is not enabled, for which nothing may ever change.
+/// A continuous stream of pods, and another one in a namespace that is not enabled, which no fault of Outrigger may
+/// affect.
 pub(crate) struct Load {
-    stream: Steady,
-    elsewhere: Steady,
+    stream: PodStream,
+    elsewhere: PodStream,
     fault: Option<Instant>,
     repaired: Option<Instant>,
-    /// Where the other stream is, for as long as it lasts.
+    /// Namespace of the other stream.
     _plain: TestNamespace,
 }
 
-/// What a fault did to the stream.
+/// Effect of a fault on the stream.
 pub(crate) struct Seen {
-    /// The pods that were to be injected.
+    /// Number of pods that should be injected.
     pub(crate) asked: usize,
-    /// Why some were refused, and how many.
+    /// Number of rejections by reason.
     pub(crate) failed: BTreeMap<String, usize>,
     lost: usize,
     recovery: Option<Duration>,
 }
 
 impl Load {
-    /// Starts the stream, once pods get the sidecar, and lets it run for a moment.
+    /// Waits until pods are injected, then starts both streams and waits for a second.
     pub(crate) async fn start(cluster: &Cluster, space: &TestNamespace, sidecar: &str) -> Self {
         e2e::injects(cluster, space, sidecar).await;
         let plain = TestNamespace::plain(cluster).await;
         let load = Self {
-            stream: Steady::start(cluster, &space.name, sidecar),
-            elsewhere: Steady::start(cluster, &plain.name, sidecar),
+            stream: PodStream::start(cluster, &space.name, sidecar),
+            elsewhere: PodStream::start(cluster, &plain.name, sidecar),
             fault: None,
             repaired: None,
             _plain: plain,
@@ -46,41 +47,43 @@ impl Load {
         load
     }
 
-    /// The fault begins now.
+    /// Records the start of the fault.
     pub(crate) fn fault(&mut self) {
         self.fault = Some(Instant::now());
     }
 
-    /// What the fault took away is there again, as of now.
+    /// Records the end of the repair.
     pub(crate) fn repaired(&mut self) {
         self.repaired = Some(Instant::now());
     }
 
-    /// Waits until this many more pods are answered.
+    /// Waits until this many more pods have got a response.
     pub(crate) async fn more(&self, count: usize) {
-        let wanted = self.stream.asked().len() + count;
-        eventually("more pods being answered", || async {
-            let answered = self.stream.asked().len();
+        let wanted = self.stream.attempts().len() + count;
+        eventually("responses to more pods", || async {
+            let answered = self.stream.attempts().len();
             if answered >= wanted { Ok(()) } else { Err(format!("{answered} of {wanted}")) }
         })
         .await;
     }
 
-    /// Waits until the stream has run for three seconds without a failure, ends it, and writes the line of the table.
+    /// Waits until the streams have run for three seconds without a failure, ends them, and writes the line of the
+    /// table.
     ///
-    /// Whatever the fault, no pod is admitted without its sidecar, every pod is answered, and namespaces that are not
-    /// enabled notice nothing of what happens to Outrigger.
+    /// Whatever the fault, every pod gets a response, none is admitted without its sidecar, and namespaces that are not
+    /// enabled are not affected by faults of Outrigger.
     pub(crate) async fn end(self, fault: &str) -> Seen {
-        eventually("three seconds in which every pod is injected", || async {
+        eventually("three seconds without a failure", || async {
             let since = Instant::now();
             tokio::time::sleep(Duration::from_secs(3)).await;
-            for (stream, wanted) in [(&self.stream, Answer::Injected), (&self.elsewhere, Answer::Bare)] {
-                let asked = stream.asked();
-                let mut late = asked.iter().filter(|asked| asked.answered > since).peekable();
+            for (stream, wanted) in [(&self.stream, Answer::Injected), (&self.elsewhere, Answer::NotInjected)]
+            {
+                let attempts = stream.attempts();
+                let mut late = attempts.iter().filter(|attempt| attempt.answered > since).peekable();
                 if late.peek().is_none() {
-                    return Err("nothing is answered".to_owned());
+                    return Err("there is no response".to_owned());
                 }
-                if let Some(bad) = late.find(|asked| asked.answer != wanted) {
+                if let Some(bad) = late.find(|attempt| attempt.answer != wanted) {
                     return Err(format!("{:?}", bad.answer));
                 }
             }
@@ -88,22 +91,22 @@ impl Load {
         })
         .await;
         let seen = self.seen().await;
-        seen.write(fault, "pods, a steady stream");
-        assert_eq!(seen.lost, 0, "{fault}: pods were admitted without their sidecar, or never answered");
+        seen.write(fault, "pods, a continuous stream");
+        assert_eq!(seen.lost, 0, "{fault}: pods were admitted without their sidecar, or got no response");
         seen
     }
 
     async fn seen(self) -> Seen {
         for one in self.elsewhere.end().await {
-            // Without Outrigger, the API server could not have answered better.
-            let is_its_own = match &one.answer {
-                Answer::Bare | Answer::Away | Answer::Silent => true,
-                Answer::Refused(why) => in_short(why) == AWAY,
+            // Results that are possible without Outrigger as well.
+            let is_expected = match &one.answer {
+                Answer::NotInjected | Answer::Unreachable | Answer::TimedOut => true,
+                Answer::Rejected(message) => summary(message) == UNREACHABLE,
                 Answer::Injected => false,
             };
-            assert!(is_its_own, "a pod in a namespace that is not enabled: {:?}", one.answer);
+            assert!(is_expected, "a pod in a namespace that is not enabled was affected: {:?}", one.answer);
         }
-        let fault = self.fault.expect("a test says when its fault begins");
+        let fault = self.fault.expect("the test has called fault()");
         let mut seen = Seen { asked: 0, failed: BTreeMap::new(), lost: 0, recovery: None };
         let mut last = self.repaired;
         for one in self.stream.end().await {
@@ -113,9 +116,9 @@ impl Load {
             }
             let why = match &one.answer {
                 Answer::Injected => continue,
-                Answer::Refused(why) => in_short(why),
-                Answer::Away => AWAY,
-                Answer::Bare | Answer::Silent => "",
+                Answer::Rejected(message) => summary(message),
+                Answer::Unreachable => UNREACHABLE,
+                Answer::NotInjected | Answer::TimedOut => "",
             };
             if why.is_empty() {
                 seen.lost += 1;
@@ -143,7 +146,7 @@ impl Seen {
     }
 }
 
-/// Writes a line of the table that `cargo xtask chaos` prints.
+/// Appends a line to the table that `cargo xtask chaos` prints.
 pub(crate) fn row(fault: &str, what: &str, asked: usize, failed: &str, lost: usize, recovery: &str) {
     let line = format!("{fault}\t{what}\t{asked}\t{failed}\t{lost}\t{recovery}\n");
     let Some(file) = std::env::var_os("OUTRIGGER_FAULTS") else { return };
@@ -151,19 +154,19 @@ pub(crate) fn row(fault: &str, what: &str, asked: usize, failed: &str, lost: usi
     file.write_all(line.as_bytes()).unwrap();
 }
 
-/// Why a pod failed that the API server could not admit, whatever Outrigger does.
-const AWAY: &str = "API server away";
+/// Reason of failures for which only the API server is responsible.
+pub(crate) const UNREACHABLE: &str = "API server unreachable";
 
-/// In a few words, why the API server did not admit a pod.
-fn in_short(message: &str) -> &str {
+/// Returns a short form of the reason why the API server did not admit a pod.
+fn summary(message: &str) -> &str {
     let known = [
         ("failed calling webhook", "webhook not reached"),
-        ("etcdserver", AWAY),
-        ("etcd", AWAY),
-        ("context deadline", AWAY),
-        ("timeout", AWAY),
-        ("not yet ready", AWAY),
-        ("Timeout", AWAY),
+        ("etcdserver", UNREACHABLE),
+        ("etcd", UNREACHABLE),
+        ("context deadline", UNREACHABLE),
+        ("timeout", UNREACHABLE),
+        ("not yet ready", UNREACHABLE),
+        ("Timeout", UNREACHABLE),
         ("[ProfileNotFound]", "ProfileNotFound"),
         ("[ProfileInvalid]", "ProfileInvalid"),
     ];

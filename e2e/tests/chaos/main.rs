@@ -1,5 +1,5 @@
-//! Faults made on purpose while pods are created in a steady stream. Each test changes what all share, so they run one at
-//! a time; each writes a line of the table that `cargo xtask chaos` prints.
+//! Fault injection while pods are created continuously. Each test changes shared state, so they run one at a time. Each
+//! writes a line of the table that `cargo xtask chaos` prints.
 
 #![allow(
     clippy::unwrap_used,
@@ -7,7 +7,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stderr,
-    reason = "a test fails by panicking, and says what it does"
+    reason = "a test fails by panicking, and prints what it does"
 )]
 
 #[path = "../../../tests/common/log_lines.rs"]
@@ -27,7 +27,7 @@ mod standalone;
 
 use e2e::{Cluster, Output};
 
-/// The label of Outrigger's own pods.
+/// Label of Outrigger's own pods.
 const SERVERS: &str = "app.kubernetes.io/name=outrigger";
 
 /// Runs a command of `cargo xtask cluster`.

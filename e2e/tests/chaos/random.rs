@@ -1,4 +1,4 @@
-//! Random combinations of faults, chosen by a seed. `cargo xtask chaos --random SECONDS --seed N` runs them.
+//! Random combinations of faults from a seed. `cargo xtask chaos --random SECONDS --seed N` runs them.
 
 use std::time::{Duration, Instant};
 
@@ -8,8 +8,8 @@ use crate::certificates::{SECRET, other_authority, overwrite, steal_lease};
 use crate::load::Load;
 use crate::{SERVERS, cluster_command};
 
-/// A fault that ends by itself or by [`Fault::repair`]. Those of the control plane come last: they are made last, so that the
-/// others can be made, and are repaired first.
+/// A fault that ends by itself or with [`Fault::repair`]. Faults of the control plane are last in the order: they are
+/// injected last, because the others need the API server, and repaired first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Fault {
     OneServerKilled,
@@ -26,7 +26,7 @@ enum Fault {
     LeaseStolen,
     EtcdStopped,
     ApiServerStopped,
-    ApiServerStandsStill,
+    ApiServerPaused,
 }
 
 const ALL: [Fault; 15] = [
@@ -44,12 +44,12 @@ const ALL: [Fault; 15] = [
     Fault::LeaseStolen,
     Fault::EtcdStopped,
     Fault::ApiServerStopped,
-    Fault::ApiServerStandsStill,
+    Fault::ApiServerPaused,
 ];
 
 impl Fault {
-    /// Makes the fault. Where another one is in the way (no API server, no process), it is left out.
-    fn make(self, cluster: &Cluster) -> Output {
+    /// Injects the fault. It fails if an earlier fault prevents it (no API server, no process).
+    fn inject(self, cluster: &Cluster) -> Output {
         let signal = |words: &[&str]| cluster_command(cluster, &[&["signal"], words].concat());
         let system = |words: &[&str]| cluster.kubectl(&[words, &["--namespace", Cluster::SYSTEM]].concat());
         match self {
@@ -76,17 +76,17 @@ impl Fault {
             Self::LeaseStolen => steal_lease(cluster),
             Self::EtcdStopped => cluster_command(cluster, &["stop", "etcd"]),
             Self::ApiServerStopped => cluster_command(cluster, &["stop", "kube-apiserver"]),
-            Self::ApiServerStandsStill => signal(&["STOP", "kube-apiserver"]),
+            Self::ApiServerPaused => signal(&["STOP", "kube-apiserver"]),
         }
     }
 
-    /// Reverts the faults that do not end by themselves.
+    /// Repairs faults that do not end by themselves.
     fn repair(self, cluster: &Cluster) {
         match self {
-            Self::OneServerStopped => give_back(cluster, &["signal", "CONT", "outrigger"]),
-            Self::EtcdStopped => give_back(cluster, &["start", "etcd"]),
-            Self::ApiServerStopped => give_back(cluster, &["start", "kube-apiserver"]),
-            Self::ApiServerStandsStill => give_back(cluster, &["signal", "CONT", "kube-apiserver"]),
+            Self::OneServerStopped => resume(cluster, &["signal", "CONT", "outrigger"]),
+            Self::EtcdStopped => resume(cluster, &["start", "etcd"]),
+            Self::ApiServerStopped => resume(cluster, &["start", "kube-apiserver"]),
+            Self::ApiServerPaused => resume(cluster, &["signal", "CONT", "kube-apiserver"]),
             Self::NoServers => scale(cluster, 2),
             Self::PermissionsLost => cluster.install(&[]),
             _ => {}
@@ -98,8 +98,8 @@ impl Fault {
     }
 }
 
-/// Starts or continues a program; where the fault was left out, there is nothing to give back.
-fn give_back(cluster: &Cluster, words: &[&str]) {
+/// Starts or continues a program. An error is ignored, because the fault may not have been injected.
+fn resume(cluster: &Cluster, words: &[&str]) {
     cluster_command(cluster, words);
 }
 
@@ -109,7 +109,7 @@ fn bundle(cluster: &Cluster, operation: &str) -> Output {
     cluster.kubectl(&["patch", "mutatingwebhookconfiguration", "outrigger", "--type=json", "--patch", &patch])
 }
 
-/// The faults of one round. However it ends, the processes are given back.
+/// Faults of one round. Processes are resumed when it is dropped, even if the test fails.
 struct Round<'a> {
     cluster: &'a Cluster,
     faults: Vec<Fault>,
@@ -123,7 +123,7 @@ impl Drop for Round<'_> {
     }
 }
 
-/// The generator `SplitMix64`: <https://prng.di.unimi.it/splitmix64.c>.
+/// Random number generator `SplitMix64`: <https://prng.di.unimi.it/splitmix64.c>.
 struct Random(u64);
 
 impl Random {
@@ -143,7 +143,7 @@ impl Random {
         Duration::from_millis(u64::try_from(self.below(most)).unwrap())
     }
 
-    /// One to three different faults, in the order in which they are made.
+    /// Returns one to three different faults, in the order of injection.
     fn faults(&mut self) -> Vec<Fault> {
         let mut faults: Vec<Fault> = (0..=self.below(3)).map(|_| ALL[self.below(ALL.len())]).collect();
         faults.sort();
@@ -152,20 +152,20 @@ impl Random {
     }
 }
 
-/// A number from the environment, or the default where it is not set.
+/// Returns a number from an environment variable, or the default if it is not set.
 fn variable(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap())
 }
 
 #[test]
-fn random_combinations_of_faults_are_survived() {
-    // One round of a fixed seed, unless `cargo xtask chaos --random SECONDS` asks for more.
+fn random_combinations_of_faults() {
+    // By default, one round with a fixed seed. `cargo xtask chaos --random SECONDS` sets a duration.
     let (seconds, seed) = (variable("OUTRIGGER_CHAOS_SECONDS", 0), variable("OUTRIGGER_CHAOS_SEED", 7));
     exclusive("e2e-random", |cluster, space| async move {
         let (started, mut random, mut number) = (Instant::now(), Random(seed), 0);
         while number == 0 || started.elapsed() < Duration::from_secs(seconds) {
             number += 1;
-            // All that is random is drawn here, so that a seed gives the same rounds whatever they take.
+            // All random values are drawn here, so that a seed gives the same rounds whatever their duration.
             let faults = random.faults();
             let (pause, lasts) = (random.milliseconds(1500), random.milliseconds(6000));
             let name = format!("seed {seed}, round {number}: {faults:?}");
@@ -174,18 +174,18 @@ fn random_combinations_of_faults_are_survived() {
             let round = Round { cluster: &cluster, faults };
             load.fault();
             for fault in &round.faults {
-                let made = fault.make(&cluster);
+                let made = fault.inject(&cluster);
                 if !made.success {
-                    eprintln!("{fault:?} was left out: {}", made.text.trim());
+                    eprintln!("{fault:?} was not injected: {}", made.text.trim());
                 }
                 tokio::time::sleep(pause).await;
             }
             tokio::time::sleep(lasts).await;
             let faults = round.faults.clone();
             drop(round);
-            eventually("the API server being back", || async {
-                let said = cluster.kubectl(&["get", "--raw", "/readyz"]);
-                if said.success { Ok(()) } else { Err(said.text) }
+            eventually("the restart of the API server", || async {
+                let output = cluster.kubectl(&["get", "--raw", "/readyz"]);
+                if output.success { Ok(()) } else { Err(output.text) }
             })
             .await;
             for fault in faults.iter().filter(|fault| !fault.needs_processes()) {
@@ -199,12 +199,12 @@ fn random_combinations_of_faults_are_survived() {
 }
 
 #[test]
-fn a_seed_gives_the_same_faults_again() {
+fn a_seed_reproduces_its_faults() {
     let of = |seed| {
         let mut random = Random(seed);
         (0..50).map(|_| random.faults()).collect::<Vec<_>>()
     };
     assert_eq!(of(7), of(7));
     assert_ne!(of(7), of(8));
-    assert!(ALL.iter().all(|fault| of(7).concat().contains(fault)), "every fault comes up");
+    assert!(ALL.iter().all(|fault| of(7).concat().contains(fault)), "every fault occurs");
 }

@@ -1,5 +1,4 @@
-//! The shipped program on loopback, without a cluster: reviews that are broken in every way, and an end in the middle of
-//! one.
+//! The released program on loopback, without a cluster: malformed reviews, and a shutdown during requests.
 
 use std::time::{Duration, Instant};
 
@@ -12,10 +11,10 @@ use crate::standalone::{Connection, Server, head};
 pub(crate) const REVIEW: &str = include_str!("../../../benches/reviews/ordinary.json");
 const REVIEWS: usize = 100_000;
 const CONNECTIONS: usize = 4;
-/// What the chart allows the server.
+/// Memory limit of the chart.
 const MEMORY_LIMIT_KIB: u64 = 256 * 1024;
 
-/// Numbers that are the same in every run.
+/// Deterministic random number generator.
 struct Random(u64);
 
 impl Random {
@@ -27,7 +26,7 @@ impl Random {
     }
 }
 
-/// Pieces that mean something to who reads JSON, pods or expressions.
+/// Fragments with a meaning in JSON, pods or expressions.
 const PIECES: [&str; 16] = [
     "null",
     "{}",
@@ -47,7 +46,8 @@ const PIECES: [&str; 16] = [
     ",",
 ];
 
-/// One or two changes: bytes turned, taken out, doubled, or pieces put in; at a place where a value begins, half of the time.
+/// Applies one or two changes: bytes are replaced, deleted, duplicated, or fragments inserted; half of the time at the
+/// start of a value.
 fn mutate(review: &str, random: &mut Random) -> Vec<u8> {
     let mut bytes = review.as_bytes().to_vec();
     for _ in 0..=random.below(2) {
@@ -65,14 +65,14 @@ fn mutate(review: &str, random: &mut Random) -> Vec<u8> {
                 bytes.splice(at..at, copy);
             }
             3 => bytes.truncate(at.max(1)),
-            // Letters and digits, so that the JSON often stays whole.
+            // Replaces letters and digits, so that the JSON often stays valid.
             4 | 5 => {
                 let letters = bytes.iter_mut().skip(at).filter(|byte| byte.is_ascii_alphanumeric()).take(3);
                 letters.for_each(|byte| *byte = b'0' + u8::try_from(random.below(10)).unwrap());
             }
             _ => {
                 let piece = PIECES[random.below(PIECES.len())];
-                // The value that stands there goes, where there is one.
+                // Replaces the value at this position, if there is one.
                 let value = bytes[at..].iter().position(|byte| b",}]".contains(byte)).unwrap_or(0);
                 bytes.splice(at..at + value, piece.bytes());
             }
@@ -81,7 +81,7 @@ fn mutate(review: &str, random: &mut Random) -> Vec<u8> {
     bytes
 }
 
-/// A review of the profile, for /validate.
+/// Returns a review of the profile for /validate.
 fn profile_review() -> String {
     json!({ "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
         "uid": "8b1f", "kind": { "group": "outrigger.dev", "version": "v1alpha1", "kind": "ClusterSidecarProfile" },
@@ -91,7 +91,7 @@ fn profile_review() -> String {
 }
 
 #[test]
-fn a_hundred_thousand_broken_reviews_are_answered() {
+fn a_hundred_thousand_malformed_reviews_are_answered() {
     let server = Server::start("mutated");
     let started = Instant::now();
     let (injected, status) = std::thread::scope(|scope| {
@@ -146,16 +146,23 @@ fn a_hundred_thousand_broken_reviews_are_answered() {
     assert!(!log.contains("panicked"), "{log}");
     assert!(
         injected > REVIEWS / 20 && status > REVIEWS / 20,
-        "{injected} injected, {status} refused: no mixture"
+        "{injected} injected, {status} rejected: too few of one kind"
     );
-    let said = format!("{status} answered 4xx, {injected} injected");
-    let what = format!("reviews with 1 or 2 changes; {} MiB at most", peak / 1024);
-    row("100,000 mutated reviews", &what, REVIEWS, &said, 0, &format!("{:.0} s in all", took.as_secs_f64()));
+    let summary = format!("{status} answered 4xx, {injected} injected");
+    let what = format!("reviews with 1 or 2 changes; peak memory {} MiB", peak / 1024);
+    row(
+        "100,000 mutated reviews",
+        &what,
+        REVIEWS,
+        &summary,
+        0,
+        &format!("{:.0} s in all", took.as_secs_f64()),
+    );
 }
 
 #[test]
-fn a_request_is_finished_that_is_under_way_when_the_server_is_told_to_end() {
-    let server = Server::start("told");
+fn a_request_in_progress_is_completed_during_shutdown() {
+    let server = Server::start("shutdown");
     let mut idle = server.connect();
     assert_eq!(idle.post("/mutate", REVIEW.as_bytes()).0, 200);
     let mut connections: Vec<Connection> = (0..20).map(|_| server.connect()).collect();
@@ -175,9 +182,9 @@ fn a_request_is_finished_that_is_under_way_when_the_server_is_told_to_end() {
         let answer: Value = serde_json::from_slice(&body).unwrap();
         assert!(answer["response"]["patch"].is_string(), "{answer}");
     }
-    // A connection that was open before the drain still is answered, and told to go elsewhere.
+    // A connection that was open before the drain still gets a response, with `connection: close`.
     idle.send([head("/mutate", REVIEW.len()).as_bytes(), REVIEW.as_bytes()].concat().as_slice());
     assert!(idle.answer().0.contains("connection: close"));
     server.end();
-    row("SIGTERM in mid-request", "reviews half sent", connections.len() + 1, "0", 0, "at once");
+    row("SIGTERM during requests", "reviews half sent", connections.len() + 1, "0", 0, "at once");
 }

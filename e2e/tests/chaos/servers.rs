@@ -1,4 +1,4 @@
-//! Outrigger's own servers go away.
+//! Outages of Outrigger's own servers.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::load::Load;
 use crate::{SERVERS, cluster_command};
 
 #[test]
-fn a_signal_kills_one_server() {
+fn one_server_is_killed_by_a_signal() {
     exclusive("e2e-one-killed", |cluster, space| async move {
         let mut load = Load::start(&cluster, &space, "e2e-one-killed").await;
         load.fault();
@@ -20,7 +20,7 @@ fn a_signal_kills_one_server() {
 }
 
 #[test]
-fn a_signal_kills_all_servers() {
+fn all_servers_are_killed_by_a_signal() {
     exclusive("e2e-all-killed", |cluster, space| async move {
         let mut load = Load::start(&cluster, &space, "e2e-all-killed").await;
         load.fault();
@@ -31,37 +31,37 @@ fn a_signal_kills_all_servers() {
 }
 
 #[test]
-fn the_servers_are_scaled_to_nothing_and_back() {
+fn the_servers_are_scaled_to_zero_and_back() {
     exclusive("e2e-none", |cluster, space| async move {
         let mut load = Load::start(&cluster, &space, "e2e-none").await;
         load.fault();
         scale(&cluster, 0);
         scale(&cluster, 2);
-        let seen = load.end("no server at all, then two again").await;
+        let seen = load.end("scaled to no server, then to two").await;
         assert!(
             seen.failed.contains_key("webhook not reached"),
-            "{:?}: were there servers all along?",
+            "no pod was rejected without servers: {:?}",
             seen.failed
         );
     });
 }
 
 #[test]
-fn one_server_is_told_to_end() {
-    exclusive("e2e-told", |cluster, space| async move {
-        let mut load = Load::start(&cluster, &space, "e2e-told").await;
+fn one_server_is_terminated() {
+    exclusive("e2e-terminated", |cluster, space| async move {
+        let mut load = Load::start(&cluster, &space, "e2e-terminated").await;
         load.fault();
         let first = &cluster.pods(Cluster::SYSTEM, SERVERS).await[0];
         let name = first["metadata"]["name"].as_str().unwrap();
         cluster.kubectl(&["delete", "pod", name, "--namespace", Cluster::SYSTEM]).expect();
         cluster.ready_pods(Cluster::SYSTEM, SERVERS, 2).await;
-        let seen = load.end("one server told to end (SIGTERM)").await;
-        assert!(seen.failed.is_empty(), "a drain refuses nobody: {:?}", seen.failed);
+        let seen = load.end("one server terminated (SIGTERM)").await;
+        assert!(seen.failed.is_empty(), "pods were rejected during the drain: {:?}", seen.failed);
     });
 }
 
 #[test]
-fn a_signal_stops_one_server() {
+fn one_server_is_paused_by_a_signal() {
     exclusive("e2e-still", |cluster, space| async move {
         let mut load = Load::start(&cluster, &space, "e2e-still").await;
         load.fault();
@@ -69,7 +69,7 @@ fn a_signal_stops_one_server() {
         tokio::time::sleep(Duration::from_secs(8)).await;
         cluster_command(&cluster, &["signal", "CONT", "outrigger"]).expect();
         cluster.ready_pods(Cluster::SYSTEM, SERVERS, 2).await;
-        load.end("one server stands still for 8 s (SIGSTOP)").await;
+        load.end("one server paused for 8 s (SIGSTOP)").await;
     });
 }
 
@@ -81,12 +81,12 @@ fn the_servers_lose_their_permissions() {
         cluster.kubectl(&["delete", "clusterrolebinding", "outrigger"]).expect();
         cluster.kubectl(&["delete", "rolebinding", "outrigger", "--namespace", Cluster::SYSTEM]).expect();
         permissions_are_lost(&cluster).await;
-        // What was known stays known. An upgrade gives the permissions back.
+        // The servers use their snapshot. An upgrade restores the permissions.
         load.more(50).await;
         cluster.install(&[]);
         let later = companion("e2e-later").to_string();
         cluster.apply("default", &later).expect();
-        eventually("a profile being known that came later", || async {
+        eventually("the injection of a later profile", || async {
             let mut asking = pod("asking");
             asking["metadata"]["annotations"] = json!({ "outrigger.dev/profiles": "e2e-later" });
             let made = cluster.dry_run_pod(&space.name, &asking).await?;
@@ -94,7 +94,7 @@ fn the_servers_lose_their_permissions() {
         })
         .await;
         load.repaired();
-        let seen = load.end("the servers' permissions taken away").await;
+        let seen = load.end("the servers' permissions removed").await;
         assert!(seen.failed.is_empty(), "{:?}", seen.failed);
         cluster.kubectl(&["delete", "clustersidecarprofile", "e2e-later"]).expect();
     });

@@ -1,4 +1,4 @@
-//! The shipped program on loopback, without a cluster, and connections to it.
+//! The released program on loopback, without a cluster, and connections to it.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::log_lines;
 use crate::reviews::REVIEW;
 
-/// `outrigger serve --profiles`, with one profile for the namespace of the review.
+/// `outrigger serve --profiles` with one profile, for the namespace of the review.
 pub(crate) struct Server {
     process: Child,
     address: String,
@@ -74,7 +74,7 @@ impl Server {
                 let line: Value = serde_json::from_str(&line).ok()?;
                 Some(line["listen"].as_str()?.to_owned())
             })
-            .unwrap_or_else(|| panic!("the server does not say where it listens: {seen}"));
+            .unwrap_or_else(|| panic!("the server did not log its address: {seen}"));
         let log = std::thread::spawn(move || lines.map_while(Result::ok).collect::<Vec<_>>().join("\n"));
 
         let mut roots = RootCertStore::empty();
@@ -89,7 +89,7 @@ impl Server {
         Connection::open(&self.address, &self.config)
     }
 
-    /// The most memory that it ever had, in KiB.
+    /// Returns the peak memory in KiB.
     pub(crate) fn peak(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -101,7 +101,7 @@ impl Server {
         assert!(kill.unwrap().success());
     }
 
-    /// Waits until it ends; gives what it logged.
+    /// Waits until the server has ended, and returns its log.
     pub(crate) fn end(mut self) -> String {
         let status = self.process.wait().unwrap();
         std::fs::remove_dir_all(&self.folder).unwrap();
@@ -114,7 +114,7 @@ impl Server {
     }
 }
 
-/// A connection that is kept open, as the API server keeps it.
+/// A persistent connection, like those of the API server.
 pub(crate) struct Connection {
     stream: BufReader<StreamOwned<ClientConnection, TcpStream>>,
     address: String,
@@ -125,7 +125,7 @@ impl Connection {
     fn open(address: &str, config: &Arc<ClientConfig>) -> Self {
         let name = ServerName::try_from("localhost").unwrap();
         let socket = TcpStream::connect(address).unwrap();
-        // No answer within this time is none at all.
+        // Timeout of a response.
         socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         socket.set_nodelay(true).unwrap();
         let session = ClientConnection::new(Arc::clone(config), name).unwrap();
@@ -138,11 +138,11 @@ impl Connection {
         self.stream.get_mut().flush().unwrap();
     }
 
-    /// The head in lower case, and the body.
+    /// Reads a response, and returns its header in lower case and its body.
     pub(crate) fn answer(&mut self) -> (String, Vec<u8>) {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
-            assert_ne!(self.stream.read_line(&mut head).unwrap(), 0, "the connection ends: {head}");
+            assert_ne!(self.stream.read_line(&mut head).unwrap(), 0, "the connection was closed: {head}");
         }
         head.make_ascii_lowercase();
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));

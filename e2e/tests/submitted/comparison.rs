@@ -1,22 +1,22 @@
-//! Comparison of pods, but for what differs from pod to pod.
+//! Comparison of pods without the fields that differ in every pod.
 
 use serde_json::{Value, json};
 
-/// Returns the pod that was foreseen and the one that was recorded, with the same text in place of each placeholder.
+/// Returns the predicted and the recorded pod, with the same text in place of each placeholder.
 pub(crate) fn normalized(found: &Value, recorded: &Value) -> (Value, Value) {
     let (mut own, mut theirs) = (found["submitted"].clone(), recorded.clone());
     for pointer in found["placeholders"].as_array().unwrap() {
         let pointer = pointer.as_str().unwrap();
-        for (whose, pod) in [("foreseen", &mut own), ("recorded", &mut theirs)] {
+        for (which, pod) in [("predicted", &mut own), ("recorded", &mut theirs)] {
             let value = pod.pointer_mut(pointer);
-            *value.unwrap_or_else(|| panic!("the {whose} pod has nothing at {pointer}")) = json!("generated");
+            *value.unwrap_or_else(|| panic!("the {which} pod has no {pointer}")) = json!("generated");
         }
     }
     theirs.as_object_mut().unwrap().remove("status");
     let metadata = theirs["metadata"].as_object_mut().unwrap();
     metadata.remove("managedFields");
     metadata.retain(|_, value| !value.is_null());
-    // kubectl adds it to the manifest.
+    // kubectl adds this annotation to the manifest.
     if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
         annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
         if annotations.is_empty() {
@@ -29,8 +29,8 @@ pub(crate) fn normalized(found: &Value, recorded: &Value) -> (Value, Value) {
     (own, theirs)
 }
 
-/// Returns a pod's spec in a form that two namespaces have in common. The order in which controllers, plugins and profiles
-/// add to these lists differs.
+/// Returns a pod's spec without differences between namespaces. The order of some lists depends on the order in which
+/// controllers, admission plugins and profiles add to them.
 pub(crate) fn spec(pod: &Value, profile: &str) -> Value {
     let text = pod["spec"].to_string();
     let mut spec = match text.find("kube-api-access-") {
@@ -44,7 +44,7 @@ pub(crate) fn spec(pod: &Value, profile: &str) -> Value {
     for list in ["initContainers", "containers"] {
         for container in spec[list].as_array_mut().into_iter().flatten() {
             sort(container, &["volumeMounts"]);
-            // The one difference that a manifest cannot avoid; `inject` warns of it.
+            // The only unavoidable difference of an injected manifest. `inject` warns about it.
             if container["name"] == profile
                 && let Some(env) = container["env"].as_array_mut()
             {

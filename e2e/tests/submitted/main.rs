@@ -1,5 +1,5 @@
-//! The pod that the command line decides about, compared with the one that a mutating webhook gets; and the pods of an injected
-//! manifest, compared with those that the webhook injects.
+//! Compares the pod that the command line predicts with the pod that a mutating webhook receives, and the pods of an
+//! injected manifest with pods that the webhook injects.
 
 #![allow(
     clippy::unwrap_used,
@@ -21,10 +21,10 @@ use comparison::{differences, normalized};
 use recorder::Recorder;
 use workloads::{owner_of, workloads};
 
-/// Returns the elements of `outrigger explain -o json`, without what it says on stderr.
-fn elements(said: &str) -> Vec<Value> {
-    let mut values = serde_json::Deserializer::from_str(said).into_iter::<Vec<Value>>();
-    values.next().expect("it prints a list").expect("it prints JSON")
+/// Returns the elements of `outrigger explain -o json`, without its messages on stderr.
+fn elements(output: &str) -> Vec<Value> {
+    let mut values = serde_json::Deserializer::from_str(output).into_iter::<Vec<Value>>();
+    values.next().expect("the output has a list").expect("the output is JSON")
 }
 
 fn apply(cluster: &Cluster, space: &TestNamespace, objects: &[Value]) {
@@ -32,7 +32,7 @@ fn apply(cluster: &Cluster, space: &TestNamespace, objects: &[Value]) {
     cluster.apply(&space.name, &list.to_string()).expect();
 }
 
-/// Gives the namespace objects that admission plugins read, and makes those of the cluster.
+/// Creates the objects that admission plugins read, in the namespace and in the cluster.
 fn prepare(cluster: &Cluster, space: &TestNamespace, has_limits: bool) {
     let mut objects = vec![
         json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "robot" },
@@ -53,12 +53,12 @@ fn prepare(cluster: &Cluster, space: &TestNamespace, has_limits: bool) {
         ] } }));
     }
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects }).to_string();
-    let said = cluster.apply(&space.name, &list);
-    // Another test may have created the objects of the cluster at the same moment.
-    if !said.success && said.text.contains("AlreadyExists") {
+    let output = cluster.apply(&space.name, &list);
+    // Another test may create the cluster-scoped objects at the same time.
+    if !output.success && output.text.contains("AlreadyExists") {
         cluster.apply(&space.name, &list).expect();
     } else {
-        said.expect();
+        output.expect();
     }
 }
 
@@ -88,7 +88,7 @@ async fn compare(has_limits: bool) {
         assert_eq!(found.len(), all.len());
         for (object, found) in all.iter().zip(&found) {
             assert_eq!(found["unknown"], json!([]), "{found}");
-            // A live pod shows its node and what the scheduler did; its manifest is compared above.
+            // A live pod has its node and other changes by the scheduler. Its manifest is compared above.
             if way == "live" && object["kind"] == "Pod" {
                 continue;
             }
@@ -105,16 +105,16 @@ async fn compare(has_limits: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_workload_is_submitted_as_foreseen() {
+async fn the_predicted_pod_of_every_workload_is_submitted() {
     compare(false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_workload_is_submitted_as_foreseen_with_a_limit_range() {
+async fn the_predicted_pod_of_every_workload_is_submitted_with_a_limit_range() {
     compare(true).await;
 }
 
-/// Returns a profile that touches what the API server and controllers touch, too.
+/// Returns a profile that changes fields which the API server and controllers also change.
 fn profile(name: &str) -> Value {
     let mut profile = companion(name);
     let spec = &mut profile["spec"]["template"]["spec"];
@@ -125,7 +125,7 @@ fn profile(name: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn injected_manifests_give_the_webhooks_pods() {
+async fn injected_manifests_create_the_same_pods_as_the_webhook() {
     const PROFILE: &str = "e2e-submitted";
     let cluster = Cluster::installed().await;
     cluster.apply("default", &profile(PROFILE).to_string()).expect();
@@ -138,14 +138,14 @@ async fn injected_manifests_give_the_webhooks_pods() {
         cluster.kubectl(&words).expect();
     }
     e2e::injects(&cluster, &enabled, PROFILE).await;
-    // A pod of the host's network is not injected, and one whose own requests are full is denied.
+    // A pod with host networking is not injected, and a pod whose own requests reach its limits is denied.
     let mut all = workloads();
     all.retain(|object| !["hostpod", "levelpod"].contains(&object["metadata"]["name"].as_str().unwrap()));
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": all }).to_string();
     let words = ["inject", "--output", "json", "--namespace", &enabled.name, "--filename", "-"];
-    let said = cluster.outrigger(&words, &list).expect();
-    assert_eq!(said.matches("[CompletionIndexAdded]").count(), 1, "{said}");
-    let injected: Value = serde_json::Deserializer::from_str(&said).into_iter().next().unwrap().unwrap();
+    let output = cluster.outrigger(&words, &list).expect();
+    assert_eq!(output.matches("[CompletionIndexAdded]").count(), 1, "{output}");
+    let injected: Value = serde_json::Deserializer::from_str(&output).into_iter().next().unwrap().unwrap();
     apply(&cluster, &enabled, &all);
     cluster.apply(&plain.name, &injected.to_string()).expect();
     let mut wrong = Vec::new();
@@ -167,7 +167,7 @@ async fn pod_of(cluster: &Cluster, space: &TestNamespace, object: &Value) -> Val
     let name = object["metadata"]["name"].as_str().unwrap();
     eventually(&format!("a pod of {name} in {}", space.name), || async {
         let pods = cluster.pods(&space.name, "").await;
-        pods.into_iter().find(|pod| owner_of(pod) == name).ok_or_else(|| "there is none".to_owned())
+        pods.into_iter().find(|pod| owner_of(pod) == name).ok_or_else(|| "there is no pod".to_owned())
     })
     .await
 }

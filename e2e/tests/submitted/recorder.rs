@@ -1,4 +1,4 @@
-//! A mutating webhook that is called before all others and prints the pods that it gets.
+//! A mutating webhook that is called before all others and logs the pods that it receives.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::workloads::owner_of;
 
-/// A recorder for the pods of one namespace, in a namespace of its own.
+/// Recorder of the pods of one namespace. It runs in its own namespace.
 pub(crate) struct Recorder {
     cluster: Cluster,
     home: TestNamespace,
@@ -44,7 +44,7 @@ impl Recorder {
         });
         cluster.apply_as_it_is(&webhook.to_string()).expect();
         let recorder = Self { cluster: cluster.clone(), home, configuration };
-        eventually("the recorder being called", || async {
+        eventually("a call of the recorder", || async {
             let probe = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "probe" },
                 "spec": { "containers": [{ "name": "app", "image": "registry.invalid/app:1" }] } });
             drop(cluster.dry_run_pod(&space.name, &probe).await);
@@ -54,13 +54,13 @@ impl Recorder {
         recorder
     }
 
-    /// Returns the pods that it got.
+    /// Returns the pods that it has received.
     fn recorded(&self) -> Vec<Value> {
         let log = self.cluster.kubectl(&["logs", "recorder", "--namespace", &self.home.name]).expect();
         log.lines().skip(1).filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
-    /// Waits until it got a pod of each object, and returns the first ones by the names of the objects.
+    /// Waits for a pod of each object, and returns the first pod of each by the name of the object.
     pub(crate) async fn pods_of(&self, objects: &[Value]) -> HashMap<String, Value> {
         eventually("a pod of each workload", || async {
             let recorded = self.recorded();

@@ -1,4 +1,4 @@
-//! Workloads of every kind, with few fields and with odd ones.
+//! Workloads of every kind, with minimal and with unusual fields.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ pub(crate) fn owner_of(pod: &Value) -> &str {
     name.split('-').next().unwrap_or_default()
 }
 
-/// Returns a workload of each kind with a plain and with an odd pod, and pods.
+/// Returns pods, and workloads of each kind with a plain and with an unusual pod.
 pub(crate) fn workloads() -> Vec<Value> {
     let mut all = vec![
         pod("plainpod", &plain()),
@@ -75,7 +75,7 @@ fn workload(name: &str, version: &str, kind: &str, pod: &Value, is_odd: bool) ->
                 spec["backoffLimitPerIndex"] = json!(1);
             }
             if kind == "CronJob" {
-                // An Indexed Job of a CronJob is as one of its own.
+                // An Indexed Job of a CronJob does not differ from any other Indexed Job.
                 for field in ["completionMode", "completions", "backoffLimitPerIndex"] {
                     spec.as_object_mut().unwrap().remove(field);
                 }
@@ -87,12 +87,12 @@ fn workload(name: &str, version: &str, kind: &str, pod: &Value, is_odd: bool) ->
     json!({ "apiVersion": version, "kind": kind, "metadata": { "name": name }, "spec": spec })
 }
 
-/// A pod that no node runs, so that nothing is started.
+/// Returns a pod that no node can run, so that nothing is started.
 fn plain() -> Value {
     json!({ "nodeSelector": { "e2e": "nowhere" }, "containers": [{ "name": "app", "image": "registry.invalid/app" }] })
 }
 
-/// A pod of the host's network, whose container ports become host ports.
+/// Returns a pod with host networking, whose container ports become host ports.
 fn on_host() -> Value {
     json!({
         "nodeSelector": { "e2e": "nowhere" }, "hostNetwork": true, "hostPID": false, "serviceAccount": "robot",
@@ -103,7 +103,7 @@ fn on_host() -> Value {
     })
 }
 
-/// A pod with resources of its own, of which only limits are set.
+/// Returns a pod with pod-level resources, of which only limits are set.
 fn pod_level() -> Value {
     json!({
         "nodeSelector": { "e2e": "nowhere" }, "automountServiceAccountToken": false,
@@ -116,7 +116,7 @@ fn pod_level() -> Value {
     })
 }
 
-/// A pod with fields that the API server defaults or rewrites.
+/// Returns a pod with fields that the API server sets or normalizes.
 fn odd() -> Value {
     json!({
         "nodeSelector": { "e2e": "nowhere" }, "runtimeClassName": "e2e-submitted", "priorityClassName": "e2e-submitted",

@@ -1,4 +1,4 @@
-//! Valid partial pods that together have every field which a profile may give.
+//! Valid partial pods that together have every field that a profile may set.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! The API server and the engine, asked about the same partial pod.
+//! Validation of a partial pod by the API server and by the engine.
 
 use std::sync::OnceLock;
 
@@ -13,10 +13,10 @@ use outrigger::profiles::{ProfileEntry, ProfileSet, Severity};
 use outrigger::string_map::StringMap;
 use serde_json::{Map, Value, json};
 
-/// Part of the message for containers that the API server admits and the kubelet refuses.
+/// Part of the message for containers that the API server admits and the kubelet rejects.
 const OF_THE_KUBELET: &str = "the kubelet would never start it";
 
-/// The API server, asked by dry runs.
+/// The API server, called with dry runs.
 pub(super) struct Server {
     pods: Api<DynamicObject>,
 }
@@ -27,18 +27,18 @@ impl Server {
         Self { pods: Api::namespaced_with(cluster.client.clone(), namespace, &resource) }
     }
 
-    /// Asks the API server to create a pod with the partial pod in it, by a dry run.
+    /// Creates a pod with the partial pod in it, in a dry run.
     ///
     /// # Errors
-    /// Its message.
-    pub(super) async fn judges(&self, partial: &Value) -> Result<(), String> {
-        let pod = whole(partial);
+    /// Returns the message of the rejection.
+    pub(super) async fn validate(&self, partial: &Value) -> Result<(), String> {
+        let pod = complete(partial);
         let object: DynamicObject = serde_json::from_value(pod).map_err(|error| error.to_string())?;
         let parameters = PostParams { dry_run: true, ..PostParams::default() };
         match self.pods.create(&parameters, &object).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) => Err(status.message.clone()),
-            Err(other) => panic!("the API server does not answer: {other}"),
+            Err(other) => panic!("the API server does not respond: {other}"),
         }
     }
 }
@@ -51,8 +51,8 @@ fn pod() -> Value {
     })
 }
 
-/// The pod with the lists of the partial one appended and its other fields set.
-fn whole(partial: &Value) -> Value {
+/// Returns a pod with the partial pod's fields merged into it. Lists are appended.
+fn complete(partial: &Value) -> Value {
     fn merge(below: &mut Map<String, Value>, above: &Map<String, Value>) {
         for (name, value) in above {
             match (below.get_mut(name), value) {
@@ -67,10 +67,10 @@ fn whole(partial: &Value) -> Value {
     pod
 }
 
-/// Compiles a profile with the partial pod, and has the engine inject it.
+/// Compiles a profile with the partial pod, and injects it.
 ///
 /// # Errors
-/// Its message.
+/// Returns the message of the engine.
 pub(super) fn engine(partial: &Value) -> Result<(), String> {
     static POD: OnceLock<Value> = OnceLock::new();
     let spec = json!({ "match": {}, "template": partial });

@@ -1,4 +1,4 @@
-//! The API server's judgment of pod templates, which `/validate` asks for.
+//! Validation of pod templates by the API server, which the endpoint `/validate` requests.
 
 use std::fs;
 use std::path::Path;
@@ -38,11 +38,11 @@ async fn the_api_server_accepts_every_profile_of_the_catalogue() {
 }
 
 #[tokio::test]
-async fn the_api_server_names_what_it_rejects_and_what_it_drops() {
+async fn rejected_and_dropped_fields_are_reported() {
     let cluster = Cluster::connect().await;
     let space = TestNamespace::plain(&cluster).await;
     let lookup = LiveLookup::new(cluster.client.clone(), &*space.name);
-    // Behind a feature gate that is off, which only the API server knows.
+    // The operator needs a feature gate that is off. Only the API server knows this.
     let gated = json!({ "spec": { "tolerations": [{ "key": "a", "operator": "Lt", "value": "5" }] } });
     let judgment = judged(&lookup, gated).await;
     let [(field, message)] = judgment.rejected.as_slice() else { panic!("{judgment:?}") };
@@ -53,7 +53,7 @@ async fn the_api_server_names_what_it_rejects_and_what_it_drops() {
     let judgment = judged(&lookup, newer).await;
     assert_eq!(judgment.rejected, []);
     assert!(judgment.dropped.unwrap().contains("brandNewThing"));
-    // What only a pod could decide is left out of the template.
+    // Fields whose value depends on the pod are removed from the template.
     let of_the_pod = json!({ "spec": {
         "volumes": [{ "name": "v", "hostPath": { "path": "$[[ pod.metadata.name ]]" } }],
         "initContainers": [{
@@ -67,21 +67,21 @@ async fn the_api_server_names_what_it_rejects_and_what_it_drops() {
 }
 
 #[tokio::test]
-async fn a_profile_that_only_the_api_server_can_judge_is_refused_when_it_is_applied() {
+async fn a_profile_that_only_the_api_server_can_validate_is_rejected_when_it_is_applied() {
     let cluster = Cluster::installed().await;
     let space = TestNamespace::plain(&cluster).await;
     let profile = json!({
         "apiVersion": "outrigger.dev/v1alpha1", "kind": "SidecarProfile", "metadata": { "name": "gated" },
         "spec": { "template": { "spec": { "tolerations": [{ "key": "a", "operator": "Lt", "value": "5" }] } } },
     });
-    let said = cluster.apply(&space.name, &profile.to_string());
-    assert!(!said.success, "{}", said.text);
+    let output = cluster.apply(&space.name, &profile.to_string());
+    assert!(!output.success, "{}", output.text);
     let expected = "spec.template.spec.tolerations[0].operator: the API server rejects it in every pod";
-    assert!(said.text.contains(expected), "{}", said.text);
+    assert!(output.text.contains(expected), "{}", output.text);
 }
 
 #[tokio::test]
-async fn a_profiles_status_tells_what_the_api_server_makes_of_it() {
+async fn a_profiles_status_shows_the_validation_by_the_api_server() {
     let cluster = Cluster::installed().await;
     let space = TestNamespace::plain(&cluster).await;
     let profile = |image: &str| {

@@ -1,4 +1,4 @@
-//! Single mistakes in a partial pod, by the schema of each place.
+//! Single mistakes in a partial pod, derived from the schema of each field.
 
 use std::collections::BTreeSet;
 
@@ -13,14 +13,14 @@ pub(super) struct Mistake {
     pub(super) what: String,
 }
 
-/// The values of a text, most of which no field takes.
+/// Values for strings, most of which are invalid in most fields.
 const TEXTS: [&str; 11] = ["", " ", "../a", "/a", "..a", "UPPER", "under_score", "-a", "1", "a=b", "\u{e9}"];
 
 const INTEGERS: [i64; 6] = [-1, 0, 2, 644, 65_536, 4_294_967_297];
 
 const QUANTITIES: [&str; 6] = ["-1", "0", "1", "500m", "1x", "3Mi"];
 
-/// Returns the mistakes of a base, and notes the fields that were tried.
+/// Returns the mistakes of a base, and adds their fields to `tried`.
 pub(super) fn of(base: &Value, schema: &Schema, tried: &mut BTreeSet<String>) -> Vec<Mistake> {
     let mut walk = Walk { base, schema, tried, found: Vec::new() };
     for (name, value) in base["spec"].as_object().unwrap() {
@@ -100,7 +100,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Returns values that the type of a field has, and most fields do not take.
+    /// Returns values of the field's type that are invalid in most fields.
     fn wrong(&self, schema: &Value) -> Vec<Value> {
         let Typed { name, schema } = self.schema.resolve(schema);
         let is = |kind: &str| schema["type"] == kind;
@@ -132,7 +132,7 @@ impl Walk<'_> {
         if is("array") { vec![json!([])] } else { vec![json!({})] }
     }
 
-    /// Returns a value of the field's type, with as many levels of fields in it.
+    /// Returns a value of the field's type with this number of nested levels.
     fn example(&self, schema: &Value, levels: usize) -> Value {
         let Typed { name, schema } = self.schema.resolve(schema);
         if name.ends_with("Quantity") || name.ends_with("IntOrString") {

@@ -1,4 +1,4 @@
-//! The API server's own schema of what a profile may give.
+//! The API server's schema of the fields that a profile may set.
 
 use std::collections::BTreeSet;
 
@@ -9,12 +9,12 @@ use serde_json::Value;
 const PREFIX: &str = "#/components/schemas/";
 const POD_SPEC: &str = "io.k8s.api.core.v1.PodSpec";
 
-/// Types whose fields are not tried.
+/// Types whose fields are not tested.
 const LEFT_OUT: [&str; 5] = [
-    // The engine does not look into them: before Kubernetes 1.37 the API server drops them by default.
+    // The engine does not validate these. Before Kubernetes 1.37, the API server drops them by default.
     "io.k8s.api.core.v1.ClusterTrustBundleProjection",
     "io.k8s.api.core.v1.PodCertificateProjection",
-    // Of the claim of an ephemeral volume, only labels and annotations can be set.
+    // The claim of an ephemeral volume can have only labels and annotations.
     "io.k8s.apimachinery.pkg.apis.meta.v1.ManagedFieldsEntry",
     "io.k8s.apimachinery.pkg.apis.meta.v1.OwnerReference",
     "io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1",
@@ -23,7 +23,7 @@ const LEFT_OUT: [&str; 5] = [
 /// The schemas of the core API.
 pub(super) struct Schema(Value);
 
-/// A field: its type's name and its own.
+/// A schema with the name of its type.
 pub(super) struct Typed<'s> {
     pub(super) name: String,
     pub(super) schema: &'s Value,
@@ -31,15 +31,15 @@ pub(super) struct Typed<'s> {
 
 impl Schema {
     pub(super) fn read(cluster: &Cluster) -> Self {
-        let said = cluster.kubectl(&["get", "--raw", "/openapi/v3/api/v1"]);
-        Self(serde_json::from_str(&said.text).unwrap_or_else(|error| panic!("{error}: {}", said.text)))
+        let output = cluster.kubectl(&["get", "--raw", "/openapi/v3/api/v1"]);
+        Self(serde_json::from_str(&output.text).unwrap_or_else(|error| panic!("{error}: {}", output.text)))
     }
 
     pub(super) fn spec(&self) -> &Value {
         &self.0["components"]["schemas"][POD_SPEC]
     }
 
-    /// Returns the schema that is meant, with the name of its type.
+    /// Resolves a reference, and returns the schema with the name of its type.
     pub(super) fn resolve<'s>(&'s self, schema: &'s Value) -> Typed<'s> {
         let reference = schema["$ref"].as_str().or_else(|| schema["allOf"][0]["$ref"].as_str());
         match reference.and_then(|reference| reference.strip_prefix(PREFIX)) {
@@ -48,7 +48,7 @@ impl Schema {
         }
     }
 
-    /// Returns every field that a profile may give, as type and name.
+    /// Returns every field that a profile may set, as the type's name and the field's name.
     pub(super) fn fields(&self) -> BTreeSet<String> {
         let mut fields = BTreeSet::new();
         for name in TEMPLATE_FIELDS.into_iter().filter(|name| *name != "os") {

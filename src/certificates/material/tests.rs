@@ -1,3 +1,5 @@
+use time::Duration;
+
 use super::*;
 
 const LIVES: Lifetimes = Lifetimes::DEFAULT;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::text::cut;
+use super::cut::cut;
 use crate::api::InjectedProfile;
 use crate::fields::{ContainerField, DnsList, Map, Place, SpecList};
 use crate::workload::{Container, containers};

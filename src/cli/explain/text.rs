@@ -5,10 +5,11 @@ use std::fmt::Write as _;
 use anstyle::{AnsiColor, Style};
 use serde_json::Value;
 
+use super::cut::cut;
 use super::{additions, running, server};
 use crate::cli::manifests::Manifest;
 use crate::cli::offline::Decided;
-use crate::engine::{ChoicePlace, Level, Outcome, Reason, SetBy};
+use crate::engine::{ChoicePlace, Level, Line, Outcome, Reason, SetBy};
 use crate::workload::Submitted;
 use crate::workload::{Role, containers};
 
@@ -77,16 +78,7 @@ pub(super) fn of(object: &Manifest, decided: &Decided, Screen { trace, all, widt
         rows.extend(unknown(&decided.submitted, trace));
     }
     if trace {
-        rows.extend(lines.iter().map(|line| {
-            let level = match line.reason.level() {
-                Level::Info => "",
-                Level::Warning => "warning",
-                Level::Skip => "skip",
-                Level::Denial => "denial",
-            };
-            let (step, message) = (format!("{:?}", line.step), line.reason.to_string());
-            Row::new("trace", [&step, line.reason.code(), level, &message])
-        }));
+        rows.extend(lines.iter().map(traced));
     }
     let style = if decision.outcome == Outcome::Denied { DENIED } else { BOLD };
     if let Some(in_force) = decided.in_force.as_ref().filter(|found| found.warning.is_none()) {
@@ -107,6 +99,18 @@ pub(super) fn of(object: &Manifest, decided: &Decided, Screen { trace, all, widt
         write(group, width, &mut text);
     }
     text
+}
+
+/// Returns the row for a line of the trace, with its code and level.
+fn traced(line: &Line) -> Row {
+    let level = match line.reason.level() {
+        Level::Info => "",
+        Level::Warning => "warning",
+        Level::Skip => "skip",
+        Level::Denial => "denial",
+    };
+    let (step, message) = (format!("{:?}", line.step), line.reason.to_string());
+    Row::new("trace", [&step, line.reason.code(), level, &message])
 }
 
 fn write(group: &[Row], screen: Option<usize>, text: &mut String) {
@@ -312,34 +316,16 @@ fn adds(decided: &Decided) -> Vec<Row> {
     rows
 }
 
-/// Longest shown value, in characters.
-const LONGEST: usize = 60;
-
-/// Returns a value in one line, truncated if it is long.
-pub(super) fn cut(value: &str) -> String {
-    let line = value.replace('\n', "\\n");
-    if line.chars().count() <= LONGEST {
-        return line;
-    }
-    line.chars().take(LONGEST - 1).chain(['…']).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_sentence_is_broken_at_spaces_where_there_is_a_terminal() {
+    fn sentences_are_wrapped_at_spaces_in_a_terminal() {
         let sentence = "one two three four five six seven";
         assert_eq!(broken(sentence, None), [sentence]);
         assert_eq!(broken(sentence, Some(24)), ["one two three four five", "six seven"]);
-        assert_eq!(broken(sentence, Some(5)), [sentence], "too narrow to help");
-        assert_eq!(broken(&"x".repeat(30), Some(24)), ["x".repeat(30)], "a long word stays whole");
-    }
-
-    #[test]
-    fn long_values_are_cut_and_stay_on_one_line() {
-        assert_eq!(cut("a\nb"), "a\\nb");
-        assert_eq!(cut(&"é".repeat(61)).chars().count(), LONGEST);
+        assert_eq!(broken(sentence, Some(5)), [sentence], "the terminal is too narrow");
+        assert_eq!(broken(&"x".repeat(30), Some(24)), ["x".repeat(30)], "a long word is not split");
     }
 }

@@ -13,7 +13,7 @@ use crate::cluster::entry_of;
 use crate::profiles::{
     Finding, ProfileEntry, ProfileSet, Relations, Severity, sample_template, unknown_fields,
 };
-use crate::workload::pod_security::{Level, Violation, violations};
+use crate::workload::pod_security::{PodSecurityLevel, Violation, violations};
 use crate::workload::{MisplacedKey, misplaced, pod_pointer};
 
 /// The objects that were checked.
@@ -92,7 +92,7 @@ fn workload(manifest: Manifest) -> Option<Checked> {
 }
 
 /// Adds the fields that a level of the Pod Security Standards forbids. Values that are computed for each pod count as not set.
-pub(super) fn pod_security(level: Level, checked: &mut Checked) {
+pub(super) fn pod_security(level: PodSecurityLevel, checked: &mut Checked) {
     let Some(spec) = checked.manifest.object.pointer("/spec/template/spec") else { return };
     let found = violations(level, spec).into_iter().map(|violation| {
         let Violation { list, index, name, field, rule } = violation;

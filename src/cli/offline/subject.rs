@@ -17,7 +17,7 @@ use crate::workload::{
 
 /// The command that requests the decision.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(in crate::cli) enum Mode {
+pub(crate) enum Mode {
     /// `inject`: the injected object.
     Inject,
     /// `explain`: every step of the decision.
@@ -34,41 +34,41 @@ impl Mode {
 }
 
 /// An object with the decision about its pod.
-pub(in crate::cli) struct Subject {
-    pub(in crate::cli) manifest: Manifest,
+pub(crate) struct Subject {
+    pub(crate) manifest: Manifest,
     /// Decision; `None` for an object without a pod.
-    pub(in crate::cli) decided: Option<Decided>,
+    pub(crate) decided: Option<Decided>,
 }
 
-pub(in crate::cli) struct Decided {
-    pub(in crate::cli) namespace: String,
+pub(crate) struct Decided {
+    pub(crate) namespace: String,
     /// JSON pointer to the pod in the object.
-    pub(in crate::cli) pointer: String,
+    pub(crate) pointer: String,
     /// Pod that the API server would send to the webhook.
-    pub(in crate::cli) submitted: Submitted,
+    pub(crate) submitted: Submitted,
     /// Submitted pod with the decision's patch.
-    pub(in crate::cli) after: Value,
+    pub(crate) after: Value,
     /// The pod, or pod template, of the manifest with the injection.
-    pub(in crate::cli) injected: Value,
+    pub(crate) injected: Value,
     /// Injected template for a pod with other generated values, if it may differ; only for `inject`.
-    pub(in crate::cli) another: Option<Value>,
-    pub(in crate::cli) decision: Decision,
+    pub(crate) another: Option<Value>,
+    pub(crate) decision: Decision,
     /// Autoscalers that fail with the injection; the engine sees only the pod and cannot know them.
-    pub(in crate::cli) autoscaling: Vec<HpaWithoutRequest>,
+    pub(crate) autoscaling: Vec<HpaWithoutRequest>,
     /// Outrigger's keys on the workload itself.
-    pub(in crate::cli) misplaced: Vec<MisplacedKey>,
+    pub(crate) misplaced: Vec<MisplacedKey>,
     /// Times since which the decision applies, each with its cause.
-    pub(in crate::cli) since: Vec<(String, String)>,
+    pub(crate) since: Vec<(String, String)>,
     /// The settings of the cluster's webhooks; `None` without a cluster.
-    pub(in crate::cli) in_force: Option<InForce>,
+    pub(crate) in_force: Option<InForce>,
     /// Refusals by the rules of the namespace, each with its code.
-    pub(in crate::cli) refusals: Vec<(&'static str, String)>,
+    pub(crate) refusals: Vec<(&'static str, String)>,
     /// Answer to a dry run; `None` if there was none.
-    pub(in crate::cli) asked: Option<Asked>,
+    pub(crate) asked: Option<Asked>,
 }
 
 /// The API server's answer to a dry run.
-pub(in crate::cli) enum Asked {
+pub(crate) enum Asked {
     Admitted {
         /// Pod that the API server would store.
         pod: Value,
@@ -92,7 +92,7 @@ pub(super) fn asked(live: &ClusterClient, decided: &Decided, inputs: &Inputs) ->
 
 impl Decided {
     /// Returns warnings for the author of the object, each with its code.
-    pub(in crate::cli) fn warnings(&self) -> impl Iterator<Item = (&'static str, String)> {
+    pub(crate) fn warnings(&self) -> impl Iterator<Item = (&'static str, String)> {
         let decision = self.decision.warnings().map(|reason| (reason.code(), reason.to_string()));
         let off = self.in_force.as_ref().and_then(|found| Some((found.warning?, found.state.clone())));
         let misplaced = self.misplaced.iter().map(|found| (MisplacedKey::CODE, found.to_string()));

@@ -4,7 +4,7 @@ use clap::Args;
 use kube::Client;
 use tokio::sync::watch;
 
-use super::Shared;
+use super::shared::Shared;
 use crate::certificates::{
     CertificateManager, Configurations, Endpoints, Lifetimes, LiveConfigurations, SecretName, Wanted,
     keep_bundle, keep_trust, system_clock, watch_configurations,

@@ -4,13 +4,17 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use kube::Client;
+use tokio::sync::watch;
 
-use super::{Serve, Shared, certificates};
+use super::shared::Shared;
+use super::{Serve, certificates};
+use crate::certificates::LiveConfigurations;
 use crate::cluster::{
-    Announcer, EventLimits, LimitedLookup, LiveLookup, Lookup, Observations, publish_events, watch,
+    self, Announcer, EventLimits, Leadership, LimitedLookup, LiveLookup, Lookup, Observations, publish_events,
 };
 use crate::controller::{Drift, Mandatory, write_status};
 use crate::supervise::Tasks;
+use crate::telemetry::Metrics;
 
 impl Serve {
     /// Starts the watches and the tasks that write to the cluster.
@@ -43,20 +47,7 @@ impl Serve {
         let written = write_status(client.clone(), observations.clone(), judge, tasks.stop());
         tasks.spawn("profile status", written);
         let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "outrigger".to_owned());
-        if let Some(config_map) = self.installed_webhooks.clone() {
-            let drift = Drift {
-                client: client.clone(),
-                namespace: self.own_namespace().to_owned(),
-                config_map,
-                mutating: self.certificates.mutating_webhook.clone(),
-                validating: self.certificates.validating_webhook.clone(),
-                live: live.clone(),
-                leadership: leadership.clone(),
-                metrics: Arc::clone(&metrics),
-                instance: instance.clone(),
-            };
-            tasks.spawn("webhook drift", drift.run(tasks.stop()));
-        }
+        self.report_drift(&context, &live, &leadership, &instance, tasks);
         let mandatory = Mandatory {
             client: client.clone(),
             configuration: self.certificates.mutating_webhook.clone(),
@@ -66,7 +57,7 @@ impl Serve {
             leadership,
         };
         tasks.spawn("mandatory profiles", mandatory.run(tasks.stop()));
-        let watched = watch(
+        let watched = cluster::watch(
             client.clone(),
             Arc::clone(&snapshot),
             observations,
@@ -77,13 +68,49 @@ impl Serve {
         );
         tasks.spawn("watches", watched);
 
-        let (announcer, notices) = Announcer::new();
-        let (limits, counts) = (self.event_limits(), Arc::clone(&metrics));
-        let written = publish_events(client.clone(), notices, instance, limits, counts, tasks.stop());
-        tasks.spawn("events", written);
+        let announcer = self.announce(&client, instance, &metrics, tasks);
         let live_lookup = LiveLookup::new(client, self.own_namespace()).with_version().await;
         let lookup = LimitedLookup::new(Arc::new(live_lookup), snapshot, metrics);
         Ok((Arc::new(lookup), announcer))
+    }
+
+    /// Starts the task that publishes Events.
+    fn announce(
+        &self,
+        client: &Client,
+        instance: String,
+        metrics: &Arc<Metrics>,
+        tasks: &mut Tasks,
+    ) -> Announcer {
+        let (announcer, notices) = Announcer::new();
+        let (limits, counts) = (self.event_limits(), Arc::clone(metrics));
+        let written = publish_events(client.clone(), notices, instance, limits, counts, tasks.stop());
+        tasks.spawn("events", written);
+        announcer
+    }
+
+    /// Starts the task that reports drift of the webhook configurations, if a ConfigMap has those of the release.
+    fn report_drift(
+        &self,
+        context: &certificates::Context,
+        live: &watch::Receiver<LiveConfigurations>,
+        leadership: &Leadership,
+        instance: &str,
+        tasks: &mut Tasks,
+    ) {
+        let Some(config_map) = self.installed_webhooks.clone() else { return };
+        let drift = Drift {
+            client: context.client.clone(),
+            namespace: context.namespace.clone(),
+            config_map,
+            mutating: self.certificates.mutating_webhook.clone(),
+            validating: self.certificates.validating_webhook.clone(),
+            live: live.clone(),
+            leadership: leadership.clone(),
+            metrics: Arc::clone(&context.shared.metrics),
+            instance: instance.to_owned(),
+        };
+        tasks.spawn("webhook drift", drift.run(tasks.stop()));
     }
 
     fn event_limits(&self) -> EventLimits {

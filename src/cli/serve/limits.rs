@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::{Shared, threads};
+use super::shared::Shared;
+use super::threads::threads;
 use crate::certificates::{ClientAuthority, acceptor, acceptor_that_asks, follow_clients};
 use crate::cluster::ProfileMemory;
 use crate::profiles::Quota;
@@ -71,9 +72,9 @@ impl LimitArgs {
     }
 
     /// Returns the load limits for reviews.
-    pub(super) fn gate(&self, metrics: &Metrics) -> LoadShed {
-        let gate = LoadShed::new(self.limits(), metrics.load.clone());
-        if self.client_ca.is_some() { gate.for_clients_only() } else { gate }
+    pub(super) fn load_shed(&self, metrics: &Metrics) -> LoadShed {
+        let load_shed = LoadShed::new(self.limits(), metrics.load.clone());
+        if self.client_ca.is_some() { load_shed.for_clients_only() } else { load_shed }
     }
 
     /// Returns the memory limits for profiles.
@@ -128,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn limits_that_would_refuse_everything_are_refused() {
+    fn limits_that_are_too_small_are_rejected() {
         assert_eq!(body_memory("62Mi"), Ok(62 << 20));
         assert!(body_memory("61Mi").unwrap_err().contains("at least 62Mi"));
         assert!(body_memory("much").is_err());

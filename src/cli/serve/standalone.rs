@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use futures::FutureExt as _;
 use tracing::info;
 
-use super::Shared;
+use super::shared::Shared;
 use crate::cli::inputs::Inputs;
 use crate::cli::manifests::{self, Manifests};
 use crate::cluster::{Announcer, Looking, Lookup, Snapshot};

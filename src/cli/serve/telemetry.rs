@@ -50,12 +50,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_spoken_to_is_refused_with_what_to_write() {
+    fn an_invalid_endpoint_is_rejected_with_the_expected_form() {
         assert!(endpoint("http://collector.monitoring:4318").is_ok());
         assert!(endpoint("https://collector:4318").unwrap_err().contains("only http://"));
         for wrong in ["collector:4318", "grpc://collector:4317", "/v1/traces", ""] {
-            let said = endpoint(wrong).unwrap_err();
-            assert!(said.contains("http://HOST:PORT") || said.contains("no URL"), "{wrong}: {said}");
+            let error = endpoint(wrong).unwrap_err();
+            assert!(error.contains("http://HOST:PORT") || error.contains("no URL"), "{wrong}: {error}");
         }
         assert_eq!((ratio("0.25"), ratio("1.5").is_err(), ratio("NaN").is_err()), (Ok(0.25), true, true));
     }

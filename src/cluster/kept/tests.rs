@@ -34,7 +34,7 @@ fn settled(kept: &mut KeptProfiles) -> Vec<String> {
 }
 
 #[test]
-fn a_namespace_keeps_to_its_share_whatever_the_order() {
+fn the_share_of_a_namespace_does_not_depend_on_the_order() {
     let names = ["a", "b", "c", "d", "e"];
     for rotated in 0..names.len() {
         let mut kept = kept(400);
@@ -56,7 +56,7 @@ fn a_namespace_keeps_to_its_share_whatever_the_order() {
 }
 
 #[test]
-fn what_has_room_again_is_asked_for() {
+fn parked_profiles_are_requested_again_when_there_is_space() {
     let mut kept = kept(400);
     let mut observed = Vec::new();
     for name in ["a", "b", "c", "d"] {
@@ -71,7 +71,7 @@ fn what_has_room_again_is_asked_for() {
 }
 
 #[test]
-fn many_namespaces_share_what_there_is_and_small_ones_lose_nothing() {
+fn namespaces_share_the_memory_and_small_ones_keep_all_profiles() {
     let mut kept = kept(400);
     let mut observed = Vec::new();
     for namespace in ["a", "b", "c", "d", "e", "f"] {
@@ -87,7 +87,7 @@ fn many_namespaces_share_what_there_is_and_small_ones_lose_nothing() {
 }
 
 #[test]
-fn two_thousand_hostile_profiles_take_their_namespaces_share_and_little_work() {
+fn hostile_profiles_are_limited_to_the_share_of_their_namespace() {
     let mut kept = KeptProfiles::new(Scope::Namespace, Quota::of_namespaces(16 << 20));
     let mut observed = Vec::new();
     let hostile = |index: usize| {
@@ -129,7 +129,7 @@ fn the_same_spec_is_not_compiled_again() {
 }
 
 #[test]
-fn a_parked_profile_selects_by_its_selectors_alone() {
+fn a_parked_profile_matches_only_by_its_selectors() {
     let spec = json!({
         "onError": "Ignore",
         "match": { "podSelector": { "matchLabels": { "app": "web" } }, "conditions": [{ "name": "a", "expression": "false" }] },
@@ -142,7 +142,7 @@ fn a_parked_profile_selects_by_its_selectors_alone() {
     let huge = json!({ "match": { "podSelector": { "matchLabels": { "app": "x".repeat(9000) } } } });
     assert!(
         selects(&ProfileEntry::parked("a", Scope::Namespace, &huge, "full".to_owned()).0, "db"),
-        "no pod goes without"
+        "no pod is admitted without it"
     );
     assert!(
         ProfileEntry::parked("a", Scope::Namespace, &json!({}), "full".to_owned()).0.matching().is_none()

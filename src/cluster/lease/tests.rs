@@ -34,14 +34,14 @@ async fn watched(first: &Replica, second: &Replica, time: Duration) -> [bool; 2]
     let end = Instant::now() + time;
     while Instant::now() < end {
         let held = [first.leadership.is_held(), second.leadership.is_held()];
-        assert_ne!(held, [true, true], "two replicas write at once");
+        assert_ne!(held, [true, true], "two replicas are leaders");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     [first.leadership.is_held(), second.leadership.is_held()]
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_writes_and_hands_over_when_it_stops() {
+async fn the_leader_releases_the_lease_when_it_stops() {
     let server = ApiServer::start();
     let first = replica(&server, "first");
     tokio::time::sleep(Duration::from_millis(10)).await;
@@ -65,7 +65,7 @@ async fn one_writes_and_hands_over_when_it_stops() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_holder_that_cannot_renew_stops_before_another_begins() {
+async fn a_leader_that_cannot_renew_stops_before_another_starts() {
     let server = ApiServer::start();
     let first = replica(&server, "first");
     tokio::time::sleep(Duration::from_millis(10)).await;
@@ -83,7 +83,7 @@ async fn a_holder_that_cannot_renew_stops_before_another_begins() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn clocks_of_others_do_not_count_and_a_deleted_lease_comes_back() {
+async fn clocks_of_others_are_ignored_and_a_deleted_lease_is_created_again() {
     let server = ApiServer::start();
     let foreign = json!({ "holderIdentity": "gone", "renewTime": "1999-01-01T00:00:00.000000Z", "leaseDurationSeconds": 10 });
     server.put(LEASES, "outrigger", json!({ "spec": foreign }));
@@ -99,14 +99,14 @@ async fn clocks_of_others_do_not_count_and_a_deleted_lease_comes_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_lease_it_is_always_held() {
+async fn without_a_lease_the_replica_is_always_the_leader() {
     let mut always = Leadership::always();
     assert!(always.is_held());
     assert!(tokio::time::timeout(Duration::from_hours(1), always.changed()).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_strangers_lease_counts_no_longer_than_the_cap() {
+async fn the_duration_of_a_foreign_lease_is_limited() {
     for duration in [json!(i32::MAX), json!(-1), json!(0), Value::Null] {
         let server = ApiServer::start();
         let first = replica(&server, "first");

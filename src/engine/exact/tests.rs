@@ -20,7 +20,7 @@ fn pod(host_network: bool) -> Value {
 fn is_exactly(host_network: bool, place: &Place, rendered: &Value, live: &Value) -> bool {
     let pod = pod(host_network);
     let json = Json::from(&pod);
-    Additions::of(&Pod::new(&json)).is_exactly(place, &Json::from(rendered), &Json::from(live))
+    Additions::of(SubmittedPod(&json)).is_exactly(place, &Json::from(rendered), &Json::from(live))
 }
 
 fn container(rendered: &Value, live: &Value) -> bool {
@@ -121,7 +121,7 @@ fn what_admission_plugins_put_in_is_kept() {
     let json = Json::from(&pod);
     let (rendered, live) = (Json::from(&rendered), Json::from(&live));
     let kept =
-        Additions::of(&Pod::new(&json)).keep(&Place::INIT_CONTAINERS, Rendered::Lent(&rendered), &live);
+        Additions::of(SubmittedPod(&json)).keep(&Place::INIT_CONTAINERS, Rendered::Lent(&rendered), &live);
     assert_eq!(
         Value::from(&*kept),
         json!({ "name": "a", "image": "x:1", "imagePullPolicy": "Always",

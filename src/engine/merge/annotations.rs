@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::super::Reason;
-use super::{At, Change, Context, Plan};
+use super::plan::{InsertAt, Plan, PlannedChange, RuleContext};
 use crate::api::{AnnotationMerge, keys};
+use crate::engine::pod::PodElement;
+use crate::engine::reason::Reason;
 use crate::fields::{Map, Place};
 use crate::json::{Json, field, same};
 use crate::profiles::Rendered;
@@ -19,7 +20,7 @@ impl<'a> Groups<'a> {
     /// Plans an annotation; one of a group is kept until all are known.
     pub(super) fn plan(
         &mut self,
-        context: &Context<'a, '_>,
+        context: &RuleContext<'a, '_>,
         plan: &mut Plan<'a, '_>,
         key: &'a str,
         value: Rendered<'a>,
@@ -29,24 +30,24 @@ impl<'a> Groups<'a> {
                 self.0.entry(group).or_default().push((key, value));
             }
             Some((AnnotationMerge::List, _)) => join(context, plan, key, &items(&value)),
-            _ => context.add_unless_set(plan, Place::ANNOTATIONS, At::End, key, value)?,
+            _ => context.add_unless_set(plan, Place::ANNOTATIONS, InsertAt::End, key, value)?,
         }
         Ok(())
     }
 
     /// Plans each group as a whole, unless the pod has an annotation of it.
-    pub(super) fn end(self, context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) {
+    pub(super) fn end(self, context: &RuleContext<'a, '_>, plan: &mut Plan<'a, '_>) {
         for (group, annotations) in self.0 {
             let is_same = |(key, value): &(&str, Rendered<'a>)| {
-                let live = context.pod().get(&Place::ANNOTATIONS, key);
+                let live = context.draft().get(&Place::ANNOTATIONS, key);
                 live.is_some_and(|live| same(live.json(), value))
             };
-            let found = context.pod().annotation_keys();
+            let found = context.draft().annotation_keys();
             let found = found.into_iter().find(|key| context.profile.annotations.is_in_group(group, key));
             match found {
                 None => {
                     for (key, value) in annotations {
-                        plan.add(Place::ANNOTATIONS, At::End, key, value);
+                        plan.add(Place::ANNOTATIONS, InsertAt::End, key, value);
                     }
                 }
                 Some(_) if annotations.iter().all(is_same) => {
@@ -67,7 +68,10 @@ impl<'a> Groups<'a> {
 /// Marks the profile's `emptyDir` volumes as safe to evict, unless the profile lists such volumes itself. Otherwise the
 /// autoscaler would not remove a node with the pod.
 #[expect(clippy::unnecessary_wraps, reason = "it is one of the merge rules")]
-pub(super) fn plan_eviction<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Result<(), Reason> {
+pub(super) fn plan_eviction<'a>(
+    context: &RuleContext<'a, '_>,
+    plan: &mut Plan<'a, '_>,
+) -> Result<(), Reason> {
     if context.profile.template.sets(Map::Annotations, keys::SAFE_TO_EVICT_VOLUMES) {
         return Ok(());
     }
@@ -75,7 +79,7 @@ pub(super) fn plan_eviction<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '
         .changes
         .iter()
         .filter_map(|change| match change {
-            Change::Add { place, key, value, .. } if *place == Place::VOLUMES => {
+            PlannedChange::Add { place, key, value, .. } if *place == Place::VOLUMES => {
                 field(value, "emptyDir").is_some().then(|| key.clone())
             }
             _ => None,
@@ -94,10 +98,10 @@ fn items(value: &Json<'_>) -> Vec<String> {
 }
 
 /// Plans new items of a list; existing items stay in their positions.
-fn join<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>, key: &str, ours: &[String]) {
-    let live = context.pod().get(&Place::ANNOTATIONS, key);
-    let Some(before) = live.and_then(super::Seen::as_text) else {
-        plan.add(Place::ANNOTATIONS, At::End, key, Rendered::Made(ours.join(",").into()));
+fn join<'a>(context: &RuleContext<'a, '_>, plan: &mut Plan<'a, '_>, key: &str, ours: &[String]) {
+    let live = context.draft().get(&Place::ANNOTATIONS, key);
+    let Some(before) = live.and_then(PodElement::as_text) else {
+        plan.add(Place::ANNOTATIONS, InsertAt::End, key, Rendered::Made(ours.join(",").into()));
         return;
     };
     let there = items(&before.into());
@@ -113,5 +117,5 @@ fn join<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>, key: &str, ours:
     let separator = if there.is_empty() { "" } else { "," };
     let joined = format!("{}{separator}{}", before.trim_end_matches([',', ' ']), new.join(","));
     let (before, value) = (Value::from(before), Value::from(joined));
-    plan.changes.push(Change::Replace { map: Map::Annotations, key: key.to_owned(), before, value });
+    plan.changes.push(PlannedChange::Replace { map: Map::Annotations, key: key.to_owned(), before, value });
 }

@@ -1,16 +1,16 @@
 //! Variables and mounts for app containers. The container's own values take precedence.
 
-use super::super::Reason;
-use super::super::pod::Seen;
-use super::super::reason::Owner;
-use super::{At, Context, Plan, containers, variables};
+use super::plan::{InsertAt, Plan, RuleContext};
+use super::variables;
+use crate::engine::pod::PodElement;
+use crate::engine::reason::{Owner, Reason};
 use crate::fields::lists::key_of;
 use crate::fields::{ContainerField, ContainerKind, Place, mount_path};
 use crate::json::same;
 use crate::profiles::{AppContainers, Rendered, Selected};
 
-/// Element for a container, with the precision of the selector of its item.
-struct Element<'a> {
+/// ContainerElement for a container, with the precision of the selector of its item.
+struct ContainerElement<'a> {
     field: ContainerField,
     key: String,
     value: Rendered<'a>,
@@ -19,16 +19,16 @@ struct Element<'a> {
     item: usize,
 }
 
-pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Result<(), Reason> {
+pub(super) fn plan<'a>(context: &RuleContext<'a, '_>, plan: &mut Plan<'a, '_>) -> Result<(), Reason> {
     if context.profile.app_containers.is_empty() {
         return Ok(());
     }
     for kind in ContainerKind::ALL {
         let place = Place::Spec(kind.list());
-        for seen in context.pod().elements(&place) {
+        for seen in context.draft().elements(&place) {
             let Some(name) = seen.name() else { continue };
             let is_own = context.merged.owner(&place, name) == Owner::Pod
-                && !containers::is_auto(seen)
+                && !seen.has_image_auto()
                 && !plan.adopts(&place, name);
             if is_own {
                 plan_container(context, plan, kind, seen)?;
@@ -39,16 +39,16 @@ pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Re
 }
 
 fn plan_container<'a>(
-    context: &Context<'a, '_>,
+    context: &RuleContext<'a, '_>,
     plan: &mut Plan<'a, '_>,
     kind: ContainerKind,
-    container: Seen<'_>,
+    container: PodElement<'_>,
 ) -> Result<(), Reason> {
     let name = container.name().unwrap_or_default();
     let elements = most_exact(context, name, rendered(context, plan, kind, container)?)?;
     let place = |field| Place::Container { kind, name: name.to_owned(), field };
     let (mut variables, mut sources) = (Vec::new(), Vec::new());
-    for Element { field, key, value, .. } in elements {
+    for ContainerElement { field, key, value, .. } in elements {
         match field {
             ContainerField::Env => variables.push((key, value)),
             ContainerField::EnvFrom => sources.push((key, value)),
@@ -58,20 +58,20 @@ fn plan_container<'a>(
     variables::plan(context, plan, &place(ContainerField::Env), container, variables)?;
     // A later source overrides an earlier one, so the profile's sources precede the pod's.
     for (key, value) in sources.into_iter().rev() {
-        context.add_unless_set(plan, place(ContainerField::EnvFrom), At::Start, &key, value)?;
+        context.add_unless_set(plan, place(ContainerField::EnvFrom), InsertAt::Start, &key, value)?;
     }
     Ok(())
 }
 
 /// Returns the elements of all items that select the container.
 fn rendered<'a>(
-    context: &Context<'a, '_>,
+    context: &RuleContext<'a, '_>,
     plan: &mut Plan<'a, '_>,
     kind: ContainerKind,
-    container: Seen<'_>,
-) -> Result<Vec<Element<'a>>, Reason> {
+    container: PodElement<'_>,
+) -> Result<Vec<ContainerElement<'a>>, Reason> {
     let name = container.name().unwrap_or_default();
-    let as_written = context.author_container(kind, name);
+    let as_written = context.original_container(kind, name);
     let json = as_written.unwrap_or(container.json());
     let mut elements = Vec::new();
     for (item, app) in context.profile.app_containers.iter().enumerate() {
@@ -87,7 +87,7 @@ fn rendered<'a>(
                 let value = context.render(plan, (&place, ""), value, Some(json))?;
                 if !value.is_null() {
                     let key = key_of(field.name(), &*value).into_owned();
-                    elements.push(Element { field: *field, key, value, selected, item });
+                    elements.push(ContainerElement { field: *field, key, value, selected, item });
                 }
             }
         }
@@ -100,11 +100,11 @@ fn rendered<'a>(
 /// # Errors
 /// [`Reason::InvalidResult`] if two items with equally specific selectors have different elements.
 fn most_exact<'a>(
-    context: &Context<'a, '_>,
+    context: &RuleContext<'a, '_>,
     container: &str,
-    elements: Vec<Element<'a>>,
-) -> Result<Vec<Element<'a>>, Reason> {
-    let mut kept: Vec<Element<'a>> = Vec::with_capacity(elements.len());
+    elements: Vec<ContainerElement<'a>>,
+) -> Result<Vec<ContainerElement<'a>>, Reason> {
+    let mut kept: Vec<ContainerElement<'a>> = Vec::with_capacity(elements.len());
     for element in elements {
         let twin = kept.iter_mut().find(|other| other.field == element.field && other.key == element.key);
         match twin {
@@ -125,15 +125,15 @@ fn most_exact<'a>(
 }
 
 fn plan_mount<'a>(
-    context: &Context<'a, '_>,
+    context: &RuleContext<'a, '_>,
     plan: &mut Plan<'a, '_>,
     place: Place,
     container: &str,
     (path, item): (String, Rendered<'a>),
 ) -> Result<(), Reason> {
-    if context.pod().get(&place, &path).is_none() {
+    if context.draft().get(&place, &path).is_none() {
         nested(context, plan, &place, container, &path);
-        plan.add(place, At::End, &path, item);
+        plan.add(place, InsertAt::End, &path, item);
     } else if context.are_shared(&place, &path, &item) {
         context.share(plan, &place, &path);
     } else {
@@ -145,8 +145,14 @@ fn plan_mount<'a>(
 }
 
 /// Warns about mounts of the container inside or around the new one: a part of one volume hides a part of the other.
-fn nested(context: &Context<'_, '_>, plan: &mut Plan<'_, '_>, place: &Place, container: &str, path: &str) {
-    for other in context.pod().elements(place) {
+fn nested(
+    context: &RuleContext<'_, '_>,
+    plan: &mut Plan<'_, '_>,
+    place: &Place,
+    container: &str,
+    path: &str,
+) {
+    for other in context.draft().elements(place) {
         let Some(other) = other.text("mountPath").filter(|other| *other != mount_path::TOKEN) else {
             continue;
         };

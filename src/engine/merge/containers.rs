@@ -2,16 +2,16 @@
 
 use serde_json::Value;
 
-use super::super::Reason;
-use super::super::pod::Seen;
-use super::super::reason::Owner;
-use super::{At, Change, Context, Plan, overlay};
+use super::overlay;
+use super::plan::{InsertAt, Plan, PlannedChange, RuleContext};
 use crate::api::keys;
+use crate::engine::pod::{IMAGE_AUTO, PodElement, PodView as _};
+use crate::engine::reason::{Owner, Reason};
 use crate::fields::{Map, Place};
-use crate::json::{Json, field, items, owned, text};
+use crate::json::{Json, field, owned, text};
 use crate::profiles::{Element, Rendered};
 
-pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Result<(), Reason> {
+pub(super) fn plan<'a>(context: &RuleContext<'a, '_>, plan: &mut Plan<'a, '_>) -> Result<(), Reason> {
     let template = &context.profile.template;
     for element in template.list(&Place::INIT_CONTAINERS) {
         if context.profile.classic && element.is_native_sidecar() {
@@ -21,44 +21,44 @@ pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Re
         }
     }
     for element in template.list(&Place::CONTAINERS) {
-        plan_container(context, plan, Place::CONTAINERS, At::End, element)?;
+        plan_container(context, plan, Place::CONTAINERS, InsertAt::End, element)?;
     }
     Ok(())
 }
 
 /// Plans a native sidecar as an ordinary container before the pod's own, so that the kubelet starts it first.
 fn plan_classic<'a>(
-    context: &Context<'a, '_>,
+    context: &RuleContext<'a, '_>,
     plan: &mut Plan<'a, '_>,
     element: &'a Element,
 ) -> Result<(), Reason> {
-    let restart_policy = context.pod().spec("restartPolicy").and_then(|policy| policy.as_str());
+    let restart_policy = context.draft().submitted().spec("restartPolicy").and_then(|policy| policy.as_str());
     if let Some(restart_policy) = restart_policy.filter(|policy| *policy != "Always") {
         let (profile, restart_policy) = (context.name(), restart_policy.to_owned());
         return Err(Reason::ClassicRefused { profile, restart_policy });
     }
-    plan_container(context, plan, Place::CONTAINERS, At::BeforeOwn, element)?;
-    let authored = field(context.pod().author(), "spec").and_then(|spec| field(spec, "containers"));
-    let default = items(authored)
+    plan_container(context, plan, Place::CONTAINERS, InsertAt::BeforeOwn, element)?;
+    let containers = context.original().list(&Place::CONTAINERS);
+    let default = containers
         .iter()
-        .filter(|container| text(container, "image") != Some(overlay::AUTO))
+        .filter(|container| text(container, "image") != Some(IMAGE_AUTO))
         .filter_map(|container| text(container, "name"))
         .find(|name| !plan.adopts(&Place::CONTAINERS, name));
     if let Some(default) = default
         && !plan.sets(Map::Annotations, keys::DEFAULT_CONTAINER)
-        && context.pod().get(&Place::ANNOTATIONS, keys::DEFAULT_CONTAINER).is_none()
+        && context.draft().get(&Place::ANNOTATIONS, keys::DEFAULT_CONTAINER).is_none()
     {
         let value = Rendered::Made(default.to_owned().into());
-        plan.add(Place::ANNOTATIONS, At::End, keys::DEFAULT_CONTAINER, value);
+        plan.add(Place::ANNOTATIONS, InsertAt::End, keys::DEFAULT_CONTAINER, value);
     }
     Ok(())
 }
 
 fn plan_container<'a>(
-    context: &Context<'a, '_>,
+    context: &RuleContext<'a, '_>,
     plan: &mut Plan<'a, '_>,
     place: Place,
-    at: At,
+    at: InsertAt,
     element: &'a Element,
 ) -> Result<(), Reason> {
     let name = &element.name;
@@ -70,22 +70,22 @@ fn plan_container<'a>(
     if context.profile.classic && element.is_native_sidecar() {
         value = Rendered::Made(without(&value, &["restartPolicy"]));
     }
-    let live = context.pod().get(&place, name);
-    if let Some(live) = live.filter(|live| is_auto(*live)) {
+    let live = context.draft().get(&place, name);
+    if let Some(live) = live.filter(|live| live.has_image_auto()) {
         return plan_overlay(context, plan, &place, live, element, &value);
     }
-    match context.pod().container_of_name(name) {
+    match context.draft().container_of_name(name) {
         None => plan.add(place, at, name, value),
         Some(_) if is_own(context, &place, name, &value) => {
             plan.notes.push(Reason::Adopted { profile: context.name(), container: name.clone() });
-            plan.changes.push(Change::Adopt { place, at, key: name.clone(), value });
+            plan.changes.push(PlannedChange::Adopt { place, at, key: name.clone(), value });
         }
         Some(list) => {
             let owner = owner(context, name);
             let (profile, container) = (context.name(), name.clone());
             let elsewhere = [Place::INIT_CONTAINERS, Place::CONTAINERS]
                 .iter()
-                .any(|other| context.pod().get(other, name).is_some_and(is_auto));
+                .any(|other| context.draft().get(other, name).is_some_and(PodElement::has_image_auto));
             let cause = if elsewhere {
                 let problem = if place == Place::CONTAINERS {
                     "has it among the containers; move it there"
@@ -104,8 +104,8 @@ fn plan_container<'a>(
 
 /// Checks whether the original pod has the container that the profile renders, without a status: `kubectl debug --copy-to`
 /// copies the spec, and drops annotations, labels and the probes of ordinary containers.
-fn is_own(context: &Context<'_, '_>, place: &Place, name: &str, rendered: &Json<'_>) -> bool {
-    let Some(live) = context.pod().get(place, name) else { return false };
+fn is_own(context: &RuleContext<'_, '_>, place: &Place, name: &str, rendered: &Json<'_>) -> bool {
+    let Some(live) = context.draft().get(place, name) else { return false };
     if !matches!(owner(context, name), Owner::Pod) {
         return false;
     }
@@ -120,10 +120,10 @@ fn is_own(context: &Context<'_, '_>, place: &Place, name: &str, rendered: &Json<
 const PROBES: [&str; 3] = ["livenessProbe", "readinessProbe", "startupProbe"];
 
 fn plan_overlay<'a>(
-    context: &Context<'a, '_>,
+    context: &RuleContext<'a, '_>,
     plan: &mut Plan<'a, '_>,
     place: &Place,
-    live: Seen<'_>,
+    live: PodElement<'_>,
     element: &Element,
     value: &Json<'_>,
 ) -> Result<(), Reason> {
@@ -132,17 +132,18 @@ fn plan_overlay<'a>(
         let problem = "is mandatory, or comes along with one that is: its containers are not to be changed; remove the container";
         return context.conflict(plan, Reason::OverlayRefused { profile, container, problem });
     }
-    let Some(index) = context.pod().index_of(place, &element.name) else { return Ok(()) };
-    let author = Value::from(live.json());
-    let value = owned(overlay::of(&Value::from(value), &author));
+    let Some(index) = context.draft().index_of(place, &element.name) else { return Ok(()) };
+    let original = Value::from(live.json());
+    let value = owned(overlay::of(&Value::from(value), &original));
     plan.notes.push(Reason::Overlaid { profile, container: container.clone() });
-    plan.changes.push(Change::Overlay { place: place.clone(), index, key: container, author, value });
+    plan.changes.push(PlannedChange::Overlay {
+        place: place.clone(),
+        index,
+        key: container,
+        original,
+        value,
+    });
     Ok(())
-}
-
-/// Checks whether a container of the pod has `image: auto`.
-pub(in super::super) fn is_auto(container: Seen<'_>) -> bool {
-    container.text("image") == Some(overlay::AUTO)
 }
 
 fn without(container: &Json<'_>, names: &[&str]) -> Json<'static> {
@@ -153,7 +154,7 @@ fn without(container: &Json<'_>, names: &[&str]) -> Json<'static> {
     owned(container)
 }
 
-fn owner(context: &Context<'_, '_>, container: &str) -> Owner {
+fn owner(context: &RuleContext<'_, '_>, container: &str) -> Owner {
     match context.merged.owner(&Place::INIT_CONTAINERS, container) {
         Owner::Pod => context.merged.owner(&Place::CONTAINERS, container),
         profile @ Owner::Profile(_) => profile,

@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use super::super::Reason;
-use super::super::pod::Seen;
 use super::annotations::Groups;
-use super::{At, Change, Context, Plan};
+use super::plan::{InsertAt, Plan, PlannedChange, RuleContext};
 use crate::api::keys;
+use crate::engine::pod::PodElement;
+use crate::engine::reason::Reason;
 use crate::fields::{Map, Place};
 use crate::json::Json;
 
@@ -14,7 +14,7 @@ use crate::json::Json;
 /// <https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#lifecycle>
 pub(super) const DEFAULT_GRACE_PERIOD: i64 = 30;
 
-pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Result<(), Reason> {
+pub(super) fn plan<'a>(context: &RuleContext<'a, '_>, plan: &mut Plan<'a, '_>) -> Result<(), Reason> {
     let mut groups = Groups::default();
     for (map, values) in &context.profile.template.maps {
         for (key, value) in values {
@@ -25,12 +25,12 @@ pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Re
                 (Map::Spec, "terminationGracePeriodSeconds") => raise(context, plan, &value),
                 // The sidecar needs its own file, not one of the pod, and cannot work without a shared process namespace. So
                 // another value is a conflict.
-                (Map::Spec, _) => context.add_or_share(plan, place, At::End, key, value)?,
+                (Map::Spec, _) => context.add_or_share(plan, place, InsertAt::End, key, value)?,
                 (Map::Annotations, key) if key.split('/').next() == Some(keys::FILES) => {
-                    context.add_or_share(plan, place, At::End, key, value)?;
+                    context.add_or_share(plan, place, InsertAt::End, key, value)?;
                 }
                 (Map::Annotations, key) => groups.plan(context, plan, key, value)?,
-                (_, key) => context.add_unless_set(plan, place, At::End, key, value)?,
+                (_, key) => context.add_unless_set(plan, place, InsertAt::End, key, value)?,
             }
         }
     }
@@ -39,11 +39,11 @@ pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Re
 }
 
 /// Raises the grace period if the profile's is longer; never lowers it.
-fn raise<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>, value: &Json<'_>) {
+fn raise<'a>(context: &RuleContext<'a, '_>, plan: &mut Plan<'a, '_>, value: &Json<'_>) {
     const KEY: &str = "terminationGracePeriodSeconds";
     let Some(to) = value.as_i64() else { return };
-    let live = context.pod().get(&Place::Map(Map::Spec), KEY);
-    let from = live.and_then(Seen::integer);
+    let live = context.draft().get(&Place::Map(Map::Spec), KEY);
+    let from = live.and_then(PodElement::integer);
     if from.unwrap_or(DEFAULT_GRACE_PERIOD) >= to {
         return;
     }
@@ -54,5 +54,5 @@ fn raise<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>, value: &Json<'_
         to,
     });
     let (before, value) = (from.map_or(Value::Null, Value::from), Value::from(to));
-    plan.changes.push(Change::Replace { map: Map::Spec, key: KEY.to_owned(), before, value });
+    plan.changes.push(PlannedChange::Replace { map: Map::Spec, key: KEY.to_owned(), before, value });
 }

@@ -4,9 +4,6 @@ use serde_json::{Map, Value};
 
 use crate::fields::lists::{is_keyed, key_of};
 
-/// Image of an overlay: the profile sets the real one.
-pub(in super::super) const AUTO: &str = "auto";
-
 /// Defaults that the API server sets before the webhook is called. In a container with `image: auto` they are not the user's
 /// values.
 const DEFAULTS: [(&str, &str); 3] = [

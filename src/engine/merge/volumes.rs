@@ -1,10 +1,10 @@
 //! Volumes: an identical one of the same name is shared; a different one is a conflict.
 
-use super::super::Reason;
-use super::{At, Context, Plan};
+use super::plan::{InsertAt, Plan, RuleContext};
+use crate::engine::reason::Reason;
 use crate::fields::Place;
 
-pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Result<(), Reason> {
+pub(super) fn plan<'a>(context: &RuleContext<'a, '_>, plan: &mut Plan<'a, '_>) -> Result<(), Reason> {
     for volume in context.profile.template.list(&Place::VOLUMES) {
         let name = &volume.name;
         if !context.when(plan, volume.when.as_deref(), None)? {
@@ -12,8 +12,8 @@ pub(super) fn plan<'a>(context: &Context<'a, '_>, plan: &mut Plan<'a, '_>) -> Re
             continue;
         }
         let value = context.render(plan, (&Place::VOLUMES, name), &volume.value, None)?;
-        if context.pod().get(&Place::VOLUMES, name).is_none() {
-            plan.add(Place::VOLUMES, At::End, name, value);
+        if context.draft().get(&Place::VOLUMES, name).is_none() {
+            plan.add(Place::VOLUMES, InsertAt::End, name, value);
         } else if context.are_shared(&Place::VOLUMES, name, &value) {
             context.share(plan, &Place::VOLUMES, name);
         } else {

@@ -51,12 +51,12 @@ impl Serialize for Patch {
 
 /// Writer of a patch, with a current path in the pod.
 #[derive(Default)]
-pub(super) struct Text {
+pub(super) struct PatchText {
     patch: Patch,
     path: String,
 }
 
-impl Text {
+impl PatchText {
     pub(super) fn done(mut self) -> Patch {
         if !self.patch.is_empty() {
             self.patch.text.push(b']');

@@ -1,99 +1,110 @@
 //! Code, level and step of every reason, in one table.
 
-use super::super::Step::{self, Choose, Enable, Exclude, Merge, Order, Parameters, Patch, Read, Verify};
+use super::super::step::Step::{
+    self, Choose, Enable, Exclude, Merge, Order, Parameters, Patch, Read, Verify,
+};
 use super::Level::{self, Denial, Info, Skip, Warning};
 use super::Reason;
 
-impl Reason {
-    #[expect(clippy::too_many_lines, reason = "a table with a line for each reason")]
-    pub(super) fn facts(&self) -> (&'static str, Level, Step) {
-        match self {
-            Self::Several { first, .. } => first.facts(),
-            Self::NamespaceExcluded { .. } => ("NamespaceExcluded", Skip, Exclude),
-            Self::MirrorPod => ("MirrorPod", Skip, Exclude),
-            Self::DisabledByPod => ("DisabledByPod", Skip, Enable),
-            Self::DisabledByNamespace { .. } => ("DisabledByNamespace", Skip, Enable),
-            Self::NamespaceNotEnabled { .. } => ("NamespaceNotEnabled", Skip, Enable),
-            Self::NoProfileChosen { .. } => ("NoProfileChosen", Skip, Choose),
-            Self::MalformedPod { .. } => ("MalformedPod", Denial, Read),
-            Self::InvalidInjectLabel { .. } => ("InvalidInjectLabel", Denial, Enable),
-            Self::InvalidChoice { .. } => ("InvalidChoice", Denial, Choose),
-            Self::ProfileNotFound { .. } => ("ProfileNotFound", Denial, Choose),
-            Self::ProfileInvalid { .. } => ("ProfileInvalid", Denial, Choose),
-            Self::HostNetworkDenied { .. } => ("HostNetworkDenied", Denial, Choose),
-            Self::OrderCycle { .. } => ("OrderCycle", Denial, Order),
-            Self::OrderOverruled { .. } => ("OrderOverruled", Warning, Order),
-            Self::ContainerNameTaken { .. } => ("ContainerNameTaken", Denial, Merge),
-            Self::VolumeConflict { .. } => ("VolumeConflict", Denial, Merge),
-            Self::MountConflict { .. } => ("MountConflict", Denial, Merge),
-            Self::MountNested { .. } => ("MountNested", Warning, Merge),
-            Self::VariableKept { .. } => ("VariableKept", Warning, Merge),
-            Self::VariableOrder { .. } => ("VariableOrder", Warning, Merge),
-            Self::EnvFromOverridden { .. } => ("EnvFromOverridden", Warning, Merge),
-            Self::RenderedAnew { .. } => ("RenderedAnew", Warning, Merge),
-            Self::MovedBehind { .. } => ("MovedBehind", Warning, Merge),
-            Self::Leftover { .. } => ("Leftover", Warning, Read),
-            Self::GroupKept { .. } => ("GroupKept", Warning, Merge),
-            Self::Joined { .. } => ("Joined", Info, Merge),
-            Self::Adopted { .. } => ("Adopted", Info, Merge),
-            Self::ValueConflict { .. } => ("ValueConflict", Denial, Merge),
-            Self::RequiredTakenAway { .. } => ("RequiredTakenAway", Denial, Choose),
-            Self::RequiredNotFound { .. } => ("RequiredNotFound", Denial, Choose),
-            Self::RequiredInvalid { .. } => ("RequiredInvalid", Denial, Choose),
-            Self::RequiredLeftOut { .. } => ("RequiredLeftOut", Denial, Merge),
-            Self::MandatoryInvalid { .. } => ("MandatoryInvalid", Denial, Choose),
-            Self::ConditionFailed { mandatory: true, .. } => ("ConditionFailed", Denial, Choose),
-            Self::ConditionFailed { mandatory: false, .. } => ("ConditionFailed", Warning, Choose),
-            Self::ParameterInvalid { .. } => ("ParameterInvalid", Denial, Parameters),
-            Self::ParameterOutOfBounds { .. } => ("ParameterOutOfBounds", Denial, Parameters),
-            Self::ParameterNotAllowed { .. } => ("ParameterNotAllowed", Denial, Parameters),
-            Self::ParameterNotSettable { .. } => ("ParameterNotSettable", Denial, Parameters),
-            Self::ParameterMissing { .. } => ("ParameterMissing", Denial, Parameters),
-            Self::ExpressionFailed { .. } => ("ExpressionFailed", Denial, Merge),
-            Self::InvalidResult { .. } => ("InvalidResult", Denial, Merge),
-            Self::OverlayRefused { .. } => ("OverlayRefused", Denial, Merge),
-            Self::ImageAuto { .. } => ("ImageAuto", Denial, Merge),
-            Self::ClassicRefused { .. } => ("ClassicRefused", Denial, Merge),
-            Self::VolumeProtected { .. } => ("VolumeProtected", Denial, Merge),
-            Self::MandatoryUndermined { .. } => ("MandatoryUndermined", Denial, Merge),
-            Self::MandatoryIncomplete { .. } => ("MandatoryIncomplete", Denial, Verify),
-            Self::MandatoryChanged { .. } => ("MandatoryChanged", Denial, Verify),
-            Self::MandatoryEntered { .. } => ("MandatoryEntered", Denial, Verify),
-            Self::MandatoryKept { .. } => ("MandatoryKept", Warning, Choose),
-            Self::RequiredSkipped { .. } => ("RequiredSkipped", Warning, Choose),
-            Self::UnknownKey { .. } => ("UnknownKey", Warning, Read),
-            Self::OverlayOrder { .. } => ("OverlayOrder", Warning, Merge),
-            Self::PortClash { .. } => ("PortClash", Warning, Merge),
-            Self::QosLost { .. } => ("QosLost", Warning, Merge),
-            Self::GracePeriodShort { .. } => ("GracePeriodShort", Info, Merge),
-            Self::InvalidNamespaceLabel { .. } => ("InvalidNamespaceLabel", Warning, Enable),
-            Self::StatusMalformed => ("StatusMalformed", Warning, Read),
-            Self::ProfileLeftOut { .. } => ("ProfileLeftOut", Warning, Choose),
-            Self::ConflictSkipped { .. } => ("ConflictSkipped", Warning, Merge),
-            Self::Required { .. } => ("Required", Info, Choose),
-            Self::ParameterSet { .. } => ("ParameterSet", Info, Parameters),
-            Self::WhenFalse { .. } => ("ConditionFalse", Info, Merge),
-            Self::Overlaid { .. } => ("Overlaid", Info, Merge),
-            Self::Raised { .. } => ("Raised", Info, Merge),
-            Self::Costs { .. } => ("Costs", Info, Merge),
-            Self::EnabledByPod => ("EnabledByPod", Info, Enable),
-            Self::EnabledByNamespace { .. } => ("EnabledByNamespace", Info, Enable),
-            Self::Shadows { .. } => ("Shadows", Info, Choose),
-            Self::Matched { .. } => ("Matched", Info, Choose),
-            Self::ConditionFalse { .. } => ("ConditionFalse", Info, Choose),
-            Self::Chosen { .. } => ("Chosen", Info, Choose),
-            Self::TakenAway { .. } => ("TakenAway", Info, Choose),
-            Self::ReplacedByPod { .. } => ("ReplacedByPod", Info, Choose),
-            Self::HostNetworkSkipped { .. } => ("HostNetworkSkipped", Warning, Choose),
-            Self::OsMismatch { .. } => ("OsMismatch", Info, Choose),
-            Self::Ordered { .. } => ("Ordered", Info, Order),
-            Self::InjectedBefore { .. } => ("InjectedBefore", Info, Read),
-            Self::Added { .. } => ("Added", Info, Merge),
-            Self::Kept { .. } => ("Kept", Info, Merge),
-            Self::Shared { .. } => ("Shared", Info, Merge),
-            Self::Injected { .. } => ("Injected", Info, Patch),
-            Self::AlreadyInjected { .. } => ("AlreadyInjected", Info, Patch),
-            Self::NothingLeft => ("NothingLeft", Skip, Merge),
+/// Makes [`Reason::facts`] from a table: the compiler demands a line for each reason.
+macro_rules! facts {
+    ($($reason:ident => $code:literal, $level:ident, $step:ident;)*) => {
+        impl Reason {
+            pub(super) fn facts(&self) -> (&'static str, Level, Step) {
+                match self {
+                    Self::Several { first, .. } => first.facts(),
+                    Self::ConditionFailed { mandatory, .. } => {
+                        ("ConditionFailed", if *mandatory { Denial } else { Warning }, Choose)
+                    }
+                    $(Self::$reason { .. } => ($code, $level, $step),)*
+                }
+            }
         }
-    }
+    };
+}
+
+facts! {
+    NamespaceExcluded => "NamespaceExcluded", Skip, Exclude;
+    MirrorPod => "MirrorPod", Skip, Exclude;
+    DisabledByPod => "DisabledByPod", Skip, Enable;
+    DisabledByNamespace => "DisabledByNamespace", Skip, Enable;
+    NamespaceNotEnabled => "NamespaceNotEnabled", Skip, Enable;
+    NoProfileChosen => "NoProfileChosen", Skip, Choose;
+    MalformedPod => "MalformedPod", Denial, Read;
+    InvalidInjectLabel => "InvalidInjectLabel", Denial, Enable;
+    InvalidChoice => "InvalidChoice", Denial, Choose;
+    ProfileNotFound => "ProfileNotFound", Denial, Choose;
+    ProfileInvalid => "ProfileInvalid", Denial, Choose;
+    HostNetworkDenied => "HostNetworkDenied", Denial, Choose;
+    OrderCycle => "OrderCycle", Denial, Order;
+    OrderOverruled => "OrderOverruled", Warning, Order;
+    ContainerNameTaken => "ContainerNameTaken", Denial, Merge;
+    VolumeConflict => "VolumeConflict", Denial, Merge;
+    MountConflict => "MountConflict", Denial, Merge;
+    MountNested => "MountNested", Warning, Merge;
+    VariableKept => "VariableKept", Warning, Merge;
+    VariableOrder => "VariableOrder", Warning, Merge;
+    EnvFromOverridden => "EnvFromOverridden", Warning, Merge;
+    RenderedAnew => "RenderedAnew", Warning, Merge;
+    MovedBehind => "MovedBehind", Warning, Merge;
+    Leftover => "Leftover", Warning, Read;
+    GroupKept => "GroupKept", Warning, Merge;
+    Joined => "Joined", Info, Merge;
+    Adopted => "Adopted", Info, Merge;
+    ValueConflict => "ValueConflict", Denial, Merge;
+    RequiredTakenAway => "RequiredTakenAway", Denial, Choose;
+    RequiredNotFound => "RequiredNotFound", Denial, Choose;
+    RequiredInvalid => "RequiredInvalid", Denial, Choose;
+    RequiredLeftOut => "RequiredLeftOut", Denial, Merge;
+    MandatoryInvalid => "MandatoryInvalid", Denial, Choose;
+    ParameterInvalid => "ParameterInvalid", Denial, Parameters;
+    ParameterOutOfBounds => "ParameterOutOfBounds", Denial, Parameters;
+    ParameterNotAllowed => "ParameterNotAllowed", Denial, Parameters;
+    ParameterNotSettable => "ParameterNotSettable", Denial, Parameters;
+    ParameterMissing => "ParameterMissing", Denial, Parameters;
+    ExpressionFailed => "ExpressionFailed", Denial, Merge;
+    InvalidResult => "InvalidResult", Denial, Merge;
+    OverlayRefused => "OverlayRefused", Denial, Merge;
+    ImageAuto => "ImageAuto", Denial, Merge;
+    ClassicRefused => "ClassicRefused", Denial, Merge;
+    VolumeProtected => "VolumeProtected", Denial, Merge;
+    MandatoryUndermined => "MandatoryUndermined", Denial, Merge;
+    MandatoryIncomplete => "MandatoryIncomplete", Denial, Verify;
+    MandatoryChanged => "MandatoryChanged", Denial, Verify;
+    MandatoryEntered => "MandatoryEntered", Denial, Verify;
+    MandatoryKept => "MandatoryKept", Warning, Choose;
+    RequiredSkipped => "RequiredSkipped", Warning, Choose;
+    UnknownKey => "UnknownKey", Warning, Read;
+    OverlayOrder => "OverlayOrder", Warning, Merge;
+    PortClash => "PortClash", Warning, Merge;
+    QosLost => "QosLost", Warning, Merge;
+    GracePeriodShort => "GracePeriodShort", Info, Merge;
+    InvalidNamespaceLabel => "InvalidNamespaceLabel", Warning, Enable;
+    StatusMalformed => "StatusMalformed", Warning, Read;
+    ProfileLeftOut => "ProfileLeftOut", Warning, Choose;
+    ConflictSkipped => "ConflictSkipped", Warning, Merge;
+    Required => "Required", Info, Choose;
+    ParameterSet => "ParameterSet", Info, Parameters;
+    WhenFalse => "ConditionFalse", Info, Merge;
+    Overlaid => "Overlaid", Info, Merge;
+    Raised => "Raised", Info, Merge;
+    Costs => "Costs", Info, Merge;
+    EnabledByPod => "EnabledByPod", Info, Enable;
+    EnabledByNamespace => "EnabledByNamespace", Info, Enable;
+    Shadows => "Shadows", Info, Choose;
+    Matched => "Matched", Info, Choose;
+    ConditionFalse => "ConditionFalse", Info, Choose;
+    Chosen => "Chosen", Info, Choose;
+    TakenAway => "TakenAway", Info, Choose;
+    ReplacedByPod => "ReplacedByPod", Info, Choose;
+    HostNetworkSkipped => "HostNetworkSkipped", Warning, Choose;
+    OsMismatch => "OsMismatch", Info, Choose;
+    Ordered => "Ordered", Info, Order;
+    InjectedBefore => "InjectedBefore", Info, Read;
+    Added => "Added", Info, Merge;
+    Kept => "Kept", Info, Merge;
+    Shared => "Shared", Info, Merge;
+    Injected => "Injected", Info, Patch;
+    AlreadyInjected => "AlreadyInjected", Info, Patch;
+    NothingLeft => "NothingLeft", Skip, Merge;
 }

@@ -7,12 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json_borrow::ObjectAsVec;
 
-use super::added;
 use crate::api::{InjectedProfile, Scope, keys};
-use crate::engine::pod::{self, Pod, Seen};
+use crate::engine::inputs::Namespace;
+use crate::engine::merged::elements_of;
+use crate::engine::pod::{PodElement, PodView as _, SubmittedPod};
 use crate::engine::protect::confined_container;
+use crate::engine::reason::Reason;
 use crate::engine::reinvocation::status;
-use crate::engine::{Namespace, Reason};
+use crate::engine::shape;
 use crate::fields::{Map, Place};
 use crate::json::{Json, field, items, same};
 use crate::profiles::{Element, Profile, ProfileEntry, ProfileSet};
@@ -33,20 +35,24 @@ pub fn verify_change(
     namespace: &Namespace,
     profiles: &ProfileSet,
 ) -> Result<(), Reason> {
-    pod::check(old)?;
-    pod::check(new)?;
-    let (old, new) = (Pod::new(old), Pod::new(new));
-    let protected = protected(&old, namespace, profiles);
+    shape::check(old)?;
+    shape::check(new)?;
+    let (old, new) = (SubmittedPod(old), SubmittedPod(new));
+    let protected = protected(old, namespace, profiles);
     for (name, keys) in &protected {
-        if let Some(what) = changed(&old, &new, keys) {
+        if let Some(what) = changed(old, new, keys) {
             return Err(Reason::MandatoryChanged { profile: name.clone(), what });
         }
     }
-    ephemeral(&old, &new, &protected)
+    ephemeral(old, new, &protected)
 }
 
 /// Returns the first element of a profile that differs.
-fn changed(old: &Pod<'_>, new: &Pod<'_>, of_profile: &BTreeSet<(Place, String)>) -> Option<String> {
+fn changed(
+    old: SubmittedPod<'_>,
+    new: SubmittedPod<'_>,
+    of_profile: &BTreeSet<(Place, String)>,
+) -> Option<String> {
     let ours = [(Map::Annotations, keys::STATUS), (Map::Labels, keys::INJECTED)];
     let in_maps = of_profile.iter().filter_map(|(place, key)| match place {
         Place::Map(map @ (Map::Labels | Map::Annotations)) => Some((*map, key.as_str())),
@@ -57,7 +63,8 @@ fn changed(old: &Pod<'_>, new: &Pod<'_>, of_profile: &BTreeSet<(Place, String)>)
         CONTAINERS.into_iter().any(|place| of_profile.contains(&(place, container.to_owned())))
     });
     let mut keys = ours.into_iter().chain(in_maps).chain(confining.map(|key| (Map::Annotations, key)));
-    if let Some((map, key)) = keys.find(|(map, key)| !is_same(old.came_in(*map, key), new.came_in(*map, key)))
+    if let Some((map, key)) =
+        keys.find(|(map, key)| !is_same(old.value_in(*map, key), new.value_in(*map, key)))
     {
         return Some(format!("{map}[{key}]"));
     }
@@ -73,12 +80,12 @@ fn is_same(old: Option<&Json<'_>>, new: Option<&Json<'_>>) -> bool {
 }
 
 /// Returns the elements of Mandatory profiles and of the profiles that they require.
-fn protected(pod: &Pod<'_>, namespace: &Namespace, profiles: &ProfileSet) -> Protected {
+fn protected(pod: SubmittedPod<'_>, namespace: &Namespace, profiles: &ProfileSet) -> Protected {
     let mut protected = Protected::new();
     let injected = status(pod).ok().flatten().map(|status| status.profiles).unwrap_or_default();
     let names = protected_names(&injected, profiles);
     for injected in injected.iter().filter(|one| one.scope == Scope::Cluster && names.contains(&one.name)) {
-        protected.entry(injected.name.clone()).or_default().extend(added(injected));
+        protected.entry(injected.name.clone()).or_default().extend(elements_of(injected));
     }
     for (name, _) in mandatory_in(namespace, profiles) {
         for profile in protected_of(name, profiles) {
@@ -108,7 +115,7 @@ fn mandatory_in<'p>(
 
 /// Checks whether the pod has the containers and volumes that the profile adds to every pod; for a profile without any, its
 /// labels and annotations.
-fn is_in(pod: &Pod<'_>, profile: &Profile) -> bool {
+fn is_in(pod: SubmittedPod<'_>, profile: &Profile) -> bool {
     let always = |place: &Place| -> Vec<&Element> {
         profile.template.list(place).iter().filter(|element| element.when.is_none()).collect()
     };
@@ -116,7 +123,7 @@ fn is_in(pod: &Pod<'_>, profile: &Profile) -> bool {
     let volumes = always(&Place::VOLUMES);
     if containers.is_empty() && volumes.is_empty() {
         let mut keys = maps(profile).peekable();
-        return keys.peek().is_some() && keys.all(|(map, key)| pod.came_in(map, key).is_some());
+        return keys.peek().is_some() && keys.all(|(map, key)| pod.value_in(map, key).is_some());
     }
     let has_container = |name: &str| CONTAINERS.iter().any(|place| pod.get(place, name).is_some());
     containers.iter().all(|container| has_container(&container.name))
@@ -131,9 +138,9 @@ fn maps(profile: &Profile) -> impl Iterator<Item = (Map, &str)> {
 }
 
 /// Returns the pod's elements whose names are literals in the profile.
-fn written(pod: &Pod<'_>, profile: &Profile) -> Vec<(Place, String)> {
+fn written(pod: SubmittedPod<'_>, profile: &Profile) -> Vec<(Place, String)> {
     let in_maps = maps(profile)
-        .filter(|(map, key)| pod.came_in(*map, key).is_some())
+        .filter(|(map, key)| pod.value_in(*map, key).is_some())
         .map(|(map, key)| (Place::Map(map), key.to_owned()));
     let classic = |place: &Place| profile.classic && *place == Place::CONTAINERS;
     let containers = CONTAINERS.into_iter().flat_map(|place| {
@@ -160,7 +167,12 @@ fn protected_names(injected: &[InjectedProfile], profiles: &ProfileSet) -> BTree
 }
 
 /// Returns the field of a container that differs, or whose requests or limits are lower.
-fn changed_container(old: &Pod<'_>, new: &Pod<'_>, place: &Place, name: &str) -> Option<String> {
+fn changed_container(
+    old: SubmittedPod<'_>,
+    new: SubmittedPod<'_>,
+    place: &Place,
+    name: &str,
+) -> Option<String> {
     let before = old.get(place, name)?;
     let Some(after) = new.get(place, name) else { return Some(format!("{place}[{name}]")) };
     let names =
@@ -169,9 +181,9 @@ fn changed_container(old: &Pod<'_>, new: &Pod<'_>, place: &Place, name: &str) ->
     if let Some(field) = others.next() {
         return Some(format!("{place}[{name}].{field}"));
     }
-    let amounts = |container: Seen<'_>, kind: &str| -> BTreeMap<String, _> {
+    let amounts = |container: PodElement<'_>, kind: &str| -> BTreeMap<String, _> {
         let amounts = container.field("resources").and_then(|resources| resources.field(kind));
-        let amounts = amounts.into_iter().flat_map(Seen::fields);
+        let amounts = amounts.into_iter().flat_map(PodElement::fields);
         amounts.filter_map(|(resource, amount)| Some((resource.to_owned(), amount.quantity()?))).collect()
     };
     for kind in ["requests", "limits"] {
@@ -191,13 +203,13 @@ fn changed_container(old: &Pod<'_>, new: &Pod<'_>, place: &Place, name: &str) ->
     None
 }
 
-fn ephemeral_containers<'a>(pod: &Pod<'a>) -> impl Iterator<Item = Seen<'a>> + use<'a> {
-    items(pod.spec("ephemeralContainers")).iter().map(Seen::Came)
+fn ephemeral_containers(pod: SubmittedPod<'_>) -> impl Iterator<Item = PodElement<'_>> {
+    items(pod.spec("ephemeralContainers")).iter().map(PodElement::Submitted)
 }
 
 /// Checks that a new ephemeral container neither joins the processes of a protected container nor mounts its volumes.
-fn ephemeral(old: &Pod<'_>, new: &Pod<'_>, protected: &Protected) -> Result<(), Reason> {
-    let known: BTreeSet<&str> = ephemeral_containers(old).filter_map(Seen::name).collect();
+fn ephemeral(old: SubmittedPod<'_>, new: SubmittedPod<'_>, protected: &Protected) -> Result<(), Reason> {
+    let known: BTreeSet<&str> = ephemeral_containers(old).filter_map(PodElement::name).collect();
     for container in ephemeral_containers(new) {
         let name = container.name().unwrap_or_default();
         if known.contains(name) {

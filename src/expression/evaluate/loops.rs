@@ -4,8 +4,9 @@ use std::rc::Rc;
 
 use super::{At, Evaluated, Machine};
 use crate::expression::budget::Problem;
-use crate::expression::describe::{described, named};
+use crate::expression::describe::described;
 use crate::expression::functions::lists;
+use crate::expression::missing::named;
 use crate::expression::node::{Loop, LoopKind, Node};
 use crate::expression::value::{List, Value};
 

@@ -6,10 +6,10 @@ use base64::Engine;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 
-use super::{Function, LONGEST_NUMBER, Outcome, misfit};
 use crate::duration::Duration;
 use crate::expression::budget::{Budget, Problem};
 use crate::expression::describe::shown;
+use crate::expression::function::{Function, LONGEST_NUMBER, Outcome, misfit};
 use crate::expression::value::Value;
 
 pub(super) const FUNCTIONS: &[Function] = &[
@@ -142,7 +142,7 @@ fn string<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
 }
 
 /// Returns the text of a number, a bool, a quantity or a duration, without quotes.
-pub(in crate::expression) fn plain_text(value: &Value<'_>) -> Option<String> {
+pub(crate) fn plain_text(value: &Value<'_>) -> Option<String> {
     match value {
         Value::Bool(value) => Some(value.to_string()),
         Value::Int(number) => Some(number.to_string()),

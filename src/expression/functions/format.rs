@@ -1,9 +1,9 @@
 //! `string.format(list)` of CEL's strings extension.
 
 use super::convert::{double_text, plain_text};
-use super::{Outcome, misfit};
 use crate::expression::budget::{Budget, Problem};
 use crate::expression::describe::described;
+use crate::expression::function::{Outcome, misfit};
 use crate::expression::value::{List, Map, Str, Value};
 
 /// Maximum number of digits in a clause such as `%.9f`.

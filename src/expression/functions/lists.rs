@@ -4,10 +4,10 @@
 use std::cmp::Ordering;
 use std::rc::Rc;
 
-use super::{Function, Outcome, misfit};
 use crate::expression::budget::{Budget, Problem};
 use crate::expression::describe::described;
-use crate::expression::node::Operator;
+use crate::expression::function::{Function, Outcome, misfit};
+use crate::expression::operator::Operator;
 use crate::expression::operators::{binary, compare, equal};
 use crate::expression::value::{List, Value};
 
@@ -35,7 +35,7 @@ pub(super) fn count(size: usize) -> i64 {
 }
 
 /// Returns a list whose elements are already charged.
-pub(in crate::expression) fn list_of(items: Vec<Value<'_>>) -> Value<'_> {
+pub(crate) fn list_of(items: Vec<Value<'_>>) -> Value<'_> {
     Value::List(List::Built(Rc::new(items)))
 }
 
@@ -130,10 +130,7 @@ fn sort<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
 }
 
 /// Returns the second parts of pairs, sorted by the first. The sort is stable.
-pub(in crate::expression) fn sort_by_key<'v>(
-    budget: &mut Budget,
-    mut keyed: Vec<(Value<'v>, Value<'v>)>,
-) -> Outcome<'v> {
+pub(crate) fn sort_by_key<'v>(budget: &mut Budget, mut keyed: Vec<(Value<'v>, Value<'v>)>) -> Outcome<'v> {
     budget.produce(keyed.len().saturating_mul(size_of::<Value<'_>>()))?;
     // Sorting requires a total order: one type, and no NaN. Comparing each with the first checks both.
     if let Some((first, _)) = keyed.first() {

@@ -3,9 +3,9 @@
 use std::cmp::Ordering;
 
 use super::lists::extreme;
-use super::{Function, Outcome, misfit};
 use crate::expression::budget::Budget;
 use crate::expression::describe::shown;
+use crate::expression::function::{Function, Outcome, misfit};
 use crate::expression::value::Value;
 
 pub(super) const FUNCTIONS: &[Function] = &[

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use super::{Function, Outcome, misfit};
 use crate::expression::budget::Budget;
+use crate::expression::function::{Function, Outcome, misfit};
 use crate::expression::value::Value;
 
 pub(super) const FUNCTIONS: &[Function] = &[

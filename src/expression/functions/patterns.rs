@@ -2,10 +2,11 @@
 //! <https://kubernetes.io/docs/reference/using-api/cel/#kubernetes-regex-library>.
 
 use super::lists::list_of;
-use super::{Function, Outcome, misfit};
 use crate::expression::budget::{Budget, Problem};
 use crate::expression::compile_budget::CompileBudget;
-use crate::expression::pattern::{LARGEST_IN_EXPRESSION, Pattern, PatternError};
+use crate::expression::compile_pattern::{LARGEST_IN_EXPRESSION, PatternError};
+use crate::expression::function::{Function, Outcome, misfit};
+use crate::expression::pattern::Pattern;
 use crate::expression::value::Value;
 
 pub(super) const FUNCTIONS: &[Function] = &[
@@ -36,11 +37,7 @@ fn compile_now(budget: &mut Budget, pattern: &str) -> Result<Pattern, Problem> {
 }
 
 /// Checks whether the pattern matches anywhere in the text.
-pub(in crate::expression) fn is_match<'v>(
-    budget: &mut Budget,
-    text: &Value<'v>,
-    pattern: &Pattern,
-) -> Outcome<'v> {
+pub(crate) fn is_match<'v>(budget: &mut Budget, text: &Value<'v>, pattern: &Pattern) -> Outcome<'v> {
     match text {
         Value::Text(text) => {
             budget.step(pattern.steps(text.len()))?;

@@ -3,10 +3,10 @@
 
 use std::cmp::Ordering;
 
-use super::{Function, LONGEST_NUMBER, Outcome, misfit};
 use crate::expression::budget::{Budget, Problem};
 use crate::expression::describe::shown;
-use crate::expression::node::Operator;
+use crate::expression::function::{Function, LONGEST_NUMBER, Outcome, misfit};
+use crate::expression::operator::Operator;
 use crate::expression::value::Value;
 use crate::quantity::Quantity;
 
@@ -68,11 +68,7 @@ fn by_name<'v>(name: &str, operator: Operator, arguments: &[Value<'v>]) -> Outco
 }
 
 /// Calculates with a quantity on either side; `None` if the operands do not fit the operator.
-pub(in crate::expression) fn calculate<'v>(
-    operator: Operator,
-    left: &Value<'v>,
-    right: &Value<'v>,
-) -> Option<Outcome<'v>> {
+pub(crate) fn calculate<'v>(operator: Operator, left: &Value<'v>, right: &Value<'v>) -> Option<Outcome<'v>> {
     let result = match (operator, left, right) {
         (Operator::Add, Value::Quantity(left), right) => left.checked_add(as_quantity(right)?),
         (Operator::Add, Value::Int(left), Value::Quantity(right)) => {

@@ -1,7 +1,7 @@
 //! CEL's sets extension: lists as sets.
 
-use super::{Function, Outcome, misfit};
 use crate::expression::budget::{Budget, Problem};
+use crate::expression::function::{Function, Outcome, misfit};
 use crate::expression::operators::equal;
 use crate::expression::value::{List, Value};
 

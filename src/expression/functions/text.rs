@@ -1,9 +1,9 @@
 //! Functions on strings: CEL's own and those of its strings extension. Positions are in characters.
 
 use super::lists::{count, index_of_item, list_of};
-use super::{Function, Outcome, misfit};
 use crate::expression::budget::{Budget, Problem};
 use crate::expression::describe::described;
+use crate::expression::function::{Function, Outcome, misfit};
 use crate::expression::value::{Str, Value};
 
 pub(super) const FUNCTIONS: &[Function] = &[

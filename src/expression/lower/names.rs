@@ -4,7 +4,8 @@ use cel::common::ast::{Expr, IdedExpr};
 
 use super::{Lower, Lowered};
 use crate::api::nearest;
-use crate::expression::node::{Constant, Kind, Node, Variable};
+use crate::expression::constant::Constant;
+use crate::expression::node::{Kind, Node, Variable};
 
 /// Names of types, for `type(x) == string`.
 const TYPES: [&str; 13] = [

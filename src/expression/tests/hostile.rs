@@ -16,7 +16,7 @@ fn nested(over: &str, loops: usize) -> String {
 }
 
 #[test]
-fn what_is_too_long_or_too_deep_does_not_compile() {
+fn expressions_that_are_too_long_or_too_deep_do_not_compile() {
     for (source, part) in [
         ("a".repeat(4097), "at most 4096 bytes; this one has 4097"),
         ("[".repeat(5000), "at most 4096 bytes"),
@@ -39,7 +39,7 @@ fn what_is_too_long_or_too_deep_does_not_compile() {
 }
 
 #[test]
-fn the_longest_chains_of_signs_are_signs() {
+fn long_chains_of_signs_are_evaluated() {
     assert_eq!(survives(&("!".repeat(4000) + "true")), Ok(json!(true)));
     assert_eq!(survives(&("-".repeat(4001) + "params.port")), Ok(json!(-8080)));
 }
@@ -75,7 +75,7 @@ fn nested_loops_run_out_of_steps() {
 }
 
 #[test]
-fn no_error_is_hidden_that_ends_the_budget() {
+fn an_exhausted_budget_cannot_be_hidden_by_an_operator() {
     for source in [
         "lists.range(10000).exists(a, lists.range(10000).exists(b, false)) || true",
         "[1].exists(x, lists.range(10000).all(a, lists.range(10000).all(b, true))) || true",
@@ -86,7 +86,7 @@ fn no_error_is_hidden_that_ends_the_budget() {
 }
 
 #[test]
-fn what_doubles_runs_out_of_memory_that_is_counted() {
+fn values_that_double_exhaust_the_counted_memory() {
     let doubled = |by: &str| {
         (0..8).fold("'0123456789'".to_owned(), |text, n| {
             format!("[{text}].map(x{n}, {by})[0]").replace('N', &n.to_string())
@@ -127,7 +127,7 @@ fn one_budget_serves_all_expressions_of_a_request() {
 }
 
 #[test]
-fn comparing_large_pods_costs_steps() {
+fn comparisons_of_large_pods_cost_steps() {
     let labels: Vec<String> = (0..5000).map(|n| format!("\"label-{n}\": \"value\"")).collect();
     let pod = format!(
         r#"{{"metadata": {{"labels": {{{}}}}}, "spec": {{"containers": [{{}}]}}}}"#,
@@ -147,7 +147,7 @@ fn comparing_large_pods_costs_steps() {
 }
 
 #[test]
-fn a_large_text_is_no_number_and_is_not_repeated_in_messages() {
+fn large_texts_are_not_converted_and_not_quoted_in_messages() {
     let pod =
         format!(r#"{{"metadata": {{"name": "{}"}}, "spec": {{"containers": [{{}}]}}}}"#, "9".repeat(500_000));
     for source in [
@@ -172,7 +172,7 @@ fn a_large_text_is_no_number_and_is_not_repeated_in_messages() {
 }
 
 #[test]
-fn patterns_are_bounded() {
+fn the_size_of_patterns_is_limited() {
     for (source, part) in [
         ("'a'.matches('(a{1000}){1000}')", "too large"),
         ("'a'.matches('(((a{100}){100}){100}){100}')", "too large"),
@@ -217,13 +217,13 @@ fn a_pattern_that_is_slow_on_a_large_pod_is_stopped() {
 
 proptest::proptest! {
     #[test]
-    fn any_text_is_compiled_or_refused(source in ".{0,60}") {
+    fn any_text_is_compiled_or_rejected(source in ".{0,60}") {
         let _ = survives(&source);
         let _ = Text::parse(&format!("$[[{source}]]"), &scope(), &mut CompileBudget::new());
     }
 
     #[test]
-    fn any_words_of_cel_are_evaluated_or_refused(words in proptest::collection::vec(proptest::sample::select(WORDS), 1..14)) {
+    fn any_words_of_cel_are_evaluated_or_rejected(words in proptest::collection::vec(proptest::sample::select(WORDS), 1..14)) {
         let _ = survives(&words.concat());
     }
 }
@@ -309,7 +309,7 @@ const WORDS: &[&str] = &[
 ];
 
 #[test]
-fn internal_names_cannot_be_written() {
+fn internal_names_cannot_be_used() {
     for source in
         ["@in(1, [1])", "`_+_`(1, 2)", "_+_(1, 2)", "'a'.@find('b')", "@not_strictly_false(true)", "#unused"]
     {
@@ -338,7 +338,7 @@ fn patterns_of_one_profile_share_its_budget() {
     for _ in 0..1000 {
         Pattern::compile("^[a-z]+$", &mut budget).unwrap();
     }
-    assert!(budget.kept() < 8 << 10, "the same pattern is compiled once");
+    assert!(budget.kept() < 8 << 10, "the same pattern is compiled more than once");
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn the_other_variables_are_read() {
 }
 
 #[test]
-fn has_tests_for_a_field() {
+fn has_checks_for_a_field() {
     let compared = all_hold(&[
         "has(pod.spec.hostNetwork) && !has(pod.spec.hostPID)",
         "has(pod.metadata.creationTimestamp)",
@@ -45,7 +45,7 @@ fn has_tests_for_a_field() {
 }
 
 #[test]
-fn lists_and_maps_are_walked() {
+fn macros_iterate_over_lists_and_maps() {
     let compared = all_hold(&[
         "pod.spec.containers.exists(c, c.name == 'log')",
         "pod.spec.containers.all(c, c.image.contains(':'))",
@@ -68,7 +68,7 @@ fn lists_and_maps_are_walked() {
 }
 
 #[test]
-fn equality_is_deep_and_the_same_from_both_sides() {
+fn equality_is_deep_and_symmetric() {
     let compared = all_hold(&[
         "pod.spec.containers[0].ports == [{'containerPort': 80}, {'containerPort': 443}]",
         "[{'containerPort': 80}, {'containerPort': 443}] == pod.spec.containers[0].ports",
@@ -81,7 +81,7 @@ fn equality_is_deep_and_the_same_from_both_sides() {
         "1 != '1' && null != 0 && [] != {} && [1, 2] != [2, 1]",
     ]);
     assert!(compared >= 2, "the crate knows only {compared} of them");
-    // By the specification; the crate rounds the int.
+    // As in the specification. The crate rounds the integer.
     assert_eq!(evaluate("9007199254740993 > 9007199254740992.0"), Ok(json!(true)));
     assert_eq!(evaluate("9007199254740993 == 9007199254740992.0"), Ok(json!(false)));
 }
@@ -103,7 +103,7 @@ fn operators_calculate() {
 }
 
 #[test]
-fn one_side_that_decides_wins_over_an_error() {
+fn logical_operators_ignore_errors_on_the_other_side() {
     let compared = all_hold(&[
         "true || 1 / 0 == 0",
         "1 / 0 == 0 || true",
@@ -122,7 +122,7 @@ fn one_side_that_decides_wins_over_an_error() {
 }
 
 #[test]
-fn what_may_be_absent_is_optional() {
+fn optional_access_handles_absent_fields() {
     let compared = all_hold(&[
         "pod.spec.?hostNetwork.orValue(false)",
         "!pod.spec.?hostPID.hasValue()",
@@ -145,7 +145,7 @@ fn what_may_be_absent_is_optional() {
 }
 
 #[test]
-fn failures_say_what_where_and_what_to_write() {
+fn errors_have_a_position_and_a_suggestion() {
     let error = evaluate("true && pod.spec.securityContext.runAsUser > 0").unwrap_err();
     assert_eq!(error.column, 18);
     assert_eq!(

@@ -7,7 +7,7 @@ fn render(text: &str) -> Result<JsonValue, EvaluationError> {
 }
 
 #[test]
-fn a_leaf_that_is_one_expression_takes_its_type() {
+fn a_leaf_that_is_one_expression_has_its_type() {
     assert_eq!(render("$[[ params.port ]]"), Ok(json!(8080)));
     assert_eq!(render("$[[params.memory]]"), Ok(json!("64Mi")));
     assert_eq!(render("$[[ [1, [2]] ]]"), Ok(json!([1, [2]])));
@@ -35,7 +35,7 @@ fn every_other_leaf_is_text() {
 }
 
 #[test]
-fn two_dollars_are_a_literal_one() {
+fn two_dollar_signs_are_a_literal_one() {
     assert_eq!(render("$$[[ params.port ]]"), Ok(json!("$[[ params.port ]]")));
     assert_eq!(render("a$$[[b$[[ 1 ]]$$[["), Ok(json!("a$[[b1$[[")));
     assert_eq!(render("$$$[[ 1 ]]"), Ok(json!("$$[[ 1 ]]")));
@@ -51,7 +51,7 @@ fn two_dollars_are_a_literal_one() {
 }
 
 #[test]
-fn an_expression_ends_at_the_first_brackets_outside_of_its_own() {
+fn an_expression_ends_at_the_first_unmatched_brackets() {
     for (leaf, value) in [
         ("$[[ [[1]][0][0] ]]x", json!("1x")),
         ("$[[ [1][[0][0]]]]", json!(1)),
@@ -72,7 +72,7 @@ fn an_expression_ends_at_the_first_brackets_outside_of_its_own() {
 }
 
 #[test]
-fn errors_say_the_column_in_the_leaf() {
+fn errors_have_the_column_in_the_leaf() {
     for (leaf, column, message) in [
         ("ä $[[ params.port", 3, "this $[[ has no ]]; write $$[[ for a literal $[["),
         ("a $[[", 3, "this $[[ has no ]]; write $$[[ for a literal $[["),
@@ -90,7 +90,7 @@ fn errors_say_the_column_in_the_leaf() {
 }
 
 #[test]
-fn a_text_that_a_leaf_could_render_to_is_recognised() {
+fn possible_values_of_a_leaf_are_recognized() {
     let could_be = |leaf: &str, actual: &str| {
         Text::parse(leaf, &scope(), &mut CompileBudget::new()).unwrap().could_be(actual)
     };
@@ -120,7 +120,7 @@ fn a_text_that_a_leaf_could_render_to_is_recognised() {
 }
 
 #[test]
-fn it_is_known_what_a_leaf_reads() {
+fn the_variables_of_a_leaf_are_known() {
     let text =
         Text::parse("$[[ params.port ]] $[[ cluster.name ]]", &scope(), &mut CompileBudget::new()).unwrap();
     assert!(text.reads().params && text.reads().cluster && !text.reads().pod);

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn a_wrong_name_is_found_when_the_profile_is_loaded() {
+fn unknown_names_are_found_when_the_profile_is_loaded() {
     for (source, column, message) in [
         ("1 + pud.spec", 5, "there is no variable pud; did you mean pod?"),
         (
@@ -47,7 +47,7 @@ fn a_wrong_name_is_found_when_the_profile_is_loaded() {
 }
 
 #[test]
-fn what_is_not_cel_says_where() {
+fn syntax_errors_have_a_position() {
     for (source, column, message) in [
         ("", 1, "the expression ends too early"),
         ("pod.spec +", 11, "the expression ends too early"),
@@ -94,7 +94,7 @@ fn a_loop_may_hide_a_variable() {
 }
 
 #[test]
-fn it_is_known_what_an_expression_reads() {
+fn the_variables_of_an_expression_are_known() {
     let reads =
         |source| Expression::compile(source, &scope(), &mut CompileBudget::new()).unwrap().reads().clone();
     assert_eq!(reads("profile.name + 'a'"), Reads::default());

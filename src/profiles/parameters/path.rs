@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_has_one_form() {
+    fn paths_are_normalized() {
         for (text, expected) in [
             ("/var/log", "/var/log"),
             ("/var//log/./app/", "/var/log/app"),
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_holds_itself_and_what_is_below_it() {
+    fn a_directory_contains_itself_and_its_subdirectories() {
         for (path, directory, expected) in [
             ("/var/log", "/var/log", true),
             ("/var/log/app", "/var/log", true),

@@ -34,7 +34,7 @@ fn a_field_that_kubernetes_does_not_have_yet_is_a_warning() {
 }
 
 #[test]
-fn a_misspelled_field_is_an_error_and_the_field_that_is_meant_is_not_missed() {
+fn a_misspelled_required_field_is_reported_only_as_misspelled() {
     let container = json!({ "name": "a", "image": "a:1", "ports": [{ "containerport": 80 }] });
     let (errors, warnings) = findings("containers", &container);
     assert_eq!((errors.len(), warnings.len()), (1, 0), "{errors:?} {warnings:?}");
@@ -67,7 +67,7 @@ fn a_restart_policy_of_an_ordinary_container_is_a_warning() {
 }
 
 #[test]
-fn what_depends_on_an_expression_over_the_pod_is_not_judged_at_load() {
+fn values_that_depend_on_the_pod_are_not_validated_at_load() {
     let unknown = "$[[ pod.metadata.labels.app ]]";
     let container = json!({
         "name": "a", "image": "a:1", "restartPolicy": "Always",
@@ -81,7 +81,7 @@ fn what_depends_on_an_expression_over_the_pod_is_not_judged_at_load() {
 }
 
 #[test]
-fn what_is_wrong_by_itself_is_found_beside_an_expression_over_the_pod() {
+fn constant_errors_are_found_beside_expressions_over_the_pod() {
     let unknown = "$[[ pod.metadata.labels.app ]]";
     let container = json!({
         "name": "a", "restartPolicy": "Always", "args": [unknown],

@@ -1,10 +1,12 @@
 //! References by name that a new profile shadows, or that a deleted profile leaves dangling.
 
-use super::Review;
+use serde_json::value::RawValue;
+
 use crate::api::{Scope, keys};
 use crate::cluster::Snapshot;
 use crate::engine::Namespace;
 use crate::profiles::{Finding, ProfileEntry, ProfileSet, Severity};
+use crate::webhook::review::Request;
 
 /// Warns about a namespaced profile that shadows a cluster profile of the same name.
 pub(super) fn shadowing(profiles: &ProfileSet, namespace: Option<&str>, name: &str) -> Option<Finding> {
@@ -16,7 +18,11 @@ pub(super) fn shadowing(profiles: &ProfileSet, namespace: Option<&str>, name: &s
 }
 
 /// Warns about a deleted profile that namespaces or other profiles still name. Names in pods are not known to the server.
-pub(super) fn still_named(snapshot: &Snapshot, request: &Review<'_>, scope: Scope) -> Vec<Finding> {
+pub(super) fn still_named(
+    snapshot: &Snapshot,
+    request: &Request<'_, &RawValue>,
+    scope: Scope,
+) -> Vec<Finding> {
     let name: &str = &request.name;
     let in_reach = |namespace: &str| scope == Scope::Cluster || namespace == request.namespace;
     // If the other kind has a profile of that name, the reference resolves to it.

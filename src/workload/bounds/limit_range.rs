@@ -8,7 +8,7 @@ use crate::resources::ResourceList;
 use crate::workload::json::text_at;
 
 /// Requests and limits of a container or of a pod.
-struct Requirements<'a> {
+struct LimitRangeRequirements<'a> {
     requests: &'a ResourceList,
     limits: &'a ResourceList,
 }
@@ -21,7 +21,7 @@ pub(crate) fn limit_range(range: &Value, spec: &Value) -> Vec<Excess> {
     let pod = PodResources { overhead: ResourceList::new(), ..PodResources::of(spec) };
     let items = range.pointer("/spec/limits").and_then(Value::as_array).into_iter().flatten();
     for item in items {
-        let mut check = |container: Option<&str>, requirements: Requirements<'_>| {
+        let mut check = |container: Option<&str>, requirements: LimitRangeRequirements<'_>| {
             for problem in requirements.problems(item) {
                 let container = container.map(str::to_owned);
                 found.push(Excess { container, message: format!("{problem} of LimitRange {name:?}") });
@@ -31,12 +31,12 @@ pub(crate) fn limit_range(range: &Value, spec: &Value) -> Vec<Excess> {
             Some("Container") => {
                 for container in &pod.containers {
                     let (requests, limits) = (container.requests(), container.limits());
-                    check(Some(container.name()), Requirements { requests, limits });
+                    check(Some(container.name()), LimitRangeRequirements { requests, limits });
                 }
             }
             Some("Pod") => {
                 let (requests, limits) = pod.totals();
-                check(None, Requirements { requests: &requests, limits: &limits });
+                check(None, LimitRangeRequirements { requests: &requests, limits: &limits });
             }
             _ => {}
         }
@@ -44,7 +44,7 @@ pub(crate) fn limit_range(range: &Value, spec: &Value) -> Vec<Excess> {
     found
 }
 
-impl Requirements<'_> {
+impl LimitRangeRequirements<'_> {
     fn problems(&self, item: &Value) -> Vec<String> {
         let mut problems = Vec::new();
         let of = |resource: &str| (self.requests.get(resource), self.limits.get(resource));
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn containers_out_of_bounds_are_named() {
+    fn containers_outside_the_bounds_are_reported() {
         let spec = json!({ "initContainers": [{ "name": "side", "restartPolicy": "Always", "resources": {
             "requests": { "cpu": "5m" }, "limits": { "memory": "2Gi" } } }] });
         let range = json!({ "metadata": { "name": "usual" }, "spec": { "limits": [
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ratio_and_the_pod_as_a_whole_are_bounded() {
+    fn ratios_and_pod_totals_are_checked() {
         let with = |name: &str, request: &str, limit: &str| {
             json!({ "name": name, "restartPolicy": "Always",
                 "resources": { "requests": { "cpu": request }, "limits": { "cpu": limit } } })

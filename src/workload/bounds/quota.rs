@@ -52,17 +52,17 @@ pub(crate) fn quota(quota: &Value, spec: &Value) -> Vec<Excess> {
 }
 
 /// Condition under which a quota counts a pod.
-struct Scope<'a> {
+struct QuotaScope<'a> {
     name: &'a str,
     operator: &'a str,
     values: Vec<&'a str>,
 }
 
-fn scopes(quota: &Value) -> impl Iterator<Item = Scope<'_>> {
+fn scopes(quota: &Value) -> impl Iterator<Item = QuotaScope<'_>> {
     let list = |pointer: &str| quota.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
     let plain = list("/spec/scopes").filter_map(Value::as_str);
-    let plain = plain.map(|name| Scope { name, operator: "Exists", values: Vec::new() });
-    let selected = list("/spec/scopeSelector/matchExpressions").map(|expression| Scope {
+    let plain = plain.map(|name| QuotaScope { name, operator: "Exists", values: Vec::new() });
+    let selected = list("/spec/scopeSelector/matchExpressions").map(|expression| QuotaScope {
         name: text_at(expression, "/scopeName").unwrap_or_default(),
         operator: text_at(expression, "/operator").unwrap_or_default(),
         values: expression
@@ -76,7 +76,7 @@ fn scopes(quota: &Value) -> impl Iterator<Item = Scope<'_>> {
     plain.chain(selected)
 }
 
-impl Scope<'_> {
+impl QuotaScope<'_> {
     fn selects(&self, spec: &Value, pod: &PodResources) -> bool {
         let ends = || spec.get("activeDeadlineSeconds").and_then(Value::as_i64).is_some_and(|time| time >= 0);
         let is_best_effort = || qos(&pod.containers, pod.level.as_ref()) == Qos::BestEffort;
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quota_demands_requests_and_has_a_rest() {
+    fn missing_requests_and_exceeded_quotas_are_reported() {
         let spec = json!({ "containers": [{ "name": "app", "resources": { "requests": { "cpu": "1" } } }] });
         let limited = json!({ "metadata": { "name": "team" }, "spec": { "hard": { "requests.cpu": "4", "limits.memory": "1Gi", "pods": "1" } },
             "status": { "used": { "requests.cpu": "3500m" } } });
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn other_resources_count_where_they_are_requested() {
+    fn other_resources_count_only_if_requested() {
         let spec = json!({ "containers": [{ "name": "app", "resources": {
             "requests": { "ephemeral-storage": "2Gi", "example.com/gpu": "1" },
             "limits": { "example.com/gpu": "1" } } }] });

@@ -79,7 +79,7 @@ fn quantities_are_canonical_and_limits_are_requested() {
 }
 
 #[test]
-fn what_the_api_server_does_not_write_is_left_out() {
+fn empty_fields_are_removed_as_by_the_api_server() {
     let found = of(&pod(json!({
         "hostNetwork": false, "nodeSelector": {}, "nodeName": "", "terminationGracePeriodSeconds": -5, "initContainers": [],
         "containers": [{
@@ -141,7 +141,7 @@ fn a_stateful_set_has_its_claims_and_an_identity() {
 }
 
 #[test]
-fn a_daemon_set_tolerates_and_is_bound_to_a_node() {
+fn a_daemon_sets_pod_has_tolerations_and_a_node_affinity() {
     let found = of(&workload("DaemonSet", json!({})));
     let spec = &found.pod["spec"];
     assert_eq!(spec["tolerations"].as_array().unwrap().len(), 6);
@@ -187,7 +187,7 @@ fn replica_sets_and_controllers_own_their_pods() {
 }
 
 #[test]
-fn the_cluster_adds_what_it_holds() {
+fn objects_of_the_cluster_are_applied() {
     let mut facts = Facts::default();
     facts.add(&json!({ "kind": "ServiceAccount", "metadata": { "name": "robot" }, "automountServiceAccountToken": false,
         "imagePullSecrets": [{ "name": "registry" }] }), "shop");
@@ -233,7 +233,7 @@ fn the_cluster_adds_what_it_holds() {
 }
 
 #[test]
-fn making_it_twice_changes_nothing() {
+fn a_second_submission_changes_nothing() {
     for kind in ["Deployment", "StatefulSet", "DaemonSet", "Job"] {
         let once = of(&workload(kind, json!({}))).pod;
         let twice = of(&once).pod;
@@ -242,7 +242,7 @@ fn making_it_twice_changes_nothing() {
 }
 
 #[test]
-fn another_pod_differs_in_what_is_generated() {
+fn another_pod_differs_only_in_generated_values() {
     for (kind, differs) in
         [("Deployment", true), ("StatefulSet", true), ("DaemonSet", true), ("Job", true), ("Pod", false)]
     {

@@ -9,22 +9,22 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 
 use crate::args::Args;
-use crate::report::{say, step};
+use crate::report::{print, step};
 use crate::{sh, workspace};
 
-/// The number of Deployments in each file.
+/// Number of Deployments in each file.
 const DEPLOYMENTS: usize = 10_000;
-/// The most seconds of processor time that one run may take.
+/// Maximum processor time of one run, in seconds.
 const MOST_SECONDS: f64 = 5.0;
 
-/// The commands, each with the arguments before a file and its profile.
+/// Commands, each with the arguments before a file and its profile.
 const COMMANDS: [(&str, &[&str]); 3] = [
     ("inject", &["inject", "--enable", "-f"]),
     ("explain -o json", &["explain", "-o", "json", "--enable", "-f"]),
     ("lint", &["lint"]),
 ];
 
-/// The form of a file.
+/// Format of a file.
 #[derive(Clone, Copy)]
 struct Form {
     name: &'static str,
@@ -63,7 +63,7 @@ pub(super) fn run(args: Args) -> Result<()> {
     let folder = workspace::target().join("bench/manifests");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let profile = workspace::root().join("profiles/log-shipper/profile.yaml");
-    say(format!("{:<18}{:<17}{:>8}{:>9}{:>9}{:>12}", "", "", "MB", "CPU s", "wall s", "memory MB"));
+    print(format!("{:<18}{:<17}{:>8}{:>9}{:>9}{:>12}", "", "", "MB", "CPU s", "wall s", "memory MB"));
     let mut missed = 0;
     for form in FORMS {
         let file = folder.join(form.name);
@@ -73,13 +73,13 @@ pub(super) fn run(args: Args) -> Result<()> {
             let used = measure(&program, name, arguments, &file, &profile)?;
             missed += usize::from(used.processor > MOST_SECONDS);
             let megabytes = text.len() / 1_000_000;
-            say(format!(
+            print(format!(
                 "{:<18}{name:<17}{megabytes:>8}{:>9.2}{:>9.2}{:>12}",
                 form.name, used.processor, used.wall, used.memory
             ));
         }
     }
-    say(format!("aim: at most {MOST_SECONDS} s of processor time each; missed by {missed} of 12"));
+    print(format!("aim: at most {MOST_SECONDS} s of processor time each; missed by {missed} of 12"));
     Ok(())
 }
 
@@ -110,7 +110,7 @@ fn measure(program: &Path, name: &str, arguments: &[&str], file: &Path, profile:
     let mut child = command.spawn().context("cannot start taskset")?;
     let path = format!("/proc/{}", child.id());
     let mut used = Used { processor: 0.0, wall: 0.0, memory: 0 };
-    // The figures of a process are gone with it, so they are read until its end.
+    // /proc loses the figures of a process when it ends, so they are read repeatedly until then.
     while child.try_wait()?.is_none() {
         if let Some((processor, memory)) = figures(&path) {
             (used.processor, used.memory) = (processor, memory.max(used.memory));
@@ -137,7 +137,7 @@ fn figures(path: &str) -> Option<(f64, u64)> {
     Some((f64::from(ticks(11)? + ticks(12)?) / 100.0, kib / 1024))
 }
 
-/// A Deployment that asks for a sidecar.
+/// Returns a Deployment that chooses a sidecar.
 fn yaml(index: usize) -> String {
     format!(
         r#"apiVersion: apps/v1

@@ -1,7 +1,8 @@
-//! What serving costs, beside a bare server: `cargo xtask bench serve`.
+//! Cost of serving, compared with a bare server: `cargo xtask bench serve`.
 //!
-//! Both servers listen on loopback and are asked in turns, so that what else the machine does disturbs both alike. The
-//! processor time of a server is read by the load from `/proc`; it is the figure to trust on a machine that has other work.
+//! Both servers listen on loopback and are measured alternately, so that other load on the machine affects both alike.
+//! The load generator reads the processor time of a server from `/proc`. This is the reliable figure on a shared
+//! machine.
 
 mod servers;
 
@@ -13,27 +14,27 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use crate::args::Args;
-use crate::report::{progress, say, step};
+use crate::report::{print, progress, step};
 use crate::{sh, workspace};
 use servers::{Programs, Server};
 
-/// One way of asking.
-struct Way {
+/// Form of the load: protocol and number of connections.
+struct LoadForm {
     name: &'static str,
     options: &'static [&'static str],
 }
 
 const REVIEWS: [&str; 2] = ["small", "large"];
-const WAYS: [Way; 3] = [
-    Way { name: "HTTP/1.1, 16 connections", options: &["--connections", "16"] },
-    Way { name: "HTTP/1.1, 64 connections", options: &["--connections", "64"] },
-    Way { name: "HTTP/2, 16 connections", options: &["--connections", "16", "--http2"] },
+const LOAD_FORMS: [LoadForm; 3] = [
+    LoadForm { name: "HTTP/1.1, 16 connections", options: &["--connections", "16"] },
+    LoadForm { name: "HTTP/1.1, 64 connections", options: &["--connections", "64"] },
+    LoadForm { name: "HTTP/2, 16 connections", options: &["--connections", "16", "--http2"] },
 ];
-/// How much dearer than the bare server an answer may be, for each review.
+/// Maximum ratio of the processor time per response to that of the bare server, for each review.
 const AIMS: [f64; 2] = [1.25, 1.0];
-/// What the server knows in the measurement of its memory.
+/// Profiles and namespaces of the memory measurement.
 const MANY: [&str; 4] = ["--profiles", "1000", "--namespaces", "5000"];
-/// Memory under load with that, in KiB.
+/// Maximum memory under load with these, in KiB.
 const MOST_MEMORY: f64 = 48.0 * 1024.0;
 
 pub(super) fn run(mut args: Args) -> Result<()> {
@@ -67,48 +68,48 @@ impl Bench {
         Ok(folder)
     }
 
-    /// Asks both servers in turns, as fast as they answer and then at half of that rate.
+    /// Measures both servers alternately, first at their maximum rate and then at half of it.
     fn compare(&self, folder: &Path) -> Result<()> {
         let bare = self.programs.bare(folder)?;
         let ours = self.programs.outrigger(folder, "info")?;
-        say(format!(
+        print(format!(
             "{:<34}{:>9}{:>9}{:>7}{:>11}{:>11}{:>7}",
             "", "CPU µs", "bare", "ratio", "per second", "bare", "ratio"
         ));
         let mut halves = Vec::new();
         for (review, aim) in REVIEWS.into_iter().zip(AIMS) {
-            for way in &WAYS {
+            for form in &LOAD_FORMS {
                 let mut options = vec!["--review", review];
-                options.extend(way.options);
-                let (of_ours, of_bare) = self.in_turns(&ours, &bare, folder, |_| {
+                options.extend(form.options);
+                let (of_ours, of_bare) = self.alternate(&ours, &bare, folder, |_| {
                     ["closed"].iter().chain(&options).map(ToString::to_string).collect()
                 })?;
                 let [cpu, bare_cpu] = [&of_ours, &of_bare].map(|figures| figures.median("cpu_micros"));
                 let [rate, bare_rate] = [&of_ours, &of_bare].map(|figures| figures.median("per_second"));
                 let ratio = of_ours.ratio("cpu_micros", &of_bare);
                 let verdict = if ratio <= aim { "" } else { ": missed" };
-                say(format!(
+                print(format!(
                     "{:<34}{cpu:>9.1}{bare_cpu:>9.1}{ratio:>7.2}{rate:>11.0}{bare_rate:>11.0}{:>7.2}  aim: CPU at most {aim}{verdict}",
-                    format!("{review}, {}", way.name),
+                    format!("{review}, {}", form.name),
                     of_ours.ratio("per_second", &of_bare),
                 ));
-                halves.push((review, way, [rate / 2.0, bare_rate / 2.0]));
+                halves.push((review, form, [rate / 2.0, bare_rate / 2.0]));
             }
         }
-        say(format!(
+        print(format!(
             "\n{:<34}{:>9}{:>9}{:>9}{:>11}{:>9}{:>9}{:>9}",
             "at half of its rate, ms", "p50", "p99", "p99.9", "bare: p50", "p99", "p99.9", "RSS MiB"
         ));
-        for (review, way, [rate, bare_rate]) in halves {
-            let (of_ours, of_bare) = self.in_turns(&ours, &bare, folder, |is_ours| {
+        for (review, form, [rate, bare_rate]) in halves {
+            let (of_ours, of_bare) = self.alternate(&ours, &bare, folder, |is_ours| {
                 let rate = format!("--rate={:.0}", if is_ours { rate } else { bare_rate });
                 let words = ["paced", &rate, "--review", review];
-                words.iter().chain(way.options).map(ToString::to_string).collect()
+                words.iter().chain(form.options).map(ToString::to_string).collect()
             })?;
             let millis = |figures: &Rounds, name| figures.median(name) / 1e3;
-            say(format!(
+            print(format!(
                 "{:<34}{:>9.2}{:>9.2}{:>9.2}{:>11.2}{:>9.2}{:>9.2}{:>9.1}  aim: p99 below 2 ms",
-                format!("{review}, {}", way.name),
+                format!("{review}, {}", form.name),
                 millis(&of_ours, "p50_micros"),
                 millis(&of_ours, "p99_micros"),
                 millis(&of_ours, "p999_micros"),
@@ -118,8 +119,8 @@ impl Bench {
                 of_ours.median("rss_kib") / 1024.0,
             ));
         }
-        say(format!(
-            "\nmemory, MiB: {:.1} now and {:.1} at most; bare server {:.1} and {:.1}",
+        print(format!(
+            "\nmemory, MiB: {:.1} current and {:.1} peak; bare server {:.1} and {:.1}",
             mib(ours.memory("VmRSS:")?),
             mib(ours.memory("VmHWM:")?),
             mib(bare.memory("VmRSS:")?),
@@ -128,7 +129,7 @@ impl Bench {
         Ok(())
     }
 
-    fn in_turns(
+    fn alternate(
         &self,
         ours: &Server,
         bare: &Server,
@@ -151,18 +152,18 @@ impl Bench {
         serde_json::from_str(&printed).with_context(|| format!("the load printed {printed:?}"))
     }
 
-    /// Memory with a thousand profiles and five thousand namespaces: idle, under load, and with bodies of the
-    /// largest size on many connections.
+    /// Measures the memory with a thousand profiles and five thousand namespaces: idle, under load, and with bodies of
+    /// the maximum size on many connections.
     fn memory(&self, folder: &Path) -> Result<()> {
         let server = self.programs.outrigger(folder, "info")?;
         let load = |words: &str| {
             let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
             self.load(&server, folder, &words, self.seconds)
         };
-        say("\nmemory with 1,000 profiles and 5,000 namespaces, MiB");
+        print("\nmemory with 1,000 profiles and 5,000 namespaces, MiB");
         let line = |what: &str, verdict: &str| -> Result<()> {
             let (now, peak) = (server.memory("VmRSS:")?, server.memory("VmHWM:")?);
-            say(format!("{what:<34}{:>9.1} now{:>9.1} at most so far{verdict}", mib(now), mib(peak)));
+            print(format!("{what:<34}{:>9.1} current{:>9.1} peak{verdict}", mib(now), mib(peak)));
             Ok(())
         };
         line("idle", "")?;
@@ -175,22 +176,17 @@ impl Bench {
         let flood = load("flood --connections 64")?;
         line("bodies of 7 MiB, 64 connections", "")?;
         let of = |name: &str| flood.get(name).and_then(Value::as_u64).unwrap_or_default();
-        say(format!(
-            "  {} were answered, {} told to come again, {} too slow to come in",
-            of("answered"),
-            of("shed"),
-            of("slow")
-        ));
+        print(format!("  {} answered, {} shed, {} timed out", of("answered"), of("shed"), of("slow")));
         Ok(())
     }
 
-    /// Asks for so many seconds, and says what became of the memory.
+    /// Sends requests for a time in seconds, and prints the memory.
     fn soak(&self, folder: &Path, seconds: u32) -> Result<()> {
         let server = self.programs.outrigger(folder, "info")?;
         let words = |review: &str| ["closed", "--review", review].map(str::to_owned).to_vec();
         self.load(&server, folder, &words("large"), self.seconds)?;
         self.load(&server, folder, &words("small"), self.seconds)?;
-        say(format!(
+        print(format!(
             "\nsoak of {seconds} s, MiB\n{:<34}{:>9.1}",
             "at its start",
             mib(server.memory("VmRSS:")?)
@@ -200,7 +196,7 @@ impl Bench {
         for (review, share) in [("small", 4), ("large", 1), ("small", 4), ("large", 1)] {
             let figures = self.load(&server, folder, &words(review), (seconds * share / 10).max(1))?;
             requests += figures.get("requests").and_then(Value::as_u64).unwrap_or_default();
-            say(format!(
+            print(format!(
                 "{:<34}{:>9.1}",
                 format!("after {requests} requests"),
                 mib(server.memory("VmRSS:")?)
@@ -210,7 +206,7 @@ impl Bench {
     }
 }
 
-/// The figures of the rounds of one case.
+/// Figures of all rounds of one case.
 #[derive(Default)]
 struct Rounds(Vec<Value>);
 
@@ -223,7 +219,7 @@ impl Rounds {
         median(self.of(name).collect())
     }
 
-    /// The median of the pairs' ratios: what disturbs a round disturbs both of its halves.
+    /// Returns the median of the ratios of pairs. Other load affects both halves of a round.
     fn ratio(&self, name: &str, other: &Self) -> f64 {
         median(self.of(name).zip(other.of(name)).map(|(ours, bare)| ours / bare).collect())
     }

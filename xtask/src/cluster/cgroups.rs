@@ -1,4 +1,4 @@
-//! The cluster's own branch in every control group hierarchy.
+//! The cluster's own group in every control group hierarchy.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -9,14 +9,14 @@ use anyhow::{Context, Result, bail};
 use super::Cluster;
 
 const ROOT: &str = "/sys/fs/cgroup";
-/// The file that says which controllers a version 2 group hands down.
-const HANDED_DOWN: &str = "cgroup.subtree_control";
-/// The file in the state folder that says which of them the root did not hand down before.
+/// File with the controllers that a version 2 group enables for its children.
+const SUBTREE_CONTROL: &str = "cgroup.subtree_control";
+/// File in the state directory with the controllers that were enabled at the root for this cluster.
 const NEW_AT_ROOT: &str = "controllers";
-/// Stands where a version 1 hierarchy names its controllers.
+/// Value of `controllers` for the version 2 hierarchy.
 const UNIFIED: &str = "unified";
 
-/// One hierarchy: the cluster's group in it, where it is mounted, and its controllers.
+/// A hierarchy: the cluster's group in it, its mount point, and its controllers.
 #[derive(Clone, Debug)]
 pub(super) struct Hierarchy {
     pub(super) group: PathBuf,
@@ -24,19 +24,20 @@ pub(super) struct Hierarchy {
     pub(super) controllers: String,
 }
 
-/// Whether the host has the unified hierarchy only.
+/// Returns whether the host has only the unified hierarchy.
 pub(super) fn is_unified() -> bool {
     Path::new(ROOT).join("cgroup.controllers").exists()
 }
 
-/// Makes the groups: below this process's own ones in version 1 (its limits stay in force), at the root in version 2.
+/// Creates the groups: in version 1 below this process's own groups, so that their limits apply; in version 2 at the
+/// root.
 pub(super) fn create(cluster: &Cluster) -> Result<Vec<Hierarchy>> {
     let hierarchies = if is_unified() { vec![unified(cluster)?] } else { hierarchies(cluster)? };
     for hierarchy in &hierarchies {
         let group = &hierarchy.group;
         std::fs::create_dir_all(group)
             .with_context(|| format!("cannot make control group {}", group.display()))?;
-        // A new group has no processors and no memory nodes, and takes no process, until it is told.
+        // A new version 1 cpuset has no processors and no memory nodes, and accepts no process until these are set.
         if group.join("cpuset.cpus").exists() && !is_unified() {
             let parent = group.parent().context("a control group without a parent")?;
             for file in ["cpuset.cpus", "cpuset.mems"] {
@@ -56,7 +57,7 @@ pub(super) fn create(cluster: &Cluster) -> Result<Vec<Hierarchy>> {
     Ok(hierarchies)
 }
 
-/// The kubelet refuses to run without these.
+/// Checks the controllers that the kubelet requires.
 fn check_controllers(hierarchies: &[Hierarchy]) -> Result<()> {
     let mut found = String::new();
     for hierarchy in hierarchies {
@@ -74,18 +75,19 @@ fn check_controllers(hierarchies: &[Hierarchy]) -> Result<()> {
         return Ok(());
     }
     bail!(
-        "control group controllers that are missing here: {}. In a container, its own processes may hold them; \
+        "missing control group controllers: {}. In a container, other processes may use them; \
          run it with the host's control groups (--cgroupns=host), or on the host",
         missing.join(", ")
     )
 }
 
-/// Whether the groups that `create` made are of version 2; inside, the host's mounts are not there to ask.
+/// Returns whether the groups of `create` are of version 2. Inside the namespaces, the host's mounts cannot be
+/// inspected.
 pub(super) fn was_unified(cluster: &Cluster) -> Result<bool> {
     Ok(read(cluster)?.iter().any(|hierarchy| hierarchy.controllers == UNIFIED))
 }
 
-/// The groups that `create` made.
+/// Returns the groups of `create`.
 pub(super) fn read(cluster: &Cluster) -> Result<Vec<Hierarchy>> {
     let text = std::fs::read_to_string(cluster.state.join("cgroups"))?;
     Ok(text
@@ -107,26 +109,27 @@ pub(super) fn enter(group: &Path, pid: i32) -> Result<()> {
         .with_context(|| format!("cannot enter control group {}", group.display()))
 }
 
-/// Hands every controller of a version 2 group down to its children, as far as the kernel agrees.
-pub(super) fn hand_down(group: &Path) -> Result<()> {
+/// Enables every controller of a version 2 group for its children, as far as the kernel allows.
+pub(super) fn enable_controllers(group: &Path) -> Result<()> {
     let controllers = std::fs::read_to_string(group.join("cgroup.controllers"))?;
     for controller in controllers.split_whitespace() {
-        // One that is held elsewhere is refused; the kubelet needs four, which are checked by name.
-        drop(std::fs::write(group.join(HANDED_DOWN), format!("+{controller}")));
+        // The kernel rejects a controller that is in use elsewhere. `check_controllers` checks those that the kubelet
+        // needs.
+        drop(std::fs::write(group.join(SUBTREE_CONTROL), format!("+{controller}")));
     }
     Ok(())
 }
 
-/// Takes back the controllers that were handed down at the root for this cluster alone.
+/// Disables the controllers at the root that were enabled for this cluster.
 pub(super) fn restore_root(cluster: &Cluster) {
     let new = std::fs::read_to_string(cluster.state.join(NEW_AT_ROOT)).unwrap_or_default();
     for controller in new.split_whitespace() {
-        // The kernel refuses while another group, as of another cluster, uses it.
-        drop(std::fs::write(Path::new(ROOT).join(HANDED_DOWN), format!("-{controller}")));
+        // The kernel rejects this while another group, such as that of another cluster, uses the controller.
+        drop(std::fs::write(Path::new(ROOT).join(SUBTREE_CONTROL), format!("-{controller}")));
     }
 }
 
-/// Removes the cluster's groups wherever they are, also those of a start that left no record.
+/// Removes the cluster's groups from all hierarchies, including those of a start that left no record.
 pub(super) fn remove(cluster: &Cluster) -> Result<()> {
     let name = cluster.group();
     let mut left = Vec::new();
@@ -143,10 +146,11 @@ pub(super) fn remove(cluster: &Cluster) -> Result<()> {
     }
     left.clear();
     find(Path::new(ROOT), &name, &mut left);
-    if left.is_empty() { Ok(()) } else { bail!("control groups that cannot be removed: {left:?}") }
+    if left.is_empty() { Ok(()) } else { bail!("cannot remove control groups {left:?}") }
 }
 
-/// Groups empty a moment after their last process, so what cannot be removed now is tried again by the caller.
+/// Removes a group as far as possible. A group becomes empty a moment after its last process ends, so the caller
+/// retries.
 fn remove_tree(group: &Path) {
     for child in folders(group) {
         remove_tree(&child);
@@ -175,9 +179,9 @@ fn folders(below: &Path) -> Vec<PathBuf> {
 
 fn unified(cluster: &Cluster) -> Result<Hierarchy> {
     let root = PathBuf::from(ROOT);
-    let before = std::fs::read_to_string(root.join(HANDED_DOWN))?;
-    hand_down(&root)?;
-    let after = std::fs::read_to_string(root.join(HANDED_DOWN))?;
+    let before = std::fs::read_to_string(root.join(SUBTREE_CONTROL))?;
+    enable_controllers(&root)?;
+    let after = std::fs::read_to_string(root.join(SUBTREE_CONTROL))?;
     let new = after.split_whitespace().filter(|one| !before.split_whitespace().any(|other| other == *one));
     std::fs::write(cluster.state.join(NEW_AT_ROOT), new.collect::<Vec<_>>().join(" "))?;
     Ok(Hierarchy { group: root.join(cluster.group()), mount: root, controllers: UNIFIED.to_owned() })
@@ -192,7 +196,7 @@ fn hierarchies(cluster: &Cluster) -> Result<Vec<Hierarchy>> {
             let mut fields = line.splitn(3, ':').skip(1);
             let (controllers, path) = (fields.next()?, fields.next()?);
             let (root, mount) = mounted(&mounts, controllers)?;
-            // In a container the mount shows a part of the hierarchy only.
+            // In a container, the mount shows only a part of the hierarchy.
             let inside = path.strip_prefix(root.as_str()).unwrap_or(path).trim_matches('/');
             let group = mount.join(inside).join(cluster.group());
             Some(Hierarchy { group, mount, controllers: controllers.to_owned() })
@@ -200,7 +204,7 @@ fn hierarchies(cluster: &Cluster) -> Result<Vec<Hierarchy>> {
         .collect())
 }
 
-/// The root and the mount point of the version 1 hierarchy with these controllers.
+/// Returns the root and the mount point of the version 1 hierarchy with these controllers.
 fn mounted(mountinfo: &str, controllers: &str) -> Option<(String, PathBuf)> {
     if controllers.is_empty() {
         return None;

@@ -1,4 +1,4 @@
-//! Taking the cluster down, from whatever state it is in.
+//! Removal of the cluster, whatever state it is in.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,9 +7,9 @@ use anyhow::{Context, Result};
 
 use super::{Cluster, cgroups, processes};
 
-/// Ends every process and removes the control groups and the state; says whether there was anything.
+/// Ends every process, and removes the control groups and the state. Returns whether there was anything to remove.
 ///
-/// The caller holds the lock.
+/// The caller must hold the lock.
 pub(super) fn down(cluster: &Cluster) -> Result<bool> {
     let ran = processes::kill(cluster)?;
     cgroups::remove(cluster)?;
@@ -24,7 +24,7 @@ fn remove_folder(path: &Path) -> Result<()> {
         match std::fs::remove_dir_all(path) {
             Ok(()) => return Ok(()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            // The kernel takes mounts of a dead mount namespace apart a moment after its last process.
+            // The kernel unmounts the mounts of a mount namespace a moment after its last process ends.
             Err(_) => std::thread::sleep(Duration::from_millis(100)),
         }
     }

@@ -1,6 +1,6 @@
-//! Taking programs of the cluster away, and giving them back.
+//! Fault injection: stop, start and signal programs of the cluster.
 //!
-//! What the node starts again by itself is held back by a file in the state folder.
+//! A file in the state directory prevents the node from restarting a program.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,34 +13,34 @@ use super::{Cluster, processes};
 use crate::args::{Usage, unknown};
 use crate::sh;
 
-/// The signals that can be sent, by their names.
+/// Supported signals, by name.
 const SIGNALS: [(&str, Signal); 4] =
     [("KILL", Signal::KILL), ("TERM", Signal::TERM), ("STOP", Signal::STOP), ("CONT", Signal::CONT)];
 
 impl Cluster {
-    /// While this file is there, the node does not start the program.
-    pub(crate) fn held_back(&self, program: &str) -> PathBuf {
+    /// Returns the path of the file that prevents the node from starting a program.
+    pub(crate) fn stop_marker(&self, program: &str) -> PathBuf {
         self.state.join("stopped").join(program)
     }
 
-    /// Ends a program of the node, and keeps it from being started again.
+    /// Stops a program of the node, and prevents its restart.
     pub(crate) fn stop(&self, program: &str) -> Result<()> {
-        // Asked for first: a program that is not there shall not be held back.
+        // Fails first for a program that does not exist.
         self.find(program)?;
-        let mark = self.held_back(program);
+        let mark = self.stop_marker(program);
         std::fs::create_dir_all(mark.parent().unwrap_or(&mark))?;
         std::fs::write(&mark, "")?;
         self.signal("KILL", program, false).map(drop)
     }
 
-    /// Lets the node start it again.
+    /// Lets the node start a stopped program again.
     pub(crate) fn start(&self, program: &str) -> Result<()> {
-        let mark = self.held_back(program);
-        std::fs::remove_file(&mark).with_context(|| format!("{program} was not stopped"))
+        let mark = self.stop_marker(program);
+        std::fs::remove_file(&mark).with_context(|| format!("{program} is not stopped"))
     }
 
-    /// Sends a signal to the processes with this name, or to the first of them; says to how many. After a signal that
-    /// ends them, waits until they are gone.
+    /// Sends a signal to the processes with this name, or only to the oldest, and returns their number. After KILL,
+    /// waits until they have ended.
     pub(crate) fn signal(&self, signal: &str, program: &str, first_only: bool) -> Result<usize> {
         let known = SIGNALS.map(|(name, _)| name);
         let Some(&(_, number)) = SIGNALS.iter().find(|(name, _)| *name == signal) else {
@@ -57,16 +57,16 @@ impl Cluster {
                 .with_context(|| format!("cannot signal {program} ({})", process.pid))?;
         }
         let deadline = Instant::now() + Duration::from_secs(10);
-        while number == Signal::KILL && found.iter().any(processes::Found::still_runs) {
+        while number == Signal::KILL && found.iter().any(processes::ClusterProcess::is_running) {
             if Instant::now() > deadline {
-                bail!("{program} does not end");
+                bail!("{program} did not end within 10 s");
             }
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(found.len())
     }
 
-    /// Copies etcd's data while etcd is stopped, as a backup.
+    /// Copies etcd's data as a backup. etcd is stopped meanwhile.
     pub(crate) fn save_etcd(&self) -> Result<()> {
         let (data, backup) = (self.state.join("etcd"), self.state.join("etcd-backup"));
         self.stop("etcd")?;
@@ -75,12 +75,12 @@ impl Cluster {
         copied
     }
 
-    /// Puts the last backup in place of etcd's data, as `etcdutl snapshot restore` without `--bump-revision` does: resource
-    /// versions go backwards. Everything that watches the API server except for the containers is started again.
+    /// Replaces etcd's data with the last backup, as `etcdutl snapshot restore` without `--bump-revision` does:
+    /// resource versions go backwards. Restarts everything that watches the API server, except the containers.
     pub(crate) fn restore_etcd(&self) -> Result<()> {
         let (data, backup) = (self.state.join("etcd"), self.state.join("etcd-backup"));
         if !backup.exists() {
-            bail!("there is no backup: `cargo xtask cluster etcd save` makes one");
+            bail!("there is no backup; create one with `cargo xtask cluster etcd save`");
         }
         self.stop("kube-apiserver")?;
         self.stop("etcd")?;
@@ -93,16 +93,16 @@ impl Cluster {
         copied
     }
 
-    fn find(&self, program: &str) -> Result<Vec<processes::Found>> {
+    fn find(&self, program: &str) -> Result<Vec<processes::ClusterProcess>> {
         let found = processes::inside(self, program)?;
         if found.is_empty() {
-            bail!("no process of the cluster is called {program}");
+            bail!("the cluster has no process {program}");
         }
         Ok(found)
     }
 }
 
-/// Makes a folder a copy of another one.
+/// Replaces a directory with a copy of another one.
 fn replace(target: &Path, source: &Path) -> Result<()> {
     if target.exists() {
         std::fs::remove_dir_all(target).with_context(|| format!("cannot remove {}", target.display()))?;

@@ -1,4 +1,4 @@
-//! The configuration files of the node's programs.
+//! Configuration files of the node's programs.
 
 use std::path::Path;
 
@@ -6,10 +6,10 @@ use anyhow::Result;
 
 use super::Cluster;
 
-/// The image that holds a pod's namespaces.
+/// Name of the pause image.
 pub(crate) const PAUSE_IMAGE: &str = "outrigger.dev/pause:1";
 
-/// Writes them all.
+/// Writes all files.
 pub(super) fn write(cluster: &Cluster) -> Result<()> {
     let state = &cluster.state;
     std::fs::write(state.join("cni/net.d/10-bridge.conflist"), NETWORK)?;
@@ -33,14 +33,14 @@ const NETWORK: &str = r#"{"cniVersion": "0.4.0", "name": "pods", "plugins": [
 
 fn containerd(state: &Path) -> String {
     let root = state.display();
-    // Overlayfs does not stack on itself as a writable layer, which is what a checkout in a container would ask for.
+    // Overlayfs does not support itself as the file system of a writable layer, as in a checkout in a container.
     let snapshotter = if is_overlay(state) { "native" } else { "overlayfs" };
     let plugins = if Path::new("/usr/lib/cni/bridge").exists() { "/usr/lib/cni" } else { "/opt/cni/bin" };
     format!(
         r#"version = 3
 root = "{root}/containerd"
 state = "/run/containerd"
-# Without these two, containerd makes folders below /opt on the host.
+# Without these two sections, containerd creates directories below /opt on the host.
 [plugins."io.containerd.internal.v1.opt"]
   path = "/run/containerd-opt"
 [plugins."io.containerd.nri.v1.nri"]
@@ -122,7 +122,8 @@ fn corefile(state: &Path) -> String {
     )
 }
 
-/// Where the API server learns which client certificate it shows to webhooks.
+/// Returns the admission configuration, which refers to the client certificate that the API server presents to
+/// webhooks.
 fn admission(state: &Path) -> String {
     let plugin = |name| {
         format!(
@@ -145,7 +146,8 @@ plugins:
     )
 }
 
-/// As docs/serving.md has it: the user is named after the Service. Other webhooks are shown none.
+/// Returns the kubeconfig for webhooks, as in docs/serving.md: the user has the name of the Service. Other webhooks get
+/// no client certificate.
 fn webhooks(state: &Path) -> String {
     let pki = state.join("pki");
     format!(
@@ -159,7 +161,7 @@ users:
     )
 }
 
-/// `CoreDNS` runs as a process of the node, so its Service has no selector and an endpoint written by hand.
+/// `CoreDNS` runs as a process of the node, so its Service has no selector and a manual EndpointSlice.
 const DNS: &str = "apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: {name: coredns}
@@ -188,8 +190,9 @@ endpoints: [{addresses: [10.244.0.1], conditions: {ready: true}}]
 ports: [{name: dns, port: 53, protocol: UDP}, {name: dns-tcp, port: 53, protocol: TCP}]
 ";
 
-/// Who made and changed pods, workloads and what Outrigger is made of, with what webhooks noted; and all that pods
-/// asked for with their service accounts. Without bodies, and without the node's own programs it stays small.
+/// Audit policy: writes of pods, workloads and Outrigger's objects, with the audit annotations of webhooks, and all
+/// requests of service accounts. There are no bodies and no requests of the node's own programs, so that the log stays
+/// small.
 const AUDIT: &str = "apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]

@@ -1,9 +1,9 @@
-//! The embedded cluster: a real single-node Kubernetes in namespaces of its own.
+//! The embedded cluster: a real single-node Kubernetes in separate Linux namespaces.
 //!
 //! etcd, the API server, the controller manager, the scheduler, the kubelet, kube-proxy, `CoreDNS` and containerd run
 //! under one PID 1 in their own network, mount, PID, UTS, IPC and cgroup namespaces. The host's network, `/etc`,
-//! netfilter tables and sysctls stay as they were, and ending PID 1 ends all of it. Nothing of it needs a record to be
-//! taken down: processes and control groups are found by the path of the state folder.
+//! netfilter tables and sysctls are not changed, and the end of PID 1 ends the whole cluster. Its removal needs no
+//! records: processes and control groups are found by the path of the state directory.
 
 mod cgroups;
 mod down;
@@ -27,41 +27,42 @@ pub(crate) use files::PAUSE_IMAGE;
 
 use crate::hash::hex;
 use crate::images::Image;
-use crate::report::{progress, say, step};
+use crate::report::{print, progress, step};
 use crate::sh;
 use crate::tools::{KubernetesVersion, Tools};
 use crate::workspace;
 
-/// The first argument of the process that enters the control groups and then becomes `unshare`.
+/// First argument of the process that enters the control groups and then becomes `unshare`.
 pub(crate) const ENTER: &str = "__cluster-enter";
-/// The first argument of the cluster's PID 1.
+/// First argument of the cluster's PID 1.
 pub(crate) const INIT: &str = "__cluster-init";
-/// The first argument of the process that sets up the node and keeps its programs running.
+/// First argument of the process that sets up the node and restarts its programs.
 pub(crate) const NODE: &str = "__cluster-node";
 
-/// A cluster, up or down, known by the folder of its state.
+/// A cluster, up or down, identified by its state directory.
 #[derive(Clone)]
 pub(crate) struct Cluster {
     state: PathBuf,
 }
 
 impl Cluster {
-    /// The cluster of this checkout.
+    /// Returns the default cluster of this checkout.
     pub(crate) fn of_workspace() -> Self {
         Self::named("cluster")
     }
 
-    /// Another cluster of this checkout.
+    /// Returns another cluster of this checkout.
     pub(crate) fn named(name: &str) -> Self {
         Self { state: workspace::target().join(name) }
     }
 
-    /// The cluster with this state folder.
+    /// Returns the cluster with this state directory.
     pub(crate) fn at(state: &Path) -> Self {
         Self { state: state.to_path_buf() }
     }
 
-    /// The cluster of this checkout that a kubeconfig belongs to, if any: a test that runs this program passes it on.
+    /// Returns the cluster of this checkout to which a kubeconfig belongs, if any. A test that runs this program passes
+    /// one.
     pub(crate) fn of_kubeconfig(kubeconfig: &Path) -> Option<Self> {
         let kubeconfig = kubeconfig.canonicalize().ok()?;
         let state = kubeconfig.parent()?;
@@ -70,12 +71,12 @@ impl Cluster {
         (is_ours && cluster.kubernetes_file().exists()).then_some(cluster)
     }
 
-    /// The file that lets kubectl and helm reach the cluster from the host.
+    /// Returns the path of the kubeconfig for kubectl and helm on the host.
     pub(crate) fn kubeconfig(&self) -> PathBuf {
         self.state.join("kubeconfig")
     }
 
-    /// The version of Kubernetes that the cluster was started with.
+    /// Returns the version of Kubernetes with which the cluster was started.
     pub(crate) fn kubernetes(&self) -> Result<KubernetesVersion> {
         let file = self.kubernetes_file();
         let text =
@@ -99,17 +100,18 @@ impl Cluster {
         )
     }
 
-    /// Where the API server writes down who asked for what.
+    /// Returns the path of the API server's audit log.
     pub(crate) fn audit_log(&self) -> PathBuf {
         self.log("audit")
     }
 
-    /// Starts the cluster unless it is up; removes what a broken-off start left.
+    /// Starts the cluster unless it is up. Removes what an interrupted start left.
     pub(crate) fn up(&self, tools: &Tools, pause_image: &Path) -> Result<()> {
         up::up(self, tools, pause_image)
     }
 
-    /// Ends the cluster and removes everything that it left, in whatever state it is.
+    /// Ends the cluster and removes everything of it, whatever state it is in. Returns whether there was anything to
+    /// remove.
     pub(crate) fn down(&self) -> Result<bool> {
         let lock = self.lock()?;
         let was_there = down::down(self)?;
@@ -118,38 +120,38 @@ impl Cluster {
         Ok(was_there)
     }
 
-    /// Whether it came up and its processes still live.
+    /// Returns whether the cluster was started and its processes still run.
     pub(crate) fn is_up(&self) -> Result<bool> {
         Ok(self.up_marker().exists() && self.init()?.is_some())
     }
 
-    /// Prints what is there.
+    /// Prints the state of the cluster.
     pub(crate) fn status(&self) -> Result<()> {
         let Some(init) = self.init()? else {
-            say(if self.state.exists() {
-                "down, with the remains of a cluster: `cargo xtask cluster down` removes them"
+            print(if self.state.exists() {
+                "down, but files are left; remove them with `cargo xtask cluster down`"
             } else {
-                "down: `cargo xtask cluster up` starts it"
+                "down; start it with `cargo xtask cluster up`"
             });
             return Ok(());
         };
         if !self.up_marker().exists() {
-            say("coming up, or broken off while it was");
+            print("starting, or its start was interrupted");
             return Ok(());
         }
-        say(format_args!("up, process {init}"));
-        say(format_args!("kubeconfig  {}", self.kubeconfig().display()));
-        say(format_args!("logs        {}", self.log_folder().display()));
+        print(format_args!("up, process {init}"));
+        print(format_args!("kubeconfig  {}", self.kubeconfig().display()));
+        print(format_args!("logs        {}", self.log_folder().display()));
         let (_, nodes) =
             sh::attempt(self.kubectl().args(["get", "nodes", "-o", "wide", "--request-timeout=10s"]))?;
-        say(nodes.trim_end());
+        print(nodes.trim_end());
         Ok(())
     }
 
-    /// Puts the images of a tar file into the cluster's containerd.
+    /// Imports the images of a tar file into the cluster's containerd.
     pub(crate) fn load(&self, tar: &Path) -> Result<()> {
         let Some(init) = self.init()? else {
-            bail!("the cluster is down: `cargo xtask cluster up` starts it")
+            bail!("the cluster is down; start it with `cargo xtask cluster up`")
         };
         let tar = tar.canonicalize().with_context(|| format!("cannot read {}", tar.display()))?;
         sh::run(
@@ -161,7 +163,7 @@ impl Cluster {
         )
     }
 
-    /// Puts those images into the cluster that were not put there before.
+    /// Imports those images that were not imported before.
     pub(crate) fn load_new(&self, images: &[Image]) -> Result<()> {
         let folder = self.state.join("loaded");
         std::fs::create_dir_all(&folder)?;
@@ -175,7 +177,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// kubectl for this cluster.
+    /// Returns a kubectl command for this cluster.
     pub(crate) fn kubectl(&self) -> Command {
         let mut kubectl = Command::new(self.program("kubectl"));
         kubectl.arg("--kubeconfig").arg(self.kubeconfig());
@@ -190,7 +192,7 @@ impl Cluster {
         self.state.join("bin").join(name)
     }
 
-    /// The kubelet's folder for the logs of containers.
+    /// Returns the kubelet's directory for the logs of containers.
     pub(crate) fn pod_logs(&self) -> PathBuf {
         self.log_folder().join("pods")
     }
@@ -207,30 +209,31 @@ impl Cluster {
         self.state.join("pki").join(name)
     }
 
-    /// There once the cluster came up; without it the node ends as soon as nobody holds the lock.
+    /// Returns the path of a file that exists after a successful start. Without it, the node ends when the lock is
+    /// released.
     fn up_marker(&self) -> PathBuf {
         self.state.join("up")
     }
 
-    /// Holds the version of Kubernetes.
+    /// Returns the path of the file with the version of Kubernetes.
     fn kubernetes_file(&self) -> PathBuf {
         self.state.join("kubernetes")
     }
 
-    /// There once the node is ready.
+    /// Returns the path of a file that exists when the node is ready.
     fn ready_marker(&self) -> PathBuf {
         self.state.join("ready")
     }
 
-    /// Beside the state folder, since it outlives it.
+    /// Returns the path of the lock file, which is next to the state directory because it outlives that directory.
     fn lock_file(&self) -> PathBuf {
-        // Appended, since the name of a cluster may itself hold a dot.
+        // Appended, because the name of a cluster can contain a dot.
         let mut path = self.state.clone().into_os_string();
         path.push(".lock");
         PathBuf::from(path)
     }
 
-    /// Waits until no other process starts or ends this cluster.
+    /// Waits until no other process starts or removes this cluster.
     fn lock(&self) -> Result<File> {
         let path = self.lock_file();
         if let Some(folder) = path.parent() {
@@ -240,10 +243,10 @@ impl Cluster {
         loop {
             let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
             if file.try_lock().is_err() {
-                progress("another process is starting or ending this cluster: waiting for it");
+                progress("waiting for another process that starts or removes this cluster");
                 file.lock()?;
             }
-            // Its last holder may have removed the file; a lock on a removed file excludes nobody.
+            // The previous holder may have removed the file, and a lock on a removed file has no effect.
             if is_same_file(&file, &path) {
                 return Ok(file);
             }
@@ -253,7 +256,7 @@ impl Cluster {
         }
     }
 
-    /// The control groups' name: short, and another one for another checkout.
+    /// Returns the name of the control groups, which is short and different for each checkout.
     fn group(&self) -> String {
         let digest = Sha256::digest(self.state.as_os_str().as_encoded_bytes());
         let hash = hex(digest.iter().take(5));

@@ -1,4 +1,4 @@
-//! The cluster's certificate authority, its certificates and its tokens.
+//! The cluster's CA, certificates and tokens.
 
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
@@ -12,7 +12,7 @@ use super::Cluster;
 use crate::hash::hex;
 use crate::sh::{self, line};
 
-/// Who calls the API server with a token: kubeconfig, user, uid and group.
+/// Users with a token: kubeconfig, user, UID and group.
 const USERS: [(&str, &str, &str, &str); 6] = [
     ("admin", "admin", "u1", "system:masters"),
     ("kcm", "system:kube-controller-manager", "u2", ""),
@@ -22,7 +22,7 @@ const USERS: [(&str, &str, &str, &str); 6] = [
     ("coredns", "coredns", "u6", ""),
 ];
 
-/// Makes the keys, the certificates, the tokens and one kubeconfig for each user.
+/// Creates the keys, the certificates, the tokens, and a kubeconfig for each user.
 pub(super) fn create(cluster: &Cluster, port: u16) -> Result<()> {
     let folder = cluster.state.join("pki");
     authority(&folder)?;

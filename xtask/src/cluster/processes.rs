@@ -1,4 +1,4 @@
-//! Finding the cluster's processes on the host, without trusting any file that could be stale.
+//! Search for the cluster's processes on the host, without records that could be stale.
 
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
@@ -8,23 +8,23 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Cluster, ENTER, INIT};
 
-/// A process of the cluster that the host can see by its command line.
+/// A process of the cluster, identified by its command line on the host.
 #[derive(Clone, Debug)]
-pub(super) struct Found {
+pub(super) struct ClusterProcess {
     pub(super) pid: i32,
-    /// PID 1 of the namespace; the kernel ends all others with it.
+    /// Whether it is PID 1 of the namespace. The kernel ends all other processes with it.
     pub(super) is_init: bool,
     started: String,
 }
 
-impl Found {
-    pub(super) fn still_runs(&self) -> bool {
+impl ClusterProcess {
+    pub(super) fn is_running(&self) -> bool {
         stat(self.pid).is_some_and(|stat| stat.started == self.started && !"ZX".contains(stat.state))
     }
 }
 
-/// PID 1 of the cluster and the processes on the host's side that started it.
-pub(super) fn of(cluster: &Cluster) -> Result<Vec<Found>> {
+/// Returns PID 1 of the cluster, and the processes on the host's side that started it.
+pub(super) fn of(cluster: &Cluster) -> Result<Vec<ClusterProcess>> {
     let state = cluster.state.as_os_str().as_bytes();
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").context("cannot read /proc")? {
@@ -34,22 +34,22 @@ pub(super) fn of(cluster: &Cluster) -> Result<Vec<Found>> {
         };
         let Ok(line) = std::fs::read(format!("/proc/{pid}/cmdline")) else { continue };
         let words: Vec<&[u8]> = line.split(|&byte| byte == 0).collect();
-        // The exact pair of words: nothing that merely mentions the folder is ever killed.
+        // The exact pair of words, so that no process that only mentions the directory is ever killed.
         let is_ours = words.windows(2).any(|pair| match pair {
             [mode, path] => (*mode == INIT.as_bytes() || *mode == ENTER.as_bytes()) && *path == state,
             _ => false,
         });
         if is_ours && let Some(stat) = stat(pid) {
-            found.push(Found { pid, is_init: is_first_of_namespace(pid), started: stat.started });
+            found.push(ClusterProcess { pid, is_init: is_first_of_namespace(pid), started: stat.started });
         }
     }
     Ok(found)
 }
 
-/// The processes with this name in the cluster's namespaces and in its containers, oldest first.
-pub(super) fn inside(cluster: &Cluster, program: &str) -> Result<Vec<Found>> {
+/// Returns the processes with this name in the cluster's namespaces and in its containers, oldest first.
+pub(super) fn inside(cluster: &Cluster, program: &str) -> Result<Vec<ClusterProcess>> {
     let init = of(cluster)?.into_iter().find(|found| found.is_init);
-    let init = init.context("the cluster is down: `cargo xtask cluster up` starts it")?.pid;
+    let init = init.context("the cluster is down; start it with `cargo xtask cluster up`")?.pid;
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").context("cannot read /proc")?.flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
@@ -62,14 +62,14 @@ pub(super) fn inside(cluster: &Cluster, program: &str) -> Result<Vec<Found>> {
             && is_below(pid, init)
             && let Some(stat) = stat(pid)
         {
-            found.push(Found { pid, is_init: false, started: stat.started });
+            found.push(ClusterProcess { pid, is_init: false, started: stat.started });
         }
     }
     found.sort_by_key(|found| found.started.parse::<u64>().unwrap_or_default());
     Ok(found)
 }
 
-/// Whether a process is a descendant of another.
+/// Returns whether a process is a descendant of another.
 fn is_below(mut pid: i32, ancestor: i32) -> bool {
     while pid > 1 {
         if pid == ancestor {
@@ -81,37 +81,35 @@ fn is_below(mut pid: i32, ancestor: i32) -> bool {
     false
 }
 
-/// Kills the cluster's processes and waits until the last one is gone.
+/// Kills the cluster's processes and waits until all of them have ended. Returns whether there were any.
 pub(super) fn kill(cluster: &Cluster) -> Result<bool> {
     let found = of(cluster)?;
-    // `unshare` ends by itself after its child; killed first it would leave a zombie to a host that may not reap.
+    // `unshare` ends after its child. If it were killed first, it would leave a zombie on a host that may not reap it.
     for process in found.iter().filter(|process| process.is_init) {
         signal(process.pid);
     }
     let deadline = Instant::now() + Duration::from_secs(30);
-    let mut patience = Instant::now() + Duration::from_secs(3);
+    let mut kill_all_at = Instant::now() + Duration::from_secs(3);
     loop {
-        let left: Vec<Found> = found.iter().filter(|process| process.still_runs()).cloned().collect();
+        let left: Vec<ClusterProcess> =
+            found.iter().filter(|process| process.is_running()).cloned().collect();
         if left.is_empty() {
             return Ok(!found.is_empty());
         }
         if Instant::now() > deadline {
-            bail!(
-                "processes that do not end: {:?}",
-                left.iter().map(|process| process.pid).collect::<Vec<_>>()
-            );
+            bail!("processes did not end: {:?}", left.iter().map(|process| process.pid).collect::<Vec<_>>());
         }
-        if Instant::now() > patience || !found.iter().any(|process| process.is_init) {
+        if Instant::now() > kill_all_at || !found.iter().any(|process| process.is_init) {
             for process in &left {
                 signal(process.pid);
             }
-            patience = deadline;
+            kill_all_at = deadline;
         }
         std::thread::sleep(Duration::from_millis(30));
     }
 }
 
-/// The PID 1 that a starting process has made by now.
+/// Returns the PID 1 that a starting process has created, if it exists already.
 pub(super) fn init_below(parent: i32) -> Option<i32> {
     let entries = std::fs::read_dir("/proc").ok()?;
     entries
@@ -122,7 +120,7 @@ pub(super) fn init_below(parent: i32) -> Option<i32> {
 
 fn signal(pid: i32) {
     if let Some(pid) = Pid::from_raw(pid) {
-        // It may have ended in the meantime, which is what is wanted.
+        // It may have ended in the meantime.
         let _ = kill_process(pid, Signal::KILL);
     }
 }
@@ -135,7 +133,7 @@ struct Stat {
 
 fn stat(pid: i32) -> Option<Stat> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may itself hold blanks and parentheses.
+    // The name in parentheses can contain spaces and parentheses.
     let mut fields = text.rsplit_once(')')?.1.split_whitespace();
     let state = fields.next()?.chars().next()?;
     let parent = fields.next()?.parse().ok()?;
@@ -143,7 +141,7 @@ fn stat(pid: i32) -> Option<Stat> {
     Some(Stat { state, parent, started })
 }
 
-/// Whether the process is number 1 in a PID namespace below the one whose /proc this is.
+/// Returns whether the process is PID 1 in a namespace below the namespace of this /proc.
 fn is_first_of_namespace(pid: i32) -> bool {
     let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else { return false };
     status.lines().find_map(|line| line.strip_prefix("NSpid:")).is_some_and(|pids| {

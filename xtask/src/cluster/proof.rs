@@ -1,4 +1,4 @@
-//! The proof that a cluster leaves the host as it was: taken down in order, broken off while it starts, and crashed.
+//! Test that a cluster leaves no traces on the host: after an orderly removal, an interrupted start, and a crash.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::report::{Activity, progress};
 use crate::sh;
 use crate::tools::{KubernetesVersion, Tools};
 
-/// A cluster of its own, beside the checkout's.
+/// Name of a separate cluster.
 const NAME: &str = "cluster-proof";
 const SYSCTLS: [&str; 9] = [
     "vm/overcommit_memory",
@@ -26,15 +26,15 @@ const SYSCTLS: [&str; 9] = [
     "net/netfilter/nf_conntrack_max",
     "net/ipv4/conf/all/route_localnet",
 ];
-/// Folders in which the cluster's programs would make theirs if they were let.
+/// Directories in which the cluster's programs would create theirs without isolation.
 const FOLDERS: [&str; 9] =
     ["/etc", "/opt", "/run", "/usr/libexec", "/var/lib", "/var/log", "/var/run", "/etc/cni", "/opt/cni"];
 
-/// Brings a cluster up and down in three ways and compares the host before and after.
+/// Starts and removes a cluster in three ways, and compares the host before and after.
 pub(crate) fn run(tools: &Tools, pause_image: &Path, activity: &Activity) -> Result<()> {
     let cluster = Cluster::named(NAME);
     cluster.down()?;
-    let before = Host::look(&cluster)?;
+    let before = Host::inspect(&cluster)?;
 
     activity.set("up and down in order");
     cluster.up(tools, pause_image)?;
@@ -42,24 +42,24 @@ pub(crate) fn run(tools: &Tools, pause_image: &Path, activity: &Activity) -> Res
     cluster.down()?;
     before.compare(&cluster, "after `down`")?;
 
-    activity.set("broken off while it starts");
-    break_off(&cluster, &tools.kubernetes)?;
-    cluster.up(tools, pause_image).context("`up` after a broken-off one")?;
+    activity.set("interrupted start");
+    interrupt_start(&cluster, &tools.kubernetes)?;
+    cluster.up(tools, pause_image).context("`up` after an interrupted one")?;
 
     activity.set("crashed");
-    let init = cluster.init()?.and_then(Pid::from_raw).context("there is no cluster to crash")?;
+    let init = cluster.init()?.and_then(Pid::from_raw).context("the cluster has no PID 1")?;
     kill_process(init, Signal::KILL)?;
     if !cluster.down()? {
-        bail!("`down` says that there was nothing after a crash");
+        bail!("`down` found nothing after a crash");
     }
     if cluster.down()? {
-        bail!("`down` says twice that there was something");
+        bail!("a second `down` found something");
     }
     before.compare(&cluster, "after a crash and `down`")
 }
 
-/// Kills `cluster up` half way and waits until what it started has ended by itself.
-fn break_off(cluster: &Cluster, kubernetes: &KubernetesVersion) -> Result<()> {
+/// Kills `cluster up` before it finishes, and waits until the processes that it started have ended.
+fn interrupt_start(cluster: &Cluster, kubernetes: &KubernetesVersion) -> Result<()> {
     let mut up = Command::new(std::env::current_exe()?)
         .args(["cluster", "up", "--name", NAME, "--kubernetes", &kubernetes.to_string()])
         .stdin(Stdio::null())
@@ -69,10 +69,10 @@ fn break_off(cluster: &Cluster, kubernetes: &KubernetesVersion) -> Result<()> {
     let deadline = Instant::now() + Duration::from_mins(1);
     while cluster.init()?.is_none() {
         if let Some(status) = up.try_wait()? {
-            bail!("`cluster up` ended before it could be broken off ({status})");
+            bail!("`cluster up` ended before it was interrupted ({status})");
         }
         if Instant::now() > deadline {
-            bail!("`cluster up` starts nothing");
+            bail!("`cluster up` started no process");
         }
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -80,20 +80,20 @@ fn break_off(cluster: &Cluster, kubernetes: &KubernetesVersion) -> Result<()> {
     up.wait()?;
     while !processes::of(cluster)?.is_empty() {
         if Instant::now() > deadline {
-            bail!("the processes of a broken-off `up` do not end by themselves");
+            bail!("the processes of an interrupted `up` did not end");
         }
         std::thread::sleep(Duration::from_millis(100));
     }
     Ok(())
 }
 
-/// What a cluster could change on the host, a line each.
+/// Facts about the host that a cluster could change, one per line.
 struct Host {
     facts: BTreeSet<String>,
 }
 
 impl Host {
-    fn look(cluster: &Cluster) -> Result<Self> {
+    fn inspect(cluster: &Cluster) -> Result<Self> {
         let mut facts = BTreeSet::new();
         let mut add = |kind: &str, lines: &str| {
             facts.extend(lines.lines().map(|line| format!("{kind}: {}", line.trim())));
@@ -115,7 +115,7 @@ impl Host {
         }
         let state = cluster.state.to_string_lossy().into_owned();
         let groups = sh::attempt(&mut sh::line("find /sys/fs/cgroup -type d"))?.1;
-        // Other clusters of this program may be up, and their pods come and go.
+        // Ignores other clusters of this program, whose pods can start and stop meanwhile.
         let ours = |line: &&str| {
             line.contains(&cluster.group()) || (line.contains("kubepods") && !line.contains("/outrigger-"))
         };
@@ -136,31 +136,32 @@ impl Host {
         Ok(Self { facts })
     }
 
-    /// Other programs come and go, so only a difference that stays counts.
+    /// Fails if a difference persists. Other programs cause temporary differences.
     fn compare(&self, cluster: &Cluster, when: &str) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(30);
-        let mut stays: Option<BTreeSet<String>> = None;
+        let mut persistent: Option<BTreeSet<String>> = None;
         loop {
-            let now = Self::look(cluster)?;
+            let now = Self::inspect(cluster)?;
             let new = now.facts.difference(&self.facts).map(|fact| format!("+ {fact}"));
             let gone = self.facts.difference(&now.facts).map(|fact| format!("- {fact}"));
             let found: BTreeSet<String> = new.chain(gone).collect();
-            let left = stays.map_or(found.clone(), |stays| stays.intersection(&found).cloned().collect());
+            let left =
+                persistent.map_or(found.clone(), |known| known.intersection(&found).cloned().collect());
             if left.is_empty() {
-                progress(format_args!("the host is as it was {when}: {} facts compared", self.facts.len()));
+                progress(format_args!("the host is unchanged {when}: {} facts compared", self.facts.len()));
                 return Ok(());
             }
             if Instant::now() > deadline {
                 let list: Vec<String> = left.into_iter().collect();
-                bail!("the host is not as it was {when}:\n  {}", list.join("\n  "));
+                bail!("the host is changed {when}:\n  {}", list.join("\n  "));
             }
-            stays = Some(left);
+            persistent = Some(left);
             std::thread::sleep(Duration::from_millis(500));
         }
     }
 }
 
-/// Without the numbers that the kernel gives to mounts in passing.
+/// Returns the mounts without the IDs that the kernel assigns.
 fn mounts() -> Result<String> {
     let text = std::fs::read_to_string("/proc/self/mountinfo")?;
     let lines = text.lines().map(|line| line.split(' ').skip(3).collect::<Vec<_>>().join(" "));

@@ -1,4 +1,4 @@
-//! Bringing the cluster up, from the host's side.
+//! Start of the cluster, on the host's side.
 
 use std::fmt::Write;
 use std::fs::File;
@@ -17,23 +17,23 @@ use crate::report::{Activity, progress, step, tail};
 use crate::sh;
 use crate::tools::Tools;
 
-/// A node is ready in ten seconds on two idle cores; a busy machine gets much more.
+/// Timeout of the node's start. It takes ten seconds on two idle cores, and much longer on a busy machine.
 const READY_WITHIN: Duration = Duration::from_mins(4);
 
-/// Starts the cluster unless it is up and answers.
+/// Starts the cluster unless it is up and its API responds.
 pub(super) fn up(cluster: &Cluster, tools: &Tools, pause_image: &Path) -> Result<()> {
     let lock = cluster.lock()?;
     if cluster.is_up()? {
         cluster.expect_version(&tools.kubernetes)?;
         if answers(cluster)? {
-            progress(format_args!("the cluster is up already: {}", cluster.kubeconfig().display()));
+            progress(format_args!("the cluster is already up: {}", cluster.kubeconfig().display()));
             return Ok(());
         }
-        progress("the cluster's processes are there, but its API does not answer: starting it anew");
+        progress("the cluster's processes run, but its API does not respond; restarting it");
     }
     step("cluster up", |activity| {
         if down::down(cluster)? {
-            progress("removed what an earlier cluster had left");
+            progress("removed the remains of an earlier cluster");
         }
         start(cluster, tools, pause_image, activity).inspect_err(|_| keep_only_logs(cluster))
     })?;
@@ -52,14 +52,14 @@ fn start(cluster: &Cluster, tools: &Tools, pause_image: &Path, activity: &Activi
     for folder in ["pki", "kc", "log", "cni/net.d", "etcd", "containerd", "kubelet", "bin", "images"] {
         std::fs::create_dir_all(state.join(folder))?;
     }
-    // The build may replace the running program's file, so the cluster runs a copy.
+    // The cluster runs a copy, because a build can replace the file of the running program.
     std::fs::copy(std::env::current_exe()?, state.join("xtask"))?;
     std::fs::write(cluster.kubernetes_file(), tools.kubernetes.to_string())?;
     for (name, file) in tools.programs() {
         symlink(file, cluster.program(name))?;
     }
     symlink(pause_image, state.join("images/pause.tar"))?;
-    // Bound on the host and handed in: a socket stays in the network namespace in which it was made.
+    // Bound on the host and inherited: a socket stays in the network namespace in which it was created.
     let listener = TcpListener::bind(("127.0.0.1", 0)).context("cannot listen on the loopback interface")?;
     pki::create(cluster, listener.local_addr()?.port())?;
     load_modules();
@@ -72,7 +72,7 @@ fn start(cluster: &Cluster, tools: &Tools, pause_image: &Path, activity: &Activi
     Ok(())
 }
 
-/// What the namespaces need from the host's kernel; a kernel with all of it built in has no modules.
+/// Loads the kernel modules that the namespaces need. A kernel can have all of them built in.
 fn load_modules() {
     let before = Path::new("/proc/sys/net/bridge").exists();
     for module in
@@ -81,7 +81,7 @@ fn load_modules() {
         drop(sh::attempt(&mut sh::cmd("modprobe", ["--quiet", module])));
     }
     if !before {
-        // Loading br_netfilter would send the host's own bridged traffic through its tables from now on.
+        // Otherwise, br_netfilter would send the host's own bridged traffic through its netfilter tables.
         for file in ["bridge-nf-call-iptables", "bridge-nf-call-ip6tables", "bridge-nf-call-arptables"] {
             drop(std::fs::write(Path::new("/proc/sys/net/bridge").join(file), "0"));
         }
@@ -104,15 +104,15 @@ fn spawn(cluster: &Cluster, listener: TcpListener) -> Result<Child> {
 fn wait_for_init(cluster: &Cluster, outer: &mut Child, pid: i32, groups: &[Hierarchy]) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(20);
     while processes::init_below(pid).is_none() {
-        still_alive(cluster, outer)?;
+        check_running(cluster, outer)?;
         if Instant::now() > deadline {
-            bail!("the cluster's first process does not appear");
+            bail!("the cluster's PID 1 did not start");
         }
         std::thread::sleep(Duration::from_millis(20));
     }
     if cgroups::is_unified() {
-        // No process may stay in a group that hands its controllers down; `unshare` itself stays outside, so it
-        // cannot be moved from within.
+        // A group whose controllers are enabled for its children must have no processes. `unshare` stays outside of the
+        // namespaces, so only the host can move it.
         for group in groups {
             let init = group.group.join("init");
             std::fs::create_dir_all(&init)?;
@@ -125,37 +125,37 @@ fn wait_for_init(cluster: &Cluster, outer: &mut Child, pid: i32, groups: &[Hiera
 fn wait_for_ready(cluster: &Cluster, outer: &mut Child, activity: &Activity) -> Result<()> {
     let deadline = Instant::now() + READY_WITHIN;
     while !cluster.ready_marker().exists() {
-        still_alive(cluster, outer)?;
-        let said = std::fs::read_to_string(cluster.log("node")).unwrap_or_default();
-        activity.set(said.lines().last().unwrap_or("starting"));
+        check_running(cluster, outer)?;
+        let text = std::fs::read_to_string(cluster.log("node")).unwrap_or_default();
+        activity.set(text.lines().last().unwrap_or("starting"));
         if Instant::now() > deadline {
-            bail!("the node is not ready after {} s:\n{}", READY_WITHIN.as_secs(), last_words(cluster));
+            bail!("the node is not ready after {} s:\n{}", READY_WITHIN.as_secs(), log_tails(cluster));
         }
         std::thread::sleep(Duration::from_millis(100));
     }
     Ok(())
 }
 
-fn still_alive(cluster: &Cluster, outer: &mut Child) -> Result<()> {
+fn check_running(cluster: &Cluster, outer: &mut Child) -> Result<()> {
     if let Some(status) = outer.try_wait()? {
-        bail!("the cluster ended while it was starting ({status}):\n{}", last_words(cluster));
+        bail!("the cluster ended while it was starting ({status}):\n{}", log_tails(cluster));
     }
     Ok(())
 }
 
-/// The ends of the logs that say most about a node that does not come up.
-fn last_words(cluster: &Cluster) -> String {
-    let mut words = String::new();
+/// Returns the last lines of the logs that help most if a node does not start.
+fn log_tails(cluster: &Cluster) -> String {
+    let mut tails = String::new();
     for name in ["node", "kubelet", "kube-apiserver", "containerd"] {
         let file = cluster.log(name);
         if let Ok(text) = std::fs::read_to_string(&file) {
-            let _ = write!(words, "  {} ends:\n{}", file.display(), tail(&text, 8));
+            let _ = write!(tails, "  {} ends:\n{}", file.display(), tail(&text, 8));
         }
     }
-    words
+    tails
 }
 
-/// A failed start leaves no process and no control group, but its logs, which the error names.
+/// Ends the processes and removes the control groups of a failed start. The logs stay, because the error names them.
 fn keep_only_logs(cluster: &Cluster) {
     let ended = processes::kill(cluster).and_then(|_| cgroups::remove(cluster));
     if let Err(error) = ended {

@@ -1,18 +1,18 @@
-//! Shows what pods can say for themselves: another choice, none at all, and a wrong one.
+//! Shows the choices of pods: another profile, no injection, and an unknown profile.
 
 use anyhow::{Result, bail};
 use serde_json::Value;
 
 use super::NAMESPACE;
 use super::live::{containers, heading, object, table, text, wait};
-use super::scene::{apply, try_apply};
-use crate::report::say;
+use super::setup::{apply, try_apply};
+use crate::report::print;
 use crate::sh;
 use crate::target::Ready;
 
-/// Applies the three pods and prints what became of them.
+/// Applies the three pods and prints their containers or the rejection.
 pub(super) fn show(cluster: &Ready) -> Result<()> {
-    heading("Pods choose for themselves");
+    heading("Pods choose their profiles");
     apply(cluster, "e2e/demo/pods/chosen.yaml", Some(NAMESPACE))?;
     apply(cluster, "e2e/demo/pods/opted-out.yaml", Some(NAMESPACE))?;
     let chosen = ready(cluster, "cache")?;
@@ -26,7 +26,7 @@ pub(super) fn show(cluster: &Ready) -> Result<()> {
         )?,
         row("plain", "label outrigger.dev/inject: disabled", &plain, &["redis"])?,
     ];
-    table(&["pod", "says", "runs"], &rows);
+    table(&["pod", "choice", "containers"], &rows);
     if plain.pointer("/metadata/annotations/outrigger.dev~1status").is_some() {
         bail!("the pod that opted out was changed");
     }
@@ -35,7 +35,7 @@ pub(super) fn show(cluster: &Ready) -> Result<()> {
         let (_, metrics) = sh::attempt(&mut cluster.kubectl(["get", "--raw", &path]))?;
         Ok(metrics.lines().find(|line| line.starts_with("redis_up 1")).map(str::to_owned))
     })?;
-    say(format_args!("\n  The injected exporter of pod cache says: {metric}"));
+    print(format_args!("\n  Metric of the injected exporter in pod cache: {metric}"));
     denial(cluster)
 }
 
@@ -48,23 +48,23 @@ fn ready(cluster: &Ready, pod: &str) -> Result<Value> {
     })
 }
 
-fn row(pod: &str, says: &str, object: &Value, expected: &[&str]) -> Result<Vec<String>> {
+fn row(pod: &str, choice: &str, object: &Value, expected: &[&str]) -> Result<Vec<String>> {
     let runs = containers(&object.pointer("/spec").cloned().unwrap_or_default());
     if runs != expected {
         bail!("pod {pod}: expected the containers {expected:?}, but it has {runs:?}");
     }
-    Ok(vec![pod.to_owned(), says.to_owned(), runs.join(" → ")])
+    Ok(vec![pod.to_owned(), choice.to_owned(), runs.join(" → ")])
 }
 
 fn denial(cluster: &Ready) -> Result<()> {
-    heading("A profile that does not exist");
-    let (accepted, said) = try_apply(cluster, "e2e/demo/pods/misspelt.yaml", Some(NAMESPACE))?;
+    heading("A pod chooses a profile that does not exist");
+    let (accepted, message) = try_apply(cluster, "e2e/demo/pods/misspelt.yaml", Some(NAMESPACE))?;
     if accepted {
-        bail!("a pod that asks for the profile log-shiper was accepted");
+        bail!("a pod with the unknown profile log-shiper was accepted");
     }
-    if !said.contains("did you mean \"log-shipper\"") {
-        bail!("the denial does not say what was probably meant:\n{said}");
+    if !message.contains("did you mean \"log-shipper\"") {
+        bail!("the rejection has no suggestion:\n{message}");
     }
-    say(format_args!("  {}", said.trim().replace('\n', "\n  ")));
+    print(format_args!("  {}", message.trim().replace('\n', "\n  ")));
     Ok(())
 }

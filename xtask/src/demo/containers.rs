@@ -1,17 +1,17 @@
-//! Shows what the workloads' authors wrote, and what runs.
+//! Compares the containers of workloads' templates with those of their pods.
 
 use anyhow::{Result, bail};
 use serde_json::Value;
 
 use super::live::{containers, heading, items, name, object, pods, table, text, wait};
-use crate::report::say;
+use crate::report::print;
 use crate::target::Ready;
 
 const SIDECAR: &str = "log-shipper*";
 
-/// Prints the containers of every workload's template and of a pod of it.
+/// Prints the containers of every workload's template and of one of its pods.
 pub(super) fn show(cluster: &Ready) -> Result<()> {
-    heading("The containers, as their authors wrote them and as they run (* is a native sidecar)");
+    heading("Containers of the templates and of the running pods (* is a native sidecar)");
     let mut rows = Vec::new();
     for (kind, workload, template) in [
         ("deployment", "storefront", "/spec/template"),
@@ -21,15 +21,15 @@ pub(super) fn show(cluster: &Ready) -> Result<()> {
     ] {
         let object = object(cluster, kind, workload)?;
         let template = object.pointer(template).cloned().unwrap_or_default();
-        // The CronJob makes its first pod when the minute is full.
+        // The CronJob creates its first pod at the next full minute.
         let pod =
             wait(&format!("a pod of {kind} {workload}"), || Ok(pods(cluster, workload)?.into_iter().next()))?;
         rows.push(row(&format!("{kind}/{workload}"), &template, &pod)?);
     }
-    table(&["workload", "template", "pod", "starts"], &rows);
-    say("\n  No template mentions Outrigger. Each pod says what was done to it:");
+    table(&["workload", "template", "pod", "containers of the pod"], &rows);
+    print("\n  No template mentions Outrigger. Each pod has a record of its injection:");
     let pod = pods(cluster, "storefront")?.into_iter().next().unwrap_or_default();
-    say(format_args!(
+    print(format_args!(
         "  outrigger.dev/status: {}",
         text(&pod, "/metadata/annotations/outrigger.dev~1status")
     ));
@@ -53,7 +53,7 @@ fn row(workload: &str, template: &Value, pod: &Value) -> Result<Vec<String>> {
         .flat_map(|container| items(container, "/volumeMounts"))
         .any(|mount| text(mount, "/mountPath") == "/var/log/app");
     if !shared {
-        bail!("pod {}: its own container does not share /var/log/app", name(pod));
+        bail!("pod {}: its app container does not mount /var/log/app", name(pod));
     }
     Ok(vec![workload.to_owned(), before.join(", "), name(pod).to_owned(), after.join(" → ")])
 }

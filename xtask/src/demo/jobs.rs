@@ -1,4 +1,4 @@
-//! Shows that a Job completes although its sidecar would never exit by itself.
+//! Shows that a Job completes although its sidecar does not exit by itself.
 
 use anyhow::{Result, bail};
 use serde_json::Value;
@@ -8,11 +8,11 @@ use super::live::{heading, items, name, object, pods, table, text, wait};
 use crate::sh;
 use crate::target::Ready;
 
-/// Prints the Job, a Job of the `CronJob`, and how their sidecars ended.
+/// Prints the Job, a Job of the `CronJob`, and the end of their containers.
 pub(super) fn show(cluster: &Ready) -> Result<()> {
-    heading("A sidecar never exits by itself, and the Jobs are complete");
+    heading("Jobs complete although their sidecars do not exit by themselves");
     let mut rows = vec![row(cluster, "price-import", "price-import")?];
-    let scheduled = wait("a Job made by the CronJob", || first_scheduled(cluster))?;
+    let scheduled = wait("a Job of the CronJob", || first_scheduled(cluster))?;
     rows.push(row(cluster, &scheduled, "sales-report")?);
     table(&["job", "state", "pod", "the pod's own containers", "its sidecar"], &rows);
     Ok(())

@@ -1,16 +1,16 @@
-//! Compares what the applications wrote with what arrived at the log archive.
+//! Compares the lines that the applications wrote with the lines that the log archive received.
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::NAMESPACE;
 use super::live::{heading, name, pods, table, text, wait};
-use super::scene::LOGS;
-use crate::report::say;
+use super::setup::LOGS;
+use crate::report::print;
 use crate::sh;
 use crate::target::Ready;
 
-/// What is compared: a workload's `app` label, and the file that it writes.
+/// Compared files: a workload's `app` label, and the file that it writes.
 const FILES: [(&str, &str); 4] = [
     ("storefront", "/var/log/app/access.log"),
     ("sessions", "/var/log/app/redis.log"),
@@ -20,7 +20,7 @@ const FILES: [(&str, &str); 4] = [
 
 /// Prints the comparison for every pod, and some of the lines.
 pub(super) fn show(cluster: &Ready) -> Result<()> {
-    heading("The lines that the applications wrote, and those that the sidecars shipped to the log archive");
+    heading("Log lines that the applications wrote, and that the sidecars shipped to the log archive");
     let mut rows = Vec::new();
     let mut sample = Vec::new();
     for (app, file) in FILES {
@@ -39,7 +39,7 @@ pub(super) fn show(cluster: &Ready) -> Result<()> {
             if sample.is_empty() && app == "price-import" {
                 sample = written.iter().take(3).cloned().collect();
             }
-            let same = format!("{} the same, in order", written.len());
+            let same = format!("{} identical, in order", written.len());
             rows.push(vec![name(&pod).to_owned(), file.to_owned(), written.len().to_string(), same]);
         }
         if of_app == 0 {
@@ -47,14 +47,11 @@ pub(super) fn show(cluster: &Ready) -> Result<()> {
         }
     }
     table(&["pod", "file", "written", "arrived"], &rows);
-    say(format_args!(
-        "\n  The first that price-import wrote and the archive got:\n    {}",
-        sample.join("\n    ")
-    ));
+    print(format_args!("\n  The first lines of price-import in the archive:\n    {}", sample.join("\n    ")));
     Ok(())
 }
 
-/// What the application itself says that it wrote: its file, or, once it has ended, its own output of the same lines.
+/// Returns the lines that the application wrote: those of its file or, after its end, of its own output.
 fn written(cluster: &Ready, pod: &Value, file: &str) -> Result<Vec<String>> {
     let container = text(pod, "/spec/containers/0/name");
     let text = if text(pod, "/spec/restartPolicy") == "Always" {
@@ -74,19 +71,19 @@ fn written(cluster: &Ready, pod: &Value, file: &str) -> Result<Vec<String>> {
     };
     let mut text = text;
     let text = sh::output(&mut text).context("cannot read what the application wrote")?;
-    // A line that is being written is none yet.
-    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-    Ok(whole.lines().map(str::to_owned).collect())
+    // The last line can be incomplete.
+    let complete = text.rsplit_once('\n').map_or("", |(complete, _)| complete);
+    Ok(complete.lines().map(str::to_owned).collect())
 }
 
-/// The lines of a pod's file, as the archive printed them.
+/// Returns the lines of a pod's file from the log of the archive.
 fn arrived(cluster: &Ready, pod: &str, file: &str) -> Result<Vec<String>> {
     let archive = sh::output(&mut cluster.kubectl(["logs", "deployment/log-archive", "--namespace", LOGS]))?;
     let prefix = format!("{NAMESPACE}/{pod} {file} ");
     Ok(archive.lines().filter_map(|line| line.strip_prefix(&prefix)).map(str::to_owned).collect())
 }
 
-/// The archive may hold more than was there when the application's file was read.
+/// Compares the lines. The archive can have more lines, which were written after the application's file was read.
 fn same(pod: &str, written: &[String], arrived: &[String]) -> Result<()> {
     for (number, (wrote, got)) in written.iter().zip(arrived).enumerate() {
         if wrote != got {

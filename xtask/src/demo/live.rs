@@ -1,4 +1,4 @@
-//! Reading the live cluster.
+//! Access to the live cluster.
 
 use std::time::{Duration, Instant};
 
@@ -10,15 +10,15 @@ use crate::report::Activity;
 use crate::sh;
 use crate::target::Ready;
 
-/// A busy machine takes its time to start pods.
-const PATIENCE: Duration = Duration::from_mins(3);
+/// Timeout of all waits, for busy machines.
+const TIMEOUT: Duration = Duration::from_mins(3);
 
-/// An object of the demo's namespace.
+/// Returns an object of the demo's namespace.
 pub(super) fn object(cluster: &Ready, kind: &str, name: &str) -> Result<Value> {
     json(cluster, &["get", kind, name, "--namespace", NAMESPACE, "--output", "json"])
 }
 
-/// The pods of the demo's namespace with this `app` label, those that are going away left out.
+/// Returns the pods of the demo's namespace with this `app` label, without those that are being deleted.
 pub(super) fn pods(cluster: &Ready, app: &str) -> Result<Vec<Value>> {
     let selector = format!("app={app}");
     let list = json(
@@ -31,25 +31,25 @@ pub(super) fn pods(cluster: &Ready, app: &str) -> Result<Vec<Value>> {
 
 fn json(cluster: &Ready, words: &[&str]) -> Result<Value> {
     let text = sh::output(&mut cluster.kubectl(words.iter().copied()))?;
-    serde_json::from_str(&text).context("kubectl printed something that is not JSON")
+    serde_json::from_str(&text).context("kubectl did not print JSON")
 }
 
-/// The elements of a list, none if there is no list.
+/// Returns the elements of a list; none if the list is absent.
 pub(super) fn items<'value>(value: &'value Value, pointer: &str) -> impl Iterator<Item = &'value Value> {
     value.pointer(pointer).and_then(Value::as_array).into_iter().flatten()
 }
 
-/// A text in an object, empty if there is none.
+/// Returns a text in an object; empty if it is absent.
 pub(super) fn text<'value>(value: &'value Value, pointer: &str) -> &'value str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// The name of an object.
+/// Returns the name of an object.
 pub(super) fn name(value: &Value) -> &str {
     text(value, "/metadata/name")
 }
 
-/// The containers of a pod's spec in the order in which they start; `*` marks native sidecars.
+/// Returns the containers of a pod's spec in start order. `*` marks native sidecars.
 pub(super) fn containers(spec: &Value) -> Vec<String> {
     let init = items(spec, "/initContainers").map(|container| match text(container, "/restartPolicy") {
         "Always" => format!("{}*", text(container, "/name")),
@@ -58,25 +58,25 @@ pub(super) fn containers(spec: &Value) -> Vec<String> {
     init.chain(items(spec, "/containers").map(|container| text(container, "/name").to_owned())).collect()
 }
 
-/// Waits until something is there; asks again twice a second.
+/// Waits until `look` returns a value. It is called twice a second.
 pub(super) fn wait<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         if let Some(found) = look().with_context(|| format!("waiting for {what}"))? {
             return Ok(found);
         }
         if Instant::now() > deadline {
-            bail!("{what}: not so after {} s", PATIENCE.as_secs());
+            bail!("timeout after {} s: {what}", TIMEOUT.as_secs());
         }
         std::thread::sleep(Duration::from_millis(500));
     }
 }
 
-/// Waits until the Deployment and the `StatefulSet` have all their replicas ready.
+/// Waits until all replicas of the Deployment and the `StatefulSet` are ready.
 pub(super) fn workloads_ready(cluster: &Ready, activity: &Activity) -> Result<()> {
     for workload in ["deployment/storefront", "statefulset/sessions"] {
         activity.set(workload);
-        let timeout = format!("--timeout={}s", PATIENCE.as_secs());
+        let timeout = format!("--timeout={}s", TIMEOUT.as_secs());
         sh::run(&mut cluster.kubectl(["rollout", "status", workload, "--namespace", NAMESPACE, &timeout]))?;
     }
     Ok(())
@@ -91,7 +91,7 @@ pub(super) fn table(headings: &[&str], rows: &[Vec<String>]) {
     let line = |cells: Vec<&str>| {
         let padded: Vec<String> =
             cells.iter().enumerate().map(|(column, cell)| format!("{cell:<0$}", width(column))).collect();
-        crate::report::say(format_args!("  {}", padded.join("   ").trim_end()));
+        crate::report::print(format_args!("  {}", padded.join("   ").trim_end()));
     };
     line(headings.to_vec());
     for row in rows {
@@ -101,5 +101,5 @@ pub(super) fn table(headings: &[&str], rows: &[Vec<String>]) {
 
 /// Prints a heading.
 pub(super) fn heading(text: &str) {
-    crate::report::say(format_args!("\n{text}\n"));
+    crate::report::print(format_args!("\n{text}\n"));
 }

@@ -1,32 +1,32 @@
-//! The demo: Outrigger installed by its chart in a real cluster, and everything it does read back from there.
+//! The demo: installs Outrigger with its chart in a real cluster, and prints what it does there.
 //!
-//! `scene` sets everything up; each of the other modules shows one thing and fails if it is not so.
+//! `setup` prepares everything. Each of the other modules shows one feature, and fails if it does not work.
 
 mod choices;
 mod containers;
 mod jobs;
 mod lines;
 mod live;
-mod scene;
+mod setup;
 
 use anyhow::Result;
 
-use crate::report::{note, say, step};
+use crate::report::{note, print, step};
 use crate::target::{Ready, Target};
 
-/// The namespace that is enabled.
+/// Namespace with injection enabled.
 const NAMESPACE: &str = "shop";
 
 /// Runs the whole demo.
 pub(crate) fn run(target: &Target) -> Result<()> {
     target.check()?;
     let cluster = target.prepare()?;
-    let shown = scene::set(&cluster).and_then(|()| show(&cluster));
+    let shown = setup::run(&cluster).and_then(|()| show(&cluster));
     if shown.is_err() {
-        aftermath(&cluster);
+        print_diagnostics(&cluster);
     }
     shown?;
-    goodbye(&cluster);
+    print_next_steps(&cluster);
     Ok(())
 }
 
@@ -38,15 +38,15 @@ fn show(cluster: &Ready) -> Result<()> {
     choices::show(cluster)
 }
 
-/// What helps to see why the demo failed.
-fn aftermath(cluster: &Ready) {
+/// Prints the state of the cluster after a failure.
+fn print_diagnostics(cluster: &Ready) {
     for words in [
         &["get", "pods", "--all-namespaces", "--output", "wide"][..],
         &["get", "events", "--namespace", NAMESPACE, "--sort-by=.lastTimestamp"],
         &[
             "logs",
             "--namespace",
-            scene::SYSTEM,
+            setup::SYSTEM,
             "--selector",
             "app.kubernetes.io/name=outrigger",
             "--tail=20",
@@ -54,14 +54,14 @@ fn aftermath(cluster: &Ready) {
     ] {
         note(format_args!("\nkubectl {}", words.join(" ")));
         match crate::sh::attempt(&mut cluster.kubectl(words.iter().copied())) {
-            Ok((_, said)) => note(crate::report::tail(&said, 25).trim_end()),
+            Ok((_, output)) => note(crate::report::tail(&output, 25).trim_end()),
             Err(error) => note(format_args!("{error:#}")),
         }
     }
 }
 
-fn goodbye(cluster: &Ready) {
-    say("\nAll of this was read from the cluster, which goes on running. To look around:\n");
+fn print_next_steps(cluster: &Ready) {
+    print("\nAll of this was read from the cluster, which keeps running. To explore it:\n");
     let kubectl = if cluster.is_embedded() {
         "cargo xtask cluster kubectl".to_owned()
     } else {
@@ -74,16 +74,16 @@ fn goodbye(cluster: &Ready) {
         "logs --namespace logs deployment/log-archive",
         "logs --namespace outrigger-system deployment/outrigger",
     ] {
-        say(format_args!("  {kubectl} {words}"));
+        print(format_args!("  {kubectl} {words}"));
     }
-    say("\nand to take it down:\n");
+    print("\nTo remove it:\n");
     if cluster.is_embedded() {
-        say("  cargo xtask cluster down");
+        print("  cargo xtask cluster down");
     } else {
         let config = cluster.kubeconfig.display();
-        say(format_args!("  {kubectl} delete namespace shop logs"));
-        say(format_args!("  {kubectl} delete clustersidecarprofile log-shipper prometheus-exporter"));
-        say(format_args!("  helm --kubeconfig {config} uninstall outrigger --namespace outrigger-system"));
-        say(format_args!("  {kubectl} delete namespace outrigger-system"));
+        print(format_args!("  {kubectl} delete namespace shop logs"));
+        print(format_args!("  {kubectl} delete clustersidecarprofile log-shipper prometheus-exporter"));
+        print(format_args!("  helm --kubeconfig {config} uninstall outrigger --namespace outrigger-system"));
+        print(format_args!("  {kubectl} delete namespace outrigger-system"));
     }
 }

@@ -1,4 +1,4 @@
-//! The chart's copies of the profiles, and the table of the catalogue's page, made from the profiles' READMEs.
+//! The chart's copies of the profiles, and the table of the catalogue's page, which is made from the profiles' READMEs.
 
 use std::path::Path;
 
@@ -8,41 +8,41 @@ use crate::workspace;
 
 const COPIES: &str = "charts/outrigger/catalogue";
 const PAGE: &str = "docs/catalogue.md";
-/// What stands around the table in the page.
+/// Markers before and after the table in the page.
 const BEGIN: &str = "<!-- The table is written by `cargo xtask generate`, from the profiles' READMEs. -->\n";
 const END: &str = "<!-- The end of the table. -->\n";
 
-/// Every file with its text.
+/// Returns all generated files with their content.
 pub(super) fn files(header: &str) -> Result<Vec<(String, String)>> {
-    let mut made = Vec::new();
+    let mut files = Vec::new();
     let mut rows = String::new();
     for name in names()? {
         let folder = workspace::root().join("profiles").join(&name);
         let profile = read(&folder.join("profile.yaml"))?;
         rows.push_str(&row(&name, &profile, &read(&folder.join("README.md"))?)?);
-        made.push((format!("{COPIES}/{name}.yaml"), format!("{header}{profile}")));
+        files.push((format!("{COPIES}/{name}.yaml"), format!("{header}{profile}")));
     }
     let page = read(&workspace::root().join(PAGE))?;
     let (before, rest) =
-        page.split_once(BEGIN).context("docs/catalogue.md has lost its table's first line")?;
-    let (_, after) = rest.split_once(END).context("docs/catalogue.md has lost its table's last line")?;
-    let head = "\n| profile | what it does | image | what its test showed |\n| --- | --- | --- | --- |\n";
-    made.push((PAGE.to_owned(), format!("{before}{BEGIN}{head}{rows}\n{END}{after}")));
-    Ok(made)
+        page.split_once(BEGIN).context("docs/catalogue.md lacks the line before the table")?;
+    let (_, after) = rest.split_once(END).context("docs/catalogue.md lacks the line after the table")?;
+    let head = "\n| profile | description | image | test |\n| --- | --- | --- | --- |\n";
+    files.push((PAGE.to_owned(), format!("{before}{BEGIN}{head}{rows}\n{END}{after}")));
+    Ok(files)
 }
 
-/// Copies of profiles that are no longer there.
-pub(super) fn left_over() -> Result<Vec<String>> {
+/// Returns the copies whose profile no longer exists.
+pub(super) fn stale_copies() -> Result<Vec<String>> {
     let names = names()?;
     let Ok(copies) = std::fs::read_dir(workspace::root().join(COPIES)) else { return Ok(Vec::new()) };
-    let mut left = Vec::new();
+    let mut stale = Vec::new();
     for copy in copies {
         let file = copy?.file_name().to_string_lossy().into_owned();
         if !file.strip_suffix(".yaml").is_some_and(|name| names.iter().any(|known| known == name)) {
-            left.push(format!("{COPIES}/{file}"));
+            stale.push(format!("{COPIES}/{file}"));
         }
     }
-    Ok(left)
+    Ok(stale)
 }
 
 fn names() -> Result<Vec<String>> {
@@ -55,21 +55,21 @@ fn names() -> Result<Vec<String>> {
 }
 
 fn row(name: &str, profile: &str, readme: &str) -> Result<String> {
-    let what = paragraph_after(readme, &format!("# {name}"))
+    let description = paragraph_after(readme, &format!("# {name}"))
         .with_context(|| format!("{name}: the README has no title"))?;
-    let showed = paragraph_after(readme, "## What was tested").unwrap_or_default();
-    // Links of a README lead from its own folder.
+    let tested = paragraph_after(readme, "## What was tested").unwrap_or_default();
+    // Links in a README are relative to its own directory.
     let relinked = |text: String| text.replace("](../", &format!("](../profiles/{name}/../"));
     let images: Vec<String> = images(profile).map(|image| format!("`{image}`")).collect();
     Ok(format!(
         "| [{name}](../profiles/{name}/) | {} | {} | {} |\n",
-        relinked(what),
+        relinked(description),
         images.join(", "),
-        relinked(showed)
+        relinked(tested)
     ))
 }
 
-/// The defaults of the parameters that are images: what looks like one.
+/// Returns the defaults of image parameters, recognized by their form.
 fn images(profile: &str) -> impl Iterator<Item = &str> {
     profile.lines().filter_map(|line| line.trim().strip_prefix("default: ")).filter(|value| {
         value
@@ -78,7 +78,7 @@ fn images(profile: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The first paragraph below a heading, as one line that can stand in a table.
+/// Returns the first paragraph below a heading as one line, escaped for a table.
 fn paragraph_after(text: &str, heading: &str) -> Option<String> {
     let mut lines = text.lines().skip_while(|line| *line != heading);
     lines.next()?;
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_has_what_the_readme_says() -> Result<()> {
+    fn a_row_has_the_paragraphs_of_the_readme() -> Result<()> {
         let readme =
             "# statsd\n\nTakes StatsD\nover UDP.\n\n## Use\n\nx\n\n## What was tested\n\nIt | works.\n";
         let profile =

@@ -1,4 +1,4 @@
-//! buildah, with a storage of its own that is gone afterwards.
+//! buildah, with a separate storage that is deleted afterwards.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::{sh, workspace};
 
-/// Builds one image from a recipe and a context into an archive.
+/// Builds an image from a recipe and a context into an archive.
 pub(super) fn archive(name: &str, recipe: &Path, context: &Path, archive: &Path) -> Result<()> {
     let storage = context.with_extension("storage");
     let unfinished = archive.with_extension("unfinished");
@@ -43,13 +43,13 @@ pub(super) fn archive(name: &str, recipe: &Path, context: &Path, archive: &Path)
     Ok(())
 }
 
-/// Pushes an archive's image to a registry under another name.
+/// Pushes the image of an archive to a registry with another name.
 pub(super) fn push(archive: &Path, name: &str) -> Result<()> {
     let storage = workspace::target().join("images/push.storage");
     let pushed = sh::output(buildah(&storage, "pull").arg(format!("docker-archive:{}", archive.display())))
         .and_then(|id| {
             let id = id.lines().last().unwrap_or_default().trim().to_owned();
-            // A registry on this machine hardly ever has a certificate.
+            // A registry on this machine usually has no certificate.
             let is_local = ["localhost", "127.0.0.1"].iter().any(|host| name.starts_with(host));
             let verify = format!("--tls-verify={}", !is_local);
             sh::run(buildah(&storage, "push").args([&verify, &id, &format!("docker://{name}")]))
@@ -61,7 +61,7 @@ pub(super) fn push(archive: &Path, name: &str) -> Result<()> {
 fn buildah(storage: &Path, command: &str) -> Command {
     let mut buildah = Command::new("buildah");
     buildah
-        // The overlay driver would leave mounts behind and does not work on every file system.
+        // The overlay driver would leave mounts, and does not work on every file system.
         .args(["--storage-driver", "vfs", "--root"])
         .arg(storage.join("root"))
         .arg("--runroot")

@@ -1,4 +1,4 @@
-//! A root folder from Debian packages, without running any of their scripts.
+//! Root directories from Debian packages, without their scripts.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,8 @@ use anyhow::{Context, Result, bail};
 use crate::tools::refresh_package_lists;
 use crate::{sh, workspace};
 
-/// What no program reads at run time.
-const LEFT_OUT: [&str; 12] = [
+/// Files that no program needs at run time.
+const EXCLUDED: [&str; 12] = [
     "./usr/share/doc/*",
     "./usr/share/man/*",
     "./usr/share/locale/*",
@@ -25,7 +25,7 @@ const LEFT_OUT: [&str; 12] = [
     "./usr/lib/x86_64-linux-gnu/gconv/*",
 ];
 
-/// Unpacks packages with all that they depend on, without the files of some patterns.
+/// Unpacks packages with all their dependencies, except files that match one of the patterns.
 pub(super) fn unpack(packages: &[String], leave_out: &[String], root: &Path) -> Result<()> {
     if packages.is_empty() {
         return Ok(());
@@ -38,10 +38,10 @@ pub(super) fn unpack(packages: &[String], leave_out: &[String], root: &Path) -> 
     Ok(())
 }
 
-/// Downloads the packages and their dependencies, resolved as if nothing were installed.
+/// Downloads the packages and their dependencies, as if nothing were installed.
 fn download(packages: &[String], folder: &Path) -> Result<Vec<PathBuf>> {
     if sh::which("apt-get").is_none() {
-        bail!("this image is made from Debian packages, which needs apt-get and a Debian-like system");
+        bail!("this image needs Debian packages: apt-get is missing; use a Debian-like system");
     }
     std::fs::create_dir_all(folder.join("partial"))?;
     let status = folder.join("empty");
@@ -85,7 +85,7 @@ fn extract(package: &Path, leave_out: &[String], root: &Path) -> Result<()> {
     let unpacked = Command::new("tar")
         .args(["--extract", "--keep-directory-symlink", "--no-same-owner", "--directory"])
         .arg(root)
-        .args(LEFT_OUT.map(|pattern| format!("--exclude={pattern}")))
+        .args(EXCLUDED.map(|pattern| format!("--exclude={pattern}")))
         .args(leave_out.iter().map(|pattern| format!("--exclude={pattern}")))
         .stdin(archive)
         .status()?;

@@ -1,4 +1,4 @@
-//! Java programs: a runtime of the modules that they need, and the jars of a Maven project.
+//! Java programs: a runtime with the required modules, and the jars of a Maven project.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,13 +7,13 @@ use anyhow::{Context, Result};
 
 use crate::{sh, tools, workspace};
 
-/// Only an image that is built needs them, so nobody else gets them.
+/// Packages for these images only, so they are not installed for other tasks.
 const NEEDED: [tools::Needed; 2] = [(&["javac"], "default-jdk-headless"), (&["mvn"], "maven")];
 
-/// The version is written out: Maven would take the newest.
+/// The version is explicit, because Maven would use the newest one.
 const COPY_JARS: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
 
-/// Makes `/opt/java` and `/opt/app` of an image from a project's `pom.xml`, `modules` and `src`.
+/// Creates `/opt/java` and `/opt/app` of an image from a project's `pom.xml`, `modules` and `src`.
 pub(super) fn install(project: &Path, root: &Path) -> Result<()> {
     tools::install_named(&NEEDED)?;
     let log = workspace::cache().join("log/image-java.log");
@@ -31,7 +31,7 @@ pub(super) fn install(project: &Path, root: &Path) -> Result<()> {
             &log,
         )
     };
-    // A download may break off; Maven keeps what it has.
+    // A download can be interrupted; Maven keeps the finished ones.
     maven().or_else(|_| maven())?;
     let mut sources = Vec::new();
     for entry in std::fs::read_dir(project.join("src"))? {
@@ -47,7 +47,8 @@ pub(super) fn install(project: &Path, root: &Path) -> Result<()> {
             .args(&sources),
         &log,
     )?;
-    let modules = std::fs::read_to_string(project.join("modules")).context("a Java project has modules")?;
+    let modules = std::fs::read_to_string(project.join("modules"))
+        .context("a Java project must have a file `modules`")?;
     sh::logged(
         Command::new("jlink")
             .args(["--strip-debug", "--no-header-files", "--no-man-pages", "--compress", "2"])

@@ -1,8 +1,7 @@
-//! The container images: the product, the programs of the demo and of the catalogue's tests, and what holds a pod's
-//! namespaces.
+//! Container images: Outrigger, the programs of the demo and of the tests, and the pause image.
 //!
-//! A program's recipe is a folder in `e2e/images`. Each image is built by buildah into an archive that any container
-//! engine loads. Archives are cached by what they are made from, so an unchanged image costs nothing.
+//! The recipe of a program is a directory in `e2e/images`. buildah builds each image into an archive that any container
+//! engine can load. Archives are cached by a hash of their sources, so an unchanged image is not built again.
 
 mod build;
 mod debian;
@@ -20,28 +19,28 @@ use crate::report::{progress, step};
 use crate::tools::Tools;
 use crate::{sh, workspace};
 
-/// The product's image.
+/// Name of Outrigger's image.
 pub(crate) const PRODUCT: &str = "outrigger.dev/outrigger:0.1.0";
 
-/// The folders below `e2e/images` whose programs the demo runs.
+/// Directories in `e2e/images` with the demo's programs.
 const DEMO: [&str; 5] = ["curl", "nginx", "redis", "redis-exporter", "rsyslog"];
 
-/// The folders whose programs other tests than the catalogue's run as well.
+/// Directories with the programs of tests outside of the catalogue.
 const TESTS: [&str; 5] = ["cert-manager", "echo", "meddler", "prometheus", "toolbox"];
 
-/// The folders whose programs the tests of `cargo xtask test compat` run.
+/// Directories with the programs of `cargo xtask test compat`.
 const COMPAT: [&str; 4] = ["echo", "meddler", "redis", "toolbox"];
 
 /// An image in an archive.
 #[derive(Clone, Debug)]
 pub(crate) struct Image {
-    /// Its name with registry and tag, as a container runtime spells it out.
+    /// Name with registry and tag, in the complete form of a container runtime.
     pub(crate) name: String,
-    /// The archive, in Docker's format.
+    /// Path of the archive, in Docker's format.
     pub(crate) archive: PathBuf,
 }
 
-/// The image of the pause program.
+/// Returns the pause image.
 pub(crate) fn pause(tools: &Tools) -> Result<Image> {
     let recipe = workspace::root().join("e2e/images/pause");
     let key = key(&[&recipe.join("Containerfile"), &tools.pause], crate::cluster::PAUSE_IMAGE)?;
@@ -51,17 +50,17 @@ pub(crate) fn pause(tools: &Tools) -> Result<Image> {
     })
 }
 
-/// The Cargo profile that the product's static binary is built with.
+/// Cargo profile of Outrigger's static binary.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Profile {
-    /// The profile of a published image, and of whatever is measured.
+    /// Profile of the published image and of measurements.
     Release,
-    /// The profile of the demo and of the end-to-end tests, which builds in less than half of the time.
+    /// Profile of the demo and the end-to-end tests, which builds in less than half of the time.
     EndToEnd,
 }
 
 impl Profile {
-    /// The name that Cargo knows it by, which is also the name of its folder below the target folder.
+    /// Returns Cargo's name of the profile, which is also its directory in the target directory.
     fn name(self) -> &'static str {
         match self {
             Self::Release => "release",
@@ -69,13 +68,13 @@ impl Profile {
         }
     }
 
-    /// The path of the static binary, once it is built.
+    /// Returns the path of the built static binary.
     pub(crate) fn binary(self) -> PathBuf {
         workspace::cargo_target().join("x86_64-unknown-linux-musl").join(self.name()).join("outrigger")
     }
 }
 
-/// Builds the product's image from a static binary, which is built first.
+/// Builds the static binary and Outrigger's image.
 pub(crate) fn product(profile: Profile) -> Result<Image> {
     let binary = product_binary(profile)?;
     let recipe = workspace::root().join("Dockerfile");
@@ -86,7 +85,7 @@ pub(crate) fn product(profile: Profile) -> Result<Image> {
     })
 }
 
-/// Builds the static binary that the product's image holds.
+/// Builds the static binary for Outrigger's image.
 fn product_binary(profile: Profile) -> Result<PathBuf> {
     step("build outrigger", |activity| {
         let command =
@@ -100,27 +99,27 @@ fn product_binary(profile: Profile) -> Result<PathBuf> {
     Ok(profile.binary())
 }
 
-/// The images of the programs that the demo runs.
+/// Returns the images for the demo.
 pub(crate) fn demo() -> Result<Vec<Image>> {
     DEMO.iter().map(|folder| recipe::image(folder)).collect()
 }
 
-/// The images that tests outside of `e2e/tests/catalogue` run, which are there in a fraction of the time.
+/// Returns the images for tests outside of `e2e/tests/catalogue`, which build in a fraction of the time.
 pub(crate) fn without_catalogue() -> Result<Vec<Image>> {
     DEMO.iter().chain(&TESTS).map(|folder| recipe::image(folder)).collect()
 }
 
-/// The images that the tests on other versions of Kubernetes run.
+/// Returns the images for the tests on other versions of Kubernetes.
 pub(crate) fn compat() -> Result<Vec<Image>> {
     COMPAT.iter().map(|folder| recipe::image(folder)).collect()
 }
 
-/// The images of all programs, for the tests.
+/// Returns the images of all programs.
 pub(crate) fn programs() -> Result<Vec<Image>> {
     recipe::folders()?.iter().map(|folder| recipe::image(folder)).collect()
 }
 
-/// All images but the pause image, or those of the named folders, for `cargo xtask images`.
+/// Builds all images except the pause image, or those of the named directories, for `cargo xtask images`.
 pub(crate) fn build(folders: &[String]) -> Result<Vec<Image>> {
     let images = if folders.is_empty() {
         let mut images = vec![product(Profile::Release)?];
@@ -135,17 +134,17 @@ pub(crate) fn build(folders: &[String]) -> Result<Vec<Image>> {
         folders.iter().map(|folder| recipe::image(folder)).collect::<Result<_>>()?
     };
     for image in &images {
-        progress(format_args!("{} is {}", image.name, image.archive.display()));
+        progress(format_args!("{}: {}", image.name, image.archive.display()));
     }
     Ok(images)
 }
 
-/// Pushes an image to a registry under another name.
+/// Pushes an image to a registry with another name.
 pub(crate) fn push(image: &Image, name: &str) -> Result<()> {
     build::push(&image.archive, name)
 }
 
-/// The archive with this key, built unless it is there.
+/// Returns the image in the archive with this key. Builds it if the archive does not exist.
 fn cached(name: &str, key: &str, prepare: impl FnOnce(&std::path::Path) -> Result<PathBuf>) -> Result<Image> {
     let archive = workspace::cache().join("images").join(format!("{key}.tar"));
     if !archive.exists() {
@@ -162,10 +161,10 @@ fn cached(name: &str, key: &str, prepare: impl FnOnce(&std::path::Path) -> Resul
     Ok(Image { name: name.to_owned(), archive })
 }
 
-/// A hash of the files that an image is made from.
+/// Returns a hash of the source files of an image.
 fn key(sources: &[&PathBuf], name: &str) -> Result<String> {
     let mut hash = Sha256::new();
-    // Changes with how images are built.
+    // Version of the build. Increase it when the way to build images changes.
     hash.update("2");
     hash.update(name);
     let mut pending: Vec<PathBuf> = sources.iter().map(|&path| path.clone()).collect();

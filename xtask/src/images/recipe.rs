@@ -1,15 +1,15 @@
-//! An image's recipe: a folder in `e2e/images`.
+//! Recipe of an image: a directory in `e2e/images`.
 //!
-//! | file | what it holds |
+//! | file | content |
 //! | --- | --- |
 //! | `name` | the image's name with registry and tag |
-//! | `Containerfile` | how the folder `root`, made from all below, becomes an image |
-//! | `packages` | Debian packages, one a line, which come with all that they depend on |
-//! | `leave-out` | patterns of the packages' files that the program does not need, as `./usr/lib/x/*` |
+//! | `Containerfile` | builds the image from the directory `root`, which has all of the following |
+//! | `packages` | Debian packages, one per line; dependencies are included |
+//! | `leave-out` | patterns of the packages' files to exclude, such as `./usr/lib/x/*` |
 //! | `programs` | a line `MODULE/BINARY` for each program of a Go module in `e2e/programs`; it goes to `/usr/local/bin` |
 //! | `wheels` | a line `PACKAGE==VERSION FILE` for each file of a Python wheel; it goes to `/usr/local/bin` |
-//! | `java/` | a Maven project: `pom.xml` with pinned dependencies, `src/*.java`, and `modules`, the runtime's, one a line; the runtime goes to `/opt/java`, jars and classes to `/opt/app` |
-//! | `files/` | files that are laid over the rest |
+//! | `java/` | a Maven project: `pom.xml` with pinned dependencies, `src/*.java`, and `modules`, those of the runtime, one per line; the runtime goes to `/opt/java`, jars and classes to `/opt/app` |
+//! | `files/` | files that are copied over the others |
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ use anyhow::{Context, Result};
 use super::{Image, cached, debian, java, key, wheels};
 use crate::{sh, tools, workspace};
 
-/// The folders of all recipes for programs.
+/// Returns the directories of all recipes for programs.
 pub(super) fn folders() -> Result<Vec<String>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(all())? {
@@ -33,14 +33,14 @@ pub(super) fn folders() -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// The image of a recipe, from the cache or built now.
+/// Returns the image of a recipe, from the cache or built now.
 pub(super) fn image(folder: &str) -> Result<Image> {
     let recipe = all().join(folder);
     let common = all().join("common");
     let name = std::fs::read_to_string(recipe.join("name"))?;
     let release = PathBuf::from("/etc/os-release");
     let programs = programs(&recipe)?;
-    // A binary stands in a folder that is named after what it is made from.
+    // The directory of a binary is named after a hash of its sources.
     let made_from: Vec<_> = programs.iter().map(|(_, path)| path.to_string_lossy()).collect();
     let key = key(&[&recipe, &common, &release], &format!("{} {}", name.trim(), made_from.join(" ")))?;
     cached(name.trim(), &key, |context| {
@@ -79,13 +79,13 @@ fn all() -> PathBuf {
     workspace::root().join("e2e/images")
 }
 
-/// The binaries that a recipe names, built if they are not in the cache.
+/// Returns the binaries of a recipe, built if they are not in the cache.
 fn programs(recipe: &Path) -> Result<Vec<(String, PathBuf)>> {
     let mut found = Vec::new();
     for line in list(recipe, "programs")? {
         let (module, binary) = line.split_once('/').context("a program's line is MODULE/BINARY")?;
         let made = tools::programs(module)?.into_iter().find(|(name, _)| name == binary);
-        found.push(made.with_context(|| format!("e2e/programs/{module} makes no {binary}"))?);
+        found.push(made.with_context(|| format!("e2e/programs/{module} has no binary {binary}"))?);
     }
     Ok(found)
 }
@@ -99,7 +99,7 @@ fn place(file: &Path, destination: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The lines of a recipe's file, if it has it.
+/// Returns the lines of a recipe's file; none if the file does not exist.
 fn list(recipe: &Path, file: &str) -> Result<Vec<String>> {
     let path = recipe.join(file);
     if !path.exists() {

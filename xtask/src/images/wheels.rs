@@ -1,4 +1,4 @@
-//! Files of Python wheels: some programs are published there as binaries, built by the package's authors.
+//! Files of Python wheels. Some programs are published there as binaries, built by their authors.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use crate::report::step;
 use crate::{sh, workspace};
 
-/// A file of a wheel, unpacked in the cache.
+/// Returns the path of a wheel's file, unpacked in the cache.
 pub(super) fn file(wheel: &str, name: &str) -> Result<PathBuf> {
     let folder = workspace::cache().join("wheels").join(wheel.replace("==", "-"));
     let file = folder.join(name);
@@ -33,7 +33,7 @@ pub(super) fn file(wheel: &str, name: &str) -> Result<PathBuf> {
                 sh::run(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(path).arg(&unpacked))?;
             }
         }
-        // Moved when whole, so that half a file is never taken for one.
+        // Renamed when complete, so that an incomplete file is never used.
         drop(std::fs::remove_dir_all(&folder));
         std::fs::rename(unpacked, &folder)?;
         std::fs::remove_dir_all(&downloads)?;

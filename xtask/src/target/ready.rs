@@ -1,4 +1,4 @@
-//! A cluster that runs, with the images in it, and the programs that talk to it.
+//! A running cluster with its images, and the programs to access it.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -12,19 +12,19 @@ use crate::report::step;
 use crate::tools::Tools;
 use crate::{sh, workspace};
 
-/// A cluster that runs, with every image in it.
+/// A running cluster with all images.
 pub(crate) struct Ready {
     target: Target,
-    /// The programs of the host's side.
+    /// Programs on the host.
     pub(crate) tools: Tools,
-    /// The file that says where the cluster is.
+    /// Path of the kubeconfig.
     pub(crate) kubeconfig: PathBuf,
     images: Vec<Image>,
     product: Option<Image>,
 }
 
 impl Ready {
-    /// Brings the images of the programs there.
+    /// Loads the images of the programs.
     pub(super) fn with_images(
         target: Target,
         tools: Tools,
@@ -36,27 +36,27 @@ impl Ready {
         Ok(ready)
     }
 
-    /// Brings the product's image there.
+    /// Loads Outrigger's image.
     pub(crate) fn with_product(self, product: Image) -> Result<Self> {
         self.deliver(std::slice::from_ref(&product))?;
         Ok(Self { product: Some(product), ..self })
     }
 
-    /// kubectl for the cluster.
+    /// Returns a kubectl command for the cluster.
     pub(crate) fn kubectl<'word>(&self, words: impl IntoIterator<Item = &'word str>) -> Command {
         let mut kubectl = sh::cmd(&self.tools.kubectl, words);
         kubectl.env("KUBECONFIG", &self.kubeconfig).current_dir(workspace::root());
         kubectl
     }
 
-    /// Helm for the cluster.
+    /// Returns a Helm command for the cluster.
     pub(crate) fn helm<'word>(&self, words: impl IntoIterator<Item = &'word str>) -> Command {
         let mut helm = sh::cmd(&self.tools.helm, words);
         helm.env("KUBECONFIG", &self.kubeconfig).current_dir(workspace::root());
         helm
     }
 
-    /// The environment in which this program, started again, works on the same cluster.
+    /// Returns the environment with which another process of this program uses the same cluster.
     pub(crate) fn environment(&self) -> Vec<(&'static str, OsString)> {
         let mut environment = vec![("OUTRIGGER_KUBECONFIG", self.kubeconfig.clone().into_os_string())];
         match &self.target {
@@ -73,12 +73,12 @@ impl Ready {
         environment
     }
 
-    /// Whether the cluster is the embedded one.
+    /// Returns whether the cluster is the embedded one.
     pub(crate) fn is_embedded(&self) -> bool {
         matches!(self.target, Target::Embedded { .. })
     }
 
-    /// The kubelet's folder for the logs of containers, where it is in reach.
+    /// Returns the kubelet's directory for the logs of containers, if it is accessible.
     pub(crate) fn pod_logs(&self) -> Option<PathBuf> {
         match &self.target {
             Target::Embedded { cluster, .. } => Some(cluster.pod_logs()),
@@ -86,7 +86,7 @@ impl Ready {
         }
     }
 
-    /// The product's repository and tag, as the cluster finds it.
+    /// Returns repository and tag of Outrigger's image in the cluster.
     pub(crate) fn product(&self) -> (String, String) {
         let name = match (&self.target, &self.product) {
             (Target::External { delivery: Delivery::Registry(registry), .. }, Some(image)) => {
@@ -98,13 +98,13 @@ impl Ready {
             .map_or((name.clone(), String::new()), |(left, right)| (left.to_owned(), right.to_owned()))
     }
 
-    /// Changes whenever the product's image does.
+    /// Returns a text that changes with Outrigger's image.
     pub(crate) fn product_build(&self) -> String {
         let archive = self.product.as_ref().and_then(|image| image.archive.file_stem());
         archive.unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    /// The images in manifests, renamed where they come from a registry.
+    /// Returns the manifest with the images' names in the registry, if one is used.
     pub(crate) fn rename_images(&self, manifest: &str) -> String {
         match &self.target {
             Target::External { delivery: Delivery::Registry(registry), .. } => {
@@ -132,22 +132,22 @@ impl Ready {
     }
 }
 
-/// The name under which an image is pushed.
+/// Returns the name of an image in the registry.
 fn in_registry(registry: &str, image: &Image) -> String {
     let last = image.name.rsplit('/').next().unwrap_or(&image.name);
     if image.name == images::PRODUCT {
-        // Nodes keep what they pulled under a tag, and this one is built again and again.
+        // Nodes cache images by tag, so every build of this one gets its own tag.
         let build = image.archive.file_stem().unwrap_or_default().to_string_lossy();
         return format!("{registry}/{last}-{build}");
     }
     format!("{registry}/{last}")
 }
 
-/// Renames the images that were pushed, wherever a manifest uses them.
+/// Renames the pushed images in a manifest.
 fn rename_images(manifest: &str, pushed: &[Image], registry: &str) -> String {
     let mut renamed = String::with_capacity(manifest.len());
     for line in manifest.lines() {
-        // A profile has its image as a parameter's default, a pod as its container's image.
+        // In a profile, the image is a parameter's default; in a pod, a container's image.
         let image = ["image: ", "default: "].into_iter().find_map(|key| {
             let (before, name) = line.split_once(key)?;
             let image = pushed.iter().find(|image| is_named(&image.name, name.trim()))?;
@@ -166,14 +166,14 @@ fn rename_images(manifest: &str, pushed: &[Image], registry: &str) -> String {
     renamed
 }
 
-/// Whether a manifest's name means this image: Docker Hub's names may leave out what they have in common.
+/// Returns whether a manifest's name refers to this image. Names of Docker Hub can omit their common prefix.
 fn is_named(full: &str, name: &str) -> bool {
     let short = full.strip_prefix("docker.io/");
     full == name || short.is_some_and(|short| short == name || short.strip_prefix("library/") == Some(name))
 }
 
 fn load(command: &str, archive: &Path) -> Result<()> {
-    let path = archive.to_str().context("an archive's path that is not text")?;
+    let path = archive.to_str().context("the archive's path is not UTF-8")?;
     sh::interactive(&mut sh::cmd("sh", ["-c", &command.replace("{}", path)]))
 }
 
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn pushed_images_are_renamed_in_manifests_and_others_are_not() {
+    fn only_pushed_images_are_renamed_in_manifests() {
         let pushed = [image("docker.io/library/nginx:1.22"), image("docker.io/curlimages/curl:7.88.1")];
         let manifest = "  - image: nginx:1.22\n    image: curlimages/curl:7.88.1\n  default: nginx:1.22\n  image: redis:7.0\n  text: image: nginx:1.22\n";
         assert_eq!(
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn the_product_gets_a_tag_of_its_own_for_every_build() {
+    fn each_build_of_the_product_has_its_own_tag() {
         assert_eq!(in_registry("host/a", &image(images::PRODUCT)), "host/a/outrigger:0.1.0-0a1b");
     }
 }

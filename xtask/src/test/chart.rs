@@ -1,4 +1,4 @@
-//! The chart: linted, and every object that it renders accepted by a real API server.
+//! The chart: linted, and all rendered objects accepted by a real API server.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -13,14 +13,14 @@ use crate::{sh, workspace};
 
 const NAMESPACE: &str = "outrigger-system";
 
-/// Lints and dry-runs the chart with its defaults and with every file of values in its folder `ci`.
+/// Lints and dry-runs the chart with its defaults and with every values file in its directory `ci`.
 pub(super) fn check(cluster: &Ready) -> Result<()> {
     super::monitoring::rules()?;
     optional_objects(cluster)?;
     accepted(cluster)
 }
 
-/// Checks that the API server accepts what is rendered.
+/// Checks that the API server accepts the rendered objects.
 pub(super) fn accepted(cluster: &Ready) -> Result<()> {
     let mut sets: Vec<Option<PathBuf>> = vec![None];
     let folder = workspace::root().join("charts/outrigger/ci");
@@ -28,23 +28,23 @@ pub(super) fn accepted(cluster: &Ready) -> Result<()> {
     files.sort();
     sets.extend(files.into_iter().map(Some));
     definitions(cluster)?;
-    super::monitoring::with_kinds(cluster, || all(cluster, sets))?;
+    super::monitoring::with_kinds(cluster, || check_all(cluster, sets))?;
     kustomization(cluster)
 }
 
-fn all(cluster: &Ready, sets: Vec<Option<PathBuf>>) -> Result<()> {
+fn check_all(cluster: &Ready, sets: Vec<Option<PathBuf>>) -> Result<()> {
     for values in sets {
         let name = values
             .as_ref()
             .and_then(|file| file.file_stem())
             .map_or("defaults".into(), |stem| stem.to_string_lossy());
-        one(cluster, values.as_ref()).with_context(|| format!("the chart with {name}"))?;
+        check_one(cluster, values.as_ref()).with_context(|| format!("the chart with {name}"))?;
         progress(format_args!("the chart with {name}: linted, rendered, accepted by the API server"));
     }
     Ok(())
 }
 
-fn one(cluster: &Ready, values: Option<&PathBuf>) -> Result<()> {
+fn check_one(cluster: &Ready, values: Option<&PathBuf>) -> Result<()> {
     let with_values = |command: &mut std::process::Command| {
         if let Some(file) = values {
             command.arg("--values").arg(file);
@@ -60,7 +60,7 @@ fn one(cluster: &Ready, values: Option<&PathBuf>) -> Result<()> {
     dry_run(cluster, &rendered)
 }
 
-/// Whether an object comes by a value and only then.
+/// Values that enable an object, each with a text of the rendered object.
 const OPTIONAL: [(&str, &str); 6] = [
     ("autoscaling.enabled", "kind: HorizontalPodAutoscaler"),
     ("networkPolicy.enabled", "kind: NetworkPolicy"),
@@ -80,14 +80,14 @@ fn optional_objects(cluster: &Ready) -> Result<()> {
     for (value, object) in OPTIONAL {
         let (_, with) = rendered(&format!("{value}=true"))?;
         if defaults.contains(object) || !with.contains(object) {
-            bail!("`{object}` shall be rendered with {value}, and not without");
+            bail!("`{object}` must be rendered with {value}=true, and not without it");
         }
     }
     let (_, scaled) = rendered("autoscaling.enabled=true,replicas=1")?;
     if scaled.contains("\n  replicas:") || !scaled.contains("kind: PodDisruptionBudget") {
-        bail!("with autoscaling.enabled, no value of replicas counts");
+        bail!("with autoscaling.enabled, the value `replicas` must be ignored");
     }
-    for (wrong, said) in [
+    for (wrong, expected) in [
         (
             "monitoring.prometheusRule.enabled=true,monitoring.prometheusRule.disabled={OutriggerSlo}",
             "there is no alert",
@@ -95,14 +95,14 @@ fn optional_objects(cluster: &Ready) -> Result<()> {
         ("autoscaling.enabled=true,autoscaling.minReplicas=9", "minReplicas is above"),
     ] {
         let (accepted, answer) = rendered(wrong)?;
-        if accepted || !answer.contains(said) {
-            bail!("{wrong} shall be refused with {said:?}: {answer}");
+        if accepted || !answer.contains(expected) {
+            bail!("{wrong} must be rejected with {expected:?}: {answer}");
         }
     }
     Ok(())
 }
 
-/// Custom resources among the objects need their definitions.
+/// Applies the CustomResourceDefinitions that rendered objects need.
 fn definitions(cluster: &Ready) -> Result<()> {
     let folders = [workspace::root().join("charts/outrigger/crds"), super::e2e::cert_manager_definitions()?];
     for folder in folders.iter().filter(|folder| folder.exists()) {
@@ -121,17 +121,17 @@ fn dry_run(cluster: &Ready, manifests: &str) -> Result<()> {
     result
 }
 
-/// Makes the namespaces that objects are in, since a dry run makes none; gives back those that were not there.
+/// Creates the namespaces of the objects, because a dry run creates none. Returns those that did not exist.
 fn namespaces(cluster: &Ready, manifests: &str) -> Result<Vec<String>> {
     let named = manifests.lines().filter_map(|line| line.trim().strip_prefix("namespace: "));
     let named: BTreeSet<&str> = named.map(|name| name.trim_matches('"')).chain([NAMESPACE]).collect();
     let mut made = Vec::new();
     for name in named {
-        let (_, said) = sh::attempt(&mut cluster.kubectl(["create", "namespace", name]))?;
-        if said.contains("created") {
+        let (_, output) = sh::attempt(&mut cluster.kubectl(["create", "namespace", name]))?;
+        if output.contains("created") {
             made.push(name.to_owned());
-        } else if !said.contains("AlreadyExists") {
-            bail!("cannot make namespace {name}: {said}");
+        } else if !output.contains("AlreadyExists") {
+            bail!("cannot create namespace {name}: {output}");
         }
     }
     Ok(made)
@@ -153,7 +153,7 @@ fn apply(cluster: &Ready, manifests: &str) -> Result<()> {
     }
     let done = child.wait_with_output()?;
     if !done.status.success() {
-        bail!("the API server refuses it:\n{}", String::from_utf8_lossy(&done.stderr));
+        bail!("the API server rejected the objects:\n{}", String::from_utf8_lossy(&done.stderr));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The steps that need nothing but Cargo.
+//! Steps that need only Cargo.
 
 use anyhow::Result;
 
@@ -7,16 +7,16 @@ use super::run::Run;
 use crate::images::{self, Profile};
 use crate::{sh, supply, workspace};
 
-/// Each step and its command, the quickest to fail first.
+/// Steps with their commands. The first ones fail fastest.
 const COMMANDS: [(&str, &str); 4] = [
     ("format", "cargo fmt --all -- --check"),
-    // The engine does no I/O, so it builds without everything that does.
+    // Checks that the engine builds without the dependencies that do I/O.
     ("engine", "cargo check --quiet --locked --package outrigger --no-default-features"),
     ("clippy", "cargo clippy --quiet --workspace --all-targets --locked -- --deny warnings"),
     ("unit", "cargo test --quiet --no-fail-fast --workspace --exclude e2e --locked"),
 ];
 
-/// Runs them all, and the build of the product's image, which the cluster will want.
+/// Runs all of these steps, and builds Outrigger's image early if a later step needs it.
 pub(super) fn all(run: &Run) {
     run.step("commits", commits::check);
     for (name, command) in COMMANDS {
@@ -24,7 +24,7 @@ pub(super) fn all(run: &Run) {
     }
     run.step("deny", || supply::check(false));
     if run.wants("e2e") || run.wants("chart") {
-        // Whoever needs the image reports the error; here it only has to be built early.
+        // The steps that need the image report an error.
         drop(images::product(Profile::EndToEnd));
     }
 }

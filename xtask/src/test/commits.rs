@@ -1,28 +1,28 @@
-//! Messages of new commits.
+//! Checks of the messages of new commits.
 
 use anyhow::{Result, bail};
 
 use crate::report::progress;
 use crate::{sh, workspace};
 
-/// The last commit before the rule. Its hash names the commits that the rule is for: those after it.
+/// Last commit before the rules. They apply to the commits after it.
 const BEFORE: &str = "8736a759983108e1f8f69d3525bc18bddd3efb1d";
-/// Commits that are checked where that one is not there, as in a shallow clone.
+/// Commits to check if that one is missing, as in a shallow clone.
 const NEWEST: &str = "-20";
-/// Longest subject, in characters.
+/// Maximum length of the subject, in characters.
 const LONGEST: usize = 72;
-/// First words that do not say what a commit does.
+/// First words of subjects that do not describe a change.
 const VAGUE: [&str; 3] = ["let", "name", "say"];
 
-/// Checks the messages of all commits since the rule; merges need no body and are left out.
+/// Checks the messages of all commits since the rules. Merge commits need no body and are excluded.
 ///
 /// # Errors
-/// The commits whose messages break a rule, each with the rule.
+/// Fails with the commits whose messages break a rule, each with the rule.
 pub(super) fn check() -> Result<()> {
     let git = |arguments: &[&str]| sh::attempt(sh::cmd("git", arguments).current_dir(workspace::root()));
     let (is_repository, _) = git(&["rev-parse", "--git-dir"])?;
     if !is_repository {
-        progress("there is no git repository: no commit is checked");
+        progress("there is no git repository; commits are not checked");
         return Ok(());
     }
     let (is_known, _) = git(&["cat-file", "-e", &format!("{BEFORE}^{{commit}}")])?;
@@ -41,7 +41,7 @@ pub(super) fn check() -> Result<()> {
     )
 }
 
-/// Returns the commit with what is wrong with its message.
+/// Returns the commit with the problem of its message, if there is one.
 fn wrong(commit: &str) -> Option<String> {
     let mut parts = commit.trim().split('\u{1f}');
     let (hash, subject, body) = (parts.next()?, parts.next()?, parts.next().unwrap_or_default());
@@ -61,7 +61,7 @@ fn problem(subject: &str, body: &str) -> Option<String> {
     };
     let first = rest.split(' ').next().unwrap_or_default();
     if VAGUE.contains(&first.to_ascii_lowercase().as_str()) {
-        return Some(format!("{first:?} does not say what changes"));
+        return Some(format!("{first:?} does not describe a change"));
     }
     if rest.ends_with('.') {
         return Some("the subject ends with a full stop".to_owned());
@@ -81,7 +81,7 @@ mod tests {
             ("engine: keep it", "", "there is no body"),
             ("Keep the mount", because, "area: imperative"),
             ("Engine: keep the mount", because, "area: imperative"),
-            ("engine: say that it keeps", because, "does not say what changes"),
+            ("engine: say that it keeps", because, "does not describe a change"),
             ("engine: keep the mount.", because, "full stop"),
             (&format!("engine: {}", "x".repeat(65)), because, "73 characters"),
         ] {

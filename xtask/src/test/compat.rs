@@ -1,4 +1,4 @@
-//! A reduced suite on the oldest and the newest supported version of Kubernetes: `cargo xtask test compat`.
+//! A smaller test suite on the oldest and the newest supported version of Kubernetes: `cargo xtask test compat`.
 
 use anyhow::Result;
 
@@ -10,10 +10,10 @@ use crate::images;
 use crate::target::Target;
 use crate::tools::{self, KubernetesVersion, preflight};
 
-/// The end-to-end tests that run: those of what depends most on the API server's and the kubelet's version.
+/// The end-to-end tests of this suite, for the features that depend most on the version of API server and kubelet.
 const SUITE: [&str; 4] = ["injection", "mandatory", "reapply", "settings"];
 
-/// Runs the suite on one version after the other, or only on that of `--kubernetes`; says whether all is well.
+/// Runs the suite on each version, or only on that of `--kubernetes`. Returns whether all steps passed.
 pub(super) fn run(mut args: Args) -> Result<bool> {
     let only = KubernetesVersion::from_args(&mut args)?;
     args.end(&["--kubernetes"])?;
@@ -25,13 +25,13 @@ pub(super) fn run(mut args: Args) -> Result<bool> {
     };
     let run = Run::new(Filter::default());
     for version in &versions {
-        on(&run, version);
+        run_suite(&run, version);
     }
-    Ok(run.conclude(&[]))
+    Ok(run.finish(&[]))
 }
 
-/// Starts a cluster of its own, runs the suite in it, and removes it whatever came of that.
-fn on(run: &Run, version: &KubernetesVersion) {
+/// Starts a separate cluster, runs the suite in it, and removes it whatever the result.
+fn run_suite(run: &Run, version: &KubernetesVersion) {
     let step = |name: &str| format!("{} {name}", version.short());
     let cluster = Cluster::named(&format!("compat-{}", version.short()));
     let target = Target::Embedded { cluster: cluster.clone(), kubernetes: version.clone() };

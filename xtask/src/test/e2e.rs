@@ -1,4 +1,4 @@
-//! The tests in `e2e`, against the cluster; they find it by environment variables.
+//! The tests in `e2e`, which find the cluster through environment variables.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -12,55 +12,56 @@ use super::run::Run;
 use super::server_logs::ServerLogs;
 use crate::args::Args;
 use crate::images::{self, Profile};
-use crate::report::{progress, say};
+use crate::report::{print, progress};
 use crate::target::{Ready, Target};
 use crate::{sh, workspace};
 
-/// Tests that run beside each other: they wait for the cluster most of the time.
-const AT_A_TIME: &str = "4";
+/// Number of tests that run in parallel. Most of the time, they wait for the cluster.
+const PARALLEL_TESTS: &str = "4";
 
-/// The folder of cert-manager's custom resource definitions. They are too much to keep here, and belong to the version that
-/// is built.
+/// Returns the directory of cert-manager's CustomResourceDefinitions. They are too large to store here, and belong to
+/// the version that is built.
 pub(super) fn cert_manager_definitions() -> Result<PathBuf> {
     let module = crate::tools::required_module("cert-manager", "github.com/cert-manager/cert-manager")?;
     Ok(module.join("deploy/crds"))
 }
 
-/// Runs the tests that were selected, and says which took longest.
+/// Runs the selected tests, and prints the slowest ones.
 pub(super) fn run(run: &Run, ready: Ready) -> Result<()> {
     selected(ready, run.test_names())
 }
 
-/// Runs all tests of these files and folders of `e2e/tests`.
+/// Runs all tests of these files and directories in `e2e/tests`.
 pub(super) fn suites(ready: Ready, names: &[&str]) -> Result<()> {
     let words: Vec<String> = names.iter().flat_map(|name| ["--test", name]).map(str::to_owned).collect();
     selected(ready, &words)
 }
 
-/// Runs the tests that these words of `cargo test` select.
+/// Runs the tests that these arguments of `cargo test` select.
 fn selected(ready: Ready, words: &[String]) -> Result<()> {
     let ready = ready.with_product(images::product(Profile::EndToEnd)?)?;
     let mut command = command(&ready, Profile::EndToEnd)?;
-    command.args(words).arg("--").args(out_of_reach(&ready)).env("RUST_TEST_THREADS", AT_A_TIME);
+    command.args(words).arg("--").args(skipped_tests(&ready)).env("RUST_TEST_THREADS", PARALLEL_TESTS);
     drop(std::fs::remove_file(times()));
     drop(std::fs::remove_file(faults::file()));
     progress("e2e: cargo test --package e2e");
     let result = with_server_logs(&ready, words.is_empty(), || sh::interactive(&mut command));
-    say(slowest(&std::fs::read_to_string(times()).unwrap_or_default()));
-    say(faults::table(&std::fs::read_to_string(faults::file()).unwrap_or_default()));
+    print(slowest(&std::fs::read_to_string(times()).unwrap_or_default()));
+    print(faults::table(&std::fs::read_to_string(faults::file()).unwrap_or_default()));
     result
 }
 
-/// Whether a test of the catalogue is among those with these words in their names. The images of the catalogue's programs
-/// take most of a first run, so they are not built for others.
+/// Returns whether one of these words selects a test of the catalogue. Building the images of the catalogue's programs
+/// takes most of a first run, so they are not built for other tests.
 pub(super) fn selects_catalogue(names: &[String]) -> bool {
     let folder = workspace::root().join("e2e/tests/catalogue");
     let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let tests: Vec<String> = files.flat_map(|file| tests_in(&file.path())).collect();
-    names.is_empty() || names.iter().any(|name| tests.iter().any(|test| test.contains(name.as_str())))
+    let is_in = |name: &String| name == "catalogue" || tests.iter().any(|test| test.contains(name.as_str()));
+    names.is_empty() || names.iter().any(is_in)
 }
 
-/// The names of a file's tests, as `cargo test` has them.
+/// Returns the names of a file's tests, in the form of `cargo test`.
 fn tests_in(file: &Path) -> Vec<String> {
     let module = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let text = std::fs::read_to_string(file).unwrap_or_default();
@@ -68,7 +69,7 @@ fn tests_in(file: &Path) -> Vec<String> {
     text.lines().filter_map(name).map(|name| format!("{module}::{name}")).collect()
 }
 
-/// Makes faults on purpose, those of the tests whose names contain one of the words, and says what became of the pods.
+/// Injects the faults of the tests whose names contain one of the words, and prints their effect on pods.
 pub(crate) fn chaos(mut args: Args) -> Result<()> {
     let target = Target::from_args(&mut args)?;
     let random = Random::from_args(&mut args)?;
@@ -82,26 +83,26 @@ pub(crate) fn chaos(mut args: Args) -> Result<()> {
     match random {
         Some(random) => random.select(&mut command, &ready, args)?,
         None => {
-            command.args(out_of_reach(&ready)).args(args.rest());
+            command.args(skipped_tests(&ready)).args(args.rest());
         }
     }
     drop(std::fs::remove_file(faults::file()));
     let result = with_server_logs(&ready, false, || sh::interactive(&mut command));
-    say(faults::table(&std::fs::read_to_string(faults::file()).unwrap_or_default()));
+    print(faults::table(&std::fs::read_to_string(faults::file()).unwrap_or_default()));
     result
 }
 
-/// Runs tests, and fails also if a line that an Outrigger container logged meanwhile is malformed, or if all tests ran and no line
-/// was found.
+/// Runs tests, and fails also if an Outrigger container logged a malformed line meanwhile, or if all tests ran and no
+/// log line was found.
 fn with_server_logs(ready: &Ready, are_all: bool, tests: impl FnOnce() -> Result<()>) -> Result<()> {
     let Some(folder) = ready.pod_logs() else {
-        progress("the logs of this cluster's containers are out of reach: their lines are not checked");
+        progress("the logs of this cluster's containers are not accessible; their lines are not checked");
         return tests();
     };
     let logs = ServerLogs::follow(&folder)?;
     match (tests(), logs.check(are_all)) {
         (Err(failed), Err(malformed)) => {
-            say(format_args!("{malformed:#}"));
+            print(format_args!("{malformed:#}"));
             Err(failed)
         }
         (result, checked) => result.and(checked),
@@ -115,10 +116,10 @@ struct Random {
 }
 
 impl Random {
-    /// Takes `--random SECONDS` and `--seed N` out; without a seed, the time gives one.
+    /// Removes `--random SECONDS` and `--seed N` from the command line. The default seed is the current time.
     fn from_args(args: &mut Args) -> Result<Option<Self>> {
         let number = |name: &str, text: &str| -> Result<u64> {
-            text.parse().with_context(|| format!("{name} {text}: write a number"))
+            text.parse().with_context(|| format!("invalid {name} {text}: must be a number"))
         };
         let (seconds, seed) = (args.option("--random")?, args.option("--seed")?);
         let Some(seconds) = seconds else {
@@ -129,48 +130,48 @@ impl Random {
         Ok(Some(Self { seconds: number("--random", &seconds)?, seed }))
     }
 
-    /// Has the one test run that makes them.
+    /// Selects the test that injects random faults.
     fn select(&self, command: &mut Command, ready: &Ready, args: Args) -> Result<()> {
         args.end(&["--random", "--seed"])?;
         if !ready.is_embedded() {
-            bail!("random faults stop the API server and etcd, which only the embedded cluster allows");
+            bail!("random faults stop the API server and etcd, so they need the embedded cluster");
         }
         progress(format_args!("random faults for {} s with --seed {}", self.seconds, self.seed));
         command
-            .args(["--nocapture", "random_combinations_of_faults_are_survived"])
+            .args(["--nocapture", "random_combinations_of_faults"])
             .env("OUTRIGGER_CHAOS_SECONDS", self.seconds.to_string())
             .env("OUTRIGGER_CHAOS_SEED", self.seed.to_string());
         Ok(())
     }
 }
 
-/// What keeps tests from running that signal processes of the cluster or need one of them set up as the embedded one's are.
-fn out_of_reach(ready: &Ready) -> &'static [&'static str] {
+/// Returns arguments that skip tests which signal processes of the cluster, or need the setup of the embedded cluster.
+fn skipped_tests(ready: &Ready) -> &'static [&'static str] {
     if ready.is_embedded() {
         return &[];
     }
     progress(
-        "this cluster's processes are out of reach: no fault of the API server, of etcd, or by a signal, and no client \
-         certificate of the API server's",
+        "this cluster's processes are not accessible: tests are skipped that stop the API server or etcd, send signals, or \
+         need a client certificate of the API server",
     );
-    &["--skip", "control_plane::", "--skip", "a_signal", "--skip", "client_certificate"]
+    &["--skip", "control_plane::", "--skip", "by_a_signal", "--skip", "with_the_configured_certificate"]
 }
 
-/// Measures what the catalogue's profiles cost a pod, in the tests whose names contain one of these words.
+/// Measures the cost of the catalogue's profiles for a pod, in the tests whose names contain one of these words.
 pub(crate) fn measure(words: &[String]) -> Result<()> {
     let target = Target::from_args(&mut Args::from(""))?;
     target.check()?;
     crate::tools::install_packages()?;
     let ready = target.prepare_cluster(images::programs)?.with_product(images::product(Profile::Release)?)?;
     let mut command = command(&ready, Profile::Release)?;
-    // One at a time, so that they do not measure each other.
+    // One test at a time, so that tests do not affect each other's figures.
     command.args(["--test", "catalogue", "--", "--nocapture", "--test-threads", "1"]).args(words);
     command.env("OUTRIGGER_MEASURE", "1").stderr(Stdio::piped());
     let mut child = command.spawn().context("cannot start the tests")?;
     for line in child.stderr.take().into_iter().flat_map(|stderr| BufReader::new(stderr).lines()) {
         let line = line?;
         if line.starts_with("cost of ") {
-            say(line);
+            print(line);
         }
     }
     let status = child.wait()?;
@@ -200,18 +201,18 @@ fn command(ready: &Ready, profile: Profile) -> Result<Command> {
     Ok(command)
 }
 
-/// Where each test writes how long it took.
+/// Returns the path of the file to which each test writes its duration.
 fn times() -> PathBuf {
     workspace::target().join("e2e-times")
 }
 
-/// The ten tests that took longest.
+/// Returns the ten slowest tests.
 fn slowest(times: &str) -> String {
     let mut tests: Vec<(f64, &str)> = Vec::new();
     for line in times.lines() {
         let Some((seconds, name)) = line.split_once(' ') else { continue };
         let seconds: f64 = seconds.parse().unwrap_or_default();
-        // A test with several namespaces has a line for each.
+        // A test with several namespaces has one line for each.
         match tests.iter_mut().find(|(_, known)| *known == name) {
             Some((known, _)) => *known = known.max(seconds),
             None => tests.push((seconds, name)),
@@ -219,7 +220,7 @@ fn slowest(times: &str) -> String {
     }
     tests.sort_by(|left, right| right.0.total_cmp(&left.0));
     let lines = tests.iter().take(10).map(|(seconds, name)| format!("  {seconds:>6.1} s  {name}"));
-    ["\nthe slowest tests in the cluster:".to_owned()].into_iter().chain(lines).collect::<Vec<_>>().join("\n")
+    ["\nslowest tests in the cluster:".to_owned()].into_iter().chain(lines).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -227,10 +228,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn random_faults_are_chosen_by_a_time_and_a_seed() -> Result<()> {
+    fn random_faults_have_a_duration_and_a_seed() -> Result<()> {
         let of = |words: &str| Random::from_args(&mut Args::from(words));
         assert!(of("etcd")?.is_none());
-        let chosen = of("--random 600 --seed=7")?.context("it was asked for")?;
+        let chosen = of("--random 600 --seed=7")?.context("--random was given")?;
         assert_eq!((chosen.seconds, chosen.seed), (600, 7));
         assert!(of("--random 600")?.is_some_and(|chosen| chosen.seed > 0));
         assert!(of("--seed 7").is_err() && of("--random soon").is_err());
@@ -238,17 +239,21 @@ mod tests {
     }
 
     #[test]
-    fn only_names_of_the_catalogues_tests_select_it() {
+    fn only_names_of_catalogue_tests_select_the_catalogue() {
         let selects = |names: &[&str]| {
             selects_catalogue(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
         };
         assert!(selects(&[]) && selects(&["mesh::"]) && selects(&["control_plane", "vault::"]));
-        assert!(!selects(&["control_plane::"]) && !selects(&["a_live_pod_keeps_its_mandatory_sidecar"]));
+        assert!(selects(&["--test", "catalogue"]) && !selects(&["--test", "serving"]));
+        assert!(
+            !selects(&["control_plane::"])
+                && !selects(&["a_mandatory_sidecar_is_protected_in_a_running_pod"])
+        );
     }
 
     #[test]
-    fn the_slowest_come_first_and_each_once() {
-        let said = slowest("1.5 a::b\n20.0 c\n3.0 a::b\nnoise\n");
-        assert_eq!(said, "\nthe slowest tests in the cluster:\n    20.0 s  c\n     3.0 s  a::b");
+    fn the_slowest_tests_are_listed_once_in_order() {
+        let printed = slowest("1.5 a::b\n20.0 c\n3.0 a::b\nnoise\n");
+        assert_eq!(printed, "\nslowest tests in the cluster:\n    20.0 s  c\n     3.0 s  a::b");
     }
 }

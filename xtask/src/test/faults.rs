@@ -1,18 +1,18 @@
-//! The table of the faults that the tests made on purpose.
+//! Table of the faults that tests injected.
 
 use std::path::PathBuf;
 
 use crate::workspace;
 
-/// The table's columns. A test writes a line of cells, parted by tabs.
-const COLUMNS: [&str; 6] = ["fault", "asked meanwhile", "asked", "failed", "lost", "recovered after"];
+/// Columns of the table. A test writes its cells as one line, separated by tabs.
+const COLUMNS: [&str; 6] = ["fault", "requests", "sent", "failed", "lost", "recovered after"];
 
-/// Where the tests write what they saw.
+/// Returns the path of the file to which tests write their lines.
 pub(super) fn file() -> PathBuf {
     workspace::target().join("e2e-faults")
 }
 
-/// The lines that tests wrote, as a table; nothing if there are none.
+/// Formats the lines of the tests as a table. Returns an empty text if there are none.
 pub(super) fn table(lines: &str) -> String {
     let rows: Vec<Vec<&str>> = lines.lines().map(|line| line.split('\t').collect()).collect();
     if rows.is_empty() {
@@ -30,7 +30,7 @@ pub(super) fn table(lines: &str) -> String {
     let mut lines: Vec<String> = all.iter().map(line).collect();
     let rule: Vec<String> = widths.iter().map(|&width| "-".repeat(width)).collect();
     lines.insert(1, format!("| {} |", rule.join(" | ")));
-    format!("\nfaults made on purpose:\n\n{}\n", lines.join("\n"))
+    format!("\ninjected faults:\n\n{}\n", lines.join("\n"))
 }
 
 #[cfg(test)]
@@ -38,17 +38,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cells_stand_below_each_other() {
-        let said = table("etcd killed\tpods\t12\t3: etcd away\t0\t2.5 s\n");
-        let lines: Vec<&str> = said.lines().collect();
-        assert_eq!(
-            lines[3],
-            "| fault       | asked meanwhile | asked | failed       | lost | recovered after |"
-        );
-        assert_eq!(
-            lines[5],
-            "| etcd killed | pods            | 12    | 3: etcd away | 0    | 2.5 s           |"
-        );
+    fn columns_are_aligned() {
+        let printed = table("etcd killed\tpods\t12\t3: etcd away\t0\t2.5 s\n");
+        let lines: Vec<&str> = printed.lines().collect();
+        assert_eq!(lines[3], "| fault       | requests | sent | failed       | lost | recovered after |");
+        assert_eq!(lines[5], "| etcd killed | pods     | 12   | 3: etcd away | 0    | 2.5 s           |");
         assert_eq!(table(""), "");
     }
 }

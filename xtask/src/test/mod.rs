@@ -1,6 +1,7 @@
-//! Every check and every test, as continuous integration runs them: `cargo xtask test`.
+//! All checks and tests, as continuous integration runs them: `cargo xtask test`.
 //!
-//! The Go builds and the cluster come up on a thread of their own, beside the checks that need only Cargo.
+//! The Go builds and the start of the cluster run in a separate thread, in parallel with the checks that need only
+//! Cargo.
 
 mod chart;
 mod checks;
@@ -22,7 +23,7 @@ use crate::target::{Ready, Target};
 use crate::tools;
 use run::{Filter, Run};
 
-/// Every step, in the order of the table at the end.
+/// All steps, in the order of the final table.
 const STEPS: [&str; 13] = [
     "commits",
     "format",
@@ -38,12 +39,12 @@ const STEPS: [&str; 13] = [
     "e2e",
     "down",
 ];
-/// The word for the suite on the oldest and the newest version of Kubernetes, which is no step of a full run.
+/// Command of the suite on the oldest and the newest version of Kubernetes, which is not a step of a full run.
 const COMPAT: &str = "compat";
-/// The steps that need the cluster's programs.
+/// Steps that need the cluster's programs.
 const NEED_TOOLS: [&str; 6] = ["tools", "generated", "chart", "proof", "cluster", "e2e"];
 
-/// Runs the steps that the command line selects; says whether all is well.
+/// Runs the steps that the command line selects. Returns whether all of them passed.
 pub(crate) fn run(mut args: Args) -> Result<bool> {
     if args.clone().next().as_deref() == Some(COMPAT) {
         args.switch(COMPAT);
@@ -75,10 +76,10 @@ pub(crate) fn run(mut args: Args) -> Result<bool> {
     {
         run.step("down", || cluster.down().map(drop));
     }
-    Ok(run.conclude(&STEPS))
+    Ok(run.finish(&STEPS))
 }
 
-/// What goes on beside Cargo's checks: the builds of the tools, the proof, and the cluster with its images.
+/// Runs the steps in parallel with Cargo's checks: the builds of the tools, the proof, and the cluster with its images.
 fn cluster_side(run: &Run, target: &Target) -> Option<Ready> {
     if !NEED_TOOLS.iter().any(|step| run.wants(step)) {
         return None;

@@ -1,4 +1,4 @@
-//! Which steps run, and what became of each.
+//! Selection and results of the steps.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use crate::args::{Args, Usage, unknown};
-use crate::report::{note, progress, say, short};
+use crate::report::{note, print, progress, short};
 
-/// The steps and the tests that the command line selects.
+/// Steps and tests that the command line selects.
 #[derive(Default)]
 pub(super) struct Filter {
     steps: Vec<String>,
@@ -17,7 +17,7 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    /// Words before `e2e` name steps; those after it name tests.
+    /// Parses the words: those up to `e2e` or `unit` are steps, and those after it are names of tests.
     pub(super) fn from_args(args: Args, known: &[&str]) -> Result<Self, Usage> {
         let mut filter = Self { steps: Vec::new(), tests: Vec::new() };
         let mut words = args.rest().into_iter();
@@ -72,17 +72,17 @@ impl Run {
         self.filter.wants(step)
     }
 
-    /// The words that `cargo test` gets to select tests by their names.
+    /// Returns the arguments with which `cargo test` selects tests by name.
     pub(super) fn test_names(&self) -> &[String] {
         &self.filter.tests
     }
 
-    /// Runs a step if it was selected, and keeps what became of it.
+    /// Runs a step if it is selected, and records its result.
     pub(super) fn step<T>(&self, name: &str, work: impl FnOnce() -> Result<T>) -> Option<T> {
         if self.wants(name) { self.always(name, work) } else { None }
     }
 
-    /// Runs a step that others need, selected or not.
+    /// Runs a step that others need, even if it is not selected.
     pub(super) fn always<T>(&self, name: &str, work: impl FnOnce() -> Result<T>) -> Option<T> {
         progress(format_args!("test step {name}"));
         let started = Instant::now();
@@ -98,18 +98,18 @@ impl Run {
         if name == "cluster" && value.is_some() {
             self.cluster_started.store(true, Ordering::Relaxed);
         }
-        self.keep(name, state, took);
+        self.record(name, state, took);
         value
     }
 
-    /// Says why steps could not run.
+    /// Records the reason why steps cannot run.
     pub(super) fn skip(&self, names: &[&str], why: &str) {
         for name in names.iter().filter(|name| self.wants(name)) {
-            self.keep(name, State::Skipped(why.to_owned()), Duration::ZERO);
+            self.record(name, State::Skipped(why.to_owned()), Duration::ZERO);
         }
     }
 
-    /// A cluster that was up before this run stays up after it.
+    /// Stores whether the cluster was up before this run, because it then stays up.
     pub(super) fn found_cluster(&self, was_up: bool) {
         self.cluster_was_up.store(was_up, Ordering::Relaxed);
     }
@@ -118,8 +118,8 @@ impl Run {
         self.cluster_started.load(Ordering::Relaxed) && !self.cluster_was_up.load(Ordering::Relaxed)
     }
 
-    /// Prints the table and says whether all is well.
-    pub(super) fn conclude(&self, order: &[&str]) -> bool {
+    /// Prints the results. Returns whether all steps passed.
+    pub(super) fn finish(&self, order: &[&str]) -> bool {
         let mut outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
         outcomes.sort_by_key(|outcome| order.iter().position(|&name| name == outcome.step));
         for outcome in outcomes.iter() {
@@ -127,7 +127,7 @@ impl Run {
                 note(format_args!("\n---- {} ----\n{error}", outcome.step));
             }
         }
-        say("\nwhere the time went:\n");
+        print("\ndurations:\n");
         let width = outcomes.iter().map(|outcome| outcome.step.len()).max().unwrap_or_default();
         for outcome in outcomes.iter() {
             let state = match &outcome.state {
@@ -135,18 +135,18 @@ impl Run {
                 State::Failed(_) => "FAILED".to_owned(),
                 State::Skipped(why) => format!("not run: {why}"),
             };
-            say(format_args!("  {:<width$} {:>8}  {state}", outcome.step, short(outcome.took)));
+            print(format_args!("  {:<width$} {:>8}  {state}", outcome.step, short(outcome.took)));
         }
         let count = |is: fn(&State) -> bool| outcomes.iter().filter(|outcome| is(&outcome.state)).count();
         let passed = count(|state| matches!(state, State::Passed));
         let failed = count(|state| matches!(state, State::Failed(_)));
         let skipped = outcomes.len() - passed - failed;
         let skipped = if skipped == 0 { String::new() } else { format!(", {skipped} not run") };
-        say(format_args!("\n{passed} passed, {failed} failed{skipped}"));
+        print(format_args!("\n{passed} passed, {failed} failed{skipped}"));
         passed == outcomes.len()
     }
 
-    fn keep(&self, step: &str, state: State, took: Duration) {
+    fn record(&self, step: &str, state: State, took: Duration) {
         let mut outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
         outcomes.push(Outcome { step: step.to_owned(), state, took });
     }
@@ -161,14 +161,14 @@ mod tests {
     }
 
     #[test]
-    fn no_word_selects_every_step() -> Result<(), Usage> {
+    fn without_words_every_step_is_selected() -> Result<(), Usage> {
         assert!(filter("")?.wants("e2e"));
         assert!(!filter("format")?.wants("e2e"));
         Ok(())
     }
 
     #[test]
-    fn the_words_after_e2e_name_tests() -> Result<(), Usage> {
+    fn words_after_e2e_are_test_names() -> Result<(), Usage> {
         let filter = filter("format e2e drain kube-system")?;
         assert!(filter.wants("format") && filter.wants("e2e") && !filter.wants("unit"));
         assert_eq!(filter.tests, ["drain", "kube-system"]);
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_that_is_no_step_is_wrong_usage() {
+    fn an_unknown_step_is_a_usage_error() {
         assert!(filter("e2ee").is_err());
     }
 }

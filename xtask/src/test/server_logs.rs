@@ -1,4 +1,4 @@
-//! The log lines of every Outrigger container of a run, read by a strict parser.
+//! Checks the log lines of all Outrigger containers of a run with a strict parser.
 
 #[path = "../../../tests/common/log_lines.rs"]
 mod log_lines;
@@ -17,26 +17,26 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::report::progress;
 
-/// The name of Outrigger's container in its pods.
+/// Name of Outrigger's container in its pods.
 const CONTAINER: &str = "outrigger";
-/// Time between two looks for new log files. A container takes longer to start and to end.
+/// Interval between two searches for new log files. A container takes longer to start and to end.
 const INTERVAL: Duration = Duration::from_millis(100);
-/// Wrong lines that are shown.
-const MOST_SHOWN: usize = 20;
+/// Maximum number of malformed lines that are printed.
+const MAX_PRINTED: usize = 20;
 
-/// Keeps the log files of all Outrigger containers, by hard links: the kubelet removes those of deleted pods.
+/// Hard links to the log files of all Outrigger containers, because the kubelet removes those of deleted pods.
 pub(super) struct ServerLogs {
     links: PathBuf,
-    /// Bytes of each file, by its link, that were there before.
+    /// Length of each file at the start, by its link.
     before: BTreeMap<PathBuf, u64>,
     is_over: Arc<AtomicBool>,
     thread: JoinHandle<Result<()>>,
 }
 
 impl ServerLogs {
-    /// Starts to look for log files in the kubelet's folder for them.
+    /// Starts to link log files in the kubelet's directory.
     pub(super) fn follow(pods: &Path) -> Result<Self> {
-        // Hard links do not lead out of a file system.
+        // Hard links must be on the same file system.
         let links = pods.with_file_name("servers");
         if links.exists() {
             fs::remove_dir_all(&links)?;
@@ -60,12 +60,11 @@ impl ServerLogs {
         Ok(Self { links, before, is_over, thread })
     }
 
-    /// Reads all lines since the beginning, and fails if one is not in a format of the log, or if there is none although one is
-    /// expected.
+    /// Reads all lines since the start. Fails if a line is malformed, or if there is none although lines are expected.
     pub(super) fn check(self, is_expected: bool) -> Result<()> {
         self.is_over.store(true, Ordering::Relaxed);
         let Ok(followed) = self.thread.join() else {
-            bail!("the thread that keeps the servers' logs panicked")
+            bail!("the thread that links the servers' logs panicked")
         };
         followed?;
         let (mut files, mut lines, mut wrong) = (0, 0, Vec::new());
@@ -83,29 +82,27 @@ impl ServerLogs {
             );
         }
         if lines == 0 && is_expected {
-            bail!(
-                "no log line of Outrigger was found in {}: its containers log elsewhere",
-                self.links.display()
-            );
+            bail!("no log line of Outrigger was found in {}", self.links.display());
         }
         if wrong.is_empty() {
             progress(format_args!("e2e: {lines} log lines of {files} Outrigger containers are well-formed"));
             return Ok(());
         }
-        let mut said = format!("{} of {lines} log lines of Outrigger are malformed:", wrong.len());
-        for line in wrong.iter().take(MOST_SHOWN) {
-            let _ = write!(said, "\n  {line}");
+        let mut message = format!("{} of {lines} log lines of Outrigger are malformed:", wrong.len());
+        for line in wrong.iter().take(MAX_PRINTED) {
+            let _ = write!(message, "\n  {line}");
         }
-        bail!(said)
+        bail!(message)
     }
 }
 
-/// Links the log files of Outrigger's containers that have no link yet; its name has the inode, which rotation does not change.
+/// Links the log files of Outrigger's containers that have no link yet. The link's name has the inode, which rotation
+/// keeps.
 fn link_new(pods: &Path, links: &Path) -> Result<()> {
     let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();
     for pod in entries(pods) {
         for log in entries(&pod.path().join(CONTAINER)) {
-            // The file may be gone at any moment, with its pod.
+            // The file can be deleted at any time, with its pod.
             let Ok(metadata) = log.metadata() else { continue };
             let is_compressed = log.path().extension().is_some_and(|end| end == "gz" || end == "tmp");
             if !metadata.is_file() || is_compressed {
@@ -114,7 +111,7 @@ fn link_new(pods: &Path, links: &Path) -> Result<()> {
             let link = links.join(format!("{}.{}", pod.file_name().to_string_lossy(), metadata.ino()));
             match fs::hard_link(log.path(), &link) {
                 Err(error) if log.path().exists() && !link.exists() => {
-                    return Err(error).with_context(|| format!("cannot keep {}", log.path().display()));
+                    return Err(error).with_context(|| format!("cannot link {}", log.path().display()));
                 }
                 _ => {}
             }
@@ -123,23 +120,23 @@ fn link_new(pods: &Path, links: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The lines of a log file.
+/// Result of parsing a log file.
 #[derive(Default)]
-struct Found {
+struct ParsedLog {
     lines: usize,
     /// Malformed lines, each with its problem.
     wrong: Vec<(String, String)>,
 }
 
-/// Reads a file of a container runtime: `TIME STREAM TAG LINE`, where the tag `P` stands for a part of a line.
+/// Parses a file of a container runtime: `TIME STREAM TAG LINE`, where the tag `P` marks a partial line.
 /// <https://github.com/kubernetes/design-proposals-archive/blob/main/node/kubelet-cri-logging.md>
-fn problems(text: &str) -> Found {
-    let mut found = Found::default();
+fn problems(text: &str) -> ParsedLog {
+    let mut found = ParsedLog::default();
     let mut parts: BTreeMap<&str, String> = BTreeMap::new();
     for entry in text.lines() {
         let mut words = entry.splitn(4, ' ');
         let (Some(_), Some(stream), Some(tag)) = (words.next(), words.next(), words.next()) else {
-            found.wrong.push((entry.to_owned(), "the container runtime's part is missing".to_owned()));
+            found.wrong.push((entry.to_owned(), "the prefix of the container runtime is missing".to_owned()));
             continue;
         };
         let part = words.next().unwrap_or_default();
@@ -161,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_of_a_line_are_joined() {
+    fn partial_lines_are_joined() {
         let found = problems(
             "2026-01-31T12:00:00.1Z stderr P 2026-01-31T12:00:00.000000Z  INFO outrigger::cli: ser\n\
              2026-01-31T12:00:00.1Z stderr F ving listen=0.0.0.0:8443\n\
@@ -181,9 +178,9 @@ mod tests {
         fs::write(pod.join("1.log"), line("forged"))?;
         std::thread::sleep(5 * INTERVAL);
         fs::remove_dir_all(root.join("pods"))?;
-        let said = logs.check(true).map_or_else(|error| error.to_string(), |()| String::new());
+        let message = logs.check(true).map_or_else(|error| error.to_string(), |()| String::new());
         fs::remove_dir_all(root)?;
-        assert!(said.starts_with("1 of 1 log lines") && said.contains("forged"), "{said}");
+        assert!(message.starts_with("1 of 1 log lines") && message.contains("forged"), "{message}");
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! Programs that come as Debian packages.
+//! Programs from Debian packages.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,10 +9,10 @@ use anyhow::{Result, bail};
 use crate::report::{progress, step};
 use crate::{sh, workspace};
 
-/// A program (or a file, by its absolute paths) and the package that has it.
+/// Alternative programs (or absolute paths of files), and the package that has one of them.
 pub(crate) type Needed = (&'static [&'static str], &'static str);
 
-/// What every task needs.
+/// Requirements of every task.
 pub(super) const NEEDED: [Needed; 16] = [
     (&["runc"], "runc"),
     (&["/usr/lib/cni/bridge", "/opt/cni/bin/bridge"], "containernetworking-plugins"),
@@ -33,10 +33,10 @@ pub(super) const NEEDED: [Needed; 16] = [
     (&["/usr/include/stdio.h"], "libc6-dev"),
 ];
 
-/// Units that must not run on the host only because their package was needed.
+/// Services of installed packages that must not run on the host.
 const UNITS: [&str; 2] = ["nftables.service", "prometheus.service"];
 
-/// The packages of missing programs.
+/// Returns the packages of missing programs.
 pub(super) fn missing(needed: &[Needed]) -> Vec<&'static str> {
     let mut packages: Vec<&str> = needed
         .iter()
@@ -51,7 +51,7 @@ pub(super) fn missing(needed: &[Needed]) -> Vec<&'static str> {
     packages
 }
 
-/// Installs them; none of their services is started, now or at the next boot.
+/// Installs missing packages. None of their services is started, now or at the next boot.
 pub(super) fn install(needed: &[Needed]) -> Result<()> {
     let packages = missing(needed);
     if packages.is_empty() {
@@ -59,7 +59,7 @@ pub(super) fn install(needed: &[Needed]) -> Result<()> {
     }
     if sh::which("apt-get").is_none() {
         bail!(
-            "programs are missing, and this is not a Debian-like system; install what Debian has in its packages {}",
+            "programs are missing, and apt-get is not available; install the equivalents of the Debian packages {}",
             packages.join(", ")
         );
     }
@@ -67,11 +67,9 @@ pub(super) fn install(needed: &[Needed]) -> Result<()> {
         progress(format_args!("install packages: {}", packages.join(" ")));
         if lists_are_old() {
             activity.set("apt-get update");
-            // One broken source of many is no reason to stop; a missing package is.
+            // An unreachable source is no reason to stop, unless a package is missing afterwards.
             if let Err(error) = update() {
-                progress(format_args!(
-                    "apt-get update failed, going on with the lists that are there: {error:#}"
-                ));
+                progress(format_args!("apt-get update failed; using the existing lists: {error:#}"));
             }
         }
         activity.set("apt-get install");
@@ -85,12 +83,12 @@ pub(super) fn install(needed: &[Needed]) -> Result<()> {
         if still.is_empty() {
             Ok(())
         } else {
-            bail!("still missing after the installation: {}", still.join(", "))
+            bail!("packages are still missing after the installation: {}", still.join(", "))
         }
     })
 }
 
-/// Brings the package lists up to date.
+/// Updates the package lists.
 pub(super) fn update() -> Result<()> {
     sh::logged(
         sh::line("apt-get -qq -o Acquire::Retries=3 update").env("DEBIAN_FRONTEND", "noninteractive"),
@@ -98,7 +96,7 @@ pub(super) fn update() -> Result<()> {
     )
 }
 
-/// Whether the package lists are missing or older than a day.
+/// Returns whether the package lists are missing or older than a day.
 fn lists_are_old() -> bool {
     let day = Duration::from_hours(24);
     let is_fresh = |entry: std::fs::DirEntry| {
@@ -119,7 +117,7 @@ fn lists_are_old() -> bool {
 }
 
 fn apt_install(packages: &[&str]) -> Result<()> {
-    // The packages' scripts start a service where systemd runs, which they tell by this folder.
+    // Hides this directory, by which the packages' scripts detect systemd, so that they start no service.
     let script = "if [ -d /run/systemd ]; then mount -t tmpfs tmpfs /run/systemd; fi; \
                   exec apt-get -y -o Acquire::Retries=3 -o Dpkg::Options::=--force-confold install --no-install-recommends \"$@\"";
     sh::logged(
@@ -143,7 +141,7 @@ fn enabled_units() -> Vec<&'static str> {
 
 fn disable_new(before: &[&str]) {
     for unit in enabled_units().into_iter().filter(|unit| !before.contains(unit)) {
-        // Without systemd there is nothing that would start it either.
+        // Without systemd, this fails, and no service is started at boot.
         drop(sh::attempt(&mut sh::cmd("systemctl", ["disable", unit])));
     }
 }

@@ -1,4 +1,4 @@
-//! Programs that Cargo installs, in versions of our choice and outside of the user's own.
+//! Programs that Cargo installs, with pinned versions and separate from the user's own.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::report::progress;
 use crate::{sh, workspace};
 
-/// Installs a program from crates.io unless it is there, and says where it is.
+/// Returns the path of a program from crates.io. Installs it first if it is missing.
 pub(crate) fn installed(name: &str, version: &str) -> Result<PathBuf> {
     let root = workspace::cache().join(format!("{name}-{version}"));
     let binary = root.join("bin").join(name);

@@ -1,4 +1,4 @@
-//! Binaries built from the Go modules in `e2e/kubernetes` and `e2e/programs`, cached by what they are built from.
+//! Binaries built from the Go modules in `e2e/kubernetes` and `e2e/programs`, cached by a hash of their sources.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -12,35 +12,35 @@ use super::KubernetesVersion;
 use crate::report::{self, Activity, progress};
 use crate::{sh, workspace};
 
-/// One of the embedded cluster's own programs: a binary of a Go module in `e2e/kubernetes`.
+/// A program of the embedded cluster: a binary of a Go module in `e2e/kubernetes`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Module {
     /// Kubernetes' servers, node agents and kubectl in one binary.
     Kube(KubernetesVersion),
-    /// The API server's store.
+    /// Database of the API server.
     Etcd,
-    /// The container runtime.
+    /// Container runtime.
     Containerd,
-    /// The process between containerd and runc, one for each pod.
+    /// Process between containerd and runc, one per pod.
     Shim,
-    /// containerd's client.
+    /// Client of containerd.
     Ctr,
-    /// The cluster's DNS server.
+    /// DNS server of the cluster.
     Coredns,
-    /// The Helm client.
+    /// Helm client.
     Helm,
-    /// What holds a pod's namespaces.
+    /// Pause program of a pod's sandbox.
     Pause,
 }
 
 impl Module {
-    /// The binary, from the cache or built now.
+    /// Returns the path of the binary, from the cache or built now.
     pub(crate) fn build(&self) -> Result<PathBuf> {
         self.binary().build()
     }
 
     fn binary(&self) -> Binary {
-        // The numbers of packages are those that are compiled when none is in Go's cache.
+        // The numbers are of packages that are compiled if Go's cache is empty.
         let (folder, name, package, packages) = match self {
             Self::Kube(version) => return kube(version),
             Self::Etcd => ("etcd", "etcd", ".", 565),
@@ -68,7 +68,7 @@ impl Module {
     }
 }
 
-/// Kubernetes in one binary. It refuses to start without knowing its own version.
+/// Returns the binary of Kubernetes, which needs its own version to start.
 fn kube(version: &KubernetesVersion) -> Binary {
     let package = "k8s.io/component-base/version";
     let minor = version.minor();
@@ -84,7 +84,7 @@ fn kube(version: &KubernetesVersion) -> Binary {
     }
 }
 
-/// The programs of a Go module in `e2e/programs`, by their names; its file `binaries` says what they are.
+/// Returns the programs of a Go module in `e2e/programs`, by name. The module's file `binaries` lists them.
 pub(crate) fn programs(module: &str) -> Result<Vec<(String, PathBuf)>> {
     let folder = workspace::root().join("e2e/programs").join(module);
     let list = folder.join("binaries");
@@ -94,7 +94,7 @@ pub(crate) fn programs(module: &str) -> Result<Vec<(String, PathBuf)>> {
         .map(|line| {
             let mut words = line.split_whitespace().map(str::to_owned);
             let (Some(name), Some(package)) = (words.next(), words.next()) else {
-                bail!("{}: {line:?} is no NAME PACKAGE [FLAG…]", list.display());
+                bail!("{}: invalid line {line:?}: must be NAME PACKAGE [FLAG…]", list.display());
             };
             let flags = ["-ldflags".to_owned(), "-s -w".to_owned()].into_iter().chain(words).collect();
             let binary = Binary { name, folder: folder.clone(), package, flags, packages: None };
@@ -103,56 +103,56 @@ pub(crate) fn programs(module: &str) -> Result<Vec<(String, PathBuf)>> {
         .collect()
 }
 
-/// The folder of a module that a module in `e2e/programs` requires, from Go's cache or downloaded now.
+/// Returns the directory of a module that a module in `e2e/programs` requires, from Go's cache or downloaded now.
 pub(crate) fn required_module(module: &str, path: &str) -> Result<PathBuf> {
     let (folder, _) = download(&workspace::root().join("e2e/programs").join(module), path)?;
     Ok(folder)
 }
 
-/// A published Go module of which only files are wanted.
+/// A published Go module of which only files are used.
 pub(crate) struct GoModule {
     pub(crate) path: &'static str,
     pub(crate) version: &'static str,
-    /// Its hash, as a `go.sum` has it.
+    /// Hash of the module, as in a `go.sum`.
     pub(crate) sum: &'static str,
 }
 
 impl GoModule {
-    /// The folder of its files, from Go's cache or downloaded now.
+    /// Returns the directory of its files, from Go's cache or downloaded now.
     pub(crate) fn download(&self) -> Result<PathBuf> {
         let module = format!("{}@{}", self.path, self.version);
-        // From where no module is, so that none is changed by it.
+        // A directory without a module, so that no go.mod is changed.
         let (folder, sum) = download(&std::env::temp_dir(), &module)?;
         if sum != self.sum {
-            bail!("{module} has the hash {sum:?} in place of {:?}", self.sum);
+            bail!("{module} has the hash {sum:?} instead of {:?}", self.sum);
         }
         Ok(folder)
     }
 }
 
-/// The folder of a module's files and the module's hash; downloaded unless Go has it.
+/// Returns the directory and the hash of a module. Downloads it if Go does not have it.
 fn download(from: &Path, module: &str) -> Result<(PathBuf, String)> {
-    let said = sh::output(go(from).args(["mod", "download", "-json", module]))?;
-    let said: Value = serde_json::from_str(&said).context("go mod download does not print JSON")?;
+    let output = sh::output(go(from).args(["mod", "download", "-json", module]))?;
+    let output: Value = serde_json::from_str(&output).context("go mod download does not print JSON")?;
     let field = |name: &str| {
-        let found = said.get(name).and_then(Value::as_str);
-        found.with_context(|| format!("go mod download says no {name} of {module}"))
+        let found = output.get(name).and_then(Value::as_str);
+        found.with_context(|| format!("go mod download printed no {name} of {module}"))
     };
     Ok((PathBuf::from(field("Dir")?), field("Sum")?.to_owned()))
 }
 
-/// A binary that a Go module of this repository makes.
+/// A binary of a Go module in this repository.
 struct Binary {
     name: String,
     folder: PathBuf,
     package: String,
     flags: Vec<String>,
-    /// How many packages are compiled, where that is known.
+    /// Number of packages to compile, if known.
     packages: Option<u32>,
 }
 
 impl Binary {
-    /// The binary, from the cache or built now.
+    /// Returns the path of the binary, from the cache or built now.
     fn build(&self) -> Result<PathBuf> {
         let store = workspace::cache().join("bin");
         let folder = store.join(self.key()?);
@@ -163,7 +163,7 @@ impl Binary {
         std::fs::create_dir_all(&folder)?;
         let lock = File::create(store.join(format!("{}.lock", self.name)))?;
         if lock.try_lock().is_err() {
-            progress(format_args!("another process is building {}: waiting for it", self.name));
+            progress(format_args!("waiting for another process that builds {}", self.name));
             lock.lock()?;
         }
         if !binary.exists() {
@@ -173,17 +173,17 @@ impl Binary {
     }
 
     fn build_into(&self, binary: &Path, activity: &Activity) -> Result<()> {
-        // Renamed when whole, so that a broken-off build leaves nothing that looks like a binary.
+        // Renamed when complete, so that an interrupted build leaves no file with the binary's name.
         let unfinished = binary.with_extension("unfinished");
         let log = workspace::cache().join("log").join(format!("build-{}.log", self.name));
         let mut tries = 0;
         loop {
             tries += 1;
             let Err(error) = self.compile(&unfinished, &log, activity) else { break };
-            if tries == 3 || !looks_like_the_network(&log) {
+            if tries == 3 || !is_network_error(&log) {
                 return Err(error);
             }
-            progress(format_args!("build {}: a download failed, trying again", self.name));
+            progress(format_args!("build {}: a download failed; retrying", self.name));
             std::thread::sleep(std::time::Duration::from_secs(5));
         }
         std::fs::rename(&unfinished, binary)?;
@@ -192,7 +192,7 @@ impl Binary {
 
     fn compile(&self, output: &Path, log: &Path, activity: &Activity) -> Result<()> {
         let mut compiled = 0;
-        // Each name that -v prints is a package that was just compiled: a sign of life.
+        // With -v, Go prints each package that it compiles.
         sh::watched(
             go(&self.folder)
                 .args(["build", "-v", "-trimpath"])
@@ -218,7 +218,7 @@ impl Binary {
         )
     }
 
-    /// A hash of everything that the binary is made from.
+    /// Returns a hash of everything from which the binary is built.
     fn key(&self) -> Result<String> {
         let mut files: Vec<PathBuf> = std::fs::read_dir(&self.folder)
             .with_context(|| format!("cannot read {}", self.folder.display()))?
@@ -245,12 +245,12 @@ fn go(folder: &Path) -> Command {
         .env("CGO_ENABLED", "0")
         .env("GOFLAGS", "-buildvcs=false")
         .env("GOWORK", "off")
-        // Cargo's runner sets a search path for libraries, which is nothing for other programs.
+        // Cargo sets a search path for libraries that other programs must not use.
         .env_remove("LD_LIBRARY_PATH");
     go
 }
 
-fn looks_like_the_network(log: &Path) -> bool {
+fn is_network_error(log: &Path) -> bool {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     [
         "dial tcp",

@@ -1,4 +1,4 @@
-//! The Kubernetes versions that the embedded cluster can run.
+//! Kubernetes versions of the embedded cluster.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use crate::args::{Args, Usage};
 use crate::workspace;
 
-/// A Kubernetes version: a folder in `e2e/kubernetes/kube`, whose `go.mod` pins the patch release.
+/// A Kubernetes version: a directory in `e2e/kubernetes/kube`, whose `go.mod` pins the patch release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct KubernetesVersion {
     minor: u32,
@@ -16,13 +16,13 @@ pub(crate) struct KubernetesVersion {
 }
 
 impl KubernetesVersion {
-    /// Takes `--kubernetes VERSION` out of the command line.
+    /// Removes `--kubernetes VERSION` from the command line.
     pub(crate) fn from_args(args: &mut Args) -> Result<Option<Self>> {
         let Some(wanted) = args.option("--kubernetes")? else { return Ok(None) };
         let all = Self::all()?;
         match all.iter().find(|version| version.is_named(&wanted)) {
             Some(version) => Ok(Some(version.clone())),
-            None => Err(Usage(format!("--kubernetes {wanted}: use one of {}", list(&all))).into()),
+            None => Err(Usage(format!("unknown --kubernetes {wanted}: use one of {}", list(&all))).into()),
         }
     }
 
@@ -57,12 +57,12 @@ impl KubernetesVersion {
         self.minor
     }
 
-    /// Returns the name of the version's folder: `1.37` for 1.37.2.
+    /// Returns the version without the patch release, which is the name of its directory: `1.37` for 1.37.2.
     pub(crate) fn short(&self) -> String {
         format!("1.{}", self.minor)
     }
 
-    /// Returns the folder of the version's Go module.
+    /// Returns the directory of the version's Go module.
     pub(super) fn module(&self) -> PathBuf {
         modules().join(self.short())
     }
@@ -73,16 +73,16 @@ impl KubernetesVersion {
         let required = text.lines().find_map(|line| line.trim().strip_prefix("k8s.io/kubernetes v"));
         required
             .and_then(Self::parse)
-            .with_context(|| format!("{} requires no release of k8s.io/kubernetes", file.display()))
+            .with_context(|| format!("{} does not require k8s.io/kubernetes", file.display()))
     }
 
-    /// Reads a version such as 1.37.2.
+    /// Parses a version such as 1.37.2.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (minor, patch) = text.strip_prefix("1.")?.split_once('.')?;
         Some(Self { minor: minor.parse().ok()?, patch: patch.parse().ok()? })
     }
 
-    /// Whether a word of the command line means this version: `1.37`, `v1.37` or `1.37.2`.
+    /// Returns whether a word of the command line names this version: `1.37`, `v1.37` or `1.37.2`.
     fn is_named(&self, word: &str) -> bool {
         let word = word.strip_prefix('v').unwrap_or(word);
         word == self.short() || word == self.to_string()
@@ -108,11 +108,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_read_from_the_modules() -> Result<()> {
+    fn versions_come_from_the_modules() -> Result<()> {
         let all = KubernetesVersion::all()?;
         assert!(all.is_sorted_by_key(|version| version.minor) && all.len() > 1);
         for version in &all {
-            assert!(version.module().join("go.mod").exists(), "{version}: the folder has another name");
+            assert!(
+                version.module().join("go.mod").exists(),
+                "{version}: the directory has a different name"
+            );
         }
         assert_eq!(all.first(), Some(&KubernetesVersion::oldest()?));
         assert_eq!(all.last(), Some(&KubernetesVersion::newest()?));
@@ -120,14 +123,14 @@ mod tests {
     }
 
     #[test]
-    fn a_version_is_named_with_or_without_its_patch() {
+    fn a_version_can_be_named_without_its_patch() {
         let version = KubernetesVersion { minor: 33, patch: 13 };
         assert!(["1.33", "v1.33", "1.33.13", "v1.33.13"].iter().all(|word| version.is_named(word)));
         assert!(["1.3", "1.33.1", "33", "1.330", ""].iter().all(|word| !version.is_named(word)));
     }
 
     #[test]
-    fn an_unknown_version_is_an_error_that_lists_the_known_ones() -> Result<()> {
+    fn the_error_for_an_unknown_version_lists_the_known_ones() -> Result<()> {
         let oldest = KubernetesVersion::oldest()?;
         let known =
             KubernetesVersion::from_args(&mut Args::from(&*format!("--kubernetes {}", oldest.short())))?;

@@ -1,4 +1,4 @@
-//! The programs that the tasks need: Debian packages, and binaries built from pinned Go modules.
+//! Programs of the tasks: Debian packages, and binaries built from pinned Go modules.
 
 mod apt;
 mod cargo;
@@ -15,14 +15,14 @@ pub(crate) use cargo::installed;
 pub(crate) use go::{GoModule, Module, programs, required_module};
 pub(crate) use kubernetes::KubernetesVersion;
 
-/// The names under which the one Kubernetes binary acts.
+/// Names of the programs in the Kubernetes binary.
 const KUBE_NAMES: [&str; 6] =
     ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"];
 
 /// Paths of the built programs.
 #[derive(Clone, Debug)]
 pub(crate) struct Tools {
-    /// The version of the cluster's programs and of kubectl.
+    /// Version of the cluster's programs and of kubectl.
     pub(crate) kubernetes: KubernetesVersion,
     kube: PathBuf,
     etcd: PathBuf,
@@ -30,16 +30,16 @@ pub(crate) struct Tools {
     shim: PathBuf,
     ctr: PathBuf,
     coredns: PathBuf,
-    /// The Helm client.
+    /// Helm client.
     pub(crate) helm: PathBuf,
-    /// The program of the image that holds a pod's namespaces.
+    /// Program of the pause image.
     pub(crate) pause: PathBuf,
-    /// The Kubernetes client, under its own name.
+    /// Kubernetes client, under its own name.
     pub(crate) kubectl: PathBuf,
 }
 
 impl Tools {
-    /// Builds what is not in the cache yet, the longest first.
+    /// Builds the programs that are not in the cache, the slowest first.
     pub(crate) fn build(kubernetes: &KubernetesVersion) -> Result<Self> {
         let kube = Module::Kube(kubernetes.clone()).build()?;
         let kubectl = kube.with_file_name("kubectl");
@@ -58,7 +58,7 @@ impl Tools {
         })
     }
 
-    /// The cluster's programs by the names under which they are started.
+    /// Returns the cluster's programs, by the names under which they are started.
     pub(crate) fn programs(&self) -> Vec<(&'static str, &Path)> {
         KUBE_NAMES
             .into_iter()
@@ -74,17 +74,17 @@ impl Tools {
     }
 }
 
-/// Installs the missing Debian packages.
+/// Installs missing Debian packages of all tasks.
 pub(crate) fn install_packages() -> Result<()> {
     apt::install(&apt::NEEDED)
 }
 
-/// Installs those packages whose programs are missing; each comes with the names of its programs.
+/// Installs missing Debian packages of one task.
 pub(crate) fn install_named(needed: &[Needed]) -> Result<()> {
     apt::install(needed)
 }
 
-/// The binary decides by the name under which it is called what it is.
+/// Creates a link to the binary, which selects its program by the name of the link.
 fn link(file: &Path, name: &Path) -> Result<()> {
     if name.symlink_metadata().is_err() {
         match std::os::unix::fs::symlink(file, name) {
@@ -95,7 +95,7 @@ fn link(file: &Path, name: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Brings the lists of Debian packages up to date.
+/// Updates the lists of Debian packages.
 pub(crate) fn refresh_package_lists() -> Result<()> {
     apt::update()
 }

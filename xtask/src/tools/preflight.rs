@@ -1,4 +1,4 @@
-//! What must be there before anything is built, all of it said at once.
+//! Checks of all requirements before anything is built. All problems are reported together.
 
 use std::path::Path;
 
@@ -7,17 +7,17 @@ use anyhow::{Result, bail};
 use super::apt;
 use crate::{sh, workspace};
 
-/// The oldest Go that builds all of the modules.
+/// Oldest version of Go that builds all modules.
 const GO: (u32, u32) = (1, 26);
-/// The oldest Go that fetches a later one by itself, unless it is told not to.
+/// Oldest version of Go that downloads a newer toolchain, unless this is disabled.
 const FETCHING_GO: (u32, u32) = (1, 21);
 const MUSL: &str = "x86_64-unknown-linux-musl";
 
-/// Checks for the embedded cluster.
+/// Checks the requirements of the embedded cluster.
 pub(crate) fn embedded() -> Result<()> {
     let mut problems = Vec::new();
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
-        problems.push("the embedded cluster runs on Linux on x86-64 only".to_owned());
+        problems.push("the embedded cluster needs Linux on x86-64".to_owned());
     } else if !rustix::process::geteuid().is_root() {
         problems.push(
             "the embedded cluster needs root, for namespaces, mounts and control groups: \
@@ -28,7 +28,7 @@ pub(crate) fn embedded() -> Result<()> {
         "unshare --net --mount --pid --uts --ipc --cgroup --fork --mount-proc --propagation private true",
     )) {
         problems.push(format!(
-            "this machine (a container without --privileged?) does not let root make namespaces:\n{error:#}"
+            "root cannot create namespaces on this machine (a container without --privileged?):\n{error:#}"
         ));
     }
     check_programs(&mut problems);
@@ -36,7 +36,7 @@ pub(crate) fn embedded() -> Result<()> {
     conclude(&problems)
 }
 
-/// Checks for a cluster that is already there: nothing that needs root but what is missing.
+/// Checks the requirements of an existing cluster. Root is needed only to install missing packages.
 pub(crate) fn external() -> Result<()> {
     let mut problems = Vec::new();
     check_programs(&mut problems);
@@ -54,7 +54,7 @@ fn conclude(problems: &[String]) -> Result<()> {
     }
     let list = problems.join("\n  - ");
     bail!(
-        "nothing was built yet, because:\n  - {list}\n\nA cluster that is already there can be used instead: \
+        "requirements are missing:\n  - {list}\n\nYou can use an existing cluster instead: \
          --kubeconfig FILE with --load 'CMD {{}}' or --registry HOST/PATH"
     )
 }
@@ -87,7 +87,7 @@ fn go_version(text: &str) -> Option<(u32, u32)> {
     Some((1, minor.parse().ok()?))
 }
 
-/// The first build fills Go's caches as well as ours; later ones need next to nothing.
+/// Checks the free disk space. The first build also fills Go's caches; later ones need little.
 fn check_space(problems: &mut Vec<String>) {
     let first_build = !workspace::cache().join("bin").exists();
     let needed: u64 = if first_build { 14 } else { 4 };
@@ -97,8 +97,10 @@ fn check_space(problems: &mut Vec<String>) {
         let Ok(found) = rustix::fs::statvfs(folder) else { continue };
         let free = found.f_bavail.saturating_mul(found.f_frsize) >> 30;
         if free < needed {
-            problems
-                .push(format!("{} has {free} GiB free, and about {needed} GiB are needed", folder.display()));
+            problems.push(format!(
+                "{} has {free} GiB of free space; about {needed} GiB are needed",
+                folder.display()
+            ));
         }
     }
 }
@@ -108,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_of_go_are_read_from_what_it_prints() {
+    fn the_version_of_go_is_parsed() {
         assert_eq!(go_version("go version go1.26.8 linux/amd64"), Some((1, 26)));
         assert_eq!(go_version("go version go1.27rc1 linux/amd64"), Some((1, 27)));
         assert_eq!(go_version("gcc 12"), None);

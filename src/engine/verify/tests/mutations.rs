@@ -459,39 +459,41 @@ fn addresses(spec: &Value) -> Value {
     json!(all)
 }
 
+/// Returns the parts of a pod that have an effect on the Mandatory profile.
+fn effective(pod: &Value) -> Value {
+    let app = &pod["spec"]["containers"][0];
+    let mut env = Fields::new();
+    for variable in app["env"].as_array().unwrap() {
+        env.insert(variable["name"].as_str().unwrap_or_default().to_owned(), variable["value"].clone());
+    }
+    let mounts = app["volumeMounts"].as_array().unwrap();
+    let at = |path: &str| {
+        mounts
+            .iter()
+            .filter(|mount| {
+                mount["mountPath"].as_str().is_some_and(|p| crate::fields::mount_path::is_same(p, path))
+            })
+            .map(|mount| mount["name"].to_string())
+            .collect::<std::collections::BTreeSet<_>>()
+    };
+    let spec = &pod["spec"];
+    json!([
+        env["GUARD"],
+        env["GUARD_URL"],
+        at("/var/log/app"),
+        pod["metadata"]["labels"]["guard"],
+        pod["metadata"]["annotations"]["guard.example/mode"],
+        pod["metadata"]["annotations"]["files.outrigger.dev/guard-rules.rules.txt"],
+        addresses(spec),
+        spec["dnsConfig"]["nameservers"][0],
+        spec["dnsConfig"]["searches"][0],
+    ])
+}
+
 #[test]
 fn no_change_of_the_rest_gets_through() {
     let profiles = profiles(&rich());
     let genuine = stored(&injected(&plain(), &profiles));
-    let effective = |pod: &Value| {
-        let app = &pod["spec"]["containers"][0];
-        let mut env = Fields::new();
-        for variable in app["env"].as_array().unwrap() {
-            env.insert(variable["name"].as_str().unwrap_or_default().to_owned(), variable["value"].clone());
-        }
-        let mounts = app["volumeMounts"].as_array().unwrap();
-        let at = |path: &str| {
-            mounts
-                .iter()
-                .filter(|mount| {
-                    mount["mountPath"].as_str().is_some_and(|p| crate::fields::mount_path::is_same(p, path))
-                })
-                .map(|mount| mount["name"].to_string())
-                .collect::<std::collections::BTreeSet<_>>()
-        };
-        let spec = &pod["spec"];
-        json!([
-            env["GUARD"],
-            env["GUARD_URL"],
-            at("/var/log/app"),
-            pod["metadata"]["labels"]["guard"],
-            pod["metadata"]["annotations"]["guard.example/mode"],
-            pod["metadata"]["annotations"]["files.outrigger.dev/guard-rules.rules.txt"],
-            addresses(spec),
-            spec["dnsConfig"]["nameservers"][0],
-            spec["dnsConfig"]["searches"][0],
-        ])
-    };
     let wanted = effective(&genuine);
     assert_eq!(wanted[6], json!(["\"10.0.0.1\""]));
     let mut tried = 0;

@@ -8,23 +8,23 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{sh, workspace};
 
-/// How long a server may take to listen.
+/// Timeout of a server's start.
 const START: Duration = Duration::from_mins(1);
 
-/// The built programs.
+/// Paths of the built programs.
 pub(super) struct Programs {
     pub(super) bench: PathBuf,
     outrigger: PathBuf,
 }
 
-/// A server that runs until this is dropped.
+/// A running server, which is killed when this is dropped.
 pub(super) struct Server {
     child: Child,
     pub(super) address: SocketAddr,
 }
 
 impl Programs {
-    /// Builds them for this machine, or for a target such as that of the image.
+    /// Builds the programs for this machine, or for a target triple such as that of the image.
     pub(super) fn build(target: Option<&str>) -> Result<Self> {
         let mut build = sh::line("cargo build --release --locked --package outrigger --package bench");
         build.args(target.map(|target| format!("--target={target}")));
@@ -37,7 +37,7 @@ impl Programs {
         Server::start(Command::new(&self.bench).arg("bare").arg(folder), &folder.join("bare.log"))
     }
 
-    /// Outrigger with the chart's environment, without a cluster.
+    /// Starts Outrigger with the chart's environment, without a cluster.
     pub(super) fn outrigger(&self, folder: &Path, log: &str) -> Result<Server> {
         let mut command = Command::new(&self.outrigger);
         command.args(["serve", "--listen=127.0.0.1:0", "--metrics-listen=127.0.0.1:0", "--drain-delay=0"]);
@@ -59,16 +59,16 @@ impl Server {
             .with_context(|| format!("cannot start {}", command.get_program().display()))?;
         let started = Instant::now();
         loop {
-            let said = fs::read_to_string(log).unwrap_or_default();
-            // A line that is not whole yet may lack the end of the port.
-            let whole = said.rsplit_once('\n').map_or("", |(lines, _)| lines);
-            if let Some(address) = whole.split_whitespace().find_map(|word| word.strip_prefix("listen=")) {
+            let text = fs::read_to_string(log).unwrap_or_default();
+            // An incomplete line may lack the end of the port.
+            let complete = text.rsplit_once('\n').map_or("", |(lines, _)| lines);
+            if let Some(address) = complete.split_whitespace().find_map(|word| word.strip_prefix("listen=")) {
                 let address = address.parse().with_context(|| format!("{address} in {}", log.display()))?;
                 return Ok(Self { child, address });
             }
             if started.elapsed() > START || child.try_wait()?.is_some() {
                 drop(child.kill());
-                bail!("a server did not start; its log is {}:\n{said}", log.display());
+                bail!("a server did not start; its log is {}:\n{text}", log.display());
             }
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -78,10 +78,10 @@ impl Server {
         self.child.id()
     }
 
-    /// A line of the process's status, in KiB.
+    /// Returns a value of the process's status, in KiB.
     pub(super) fn memory(&self, line: &str) -> Result<f64> {
         let status =
-            fs::read_to_string(format!("/proc/{}/status", self.pid())).context("the server is gone")?;
+            fs::read_to_string(format!("/proc/{}/status", self.pid())).context("the server has ended")?;
         let found = status.lines().find_map(|text| text.strip_prefix(line)?.split_whitespace().next());
         found.and_then(|number| number.parse().ok()).with_context(|| format!("no {line} of the server"))
     }

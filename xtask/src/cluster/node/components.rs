@@ -1,4 +1,4 @@
-//! The programs of the node, each started again when it ends.
+//! The programs of the node. Each is restarted when it ends.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::OpenOptions;
@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use crate::cluster::Cluster;
 use crate::report::progress;
 
-/// What everything else needs: etcd, containerd and the API server.
+/// Starts the programs that all others need: etcd, containerd and the API server.
 pub(super) fn start_first(cluster: &Cluster) {
     start(
         cluster,
@@ -38,12 +38,13 @@ pub(super) fn start_first(cluster: &Cluster) {
     );
 }
 
-/// What needs the API server.
+/// Starts the programs that need the API server.
 pub(super) fn start_second(cluster: &Cluster) {
     start(
         cluster,
         "kube-controller-manager",
-        // The default plugin folder would be made on the host. The default rate makes the deletion of many pods slow.
+        // The default plugin directory would be created on the host. The default rate makes the deletion of many pods
+        // slow.
         "--flex-volume-plugin-dir=/run/flex --kubeconfig={state}/kc/kcm --use-service-account-credentials \
          --service-account-private-key-file={state}/pki/sa.key --root-ca-file={state}/pki/ca.crt \
          --cluster-signing-cert-file={state}/pki/ca.crt --cluster-signing-key-file={state}/pki/ca.key \
@@ -64,14 +65,14 @@ pub(super) fn start_second(cluster: &Cluster) {
     start(
         cluster,
         "kube-proxy",
-        // The conntrack settings are the host's; zero leaves them alone.
+        // The conntrack settings belong to the host; zero does not change them.
         "--kubeconfig={state}/kc/proxy --proxy-mode=nftables --hostname-override=node1 \
          --cluster-cidr=10.244.0.0/16 --conntrack-max-per-core=0 --conntrack-min=0 \
          --conntrack-tcp-timeout-established=0 --conntrack-tcp-timeout-close-wait=0 --bind-address=10.244.0.1",
     );
 }
 
-/// The cluster's DNS.
+/// Starts the cluster's DNS server.
 pub(super) fn start_dns(cluster: &Cluster) {
     start(cluster, "coredns", "-conf {state}/Corefile");
 }
@@ -83,23 +84,23 @@ fn start(cluster: &Cluster, name: &'static str, arguments: &str) {
     let program = cluster.program(name);
     let path = search_path(cluster);
     let log = cluster.log(name);
-    let held_back = cluster.held_back(name);
+    let stop_marker = cluster.stop_marker(name);
     std::thread::spawn(move || {
         loop {
-            while held_back.exists() {
+            while stop_marker.exists() {
                 std::thread::sleep(Duration::from_millis(100));
             }
             let ended = match once(&program, &arguments, &path, &log) {
                 Ok(status) => status,
                 Err(error) => format!("{error:#}"),
             };
-            progress(format_args!("{name} ended ({ended}) and is started again"));
+            progress(format_args!("{name} ended ({ended}); restarting it"));
             std::thread::sleep(Duration::from_millis(500));
         }
     });
 }
 
-/// The search path with the cluster's own programs first: containerd looks for its shim there.
+/// Returns the search path with the cluster's own programs first, where containerd finds its shim.
 fn search_path(cluster: &Cluster) -> OsString {
     let mut path = cluster.program("").into_os_string();
     if let Some(rest) = std::env::var_os("PATH") {

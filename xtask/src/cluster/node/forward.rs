@@ -1,4 +1,4 @@
-//! Carries connections from the host's loopback interface to a port inside.
+//! Forwarding of connections from the host's loopback interface to a port in the cluster's namespace.
 
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsFd;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-/// Accepts from the listening socket that came as standard input.
+/// Accepts connections from the listening socket that is standard input.
 pub(super) fn from_stdin(port: u16) -> Result<()> {
     let listener = std::io::stdin().as_fd().try_clone_to_owned().context("there is no standard input")?;
     let listener = TcpListener::from(listener);
@@ -14,8 +14,8 @@ pub(super) fn from_stdin(port: u16) -> Result<()> {
     std::thread::spawn(move || {
         loop {
             match listener.accept() {
-                Ok((outside, _)) => drop(std::thread::spawn(move || carry(&outside, port))),
-                // Most often too many open files, which passes.
+                Ok((outside, _)) => drop(std::thread::spawn(move || forward(&outside, port))),
+                // Usually too many open files, which is temporary.
                 Err(_) => std::thread::sleep(Duration::from_millis(100)),
             }
         }
@@ -23,7 +23,7 @@ pub(super) fn from_stdin(port: u16) -> Result<()> {
     Ok(())
 }
 
-fn carry(outside: &TcpStream, port: u16) {
+fn forward(outside: &TcpStream, port: u16) {
     let Ok(inside) = TcpStream::connect(("127.0.0.1", port)) else { return };
     drop(outside.set_nodelay(true));
     drop(inside.set_nodelay(true));
@@ -35,7 +35,7 @@ fn carry(outside: &TcpStream, port: u16) {
 
 fn copy(mut from: &TcpStream, mut to: &TcpStream) {
     if std::io::copy(&mut from, &mut to).is_err() {
-        // The other direction would wait forever for a peer that is gone.
+        // Otherwise, the other direction would wait forever for a closed peer.
         drop(from.shutdown(Shutdown::Both));
         drop(to.shutdown(Shutdown::Both));
     }

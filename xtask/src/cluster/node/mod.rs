@@ -1,7 +1,7 @@
-//! The cluster from the inside: the processes that live in its namespaces.
+//! The cluster's processes inside of its namespaces.
 //!
 //! `enter` joins the control groups and becomes `unshare`; `init` is PID 1 and only reaps; `run` sets up the node and
-//! keeps its programs running.
+//! restarts its programs.
 
 mod components;
 mod forward;
@@ -22,10 +22,10 @@ use super::{Cluster, INIT, NODE, cgroups, files};
 use crate::report::progress;
 use crate::sh;
 
-/// Joins the cluster's control groups and becomes the `unshare` that makes its namespaces.
+/// Joins the cluster's control groups and becomes the `unshare` that creates its namespaces.
 pub(crate) fn enter(state: &Path) -> Result<ExitCode> {
     let cluster = Cluster::at(state);
-    // A Ctrl-C is for the command that waits; the node notices its end and goes too.
+    // Ctrl-C ends only the waiting command; the node detects that and ends as well.
     setsid().context("cannot start a session")?;
     for hierarchy in cgroups::read(&cluster)? {
         cgroups::enter(&hierarchy.group, getpid().as_raw_nonzero().get())?;
@@ -40,7 +40,7 @@ pub(crate) fn enter(state: &Path) -> Result<ExitCode> {
     Err(error).context("cannot start unshare")
 }
 
-/// PID 1: starts the node and reaps whatever is orphaned; its end ends the cluster.
+/// Runs as PID 1: starts the node and reaps orphaned processes. Its end ends the cluster.
 pub(crate) fn init(state: &Path) -> Result<ExitCode> {
     let node =
         Command::new(state.join("xtask")).arg(NODE).arg(state).spawn().context("cannot start the node")?;
@@ -54,10 +54,10 @@ pub(crate) fn init(state: &Path) -> Result<ExitCode> {
     }
 }
 
-/// Sets up the node, starts its programs and stays with them.
+/// Sets up the node, starts its programs, and does not return.
 pub(crate) fn run(state: &Path) -> Result<ExitCode> {
     let cluster = Cluster::at(state);
-    end_with_a_broken_off_start(&cluster)?;
+    end_after_interrupted_start(&cluster)?;
     mounts::prepare(&cluster)?;
     network::prepare()?;
     files::write(&cluster)?;
@@ -82,9 +82,9 @@ pub(crate) fn run(state: &Path) -> Result<ExitCode> {
     }
 }
 
-/// Ends the node when nobody starts it any more and it never came up, and when its state folder was removed.
-fn end_with_a_broken_off_start(cluster: &Cluster) -> Result<()> {
-    // Opened now: the mounts may hide its path.
+/// Ends the node if its start was interrupted, or if its state directory was removed.
+fn end_after_interrupted_start(cluster: &Cluster) -> Result<()> {
+    // Opened before the mounts, which can hide its path.
     let marker = cluster.up_marker();
     let lock_file = cluster.lock_file();
     let lock = File::open(&lock_file).with_context(|| format!("cannot open {}", lock_file.display()))?;
@@ -94,9 +94,9 @@ fn end_with_a_broken_off_start(cluster: &Cluster) -> Result<()> {
             if marker.exists() || lock.try_lock().is_err() {
                 continue;
             }
-            // Asked again: the starter sets the marker before it gives the lock back.
+            // Checked again, because the starting process creates the marker before it releases the lock.
             if !marker.exists() {
-                progress("the start was broken off, or the state was removed: ending");
+                progress("the start was interrupted, or the state was removed; ending");
                 let _ = rustix::process::kill_process(getpid(), rustix::process::Signal::KILL);
             }
             drop(lock.unlock());
@@ -119,7 +119,7 @@ fn import_images(cluster: &Cluster) -> std::thread::JoinHandle<()> {
             }
         }
         if let Err(error) = up {
-            progress(format_args!("containerd does not answer: {error:#}"));
+            progress(format_args!("containerd does not respond: {error:#}"));
         }
     })
 }
@@ -135,9 +135,9 @@ fn kubectl<S: AsRef<OsStr>>(cluster: &Cluster, arguments: impl IntoIterator<Item
     )
 }
 
-fn until(limit: Duration, mut holds: impl FnMut() -> bool) -> Result<()> {
+fn until(limit: Duration, mut condition: impl FnMut() -> bool) -> Result<()> {
     let deadline = Instant::now() + limit;
-    while !holds() {
+    while !condition() {
         if Instant::now() > deadline {
             bail!("waited {} s", limit.as_secs());
         }

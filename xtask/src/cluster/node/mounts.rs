@@ -1,4 +1,4 @@
-//! The node's own view of the file system: what its programs write never reaches the host.
+//! The node's own view of the file system, so that its programs do not write to the host.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use rustix::fs::{Mode, OFlags};
 use crate::cluster::{Cluster, cgroups};
 use crate::{sh, workspace};
 
-/// Sysctls that the kubelet sets for the whole host; it gets files that hold what it wants to see instead.
+/// Sysctls that the kubelet sets for the whole host. Instead, it gets files with the expected values.
 const KUBELET_SYSCTLS: [(&str, &str); 5] = [
     ("vm/overcommit_memory", "1"),
     ("kernel/panic", "10"),
@@ -19,9 +19,9 @@ const KUBELET_SYSCTLS: [(&str, &str); 5] = [
     ("kernel/keys/root_maxbytes", "25000000"),
 ];
 
-/// Mounts everything; the mount namespace is private already.
+/// Sets up all mounts. The mount namespace is already private.
 pub(super) fn prepare(cluster: &Cluster) -> Result<()> {
-    let kept = Kept::open(&[cluster.state.clone(), workspace::cache(), workspace::root()])?;
+    let host_folders = HostFolders::open(&[cluster.state.clone(), workspace::cache(), workspace::root()])?;
     mount("--make-rprivate /")?;
     mount("-t tmpfs -o mode=755 tmpfs /run")?;
     for folder in ["lock", "upper"] {
@@ -33,8 +33,8 @@ pub(super) fn prepare(cluster: &Cluster) -> Result<()> {
         std::fs::create_dir_all(&work)?;
         mount(&format!("-t overlay overlay -o lowerdir=/{name},upperdir={upper},workdir={work} /{name}"))?;
     }
-    kept.restore()?;
-    // The host's /sys shows the host's network interfaces, also in a new network namespace.
+    host_folders.restore()?;
+    // In a new network namespace, the host's /sys still shows the host's network interfaces.
     sh::run(&mut sh::line("umount --lazy /sys"))?;
     mount("-t sysfs sysfs /sys")?;
     if cgroups::was_unified(cluster)? {
@@ -56,18 +56,18 @@ fn mount(arguments: &str) -> Result<()> {
     sh::run(&mut sh::line(&format!("mount {arguments}")))
 }
 
-/// On many hosts it is a link into /run, where nothing is any more.
+/// Replaces a file. On many hosts, it is a link into /run, which is empty here.
 fn replace(path: &str, text: &str) -> Result<()> {
     drop(std::fs::remove_file(path));
     std::fs::write(path, text).with_context(|| format!("cannot write {path}"))
 }
 
-/// Folders that must be the host's own, wherever they are: containerd keeps its layers in one of them.
-struct Kept {
+/// Directories that must stay the host's own, because containerd stores its layers in one of them.
+struct HostFolders {
     folders: Vec<(PathBuf, OwnedFd)>,
 }
 
-impl Kept {
+impl HostFolders {
     fn open(folders: &[PathBuf]) -> Result<Self> {
         let hidden = |path: &&PathBuf| ["/run", "/etc", "/var"].iter().any(|top| path.starts_with(top));
         let folders = folders
@@ -112,7 +112,7 @@ fn unified() -> Result<()> {
     let root = Path::new("/sys/fs/cgroup");
     let init = root.join("init");
     std::fs::create_dir_all(&init)?;
-    // The `unshare` outside, which shows as process 0 here, is moved by the host's side at its own pace.
+    // The host's side moves `unshare`, which has PID 0 here, so this waits for it.
     for _ in 0..400 {
         let processes = std::fs::read_to_string(root.join("cgroup.procs"))?;
         if processes.trim().is_empty() {
@@ -123,5 +123,5 @@ fn unified() -> Result<()> {
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    cgroups::hand_down(root)
+    cgroups::enable_controllers(root)
 }

@@ -1,4 +1,4 @@
-//! The node's network: a loopback interface and the pods' bridge, with no way out.
+//! The node's network: a loopback interface and the pods' bridge, without external connectivity.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::sh;
 
-/// Sets it up; the network namespace is new.
+/// Sets up the network in the new network namespace.
 pub(super) fn prepare() -> Result<()> {
     sh::run(&mut sh::line("hostname node1"))?;
     for arguments in [
@@ -14,17 +14,16 @@ pub(super) fn prepare() -> Result<()> {
         "link add cni0 type bridge",
         "address add 10.244.0.1/24 dev cni0",
         "link set cni0 up",
-        // Without a route, the node's own processes (the API server calling a webhook among them) find Service
-        // addresses unreachable before the rules that translate them are ever asked.
+        // Without a route, Service addresses are unreachable for the node's own processes, such as the API server that
+        // calls a webhook: routing precedes the rules that translate the addresses.
         "route add 10.96.0.0/16 dev cni0 src 10.244.0.1",
     ] {
         sh::run(&mut sh::line(&format!("ip {arguments}")))?;
     }
     set("net/ipv4/ip_forward", "1")?;
-    // Service traffic between two pods on the one bridge.
-    set("net/bridge/bridge-nf-call-iptables", "1").context(
-        "the kernel module br_netfilter is missing; `modprobe br_netfilter` loads it where it is installed",
-    )
+    // For Service traffic between two pods on the bridge.
+    set("net/bridge/bridge-nf-call-iptables", "1")
+        .context("the kernel module br_netfilter is missing; load it with `modprobe br_netfilter`")
 }
 
 fn set(name: &str, value: &str) -> Result<()> {

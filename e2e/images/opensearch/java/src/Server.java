@@ -11,8 +11,8 @@ import org.opensearch.transport.Netty4Plugin;
 /**
  * One OpenSearch node with HTTP on port 9200 and its data in /data.
  *
- * <p>The distribution's launcher wants bootstrap checks and a security manager that a test in a container has no use
- * for; the node is the same.
+ * <p>The launcher of the distribution requires bootstrap checks and a security manager, which a test in a container
+ * does not need. The node is the same.
  */
 public final class Server {
     private static final class Single extends Node {
@@ -32,7 +32,7 @@ public final class Server {
                         .put("http.port", 9200)
                         .put("http.type", "netty4")
                         .put("transport.type", "netty4")
-                        // The node is small, and its disk is everybody's.
+                        // The node is small, and it shares its disk with other programs.
                         .put("node.processors", 1)
                         .put("node.store.allow_mmap", false)
                         .put("cluster.routing.allocation.disk.threshold_enabled", false)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the database's files when there are none, and runs the server; any other command is run as it is.
+# Creates the database's files if there are none, and runs the server. Any other command is run unchanged.
 set -eu
 if [ "$1" = postgres ] && [ ! -f "$PGDATA/PG_VERSION" ]; then
     password=$(mktemp)

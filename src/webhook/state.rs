@@ -3,12 +3,33 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use futures::FutureExt as _;
 
-use super::router::State;
 use crate::cluster::{Announcer, Looking, Lookup, Snapshot};
 use crate::engine::{Namespace, Settings};
 use crate::profiles::ProfileEntry;
 use crate::supervise::Health;
 use crate::telemetry::{Metrics, Traces};
+
+/// The state that all handlers share.
+#[derive(Clone)]
+pub struct State {
+    /// Latest view of the cluster.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// Live lookup of names that the snapshot does not contain.
+    pub lookup: Arc<dyn Lookup>,
+    /// The operator's settings.
+    pub settings: Arc<Settings>,
+    /// Metrics of the server.
+    pub metrics: Arc<Metrics>,
+    /// Liveness and readiness of the server.
+    pub health: Health,
+    /// The server's own user; only this user may change elements of Mandatory profiles in live pods. Empty if the server has
+    /// none.
+    pub own_user: Arc<str>,
+    /// Publisher of Events about profiles that were left out.
+    pub announcer: Announcer,
+    /// Exporter of traces.
+    pub traces: Traces,
+}
 
 impl State {
     /// Returns the state of a server that has only a snapshot: no live lookups, no Events and default settings. Tests,

@@ -1,4 +1,4 @@
-//! Installs Outrigger and applies everything that the demo shows, over whatever an earlier run left.
+//! Installs Outrigger and applies everything that the demo shows. Replaces the remains of an earlier run.
 
 use std::io::Write;
 use std::path::Path;
@@ -13,17 +13,17 @@ use crate::report::{Activity, step};
 use crate::target::Ready;
 use crate::{sh, workspace};
 
-/// The namespace of Outrigger itself.
+/// Namespace of Outrigger itself.
 pub(super) const SYSTEM: &str = "outrigger-system";
-/// The namespace that logs are shipped to.
+/// Namespace of the log archive.
 pub(super) const LOGS: &str = "logs";
 const RELEASE: &str = "outrigger";
 const PROFILES: [&str; 2] = ["log-shipper", "prometheus-exporter"];
 const WORKLOADS: [&str; 4] = ["deployment", "statefulset", "job", "cronjob"];
 
-/// Sets the scene.
-pub(super) fn set(cluster: &Ready) -> Result<()> {
-    step("clear an earlier demo", |activity| clear(cluster, activity))?;
+/// Prepares the demo.
+pub(super) fn run(cluster: &Ready) -> Result<()> {
+    step("remove an earlier demo", |activity| remove_earlier(cluster, activity))?;
     step("install Outrigger", |_| install(cluster))?;
     step("log archive", |_| {
         apply(cluster, "e2e/demo/log-archive.yaml", None)?;
@@ -48,18 +48,18 @@ pub(super) fn set(cluster: &Ready) -> Result<()> {
     })
 }
 
-/// A Job cannot be changed, pods keep what they were made with, and the archive remembers pods of the same names: so
-/// the namespaces are made anew.
-fn clear(cluster: &Ready, activity: &Activity) -> Result<()> {
+/// Deletes the namespaces of an earlier demo. A Job cannot be changed, existing pods are not injected again, and the
+/// archive has the lines of pods with the same names.
+fn remove_earlier(cluster: &Ready, activity: &Activity) -> Result<()> {
     let mut old = Vec::new();
     for namespace in [NAMESPACE, LOGS] {
-        let (found, said) =
+        let (found, output) =
             sh::attempt(&mut cluster.kubectl(["get", "namespace", namespace, "--output", "json"]))?;
-        if !found && said.contains("NotFound") {
+        if !found && output.contains("NotFound") {
             continue;
         }
-        let object: Value = serde_json::from_str(&said)
-            .with_context(|| format!("cannot read namespace {namespace}: {said}"))?;
+        let object: Value = serde_json::from_str(&output)
+            .with_context(|| format!("cannot read namespace {namespace}: {output}"))?;
         let part_of = object.pointer("/metadata/labels/app.kubernetes.io~1part-of").and_then(Value::as_str);
         if part_of != Some("outrigger-demo") {
             bail!("the cluster has a namespace {namespace} that is not the demo's; the demo would delete it");
@@ -70,7 +70,7 @@ fn clear(cluster: &Ready, activity: &Activity) -> Result<()> {
         return Ok(());
     }
     activity.set(format!("deleting the namespaces {}", old.join(" and ")));
-    // A namespace waits for its pods in large steps, so these go first.
+    // Workloads are deleted first, because a namespace checks for remaining pods only at long intervals.
     for namespace in &old {
         sh::run(&mut cluster.kubectl([
             "delete",
@@ -86,11 +86,11 @@ fn clear(cluster: &Ready, activity: &Activity) -> Result<()> {
 }
 
 fn install(cluster: &Ready) -> Result<()> {
-    // Broken off, a release stays pending for ever, and Helm then refuses to touch it.
-    let (found, said) =
+    // An interrupted release stays pending, and Helm then rejects every further operation.
+    let (found, output) =
         sh::attempt(&mut cluster.helm(["status", RELEASE, "--namespace", SYSTEM, "--output", "json"]))?;
     if found {
-        let status: Value = serde_json::from_str(&said).unwrap_or_default();
+        let status: Value = serde_json::from_str(&output).unwrap_or_default();
         let state = status.pointer("/info/status").and_then(Value::as_str).unwrap_or_default();
         if state != "deployed" {
             sh::run(&mut cluster.helm([
@@ -108,7 +108,7 @@ fn install(cluster: &Ready) -> Result<()> {
     let values = [
         format!("image.repository={repository}"),
         format!("image.tag={tag}"),
-        // The tag stays the same when the image changes, so this makes new pods.
+        // The tag stays the same when the image changes, so this annotation causes new pods.
         format!("podAnnotations.build=b{}", cluster.product_build()),
     ];
     let mut helm = cluster.helm(["upgrade", "--install", RELEASE, "charts/outrigger", "--namespace", SYSTEM]);
@@ -119,7 +119,7 @@ fn install(cluster: &Ready) -> Result<()> {
     sh::run(&mut helm)
 }
 
-/// Helm installs custom resource definitions once and never changes them.
+/// Applies the CustomResourceDefinitions, because Helm installs them once and never changes them.
 fn upgrade_definitions(cluster: &Ready) -> Result<()> {
     let folder = "charts/outrigger/crds";
     if workspace::root().join(folder).exists() {
@@ -128,15 +128,15 @@ fn upgrade_definitions(cluster: &Ready) -> Result<()> {
     Ok(())
 }
 
-/// Applies a file of the repository as it is, but for the images' registry.
+/// Applies a file of the repository. Only the registry of its images is changed.
 pub(super) fn apply(cluster: &Ready, file: &str, namespace: Option<&str>) -> Result<()> {
-    // The rules that lead to a Service reach a node a moment after its pods are ready.
-    let answered = |said: &str| !said.contains("failed calling webhook");
+    // The rules for a Service reach a node shortly after its pods are ready.
+    let has_answered = |output: &str| !output.contains("failed calling webhook");
     let mut last = String::new();
-    let answer = wait("the webhook to answer", || {
-        let (applied, said) = try_apply(cluster, file, namespace)?;
-        let is_answer = applied || answered(&said);
-        last = said;
+    let answer = wait("the webhook to respond", || {
+        let (applied, output) = try_apply(cluster, file, namespace)?;
+        let is_answer = applied || has_answered(&output);
+        last = output;
         Ok(is_answer.then_some(applied))
     });
     match answer {
@@ -146,7 +146,7 @@ pub(super) fn apply(cluster: &Ready, file: &str, namespace: Option<&str>) -> Res
     }
 }
 
-/// The same; gives back whether it was accepted, with what kubectl said.
+/// Applies a file, and returns whether it was accepted, with kubectl's output.
 pub(super) fn try_apply(cluster: &Ready, file: &str, namespace: Option<&str>) -> Result<(bool, String)> {
     let path = workspace::root().join(file);
     let manifest =
@@ -164,7 +164,7 @@ fn feed(command: &mut Command, input: &str, file: &Path) -> Result<(bool, String
         stdin.write_all(input.as_bytes()).with_context(|| format!("cannot pass {}", file.display()))?;
     }
     let done = child.wait_with_output()?;
-    let mut said = String::from_utf8_lossy(&done.stdout).into_owned();
-    said.push_str(&String::from_utf8_lossy(&done.stderr));
-    Ok((done.status.success(), said))
+    let mut output = String::from_utf8_lossy(&done.stdout).into_owned();
+    output.push_str(&String::from_utf8_lossy(&done.stderr));
+    Ok((done.status.success(), output))
 }
