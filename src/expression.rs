@@ -140,7 +140,7 @@ impl Expression {
     ///
     /// # Errors
     /// Those of [`Self::evaluate`], or the value is not a bool.
-    pub fn holds(&self, variables: &Variables<'_>, budget: &mut Budget) -> Result<bool, EvaluationError> {
+    pub fn is_true(&self, variables: &Variables<'_>, budget: &mut Budget) -> Result<bool, EvaluationError> {
         self.with_value(variables, budget, |_, value| match value {
             Value::Bool(value) => Ok(*value),
             other => {

@@ -22,9 +22,9 @@ pub(crate) async fn follow_files(
     let mut failure = RepeatedFailure::default();
     loop {
         match look() {
-            Ok(()) => failure.is_over(),
+            Ok(()) => failure.reset(),
             Err(error) => {
-                if let Some(error) = failure.news(&error) {
+                if let Some(error) = failure.changed_message(&error) {
                     warn!(error, "{complaint}");
                 }
             }
@@ -42,7 +42,7 @@ pub(crate) struct RepeatedFailure(String);
 
 impl RepeatedFailure {
     /// Returns the error to log; `None` if the last attempt failed with the same error.
-    pub(crate) fn news(&mut self, error: &impl Display) -> Option<&str> {
+    pub(crate) fn changed_message(&mut self, error: &impl Display) -> Option<&str> {
         let said = format!("{error:#}");
         (said != self.0).then(|| {
             self.0 = said;
@@ -51,7 +51,7 @@ impl RepeatedFailure {
     }
 
     /// Records that the last attempt succeeded.
-    pub(crate) fn is_over(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.0.clear();
     }
 }
@@ -63,11 +63,11 @@ mod tests {
     #[test]
     fn a_repeated_failure_is_reported_once() {
         let mut failure = RepeatedFailure::default();
-        assert_eq!(failure.news(&"no file"), Some("no file"));
-        assert_eq!(failure.news(&"no file"), None);
-        assert_eq!(failure.news(&"no key"), Some("no key"));
-        assert_eq!(failure.news(&"no file"), Some("no file"));
-        failure.is_over();
-        assert_eq!(failure.news(&"no file"), Some("no file"));
+        assert_eq!(failure.changed_message(&"no file"), Some("no file"));
+        assert_eq!(failure.changed_message(&"no file"), None);
+        assert_eq!(failure.changed_message(&"no key"), Some("no key"));
+        assert_eq!(failure.changed_message(&"no file"), Some("no file"));
+        failure.reset();
+        assert_eq!(failure.changed_message(&"no file"), Some("no file"));
     }
 }

@@ -110,15 +110,19 @@ pub fn follow_clients(
 ) -> impl Future<Output = anyhow::Result<()>> {
     health.wait_for(PART, format!("the authority of clients in {}", file.display()));
     let mut believed = None;
-    let look = move || {
-        look(&file, &authority, &mut believed)?;
+    let reload = move || {
+        read_again(&file, &authority, &mut believed)?;
         health.ready(PART);
         Ok(())
     };
-    follow_files("cannot use the authority of clients", look, stop)
+    follow_files("cannot use the authority of clients", reload, stop)
 }
 
-fn look(file: &PathBuf, authority: &ClientAuthority, believed: &mut Option<String>) -> anyhow::Result<()> {
+fn read_again(
+    file: &PathBuf,
+    authority: &ClientAuthority,
+    believed: &mut Option<String>,
+) -> anyhow::Result<()> {
     let found = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     if believed.as_ref() != Some(&found) {
         authority.set(&found).with_context(|| format!("in {}", file.display()))?;

@@ -36,15 +36,15 @@ pub(crate) fn serve_files(
 ) -> impl Future<Output = anyhow::Result<()>> {
     health.wait_for(PART, format!("a certificate in {}", files.certificate.display()));
     let mut served = None;
-    let look = move || {
-        look(&files, &serving, &metrics, &mut served)?;
+    let reload = move || {
+        read_again(&files, &serving, &metrics, &mut served)?;
         health.ready(PART);
         Ok(())
     };
-    follow_files("cannot serve the certificate of the files", look, stop)
+    follow_files("cannot serve the certificate of the files", reload, stop)
 }
 
-fn look(
+fn read_again(
     files: &CertificateFiles,
     serving: &Serving,
     metrics: &Metrics,

@@ -93,7 +93,7 @@ impl CertificateManager {
         let mut secrets = Box::pin(secrets(api.clone(), &self.secret.name));
         let mut known = KnownCertificates::default();
         loop {
-            let wait = match self.look(&api, &mut known).await {
+            let wait = match self.reconcile(&api, &mut known).await {
                 Ok(wait) => wait,
                 Err(error) => {
                     warn!(error = format!("{error:#}"), "failed to manage the certificates");
@@ -116,7 +116,11 @@ impl CertificateManager {
     }
 
     /// Serves the current certificate and writes what is due. Returns the time until the next check.
-    async fn look(&mut self, api: &Api<Secret>, known: &mut KnownCertificates) -> anyhow::Result<Duration> {
+    async fn reconcile(
+        &mut self,
+        api: &Api<Secret>,
+        known: &mut KnownCertificates,
+    ) -> anyhow::Result<Duration> {
         if !known.listed {
             return Ok(LOOK);
         }

@@ -95,7 +95,7 @@ impl Announcer {
     }
 
     /// Queues an Event for the owner of a pod about a profile that was left out.
-    pub fn tell(&self, owner: ObjectReference, profile: &str, cause: &Reason, metrics: &Metrics) {
+    pub fn announce(&self, owner: ObjectReference, profile: &str, cause: &Reason, metrics: &Metrics) {
         let Some(sender) = &self.0 else { return };
         let note = format!("profile {profile:?} was left out of a pod: {cause} [{}]", cause.code());
         let cause = format!("{profile} {}", cause.code());

@@ -138,11 +138,11 @@ where
             Update::Event(Event::Apply(object)) => Some(Some(object)),
             Update::Event(Event::Delete(_)) => Some(None),
             Update::Synced => {
-                failure.is_over();
+                failure.reset();
                 None
             }
             Update::Lost(lost) => {
-                if failure.news(&lost).is_some() {
+                if failure.changed_message(&lost).is_some() {
                     report(&lost);
                 }
                 None

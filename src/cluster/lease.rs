@@ -108,11 +108,11 @@ impl Election {
             match answer {
                 Ok(Ok(holds)) => {
                     belief = asked + BELIEF;
-                    failure.is_over();
-                    self.say(&held, holds);
+                    failure.reset();
+                    self.publish(&held, holds);
                 }
                 Ok(Err(error)) => {
-                    if let Some(error) = failure.news(&error) {
+                    if let Some(error) = failure.changed_message(&error) {
                         warn!(lease = self.name, error, "failed to acquire or renew the lease");
                     }
                 }
@@ -127,7 +127,7 @@ impl Election {
                 () = tokio::time::sleep_until(next) => {}
             }
             if Instant::now() >= belief {
-                self.say(&held, false);
+                self.publish(&held, false);
             }
         }
         if held.send_replace(false) {
@@ -146,7 +146,7 @@ impl Election {
         Ok(())
     }
 
-    fn say(&self, held: &watch::Sender<bool>, holds: bool) {
+    fn publish(&self, held: &watch::Sender<bool>, holds: bool) {
         self.metrics.writes(holds);
         if holds {
             self.metrics.lease_held_by(&self.identity);

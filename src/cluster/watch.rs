@@ -133,7 +133,7 @@ where
         let changed = match update {
             Update::Event(event) => Some(change(event)),
             Update::Synced => {
-                failure.is_over();
+                failure.reset();
                 contact.found(resource);
                 Some(Change::Synced(resource))
             }
@@ -142,7 +142,7 @@ where
                 if matches!(lost, Lost::Backwards { .. }) {
                     metrics.count_rollback(resource);
                 }
-                if let Some(error) = failure.news(&lost) {
+                if let Some(error) = failure.changed_message(&lost) {
                     warn!(resource, error, "watch interrupted; listing the resource again");
                 }
                 matches!(lost, Lost::Missing(_)).then_some(Change::Missing(resource))

@@ -111,10 +111,10 @@ impl Drift {
                 match found {
                     Ok(found) => {
                         installed = found;
-                        failure.is_over();
+                        failure.reset();
                     }
                     Err(error) => {
-                        if let Some(error) = failure.news(&error) {
+                        if let Some(error) = failure.changed_message(&error) {
                             warn!(
                                 config_map = self.config_map,
                                 error, "failed to read the installed webhooks"

@@ -110,10 +110,10 @@ impl Mandatory {
             match done {
                 Ok(()) => {
                     pending = false;
-                    failure.is_over();
+                    failure.reset();
                 }
                 Err(error) => {
-                    if let Some(error) = failure.news(&error) {
+                    if let Some(error) = failure.changed_message(&error) {
                         warn!(
                             configuration = name,
                             error, "failed to write the webhooks of Mandatory profiles"
@@ -133,7 +133,7 @@ impl Mandatory {
         let profiles = profiles(snapshot);
         let enforced = self.write(&profiles).await?;
         for (name, _) in &profiles {
-            self.say(name, enforced).await?;
+            self.write_condition(name, enforced).await?;
         }
         Ok(())
     }
@@ -175,7 +175,7 @@ impl Mandatory {
     }
 
     /// Writes the profile's condition, if it differs.
-    async fn say(&self, name: &str, (status, reason, message): Enforced) -> kube::Result<()> {
+    async fn write_condition(&self, name: &str, (status, reason, message): Enforced) -> kube::Result<()> {
         let api: Api<ClusterSidecarProfile> = Api::all(self.client.clone());
         let Some(profile) = api.get_opt(name).await? else { return Ok(()) };
         let mut conditions = profile.status.map(|status| status.conditions).unwrap_or_default();

@@ -122,7 +122,7 @@ fn status_of(seen: &Observed) -> ProfileStatus {
     };
     // The leader, which writes the webhook entries, reports whether a Mandatory profile is enforced.
     let others = current.conditions.iter().filter(|condition| {
-        (condition.type_ == ENFORCED && seen.entry.is_mandatory()) || validated::holds(condition, seen)
+        (condition.type_ == ENFORCED && seen.entry.is_mandatory()) || validated::applies_to(condition, seen)
     });
     let conditions = [accepted].into_iter().chain(others.cloned()).collect();
     ProfileStatus { observed_generation: generation, revision, adds, conditions }

@@ -44,7 +44,7 @@ impl Unvalidated {
     /// Adds a profile in its latest version.
     pub(super) fn see(&mut self, key: ProfileKey, seen: Observed) {
         if matches!(seen.entry, ProfileEntry::Ready(_))
-            && !seen.status.conditions.iter().any(|it| holds(it, &seen))
+            && !seen.status.conditions.iter().any(|it| applies_to(it, &seen))
         {
             self.profiles.insert(key, seen);
         } else {
@@ -86,7 +86,7 @@ impl Unvalidated {
 }
 
 /// Returns whether a condition is the result for the profile's current generation.
-pub(super) fn holds(condition: &Condition, seen: &Observed) -> bool {
+pub(super) fn applies_to(condition: &Condition, seen: &Observed) -> bool {
     condition.type_ == VALIDATED
         && condition.observed_generation == seen.generation
         && matches!(seen.entry, ProfileEntry::Ready(_))

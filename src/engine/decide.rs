@@ -88,8 +88,7 @@ pub(super) fn strip<'a>(
     }
     let mut draft = Draft::new(submitted);
     let status = reinvocation::status(submitted);
-    let previous =
-        reinvocation::take_away(&mut draft, status, &by.namespace.name, by.profiles, purpose, trace);
+    let previous = reinvocation::strip(&mut draft, status, &by.namespace.name, by.profiles, purpose, trace);
     Ok(Stripped { draft, previous })
 }
 

@@ -57,7 +57,7 @@ pub(super) fn status(pod: SubmittedPod<'_>) -> Result<Option<InjectionStatus>, R
 }
 
 /// Removes the elements of an earlier injection.
-pub(super) fn take_away(
+pub(super) fn strip(
     draft: &mut Draft<'_>,
     status: Result<Option<InjectionStatus>, Reason>,
     namespace: &str,
@@ -79,13 +79,13 @@ pub(super) fn take_away(
     let Some(status) = status else { return previous };
     for injected in status.profiles.iter().rev() {
         if let Some(ProfileEntry::Ready(profile)) = profile_of(injected, namespace, profiles) {
-            previous.take_added(draft, profile, injected, trace);
-            previous.take_overlays(draft, profile, injected);
+            previous.strip_added(draft, profile, injected, trace);
+            previous.strip_overlays(draft, profile, injected);
             for (path, replaced) in &injected.replaced {
-                put_back(draft, profile, path, replaced);
+                restore_value(draft, profile, path, replaced);
             }
         } else {
-            leave(draft, injected, trace);
+            warn_of_leftovers(draft, injected, trace);
         }
     }
     trace.add(Reason::InjectedBefore { profiles: names(&status.profiles) });
@@ -108,13 +108,14 @@ fn profile_of<'p>(
 }
 
 /// Warns about elements of a profile that no longer exists or has errors: they cannot be told from the pod's own.
-fn leave(draft: &Draft<'_>, injected: &InjectedProfile, trace: &mut Trace) {
-    let places = injected.added.iter().filter_map(|(place, keys)| Some((place.parse::<Place>().ok()?, keys)));
-    let elements: Vec<String> = places
-        .flat_map(|(place, keys)| keys.iter().map(move |key| (place.clone(), key)))
-        .filter(|(place, key)| draft.get(place, key).is_some())
-        .map(|(place, key)| format!("{place}[{key}]"))
-        .collect();
+fn warn_of_leftovers(draft: &Draft<'_>, injected: &InjectedProfile, trace: &mut Trace) {
+    let mut elements = Vec::new();
+    for (text, keys) in &injected.added {
+        // A place that cannot be parsed is of a newer version: its elements count as present.
+        let is_there =
+            |key: &&String| text.parse::<Place>().map_or(true, |place| draft.get(&place, key).is_some());
+        elements.extend(keys.iter().filter(is_there).map(|key| format!("{text}[{key}]")));
+    }
     if !elements.is_empty() {
         trace.add(Reason::Leftover { profile: injected.name.clone(), elements });
     }
@@ -129,7 +130,7 @@ pub(super) fn replaced_key(path: &str) -> Option<(Map, &str)> {
 }
 
 /// Restores the old value of a scalar, unless it was changed later.
-fn put_back(draft: &mut Draft<'_>, profile: &Profile, path: &str, replaced: &Replaced) {
+fn restore_value(draft: &mut Draft<'_>, profile: &Profile, path: &str, replaced: &Replaced) {
     let Some((map, key)) = replaced_key(path) else { return };
     let sets = profile.template.sets(map, key) || key == keys::SAFE_TO_EVICT_VOLUMES;
     let is_ours = match draft.get(&Place::Map(map), key) {
@@ -224,7 +225,7 @@ impl Previous {
         self.profiles.is_empty() && self.elements.is_empty()
     }
 
-    fn take_added(
+    fn strip_added(
         &mut self,
         draft: &mut Draft<'_>,
         profile: &Profile,
@@ -233,7 +234,11 @@ impl Previous {
     ) {
         let mut left = Vec::new();
         for (place, added) in &injected.added {
-            let Ok(place) = place.parse::<Place>() else { continue };
+            let Ok(place) = place.parse::<Place>() else {
+                // A newer version may know more lists.
+                left.extend(added.iter().map(|key| format!("{place}[{key}]")));
+                continue;
+            };
             for key in added {
                 let live = draft.get(&place, key);
                 if live.is_none() {
@@ -260,7 +265,7 @@ impl Previous {
     }
 
     /// Restores overlaid containers to the form of the original pod.
-    fn take_overlays(&mut self, draft: &mut Draft<'_>, profile: &Profile, injected: &InjectedProfile) {
+    fn strip_overlays(&mut self, draft: &mut Draft<'_>, profile: &Profile, injected: &InjectedProfile) {
         for (place, originals) in &injected.overlays {
             let Ok(place) = place.parse::<Place>() else { continue };
             for original in originals {

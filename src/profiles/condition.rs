@@ -51,8 +51,8 @@ impl Condition {
     ///
     /// # Errors
     /// It cannot be evaluated, or its value is not a bool.
-    pub fn holds(&self, variables: &Variables<'_>, budget: &mut Budget) -> Result<bool, Failed> {
-        self.expression.holds(variables, budget).map_err(|error| Failed {
+    pub fn is_true(&self, variables: &Variables<'_>, budget: &mut Budget) -> Result<bool, Failed> {
+        self.expression.is_true(variables, budget).map_err(|error| Failed {
             path: self.path.clone(),
             column: error.column,
             message: error.message,

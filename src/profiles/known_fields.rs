@@ -20,10 +20,10 @@ pub fn unknown_fields<'v, T: Deserialize<'v>>(
     value: &'v Value,
     report: &mut dyn FnMut(String, Option<&'static str>),
 ) {
-    look::<T>(path, value, &mut Vec::new(), report);
+    parse_tracking::<T>(path, value, &mut Vec::new(), report);
 }
 
-fn look<'v, T: Deserialize<'v>>(
+fn parse_tracking<'v, T: Deserialize<'v>>(
     path: &str,
     value: &'v Value,
     way: &mut Vec<&'v str>,
@@ -40,7 +40,7 @@ fn look<'v, T: Deserialize<'v>>(
                 }
                 if inner.is_object() || inner.is_array() {
                     way.push(field);
-                    look::<T>(&here, inner, way, report);
+                    parse_tracking::<T>(&here, inner, way, report);
                     way.pop();
                 }
             }
@@ -48,7 +48,7 @@ fn look<'v, T: Deserialize<'v>>(
         Value::Array(items) => {
             way.push("");
             for (index, item) in items.iter().enumerate() {
-                look::<T>(&format!("{path}[{index}]"), item, way, report);
+                parse_tracking::<T>(&format!("{path}[{index}]"), item, way, report);
             }
             way.pop();
         }

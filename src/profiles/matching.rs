@@ -63,7 +63,7 @@ impl Matching {
     ) -> Result<Option<&str>, (String, Failed)> {
         let mut first_error = None;
         for (name, condition) in &self.conditions {
-            match condition.holds(variables, budget) {
+            match condition.is_true(variables, budget) {
                 Ok(true) => {}
                 Ok(false) => return Ok(Some(name)),
                 Err(failed) => {

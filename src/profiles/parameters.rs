@@ -183,7 +183,10 @@ impl Parameter {
             }
         }
         if given.required && given.default.is_some() {
-            findings.warning(format!("{path}.required"), "it has no effect on a parameter with a default; remove it, or the default");
+            findings.warning(
+                format!("{path}.required"),
+                "it has no effect on a parameter with a default; remove it, or the default",
+            );
         }
         if given.required && self.settable_by.is_empty() {
             findings.error(

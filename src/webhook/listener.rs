@@ -118,7 +118,7 @@ impl Server {
     async fn connection(self, stream: TcpStream, place: Place) -> anyhow::Result<()> {
         stream.set_nodelay(true)?;
         let Some(tls) = &self.tls else {
-            return serve_http1(stream, self.talk(&place, None)).await;
+            return serve_http1(stream, self.http_connection(&place, None)).await;
         };
         let stream = tokio::select! {
             stream = tokio::time::timeout(self.limits.handshake, tls.accept(buffered(stream))) => {
@@ -129,11 +129,11 @@ impl Server {
         let session = stream.get_ref().1;
         let is_http2 = session.alpn_protocol() == Some(b"h2");
         let client = self.clients.as_ref().map(|clients| clients.of(session.peer_certificates()));
-        let talk = self.talk(&place, client);
+        let talk = self.http_connection(&place, client);
         if is_http2 { serve_http2(stream, talk).await } else { serve_http1(stream, talk).await }
     }
 
-    fn talk(&self, place: &Place, client: Option<super::client::Client>) -> HttpConnection {
+    fn http_connection(&self, place: &Place, client: Option<super::client::Client>) -> HttpConnection {
         HttpConnection {
             router: self.router.clone(),
             activity: Arc::clone(&place.activity),

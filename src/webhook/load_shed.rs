@@ -140,13 +140,13 @@ mod tests {
 
     const MIB: usize = 1 << 20;
 
-    fn gate(requests: usize, body_memory: usize) -> Arc<LoadShed> {
+    fn load_shed_with(requests: usize, body_memory: usize) -> Arc<LoadShed> {
         Arc::new(LoadShed::new(Limits { requests, body_memory, ..Limits::default() }, Load::default()))
     }
 
     #[test]
     fn small_bodies_are_let_in_whatever_large_ones_hold() {
-        let gate = gate(1, 10 * MIB);
+        let gate = load_shed_with(1, 10 * MIB);
         let mut bodies: Vec<Held> = (0..100).map(|_| gate.hold()).collect();
         let taken = bodies.iter_mut().filter_map(|body| body.grow(7 * MIB).then_some(())).count();
         assert_eq!(taken, 1);
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_body_grows_by_what_comes() {
-        let gate = gate(1, MIB);
+        let gate = load_shed_with(1, MIB);
         let mut body = gate.hold();
         let chunks = std::iter::repeat_with(|| body.grow(1000)).take_while(|taken| *taken).count();
         assert_eq!(chunks, (MIB + Limits::SMALL_BODY) / 1000);
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn only_so_many_are_let_in_at_once() {
-        let gate = gate(2, 0);
+        let gate = load_shed_with(2, 0);
         let (first, second) = (gate.enter(), gate.enter());
         assert!(first.is_some() && second.is_some() && gate.enter().is_none());
         drop(first);

@@ -125,7 +125,7 @@ fn report(context: &ReviewContext<'_>, request: &Review<'_>, pod: &Json<'_>, dec
                 let scope = context.scope_of(&request.namespace, profile);
                 context.state.metrics.count_left_out(scope, profile, cause.code());
                 if let Some(owner) = owner_of(pod, &request.namespace) {
-                    context.state.announcer.tell(owner, profile, cause, &context.state.metrics);
+                    context.state.announcer.announce(owner, profile, cause, &context.state.metrics);
                 }
             }
         }

@@ -29,9 +29,9 @@ pub(super) fn follow(
 ) -> anyhow::Result<(Arc<dyn Lookup>, Announcer)> {
     let Shared { snapshot, metrics, .. } = shared.clone();
     let mut files = Files { paths, seen: None };
-    files.look(&snapshot, &metrics)?;
+    files.reload(&snapshot, &metrics)?;
     // Reading and compiling blocks this thread, so requests move to other threads.
-    let look = move || tokio::task::block_in_place(|| files.look(&snapshot, &metrics));
+    let look = move || tokio::task::block_in_place(|| files.reload(&snapshot, &metrics));
     let followed = follow_files("cannot read profiles and namespaces again", look, tasks.stop());
     tasks.spawn("files", followed);
     Ok((Arc::new(NoCluster), Announcer::default()))
@@ -59,7 +59,7 @@ struct Files {
 }
 
 impl Files {
-    fn look(&mut self, snapshot: &ArcSwap<Snapshot>, metrics: &Metrics) -> anyhow::Result<()> {
+    fn reload(&mut self, snapshot: &ArcSwap<Snapshot>, metrics: &Metrics) -> anyhow::Result<()> {
         let found = manifests::fingerprint(&self.paths)?;
         if self.seen == Some(found) {
             return Ok(());

@@ -129,7 +129,7 @@ impl<'a> RuleContext<'a, '_> {
     ) -> Result<bool, Reason> {
         let Some(condition) = condition else { return Ok(true) };
         let variables = Variables { container, ..self.variables };
-        condition.holds(&variables, plan.budget).map_err(|failed| self.failed(failed))
+        condition.is_true(&variables, plan.budget).map_err(|failed| self.failed(failed))
     }
 
     pub(super) fn failed(&self, failed: Failed) -> Reason {

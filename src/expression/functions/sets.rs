@@ -11,7 +11,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::global("sets.intersects", 2, 2, intersects),
 ];
 
-fn holds(budget: &mut Budget, list: &List<'_>, item: &Value<'_>) -> Result<bool, Problem> {
+fn contains_item(budget: &mut Budget, list: &List<'_>, item: &Value<'_>) -> Result<bool, Problem> {
     for other in list.iter() {
         if equal(budget, &other, item)? {
             return Ok(true);
@@ -22,7 +22,7 @@ fn holds(budget: &mut Budget, list: &List<'_>, item: &Value<'_>) -> Result<bool,
 
 fn holds_all(budget: &mut Budget, list: &List<'_>, items: &List<'_>) -> Result<bool, Problem> {
     for item in items.iter() {
-        if !holds(budget, list, &item)? {
+        if !contains_item(budget, list, &item)? {
             return Ok(false);
         }
     }
@@ -50,7 +50,7 @@ fn intersects<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
         return misfit("sets.intersects", arguments);
     };
     for item in left.iter() {
-        if holds(budget, right, &item)? {
+        if contains_item(budget, right, &item)? {
             return Ok(Value::Bool(true));
         }
     }

@@ -116,7 +116,7 @@ fn one_budget_serves_all_expressions_of_a_request() {
         Expression::compile("lists.range(5000).all(x, x >= 0)", &scope(), &mut CompileBudget::new()).unwrap();
     let mut budget = Budget::new();
     with_pod(POD, |variables| {
-        let runs = (0..1000).take_while(|_| expression.holds(variables, &mut budget).is_ok()).count();
+        let runs = (0..1000).take_while(|_| expression.is_true(variables, &mut budget).is_ok()).count();
         assert!((1..100).contains(&runs), "{runs}");
         let error = Expression::compile("1", &scope(), &mut CompileBudget::new())
             .unwrap()

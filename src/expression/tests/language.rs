@@ -217,11 +217,11 @@ fn results_are_json() {
 #[test]
 fn a_condition_is_a_bool() {
     let expression = Expression::compile("pod.metadata.name", &scope(), &mut CompileBudget::new()).unwrap();
-    let error = with_pod(POD, |variables| expression.holds(variables, &mut Budget::new())).unwrap_err();
+    let error = with_pod(POD, |variables| expression.is_true(variables, &mut Budget::new())).unwrap_err();
     assert_eq!(error.message, "a condition is true or false; this is a string");
     let expression =
         Expression::compile("size(pod.spec.containers) > 0", &scope(), &mut CompileBudget::new()).unwrap();
-    assert_eq!(with_pod(POD, |variables| expression.holds(variables, &mut Budget::new())), Ok(true));
+    assert_eq!(with_pod(POD, |variables| expression.is_true(variables, &mut Budget::new())), Ok(true));
 }
 
 #[test]

@@ -20,11 +20,11 @@ struct Conversation {
     health: Health,
 }
 
-fn talk(is_http2: bool) -> Conversation {
+fn connect(is_http2: bool) -> Conversation {
     let (client, server) = tokio::io::duplex(1024);
     let router = Router::new().route("/", get("ok\n")).route("/long", get("x".repeat(100_000)));
     let (activity, health, limits) = (Activity::new(), Health::default(), Limits::default());
-    let talk = HttpConnection {
+    let connection = HttpConnection {
         router,
         activity: Arc::clone(&activity),
         limits,
@@ -32,9 +32,9 @@ fn talk(is_http2: bool) -> Conversation {
         client: None,
     };
     let ended = if is_http2 {
-        tokio::spawn(serve_http2(server, talk))
+        tokio::spawn(serve_http2(server, connection))
     } else {
-        tokio::spawn(serve_http1(server, talk))
+        tokio::spawn(serve_http1(server, connection))
     };
     Conversation { client, ended, activity, health }
 }
@@ -67,7 +67,7 @@ fn about(took: Duration, limit: Duration) {
 #[tokio::test(start_paused = true)]
 async fn a_head_that_comes_slowly_is_cut_off() {
     for asks_before in [0, 2] {
-        let mut conversation = talk(false);
+        let mut conversation = connect(false);
         for _ in 0..asks_before {
             conversation.ask().await;
             sleep(Duration::from_secs(90)).await;
@@ -86,18 +86,18 @@ async fn a_head_that_comes_slowly_is_cut_off() {
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_connection_outlasts_the_api_servers_patience() {
-    let mut conversation = talk(false);
+    let mut conversation = connect(false);
     for _ in 0..3 {
         sleep(Duration::from_secs(90)).await;
         conversation.ask().await;
     }
     about(conversation.rest().await, Limits::default().idle);
-    about(talk(false).rest().await, Limits::default().idle);
+    about(connect(false).rest().await, Limits::default().idle);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_head_in_several_pieces_is_answered() {
-    let mut conversation = talk(false);
+    let mut conversation = connect(false);
     for piece in REQUEST.chunks(8) {
         conversation.client.write_all(piece).await.unwrap();
         sleep(Duration::from_secs(1)).await;
@@ -110,14 +110,14 @@ async fn a_head_in_several_pieces_is_answered() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_takes_no_answer_is_cut_off() {
-    let mut conversation = talk(false);
+    let mut conversation = connect(false);
     conversation.client.write_all(b"GET /long HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
     about(conversation.rest().await, Limits::default().write);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_should_make_room_ends_at_once() {
-    let mut conversation = talk(false);
+    let mut conversation = connect(false);
     conversation.ask().await;
     conversation.client.write_all(b"GET / HT").await.unwrap();
     conversation.activity.close();
@@ -150,8 +150,8 @@ impl Http2 {
 #[tokio::test(start_paused = true)]
 async fn http2_without_a_request_is_cut_off() {
     // First no preface at all; then the preface and nothing else.
-    about(talk(true).rest().await, Limits::default().head);
-    let silent = http2(talk(true)).await;
+    about(connect(true).rest().await, Limits::default().head);
+    let silent = http2(connect(true)).await;
     let started = Instant::now();
     drop(silent.ended.await.unwrap());
     about(started.elapsed(), Limits::default().head);
@@ -159,7 +159,7 @@ async fn http2_without_a_request_is_cut_off() {
 
 #[tokio::test(start_paused = true)]
 async fn idle_http2_ends_after_the_api_servers_patience() {
-    let mut client = http2(talk(true)).await;
+    let mut client = http2(connect(true)).await;
     for _ in 0..3 {
         assert_eq!(client.ask().await.unwrap(), StatusCode::OK);
         sleep(Duration::from_secs(90)).await;
@@ -172,14 +172,14 @@ async fn idle_http2_ends_after_the_api_servers_patience() {
 
 #[tokio::test(start_paused = true)]
 async fn http2_is_told_to_go_away_while_draining_but_not_before_its_first_answer() {
-    let mut client = http2(talk(true)).await;
+    let mut client = http2(connect(true)).await;
     assert_eq!(client.ask().await.unwrap(), StatusCode::OK);
     client.health.drain();
     sleep(Duration::from_secs(1)).await;
     assert!(client.ask().await.is_err());
     client.told.await.unwrap().unwrap();
 
-    let fresh = talk(true);
+    let fresh = connect(true);
     fresh.health.drain();
     let mut client = http2(fresh).await;
     sleep(Duration::from_secs(2)).await;
