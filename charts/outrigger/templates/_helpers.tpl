@@ -3,7 +3,7 @@
 {{- end }}
 
 {{/*
-At most 50 characters, so that the longest name made from it (a Service, a Secret with a suffix) is still a DNS label.
+At most 50 characters, so that names with a suffix, such as the Secret's, are still DNS labels.
 */}}
 {{- define "outrigger.fullname" -}}
 {{- $name := include "outrigger.name" . }}
@@ -42,8 +42,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end }}
 
 {{/*
-Who gets certificates from elsewhere puts no CA anywhere. Where the servers begin to make their own, one of the new ones
-has to write while those with the files are still there; so they do not compete for one Lease.
+Name of the Lease. Servers with external certificates write no CA, so they use a separate Lease. After a change of
+`certificates.source` to SelfManaged, a new server can then become leader while old servers still run.
 */}}
 {{- define "outrigger.lease" -}}
 {{- include "outrigger.fullname" . }}
@@ -51,23 +51,23 @@ has to write while those with the files are still there; so they do not compete 
 {{- end }}
 
 {{/*
-The Secret whose files are served; none where the servers keep their certificates themselves.
+Name of the Secret that is mounted for the serving certificate; empty with SelfManaged.
 */}}
 {{- define "outrigger.mountedSecret" -}}
 {{- if eq .Values.certificates.source "CertManager" -}}
 {{- include "outrigger.fullname" . }}-tls
 {{- else if eq .Values.certificates.source "Files" -}}
-{{- required "certificates.files.secretName: name the Secret with tls.crt and tls.key" .Values.certificates.files.secretName }}
+{{- required "certificates.files.secretName: required; set the name of the Secret with tls.crt and tls.key" .Values.certificates.files.secretName }}
 {{- end }}
 {{- end }}
 
 {{/*
-`caBundle` of every entry. SelfManaged: the server puts it in, and an upgrade leaves it as it is. CertManager: cainjector
-puts it in.
+`caBundle` of every webhook entry, with Files only. With SelfManaged, the leader writes it, and an upgrade does not change
+it. With CertManager, cainjector writes it.
 */}}
 {{- define "outrigger.caBundle" -}}
 {{- if eq .Values.certificates.source "Files" -}}
-caBundle: {{ required "certificates.files.caBundle: give the authority of the certificate, PEM" .Values.certificates.files.caBundle | b64enc }}
+caBundle: {{ required "certificates.files.caBundle: required; set the CA of the certificate, PEM" .Values.certificates.files.caBundle | b64enc }}
 {{- end }}
 {{- end }}
 
@@ -94,7 +94,7 @@ cert-manager.io/inject-ca-from: {{ .Release.Namespace }}/{{ include "outrigger.f
 {{- end }}
 
 {{/*
-The server gets the same list by flags and always adds the first three itself.
+Namespaces without injection. The servers get `excludedNamespaces` as flags, and always add the first three themselves.
 */}}
 {{- define "outrigger.excludedNamespaces" -}}
 {{- concat (list "kube-system" "kube-node-lease" .Release.Namespace) .Values.excludedNamespaces | uniq | toYaml }}

@@ -6,11 +6,10 @@
 {{- end }}
 
 {{/*
-What the two entries for pods have in common. Expects a dict of `root` and `path`.
+Common fields of the two entries for pods. Expects a dict of `root` and `path`.
 
-The match condition: the kubelet deletes a mirror pod that differs from its static pod. Forging the annotation wins a
-pod's author nothing, since no kubelet runs such a pod. Nothing else that an author can write may keep us from being
-called.
+The match condition exempts mirror pods, because the kubelet deletes a mirror pod that differs from its static pod. A user
+gains nothing by forging the annotation: no kubelet runs such a pod. No other condition may read fields that users set.
 */}}
 {{- define "outrigger.podWebhook" -}}
 {{- with .root -}}
@@ -33,7 +32,7 @@ rules:
 failurePolicy: {{ .Values.webhook.failurePolicy }}
 matchPolicy: Equivalent
 reinvocationPolicy: {{ .Values.webhook.reinvocationPolicy }}
-# An Event, where a profile was left out.
+# Writes an Event if a profile was left out.
 sideEffects: NoneOnDryRun
 timeoutSeconds: {{ .Values.webhook.timeoutSeconds }}
 matchConditions:
@@ -44,9 +43,9 @@ matchConditions:
 {{- end }}
 
 {{/*
-What the two entries for workloads have in common. Expects a dict of `root` and `path`; more match conditions may follow.
+Common fields of the two entries for workloads. Expects a dict of `root` and `path`. Callers can append match conditions.
 
-Nobody is held up for advice: a short wait, and without an answer the workload is taken as it is.
+Warnings must not delay or reject a workload, hence the short timeout and `failurePolicy: Ignore`.
 */}}
 {{- define "outrigger.adviseWebhook" -}}
 {{- with .root -}}
@@ -76,7 +75,7 @@ matchPolicy: Equivalent
 sideEffects: None
 timeoutSeconds: 2
 matchConditions:
-  # What a controller writes, such as a Deployment's ReplicaSet, is nobody's to correct.
+  # Not for objects of a controller, such as a Deployment's ReplicaSet: users cannot correct them.
   - name: written-by-a-person
     expression: >-
       !has(object.metadata.ownerReferences) ||
@@ -91,7 +90,7 @@ matchConditions:
 {{- end }}
 
 {{/*
-Condition that a workload itself has labels or annotations of Outrigger, which have no effect there and give a warning.
+True if the workload itself has labels or annotations of Outrigger. They have no effect there; the server warns about them.
 */}}
 {{- define "outrigger.misplacedKeys" -}}
 (has(object.metadata.labels) && object.metadata.labels.exists(key, key.contains('outrigger.dev/'))) ||

@@ -1,9 +1,9 @@
 {{/*
-The webhooks of both configurations. They are rendered twice: into the configurations, and into the ConfigMap that the servers compare
-the live configurations with.
+Webhooks of both configurations. They are rendered twice: into the configurations, and into the ConfigMap that the servers
+compare the live configurations with.
 */}}
 {{- define "outrigger.mutatingWebhooks" -}}
-# Namespaces that carry the label's key, whatever its value: the server warns of a misspelt one.
+# Namespaces with the label, regardless of its value: the server warns about a misspelled value.
 - name: pods.outrigger.dev
   {{- include "outrigger.podWebhook" (dict "root" . "path" "/mutate/namespace") | nindent 2 }}
   namespaceSelector:
@@ -11,7 +11,7 @@ the live configurations with.
       - key: outrigger.dev/inject
         operator: Exists
       {{- include "outrigger.namespaceNotExcluded" . | nindent 6 }}
-# Elsewhere, only pods that carry it themselves.
+# In other namespaces, only pods that have the label themselves.
 - name: labelled.pods.outrigger.dev
   {{- include "outrigger.podWebhook" (dict "root" . "path" "/mutate/pod") | nindent 2 }}
   namespaceSelector:
@@ -23,8 +23,8 @@ the live configurations with.
     matchExpressions:
       - key: outrigger.dev/inject
         operator: Exists
-# Updates of injected pods whose original manifest is applied again: what the injection changed in the pod's own fields stays.
-# Controllers' updates of a pod's status do not come here.
+# Keeps injected values when the original manifest of an injected pod is applied again. Status updates by controllers do
+# not match.
 - name: updated.pods.outrigger.dev
   admissionReviewVersions: [v1]
   clientConfig:
@@ -42,7 +42,7 @@ the live configurations with.
       resources: [pods]
       operations: [UPDATE]
       scope: Namespaced
-  # Without an answer the API server judges the update by itself, as it does for pods without Outrigger.
+  # Without an answer, the API server validates the update as it does without Outrigger.
   failurePolicy: Ignore
   matchPolicy: Equivalent
   reinvocationPolicy: Never
@@ -80,12 +80,12 @@ the live configurations with.
       resources: [clustersidecarprofiles, sidecarprofiles]
       operations: [CREATE, UPDATE]
       scope: "*"
-  # Not a value: without the check a broken profile would show itself only when pods are refused.
+  # Not configurable: without this check, an invalid profile would be noticed only when pods are rejected.
   failurePolicy: Fail
   matchPolicy: Equivalent
   sideEffects: None
   timeoutSeconds: {{ .Values.webhook.timeoutSeconds }}
-  # The release's own profiles are made before its servers are ready. What is wrong with one shows in its status. They are
+  # The release's own profiles are created before its servers are ready. Their errors are in their status. They are all
   # ClusterSidecarProfiles, so the label does not exempt SidecarProfiles from the check.
   matchConditions:
     - name: not-made-by-the-release
@@ -93,7 +93,7 @@ the live configurations with.
         request.operation != 'CREATE' || request.resource.resource != 'clustersidecarprofiles' ||
         !has(object.metadata.labels) ||
         !('outrigger.dev/catalogue' in object.metadata.labels)
-# A profile that is deleted while namespaces or other profiles name it: a warning. A deletion never waits for a server.
+# Warns about the deletion of a profile that namespaces or other profiles name. It never rejects a deletion.
 - name: deleted.profiles.outrigger.dev
   admissionReviewVersions: [v1]
   clientConfig:
@@ -116,7 +116,7 @@ the live configurations with.
   sideEffects: None
   timeoutSeconds: 2
 {{- if .Values.webhook.advise.enabled }}
-# Workloads whose pods the entries for pods would be called for: whoever writes one hears what its pods would be told.
+# Workloads whose pods would match the entries for pods. Users get the pods' warnings when they apply the workload.
 - name: workloads.outrigger.dev
   {{- include "outrigger.adviseWebhook" (dict "root" . "path" "/advise/namespace") | nindent 2 }}
   namespaceSelector:
@@ -126,7 +126,7 @@ the live configurations with.
       {{- include "outrigger.namespaceNotExcluded" . | nindent 6 }}
 - name: labelled.workloads.outrigger.dev
   {{- include "outrigger.adviseWebhook" (dict "root" . "path" "/advise/template") | nindent 2 }}
-    # A selector would look at the workload's own labels.
+    # An objectSelector would match the workload's own labels, not those of its template.
     - name: label-in-the-template
       expression: >-
         {{- include "outrigger.misplacedKeys" . | nindent 8 }} ||
