@@ -416,7 +416,7 @@ fn profiles_and_namespaces_among_the_manifests_count() {
     let said = outrigger(&["inject", "--offline", "-f", "-", "--template", "Rollout=/spec/template"], file);
     assert!(said.out.contains("outrigger.dev/injected"), "{}{}", said.out, said.err);
     let plain = outrigger(&["inject", "--offline", "-f", "-"], file);
-    assert!(!plain.out.contains("outrigger.dev/injected"), "a kind that nobody told of was injected");
+    assert!(!plain.out.contains("outrigger.dev/injected"), "a custom kind without --template was injected");
     let elsewhere = file.replace("name: web, namespace: new", "name: web, namespace: other");
     let words = ["explain", "--offline", "-f", "-", "--template", "Rollout=/spec/template"];
     assert!(outrigger(&words, &elsewhere).out.contains("[NamespaceNotEnabled]"));
@@ -549,7 +549,7 @@ fn disarm_and_rearm_claim_nothing_that_the_cluster_does_not_show() {
     let part = "MutatingWebhookConfiguration \"outrigger\" does not exist; MutatingWebhookConfiguration \"outrigger-mandatory\" does not exist";
     assert!(said.err.contains(part) && said.err.contains("run `helm upgrade`"), "{}", said.err);
     assert!(!said.err.contains("injected again"), "{}", said.err);
-    // Its writes are taken and change nothing, as when somebody else writes at the same time.
+    // The server accepts the writes and changes nothing, as when another client reverts them.
     let said = run("rearm-undone", "rearm", Some(&on), &off);
     assert!(said.code == 2 && said.err.contains("that are disarmed: a.outrigger.dev"), "{}", said.err);
     let said = run("disarm-undone", "disarm", Some(&on), &off);

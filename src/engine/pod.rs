@@ -20,7 +20,7 @@ pub(super) const IMAGE_AUTO: &str = "auto";
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SubmittedPod<'a>(pub(super) &'a Json<'a>);
 
-/// Submitted pod without the elements of an earlier injection: what its author wrote.
+/// Submitted pod without the elements of an earlier injection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OriginalPod<'a>(pub(super) &'a Json<'a>);
 

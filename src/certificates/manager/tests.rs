@@ -368,7 +368,7 @@ async fn replicas_that_start_with_unreadable_content_serve_once_there_is_a_leade
         let replicas = replicas(&server, &clock, &["first", "second"]);
         replicas[0].holds.send_replace(false);
         tokio::time::sleep(Duration::from_secs(10)).await;
-        assert_eq!(bundle_of(&server, MUTATING), bundle, "nobody leads");
+        assert_eq!(bundle_of(&server, MUTATING), bundle, "a replica that is not the leader wrote caBundle");
         replicas[0].holds.send_replace(true);
         tokio::time::sleep(Duration::from_secs(5)).await;
         assert!(is_whole(&server), "{keys:?}");
