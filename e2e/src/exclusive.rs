@@ -1,11 +1,8 @@
 use std::sync::{Mutex, PoisonError};
 
-use serde_json::Value;
-
 use crate::cluster::Cluster;
-use crate::manifests::{companion, pod};
+use crate::manifests::companion;
 use crate::namespace::TestNamespace;
-use crate::wait::eventually;
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
@@ -22,24 +19,6 @@ pub fn exclusive<F: Future<Output = ()>>(profile: &str, test: impl FnOnce(Cluste
         test(cluster.clone(), space).await;
         cluster.kubectl(&["delete", "clustersidecarprofile", profile, "--ignore-not-found"]).expect();
     });
-}
-
-/// Returns whether a pod has the native sidecar of this name.
-pub fn injected(pod: &Value, sidecar: &str) -> bool {
-    pod["spec"]["initContainers"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .any(|container| container["name"] == sidecar)
-}
-
-/// Waits until pods are injected.
-pub async fn injects(cluster: &Cluster, space: &TestNamespace, sidecar: &str) {
-    eventually("pods being injected", || async {
-        let made = cluster.dry_run_pod(&space.name, &pod("probe")).await?;
-        if injected(&made, sidecar) { Ok(()) } else { Err(made.to_string()) }
-    })
-    .await;
 }
 
 /// Scales the release, and waits until it has this number of replicas.

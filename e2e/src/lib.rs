@@ -32,8 +32,8 @@ mod pod_stream;
 mod wait;
 
 pub use cluster::{Cluster, Output};
-pub use exclusive::{exclusive, injected, injects, scale};
+pub use exclusive::{exclusive, scale};
 pub use manifests::{companion, deployment, image, mandatory, pod};
-pub use namespace::TestNamespace;
+pub use namespace::{TestNamespace, injected, injects};
 pub use pod_stream::{Answer, Attempt, Counts, PodStream};
 pub use wait::eventually;

@@ -2,9 +2,10 @@ use std::io::Write as _;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
+use serde_json::Value;
+
 use crate::cluster::Cluster;
-use crate::exclusive::injects;
-use crate::manifests::mandatory;
+use crate::manifests::{mandatory, pod};
 use crate::wait::eventually;
 
 /// A namespace for one test, which is deleted when the test ends. A failed test prints the state of its pods.
@@ -92,4 +93,22 @@ impl Drop for TestNamespace {
         self.cluster.kubectl(&["delete", "namespace", &self.name, "--wait=false"]);
         self.record_duration();
     }
+}
+
+/// Returns whether a pod has the native sidecar of this name.
+pub fn injected(pod: &Value, sidecar: &str) -> bool {
+    pod["spec"]["initContainers"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .any(|container| container["name"] == sidecar)
+}
+
+/// Waits until pods are injected.
+pub async fn injects(cluster: &Cluster, space: &TestNamespace, sidecar: &str) {
+    eventually("pods being injected", || async {
+        let made = cluster.dry_run_pod(&space.name, &pod("probe")).await?;
+        if injected(&made, sidecar) { Ok(()) } else { Err(made.to_string()) }
+    })
+    .await;
 }

@@ -7,8 +7,8 @@ use kube::api::PostParams;
 use tokio::task::JoinSet;
 
 use crate::cluster::Cluster;
-use crate::exclusive::injected;
 use crate::manifests::pod;
+use crate::namespace::injected;
 
 /// Number of concurrent requests. It is above the API server's limit of idle connections, so that some are always new.
 const CONCURRENCY: usize = 6;

@@ -5,9 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::Cluster;
-
-/// Name of the pause image.
-pub(crate) const PAUSE_IMAGE: &str = "outrigger.dev/pause:1";
+use crate::images::PAUSE_IMAGE;
 
 /// Writes all files.
 pub(super) fn write(cluster: &Cluster) -> Result<()> {

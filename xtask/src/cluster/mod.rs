@@ -23,8 +23,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
-pub(crate) use files::PAUSE_IMAGE;
-
 use crate::hash::hex;
 use crate::images::Image;
 use crate::report::{print, progress, step};

@@ -19,6 +19,9 @@ use crate::report::{progress, step};
 use crate::tools::Tools;
 use crate::{sh, workspace};
 
+/// Name of the pause image.
+pub(crate) const PAUSE_IMAGE: &str = "outrigger.dev/pause:1";
+
 /// Name of Outrigger's image.
 pub(crate) const PRODUCT: &str = "outrigger.dev/outrigger:0.1.0";
 
@@ -43,8 +46,8 @@ pub(crate) struct Image {
 /// Returns the pause image.
 pub(crate) fn pause(tools: &Tools) -> Result<Image> {
     let recipe = workspace::root().join("e2e/images/pause");
-    let key = key(&[&recipe.join("Containerfile"), &tools.pause], crate::cluster::PAUSE_IMAGE)?;
-    cached(crate::cluster::PAUSE_IMAGE, &key, |context| {
+    let key = key(&[&recipe.join("Containerfile"), &tools.pause], PAUSE_IMAGE)?;
+    cached(PAUSE_IMAGE, &key, |context| {
         std::fs::copy(&tools.pause, context.join("pause"))?;
         Ok(recipe.join("Containerfile"))
     })
