@@ -74,10 +74,10 @@ impl Cli {
             Command::Explain(explain) => (explain.run(), ExitCode::from(UNREADABLE)),
             Command::Lint(lint) => (lint.run(), ExitCode::from(UNREADABLE)),
             Command::Disarm(disarm) => {
-                (disarm.run(disarm::Turn::Off).map(|()| ExitCode::SUCCESS), ExitCode::from(UNREADABLE))
+                (disarm.run(disarm::Direction::Off).map(|()| ExitCode::SUCCESS), ExitCode::from(UNREADABLE))
             }
             Command::Rearm(disarm) => {
-                (disarm.run(disarm::Turn::On).map(|()| ExitCode::SUCCESS), ExitCode::from(UNREADABLE))
+                (disarm.run(disarm::Direction::On).map(|()| ExitCode::SUCCESS), ExitCode::from(UNREADABLE))
             }
             Command::Crds(crds) => (crds.run().map(|()| ExitCode::SUCCESS), ExitCode::FAILURE),
             Command::Schema(schema) => (schema.run().map(|()| ExitCode::SUCCESS), ExitCode::FAILURE),

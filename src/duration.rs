@@ -15,12 +15,12 @@ pub struct Duration(i64);
 #[error(
     "{text:?} is not a duration: {problem} (write numbers with the units h m s ms us ns, such as 1h30m or 1.5s)"
 )]
-pub struct ParseError {
+pub struct DurationError {
     text: String,
     problem: &'static str,
 }
 
-impl ParseError {
+impl DurationError {
     /// Returns the problem without the text, which may be confidential.
     pub fn problem(&self) -> &'static str {
         self.problem
@@ -63,12 +63,12 @@ impl Duration {
 }
 
 impl FromStr for Duration {
-    type Err = ParseError;
+    type Err = DurationError;
 
     /// # Errors
     /// The text is empty, a number has no digits or no unit, a unit is unknown, or the sum does not fit.
-    fn from_str(text: &str) -> Result<Self, ParseError> {
-        let fail = |problem| ParseError { text: text.to_owned(), problem };
+    fn from_str(text: &str) -> Result<Self, DurationError> {
+        let fail = |problem| DurationError { text: text.to_owned(), problem };
         let (negative, unsigned) = match text.strip_prefix('-') {
             Some(rest) => (true, rest),
             None => (false, text.strip_prefix('+').unwrap_or(text)),

@@ -3,7 +3,7 @@
 //! # Language
 //!
 //! CEL as specified at <https://github.com/google/cel-spec>, on these variables: `pod`, `namespaceObject` (`.metadata.name`,
-//! `.metadata.labels`, `.metadata.annotations`), `params`, `profile.name`, `cluster`, and `container` if the [`Scope`] has it.
+//! `.metadata.labels`, `.metadata.annotations`), `params`, `profile.name`, `cluster`, and `container` if the [`ExpressionScope`] has it.
 //! Expressions have no access to the clock, random numbers or the request: the same inputs give the same result. The
 //! functions:
 //!
@@ -69,7 +69,7 @@ mod tests;
 use std::sync::Arc;
 
 pub use budget::Budget;
-use budget::Problem;
+use budget::EvaluationProblem;
 pub use compile_budget::{CompileBudget, OverBudget};
 pub use compile_error::CompileError;
 pub use compile_pattern::PatternError;
@@ -79,7 +79,7 @@ pub use leaf::Text;
 pub use pattern::Pattern;
 use program::Program;
 use value::Value;
-pub use variables::{Json, NamespaceView, ParameterValue, Reads, Scope, Variables};
+pub use variables::{ExpressionScope, Json, NamespaceView, ParameterValue, Reads, Variables};
 
 /// Maximum length of an [`EvaluationError`]'s message, in characters: it may contain names from the pod.
 const LONGEST_MESSAGE: usize = 600;
@@ -118,7 +118,7 @@ impl Expression {
     /// 1000 operations, 64 of them nested, 8 nested loops, or more than the remaining budget.
     pub fn compile(
         source: &str,
-        scope: &Scope<'_>,
+        scope: &ExpressionScope<'_>,
         budget: &mut CompileBudget,
     ) -> Result<Self, CompileError> {
         parse::compile(source, scope, budget).map(|program| Self(Arc::new(program)))
@@ -158,19 +158,19 @@ impl Expression {
         &self,
         variables: &Variables<'_>,
         budget: &mut Budget,
-        take: impl FnOnce(&mut Budget, &Value<'_>) -> Result<T, Problem>,
+        take: impl FnOnce(&mut Budget, &Value<'_>) -> Result<T, EvaluationProblem>,
     ) -> Result<T, EvaluationError> {
         let taken = Machine::run(&self.0, variables, budget).and_then(|value| {
             take(budget, &value).map_err(|problem| Failure { column: self.0.root.column, problem })
         });
         taken.map_err(|Failure { column, problem }| match problem {
-            Problem::Operands(message) => {
+            EvaluationProblem::Operands(message) => {
                 EvaluationError { column, message: shortened(message), is_exhausted: false, is_stated: false }
             }
-            Problem::Stated(message) => {
+            EvaluationProblem::Stated(message) => {
                 EvaluationError { column, message: shortened(message), is_exhausted: false, is_stated: true }
             }
-            Problem::Exhausted(why) => EvaluationError {
+            EvaluationProblem::Exhausted(why) => EvaluationError {
                 column,
                 message: format!("the expression is stopped here: {why}"),
                 is_exhausted: true,

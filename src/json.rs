@@ -98,55 +98,55 @@ pub struct PodBody<'a>(pub Json<'a>);
 
 impl<'de> Deserialize<'de> for PodBody<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Fields { level: Level::Pod }).map(Self)
+        deserializer.deserialize_any(ObjectFields { level: BodyLevel::Pod }).map(Self)
     }
 }
 
 /// Depth of an object in the pod.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Level {
+enum BodyLevel {
     Pod,
-    Metadata,
+    MetadataBody,
 }
 
-struct Fields {
-    level: Level,
+struct ObjectFields {
+    level: BodyLevel,
 }
 
-struct Metadata<'a>(Json<'a>);
+struct MetadataBody<'a>(Json<'a>);
 
-impl<'de> Deserialize<'de> for Metadata<'de> {
+impl<'de> Deserialize<'de> for MetadataBody<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Fields { level: Level::Metadata }).map(Self)
+        deserializer.deserialize_any(ObjectFields { level: BodyLevel::MetadataBody }).map(Self)
     }
 }
 
 /// Key of an object. A key with escapes cannot be borrowed, and no field of a pod has one.
-struct Key<'a>(Option<&'a str>);
+struct FieldKey<'a>(Option<&'a str>);
 
-impl<'de> Deserialize<'de> for Key<'de> {
+impl<'de> Deserialize<'de> for FieldKey<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct KeyVisitor;
         impl<'de> Visitor<'de> for KeyVisitor {
-            type Value = Key<'de>;
+            type Value = FieldKey<'de>;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("a key")
             }
 
-            fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Key<'de>, E> {
-                Ok(Key(Some(key)))
+            fn visit_borrowed_str<E>(self, key: &'de str) -> Result<FieldKey<'de>, E> {
+                Ok(FieldKey(Some(key)))
             }
 
-            fn visit_str<E>(self, _: &str) -> Result<Key<'de>, E> {
-                Ok(Key(None))
+            fn visit_str<E>(self, _: &str) -> Result<FieldKey<'de>, E> {
+                Ok(FieldKey(None))
             }
         }
         deserializer.deserialize_str(KeyVisitor)
     }
 }
 
-impl<'de> Visitor<'de> for Fields {
+impl<'de> Visitor<'de> for ObjectFields {
     type Value = Json<'de>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -155,13 +155,15 @@ impl<'de> Visitor<'de> for Fields {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json<'de>, A::Error> {
         let mut fields: Vec<(&'de str, Json<'de>)> = Vec::with_capacity(8);
-        while let Some(Key(key)) = map.next_key()? {
+        while let Some(FieldKey(key)) = map.next_key()? {
             match (self.level, key) {
-                (_, None) | (Level::Pod, Some("status")) | (Level::Metadata, Some("managedFields")) => {
+                (_, None)
+                | (BodyLevel::Pod, Some("status"))
+                | (BodyLevel::MetadataBody, Some("managedFields")) => {
                     map.next_value::<IgnoredAny>()?;
                 }
-                (Level::Pod, Some(key @ "metadata")) => {
-                    fields.push((key, map.next_value::<Metadata<'de>>()?.0));
+                (BodyLevel::Pod, Some(key @ "metadata")) => {
+                    fields.push((key, map.next_value::<MetadataBody<'de>>()?.0));
                 }
                 (_, Some(key)) => fields.push((key, map.next_value()?)),
             }

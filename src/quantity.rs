@@ -12,7 +12,7 @@ mod text;
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 
-pub use text::ParseError;
+pub use text::QuantityError;
 
 /// Quantity of cores, bytes, or a plain number; at most 10^29 in magnitude.
 #[derive(Clone, Copy, Debug)]

@@ -20,14 +20,14 @@ mod resources;
 mod volumes;
 
 pub(crate) use choices::CHOICES;
-pub(crate) use in_pod::{Facts, VolumeOf, check_container_in_pod, sysctl_of_host};
+pub(crate) use in_pod::{PodFacts, VolumeOf, check_container_in_pod, sysctl_of_host};
 pub(crate) use mounts::is_privileged;
 pub(crate) use names::is_qualified_name;
 pub(crate) use node::Problem;
 pub(crate) use pod::dns_problem;
 pub(crate) use resources::quantity;
 
-use self::node::{Node, Path, Report};
+use self::node::{FieldNode, Path, Report};
 use crate::fields::{ContainerField, DnsList, Map, Place, SpecList};
 use crate::json::Json;
 
@@ -38,7 +38,7 @@ pub(crate) fn problems(place: &Place, key: &str, value: &Json<'_>) -> Vec<Proble
     if value.is_null() {
         return Vec::new();
     }
-    let node = Node::root(value, &Path::Root);
+    let node = FieldNode::root(value, &Path::Root);
     match place {
         Place::Spec(SpecList::InitContainers) => container::check(node, true, &mut report),
         Place::Spec(SpecList::Containers) => container::check(node, false, &mut report),

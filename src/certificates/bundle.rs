@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::webhook_configurations::{Configurations, Kind, LiveConfigurations};
+use super::webhook_configurations::{ConfigurationKind, Configurations, LiveConfigurations};
 use super::x509::authorities_in;
 use crate::cluster::Leadership;
 
@@ -62,8 +62,8 @@ fn differing(
     live: &LiveConfigurations,
     configurations: &Configurations,
     bundle: &[u8],
-) -> Vec<(Kind, String)> {
-    let differs = |kind: Kind, name: &str| {
+) -> Vec<(ConfigurationKind, String)> {
+    let differs = |kind: ConfigurationKind, name: &str| {
         let mut entries = live.entries().iter();
         entries.any(|entry| entry.kind == kind && entry.configuration == name && entry.bundle != bundle)
     };

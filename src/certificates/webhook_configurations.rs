@@ -37,12 +37,12 @@ pub(crate) struct Configurations {
 
 /// The two kinds of webhook configurations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub(super) enum ConfigurationKind {
     Mutating,
     Validating,
 }
 
-impl Kind {
+impl ConfigurationKind {
     /// Returns the kind's name in Kubernetes.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -62,9 +62,9 @@ impl Kind {
 
 impl Configurations {
     /// Returns all configurations, with their kinds.
-    pub(super) fn all(&self) -> impl Iterator<Item = (Kind, &String)> {
-        let mutating = self.mutating.iter().map(|name| (Kind::Mutating, name));
-        mutating.chain(self.validating.iter().map(|name| (Kind::Validating, name)))
+    pub(super) fn all(&self) -> impl Iterator<Item = (ConfigurationKind, &String)> {
+        let mutating = self.mutating.iter().map(|name| (ConfigurationKind::Mutating, name));
+        mutating.chain(self.validating.iter().map(|name| (ConfigurationKind::Validating, name)))
     }
 
     /// Returns whether an entry of a configuration calls this server.
@@ -103,7 +103,7 @@ impl OnFailure {
 /// An entry that calls this server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ConfiguredWebhook {
-    pub(super) kind: Kind,
+    pub(super) kind: ConfigurationKind,
     pub(super) configuration: String,
     pub(super) webhook: String,
     /// Effect on a pod if the call fails.
@@ -126,7 +126,7 @@ pub(crate) struct SeenConfiguration {
 pub(crate) struct LiveConfigurations {
     known: bool,
     /// Every configuration that was looked up; `None` if it does not exist.
-    configurations: BTreeMap<(Kind, String), Option<SeenConfiguration>>,
+    configurations: BTreeMap<(ConfigurationKind, String), Option<SeenConfiguration>>,
     entries: Vec<ConfiguredWebhook>,
     /// Certificates that all entries have, each with the time since which they do.
     held: HashMap<Vec<u8>, Instant>,
@@ -209,7 +209,7 @@ pub(crate) async fn watch_configurations(
     let streams =
         configurations.all().map(|(kind, name)| seen(kind, name.clone(), kind.api(&client)).boxed());
     let mut events = futures::stream::select_all(streams.collect::<Vec<_>>());
-    let mut known: BTreeMap<(Kind, String), Vec<ConfiguredWebhook>> = BTreeMap::new();
+    let mut known: BTreeMap<(ConfigurationKind, String), Vec<ConfiguredWebhook>> = BTreeMap::new();
     loop {
         let (kind, name, object) = tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -234,10 +234,10 @@ pub(crate) async fn watch_configurations(
 
 /// Yields a configuration when it is found or changes, and `None` when it is deleted.
 fn seen(
-    kind: Kind,
+    kind: ConfigurationKind,
     name: String,
     api: Api<DynamicObject>,
-) -> impl Stream<Item = (Kind, String, Option<DynamicObject>)> + Send {
+) -> impl Stream<Item = (ConfigurationKind, String, Option<DynamicObject>)> + Send {
     let configuration = name.clone();
     let report = move |lost: &Lost| {
         let kind = kind.name();
@@ -246,7 +246,12 @@ fn seen(
     follow_one(api, &name, report).map(move |found| (kind, name.clone(), found))
 }
 
-fn entries(kind: Kind, name: &str, configuration: &Value, ours: &Configurations) -> Vec<ConfiguredWebhook> {
+fn entries(
+    kind: ConfigurationKind,
+    name: &str,
+    configuration: &Value,
+    ours: &Configurations,
+) -> Vec<ConfiguredWebhook> {
     let entries = configuration.get("webhooks").and_then(Value::as_array).into_iter().flatten();
     let ours = entries.filter(|entry| ours.calls_us(entry));
     ours.map(|entry| {

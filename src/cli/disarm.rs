@@ -38,7 +38,7 @@ pub(super) struct Disarm {
 
 /// The direction of the change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum Direction {
     /// Disable the webhooks.
     Off,
     /// Enable the webhooks.
@@ -55,7 +55,7 @@ struct Named {
 }
 
 impl Disarm {
-    pub(super) fn run(self, turn: Turn) -> anyhow::Result<()> {
+    pub(super) fn run(self, turn: Direction) -> anyhow::Result<()> {
         let live = ClusterClient::connect(self.context.as_deref(), self.kubeconfig.as_deref())?;
         let kinds = self.configurations(&live, turn);
         let (mut found, mut changes) = (0, 0);
@@ -83,7 +83,7 @@ impl Disarm {
                  for --configuration{}",
                 live.context(),
                 self.configuration,
-                if turn == Turn::On {
+                if turn == Direction::On {
                     ". Where they were deleted, run `helm upgrade` with the chart and values in use"
                 } else {
                     ""
@@ -97,11 +97,11 @@ impl Disarm {
         }
         self.read_back(&live, &kinds, turn)?;
         print_message(match turn {
-            Turn::Off => {
+            Direction::Off => {
                 "Pods made from now on start without sidecars, and nothing adds them later; profiles are not checked. \
                  Only `outrigger rearm` ends this; an upgrade of the release does not."
             }
-            Turn::On => {
+            Direction::On => {
                 "Pods made from now on are injected again. Those made meanwhile in enabled namespaces lack their sidecars until \
                  their controllers make new ones (`kubectl rollout restart`)."
             }
@@ -110,7 +110,7 @@ impl Disarm {
     }
 
     /// Returns the configurations of each kind, in the order in which they are changed.
-    fn configurations(&self, live: &ClusterClient, turn: Turn) -> [Vec<Named>; 2] {
+    fn configurations(&self, live: &ClusterClient, turn: Direction) -> [Vec<Named>; 2] {
         let of = |kind, resource: &ApiResource| {
             let names = [(self.configuration.clone(), true), (mandatory_name(&self.configuration), false)];
             let all = names.into_iter().map(|(name, is_own)| {
@@ -126,8 +126,8 @@ impl Disarm {
         // The verifying webhooks are enabled only while the injecting ones are: otherwise, they would reject pods without
         // injection.
         match turn {
-            Turn::Off => [validating, mutating],
-            Turn::On => [mutating, validating],
+            Direction::Off => [validating, mutating],
+            Direction::On => [mutating, validating],
         }
     }
 
@@ -135,7 +135,12 @@ impl Disarm {
     ///
     /// # Errors
     /// One of them is not in the expected state.
-    fn read_back(&self, live: &ClusterClient, kinds: &[Vec<Named>; 2], turn: Turn) -> anyhow::Result<()> {
+    fn read_back(
+        &self,
+        live: &ClusterClient,
+        kinds: &[Vec<Named>; 2],
+        turn: Direction,
+    ) -> anyhow::Result<()> {
         let mut problems = Vec::new();
         for Named { kind, name, api, is_own } in kinds.iter().flatten() {
             let found = live.block_on(api.get_opt(name));
@@ -145,18 +150,18 @@ impl Disarm {
             problems
                 .extend(problem(found.as_ref(), turn, *is_own).map(|why| format!("{kind} {name:?} {why}")));
         }
-        if turn == Turn::Off {
+        if turn == Direction::Off {
             problems.extend(others(live, kinds));
         }
         if problems.is_empty() {
             return Ok(());
         }
         let (failed, what) = match turn {
-            Turn::Off => (
+            Direction::Off => (
                 "the webhooks are not all disarmed",
                 "run `outrigger disarm` again, for another configuration with --configuration",
             ),
-            Turn::On => (
+            Direction::On => (
                 "the webhooks are not all in force, so pods may start without sidecars or be refused",
                 "run `helm upgrade` with the chart and values in use, then `outrigger rearm` again",
             ),
@@ -209,22 +214,25 @@ fn service(webhook: &Value) -> Option<(&str, &str)> {
 }
 
 /// Returns the problem of a configuration after it was disabled or enabled.
-fn problem(configuration: Option<&Value>, turn: Turn, is_own: bool) -> Option<String> {
+fn problem(configuration: Option<&Value>, turn: Direction, is_own: bool) -> Option<String> {
     let webhooks = configuration.map(|found| found.get("webhooks").and_then(Value::as_array));
     let webhooks = match (webhooks, turn) {
         // A missing configuration calls no webhook.
-        (None, Turn::Off) => return None,
-        (None, Turn::On) => return Some("does not exist".to_owned()),
+        (None, Direction::Off) => return None,
+        (None, Direction::On) => return Some("does not exist".to_owned()),
         (Some(webhooks), _) => webhooks.map(Vec::as_slice).unwrap_or_default(),
     };
     let name = |webhook: &Value| webhook.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
-    let wrong: Vec<String> =
-        webhooks.iter().filter(|webhook| is_disabled(webhook) != (turn == Turn::Off)).map(name).collect();
+    let wrong: Vec<String> = webhooks
+        .iter()
+        .filter(|webhook| is_disabled(webhook) != (turn == Direction::Off))
+        .map(name)
+        .collect();
     if !wrong.is_empty() {
-        let state = if turn == Turn::Off { "armed" } else { "disarmed" };
+        let state = if turn == Direction::Off { "armed" } else { "disarmed" };
         return Some(format!("has webhooks that are {state}: {}", wrong.join(", ")));
     }
-    if turn == Turn::Off {
+    if turn == Direction::Off {
         return None;
     }
     if is_own && webhooks.is_empty() {
@@ -241,14 +249,14 @@ fn problem(configuration: Option<&Value>, turn: Turn, is_own: bool) -> Option<St
     ))
 }
 
-fn said(turn: Turn, changed: usize) -> String {
+fn said(turn: Direction, changed: usize) -> String {
     match (turn, changed) {
-        (Turn::Off, 0) => "was disarmed already".to_owned(),
-        (Turn::On, 0) => "was armed already".to_owned(),
-        (Turn::Off, 1) => "1 webhook disarmed".to_owned(),
-        (Turn::On, 1) => "1 webhook armed".to_owned(),
-        (Turn::Off, count) => format!("{count} webhooks disarmed"),
-        (Turn::On, count) => format!("{count} webhooks armed"),
+        (Direction::Off, 0) => "was disarmed already".to_owned(),
+        (Direction::On, 0) => "was armed already".to_owned(),
+        (Direction::Off, 1) => "1 webhook disarmed".to_owned(),
+        (Direction::On, 1) => "1 webhook armed".to_owned(),
+        (Direction::Off, count) => format!("{count} webhooks disarmed"),
+        (Direction::On, count) => format!("{count} webhooks armed"),
     }
 }
 
@@ -261,7 +269,7 @@ struct Switched {
 }
 
 /// Changes a configuration's webhooks; returns `None` if the configuration does not exist.
-async fn switch(api: &Api<DynamicObject>, name: &str, turn: Turn) -> anyhow::Result<Option<Switched>> {
+async fn switch(api: &Api<DynamicObject>, name: &str, turn: Direction) -> anyhow::Result<Option<Switched>> {
     let written = PostParams { field_manager: Some("outrigger-disarm".to_owned()), ..PostParams::default() };
     let mut tries = 0;
     loop {
@@ -283,7 +291,7 @@ async fn switch(api: &Api<DynamicObject>, name: &str, turn: Turn) -> anyhow::Res
 }
 
 /// Changes every webhook of a configuration, and returns the number of those that were in the other state.
-fn turn_all(configuration: &mut Value, turn: Turn) -> usize {
+fn turn_all(configuration: &mut Value, turn: Direction) -> usize {
     let webhooks = configuration.get_mut("webhooks").and_then(Value::as_array_mut);
     webhooks
         .into_iter()
@@ -294,10 +302,10 @@ fn turn_all(configuration: &mut Value, turn: Turn) -> usize {
             let before = conditions.len();
             conditions.retain(|condition| condition.get("name").and_then(Value::as_str) != Some(CONDITION));
             let was_off = conditions.len() != before;
-            if turn == Turn::Off {
+            if turn == Direction::Off {
                 conditions.push(json!({ "name": CONDITION, "expression": "false" }));
             }
-            (was_off != (turn == Turn::Off)).then_some(())
+            (was_off != (turn == Direction::Off)).then_some(())
         })
         .count()
 }
@@ -311,13 +319,13 @@ mod tests {
         let own = json!([{ "name": "not-a-mirror-pod", "expression": "true" }]);
         let armed = json!({ "webhooks": [{ "name": "a" }, { "name": "b", "matchConditions": own }] });
         let mut configuration = armed.clone();
-        assert_eq!(turn_all(&mut configuration, Turn::On), 0);
-        assert_eq!(turn_all(&mut configuration, Turn::Off), 2);
+        assert_eq!(turn_all(&mut configuration, Direction::On), 0);
+        assert_eq!(turn_all(&mut configuration, Direction::Off), 2);
         let off = json!({ "name": "outrigger.dev/disarmed", "expression": "false" });
         assert_eq!(configuration["webhooks"][0]["matchConditions"], json!([off]));
         assert_eq!(configuration["webhooks"][1]["matchConditions"], json!([own[0], off]));
-        assert_eq!(turn_all(&mut configuration, Turn::Off), 0);
-        assert_eq!(turn_all(&mut configuration, Turn::On), 2);
+        assert_eq!(turn_all(&mut configuration, Direction::Off), 0);
+        assert_eq!(turn_all(&mut configuration, Direction::On), 2);
         assert_eq!(configuration["webhooks"][0], json!({ "name": "a", "matchConditions": [] }));
         assert_eq!(configuration["webhooks"][1], armed["webhooks"][1]);
     }
@@ -330,18 +338,18 @@ mod tests {
         let disarmed =
             json!({ "webhooks": [{ "name": "a", "clientConfig": client, "matchConditions": off }] });
         for (configuration, turn, is_own, part) in [
-            (Some(&armed), Turn::On, true, None),
-            (Some(&disarmed), Turn::Off, true, None),
-            (None, Turn::Off, true, None),
-            (Some(&json!({})), Turn::On, false, None),
-            (None, Turn::On, true, Some("does not exist")),
-            (None, Turn::On, false, Some("does not exist")),
-            (Some(&json!({ "webhooks": [] })), Turn::On, true, Some("has no webhooks")),
-            (Some(&disarmed), Turn::On, true, Some("are disarmed: a")),
-            (Some(&armed), Turn::Off, true, Some("are armed: a")),
+            (Some(&armed), Direction::On, true, None),
+            (Some(&disarmed), Direction::Off, true, None),
+            (None, Direction::Off, true, None),
+            (Some(&json!({})), Direction::On, false, None),
+            (None, Direction::On, true, Some("does not exist")),
+            (None, Direction::On, false, Some("does not exist")),
+            (Some(&json!({ "webhooks": [] })), Direction::On, true, Some("has no webhooks")),
+            (Some(&disarmed), Direction::On, true, Some("are disarmed: a")),
+            (Some(&armed), Direction::Off, true, Some("are armed: a")),
             (
                 Some(&json!({ "webhooks": [{ "name": "a" }] })),
-                Turn::On,
+                Direction::On,
                 true,
                 Some("no caBundle in webhook \"a\""),
             ),
@@ -354,7 +362,7 @@ mod tests {
 
     #[test]
     fn a_configuration_without_webhooks_is_not_changed() {
-        assert_eq!(turn_all(&mut json!({}), Turn::Off), 0);
-        assert_eq!(turn_all(&mut json!({ "webhooks": [] }), Turn::Off), 0);
+        assert_eq!(turn_all(&mut json!({}), Direction::Off), 0);
+        assert_eq!(turn_all(&mut json!({ "webhooks": [] }), Direction::Off), 0);
     }
 }

@@ -42,7 +42,7 @@ pub(super) struct Explain {
     dry_run: Option<DryRun>,
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
-    output: Output,
+    output: ExplainOutput,
 }
 
 /// Place of a dry run.
@@ -54,7 +54,7 @@ enum DryRun {
 
 /// The format of an explanation.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Output {
+enum ExplainOutput {
     /// Text, colored on a terminal
     #[default]
     Text,
@@ -70,8 +70,8 @@ impl Explain {
             text::Screen { trace: self.trace, all: self.all, width: size.map(|(width, _)| width.0.into()) };
         // JSON has no colors that would have to be stripped for a file.
         let stdout: Box<dyn Write> = match self.output {
-            Output::Text => Box::new(anstream::stdout().lock()),
-            Output::Json => Box::new(std::io::stdout().lock()),
+            ExplainOutput::Text => Box::new(anstream::stdout().lock()),
+            ExplainOutput::Json => Box::new(std::io::stdout().lock()),
         };
         let mut out = BufWriter::new(stdout);
         let (mut count, mut is_denied) = (0_usize, false);
@@ -81,9 +81,9 @@ impl Explain {
             let manifest = subject.manifest;
             is_denied |= decided.decision.outcome == Outcome::Denied || server::is_refused(&decided);
             let (separator, text) = match self.output {
-                Output::Text if count == 0 => ("", text::of(&manifest, &decided, screen)),
-                Output::Text => ("\n", text::of(&manifest, &decided, screen)),
-                Output::Json => {
+                ExplainOutput::Text if count == 0 => ("", text::of(&manifest, &decided, screen)),
+                ExplainOutput::Text => ("\n", text::of(&manifest, &decided, screen)),
+                ExplainOutput::Json => {
                     let object = serde_json::to_string_pretty(&machine::of(&manifest, &decided))?;
                     (if count == 0 { "[\n  " } else { ",\n  " }, object.replace('\n', "\n  "))
                 }
@@ -92,9 +92,9 @@ impl Explain {
             write!(out, "{separator}{text}").context("cannot write to stdout")
         })?;
         let end = match (self.output, count) {
-            (Output::Text, _) => "",
-            (Output::Json, 0) => "[]\n",
-            (Output::Json, _) => "\n]\n",
+            (ExplainOutput::Text, _) => "",
+            (ExplainOutput::Json, 0) => "[]\n",
+            (ExplainOutput::Json, _) => "\n]\n",
         };
         out.write_all(end.as_bytes()).and_then(|()| out.flush()).context("cannot write to stdout")?;
         if count == 0 {

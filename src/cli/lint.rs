@@ -37,7 +37,7 @@ pub(super) struct Lint {
     pod_security: Option<PodSecurityLevel>,
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
-    output: Output,
+    output: LintOutput,
     /// Also have the API server validate the profiles, by dry runs in the context's namespace
     #[arg(long)]
     cluster: bool,
@@ -51,7 +51,7 @@ pub(super) struct Lint {
 
 /// The output format of findings.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Output {
+enum LintOutput {
     /// One line per finding, colored on a terminal
     #[default]
     Text,
@@ -60,7 +60,7 @@ enum Output {
 }
 
 /// All findings, with the number of profiles.
-struct Report {
+struct LintReport {
     profiles: usize,
     findings: Vec<Found>,
 }
@@ -94,10 +94,10 @@ impl Lint {
                 "there is no profile in the given manifests (ClusterSidecarProfile, SidecarProfile)",
             );
         }
-        let report = Report::new(checked, workloads);
+        let report = LintReport::new(checked, workloads);
         let text = match self.output {
-            Output::Text => report.text(),
-            Output::Json => serde_json::to_string_pretty(&report.json())? + "\n",
+            LintOutput::Text => report.text(),
+            LintOutput::Json => serde_json::to_string_pretty(&report.json())? + "\n",
         };
         std::io::Write::write_all(&mut anstream::stdout(), text.as_bytes())
             .context("cannot write to stdout")?;
@@ -117,7 +117,7 @@ fn ask(live: &ClusterClient, checked: &mut [Checked]) {
     }
 }
 
-impl Report {
+impl LintReport {
     fn new(checked: Vec<Checked>, workloads: Vec<Checked>) -> Self {
         let profiles = checked.len();
         let mut findings = Vec::new();

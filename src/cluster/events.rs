@@ -140,9 +140,9 @@ pub(crate) async fn publish_events(
         };
         let Some(next) = next else { return Ok(()) };
         let outcome = match limiter.admit(&next.key(), next.namespace(), Instant::now()) {
-            Admitted::Now { count } => publish(&client, &next, &instance, count).await,
-            Admitted::Repeated => "repeated",
-            Admitted::Never => "dropped",
+            Permit::Now { count } => publish(&client, &next, &instance, count).await,
+            Permit::Repeated => "repeated",
+            Permit::Never => "dropped",
         };
         metrics.count_event(outcome);
     }
@@ -219,7 +219,7 @@ fn shorten(note: &str) -> String {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Admitted {
+enum Permit {
     /// The Event may be written. It occurred this many times since it was first remembered.
     Now { count: i32 },
     /// The same Event was written a short while ago.
@@ -247,22 +247,22 @@ impl Limiter {
         Self { told: HashMap::new(), bucket, per_namespace: limits.per_namespace }
     }
 
-    fn admit(&mut self, key: &str, namespace: &str, now: Instant) -> Admitted {
+    fn admit(&mut self, key: &str, namespace: &str, now: Instant) -> Permit {
         let is_recent = |told: &Told| now.duration_since(told.last) < SILENCE;
         if let Some(told) = self.told.get_mut(key) {
             told.count = told.count.saturating_add(1);
             if is_recent(told) {
-                return Admitted::Repeated;
+                return Permit::Repeated;
             }
         } else if self.told.len() >= MOST {
             self.told.retain(|_, told| is_recent(told));
             if self.told.len() >= MOST {
-                return Admitted::Never;
+                return Permit::Never;
             }
         }
         let of_namespace = self.told.values().filter(|told| told.namespace == namespace && is_recent(told));
         if of_namespace.count() >= self.per_namespace || !self.bucket.take(1, now) {
-            return Admitted::Never;
+            return Permit::Never;
         }
         let told = self.told.entry(key.to_owned()).or_insert_with(|| Told {
             namespace: namespace.to_owned(),
@@ -270,7 +270,7 @@ impl Limiter {
             count: 1,
         });
         told.last = now;
-        Admitted::Now { count: told.count }
+        Permit::Now { count: told.count }
     }
 }
 
@@ -282,12 +282,12 @@ mod tests {
     fn events_of_one_owner_are_limited() {
         let start = Instant::now();
         let mut limiter = Limiter::new(EventLimits::VERIFIED, start);
-        assert_eq!(limiter.admit("a", "shop", start), Admitted::Now { count: 1 });
-        assert_eq!(limiter.admit("b", "shop", start), Admitted::Now { count: 1 });
+        assert_eq!(limiter.admit("a", "shop", start), Permit::Now { count: 1 });
+        assert_eq!(limiter.admit("b", "shop", start), Permit::Now { count: 1 });
         for second in 1..60 {
-            assert_eq!(limiter.admit("a", "shop", start + Duration::from_secs(second)), Admitted::Repeated);
+            assert_eq!(limiter.admit("a", "shop", start + Duration::from_secs(second)), Permit::Repeated);
         }
-        assert_eq!(limiter.admit("a", "shop", start + SILENCE), Admitted::Now { count: 61 });
+        assert_eq!(limiter.admit("a", "shop", start + SILENCE), Permit::Now { count: 61 });
     }
 
     #[test]
@@ -295,7 +295,7 @@ mod tests {
         let start = Instant::now();
         let mut limiter = Limiter::new(EventLimits::VERIFIED, start);
         let admits = |limiter: &mut Limiter, owner: &str, now| {
-            matches!(limiter.admit(owner, "shop", now), Admitted::Now { .. })
+            matches!(limiter.admit(owner, "shop", now), Permit::Now { .. })
         };
         let at_once = (0..5000).filter(|owner| admits(&mut limiter, &owner.to_string(), start)).count();
         assert_eq!(at_once, 25);
@@ -321,7 +321,7 @@ mod tests {
         let start = Instant::now();
         let mut limiter = Limiter::new(EventLimits::UNVERIFIED, start);
         let mut admits = |namespace: &str, step: u64, now| {
-            matches!(limiter.admit(&format!("{namespace} {step}"), namespace, now), Admitted::Now { .. })
+            matches!(limiter.admit(&format!("{namespace} {step}"), namespace, now), Permit::Now { .. })
         };
         assert_eq!((0..100).filter(|step| admits("shop", *step, start)).count(), 5);
         assert_eq!((0..100).filter(|step| admits("bank", *step, start)).count(), 5);
@@ -332,7 +332,7 @@ mod tests {
         let spread = (300..600).filter(|second| admits(&second.to_string(), *second, later(*second)));
         assert!(spread.count() <= 40);
         let mut none = Limiter::new(EventLimits::NONE, start);
-        assert_eq!(none.admit("a", "shop", later(3600)), Admitted::Never);
+        assert_eq!(none.admit("a", "shop", later(3600)), Permit::Never);
     }
 
     #[test]

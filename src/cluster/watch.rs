@@ -38,7 +38,7 @@ const NAMESPACES: &str = "namespaces";
 const CLUSTER_PROFILES: &str = "clustersidecarprofiles";
 const PROFILES: &str = "sidecarprofiles";
 
-enum Change {
+enum WatchedChange {
     Namespace(Event<PartialObjectMeta<KubeNamespace>>),
     Profile(Scope, Event<DynamicObject>),
     /// The resource is watched without a gap since its last list.
@@ -100,18 +100,20 @@ fn changes(
     client: &Client,
     contact: &WatchHealth,
     metrics: &Arc<Metrics>,
-) -> impl Stream<Item = Change> + use<> {
+) -> impl Stream<Item = WatchedChange> + use<> {
     let api: Api<PartialObjectMeta<KubeNamespace>> = Api::all(contact.listening(client.clone(), NAMESPACES));
     let namespaces =
-        followed((NAMESPACES, NAMESPACES_PAGE), contact, metrics, api, Change::Namespace).boxed();
+        followed((NAMESPACES, NAMESPACES_PAGE), contact, metrics, api, WatchedChange::Namespace).boxed();
     let profiles = profile_resources().map(|(scope, resource)| {
         let name = match scope {
             Scope::Cluster => CLUSTER_PROFILES,
             Scope::Namespace => PROFILES,
         };
         let api: Api<DynamicObject> = Api::all_with(contact.listening(client.clone(), name), &resource);
-        followed((name, PROFILES_PAGE), contact, metrics, api, move |event| Change::Profile(scope, event))
-            .boxed()
+        followed((name, PROFILES_PAGE), contact, metrics, api, move |event| {
+            WatchedChange::Profile(scope, event)
+        })
+        .boxed()
     });
     futures::stream::select_all(profiles.into_iter().chain([namespaces]))
 }
@@ -123,9 +125,9 @@ fn followed<K, F>(
     metrics: &Arc<Metrics>,
     api: Api<K>,
     change: F,
-) -> impl Stream<Item = Change> + Send + use<K, F>
+) -> impl Stream<Item = WatchedChange> + Send + use<K, F>
 where
-    F: Fn(Event<K>) -> Change + Send + 'static,
+    F: Fn(Event<K>) -> WatchedChange + Send + 'static,
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     let (contact, metrics, mut failure) = (contact.clone(), Arc::clone(metrics), RepeatedFailure::default());
@@ -135,7 +137,7 @@ where
             Update::Synced => {
                 failure.reset();
                 contact.found(resource);
-                Some(Change::Synced(resource))
+                Some(WatchedChange::Synced(resource))
             }
             Update::Lost(lost) => {
                 contact.lost(resource, matches!(lost, Lost::Missing(_)));
@@ -145,7 +147,7 @@ where
                 if let Some(error) = failure.changed_message(&lost) {
                     warn!(resource, error, "watch interrupted; listing the resource again");
                 }
-                matches!(lost, Lost::Missing(_)).then_some(Change::Missing(resource))
+                matches!(lost, Lost::Missing(_)).then_some(WatchedChange::Missing(resource))
             }
         };
         futures::future::ready(changed)
@@ -272,22 +274,22 @@ impl WatchedState {
         }
     }
 
-    fn apply_all(&mut self, changes: Vec<Change>, observations: &Observations) {
+    fn apply_all(&mut self, changes: Vec<WatchedChange>, observations: &Observations) {
         let mut seen = Vec::new();
         let mut profiles_changed = false;
         for change in changes {
             match change {
-                Change::Synced(resource) => {
+                WatchedChange::Synced(resource) => {
                     self.synced.insert(resource);
                 }
-                Change::Missing(resource) => {
+                WatchedChange::Missing(resource) => {
                     self.synced.remove(resource);
                 }
-                Change::Namespace(event) => self.namespaces.apply(map(event, |object| {
+                WatchedChange::Namespace(event) => self.namespaces.apply(map(event, |object| {
                     let namespace = namespace_of(&object.metadata);
                     (namespace.name.clone(), Arc::new(namespace))
                 })),
-                Change::Profile(scope, event) => {
+                WatchedChange::Profile(scope, event) => {
                     profiles_changed = true;
                     let profiles = match scope {
                         Scope::Cluster => &mut self.cluster,

@@ -63,12 +63,12 @@ struct Installed {
 }
 
 /// Kind and name of a configuration, and the problem in one word.
-type Key = (&'static str, String, &'static str);
+type ConfigurationKey = (&'static str, String, &'static str);
 
 /// A difference between a live configuration and the installed one.
 #[derive(Clone, Debug, PartialEq)]
-struct Problem {
-    key: Key,
+struct DriftProblem {
+    key: ConfigurationKey,
     uid: Option<String>,
     detail: String,
 }
@@ -87,7 +87,7 @@ impl Drift {
     /// None: failures are logged and retried.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
         let (mut installed, mut read, mut failure) = (None, None::<Instant>, RepeatedFailure::default());
-        let mut lasting: BTreeMap<Key, Lasting> = BTreeMap::new();
+        let mut lasting: BTreeMap<ConfigurationKey, Lasting> = BTreeMap::new();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
@@ -144,11 +144,11 @@ impl Drift {
         Ok(Some(Installed { mutating: webhooks("mutating.json")?, validating: webhooks("validating.json")? }))
     }
 
-    fn problems(&self, installed: Option<&Installed>) -> Vec<Problem> {
+    fn problems(&self, installed: Option<&Installed>) -> Vec<DriftProblem> {
         let live = self.live.borrow();
         let mut problems = Vec::new();
         if installed.is_none() {
-            problems.push(Problem {
+            problems.push(DriftProblem {
                 key: ("ConfigMap", self.config_map.clone(), "Missing"),
                 uid: None,
                 detail: "it does not exist or cannot be read, so the webhook configurations cannot be compared; run `helm upgrade` with the chart and values in use".to_owned(),
@@ -162,7 +162,7 @@ impl Drift {
                 _ => None,
             });
             let found = compare(installed.map(Vec::as_slice), seen);
-            problems.extend(found.into_iter().map(|(problem, detail)| Problem {
+            problems.extend(found.into_iter().map(|(problem, detail)| DriftProblem {
                 key: (kind, name.to_owned(), problem),
                 uid: seen.and_then(|seen| seen.uid.clone()),
                 detail,
@@ -171,8 +171,8 @@ impl Drift {
         problems
     }
 
-    fn measure(&self, problems: &[Problem]) {
-        let found: BTreeSet<&Key> = problems.iter().map(|problem| &problem.key).collect();
+    fn measure(&self, problems: &[DriftProblem]) {
+        let found: BTreeSet<&ConfigurationKey> = problems.iter().map(|problem| &problem.key).collect();
         let live = self.live.borrow();
         let configurations = live.configurations().map(|(kind, name, _)| (kind, name));
         for (kind, name) in configurations.chain([("ConfigMap", self.config_map.as_str())]) {
@@ -190,7 +190,7 @@ impl Drift {
     }
 
     /// Logs lasting problems, and writes an Event about each.
-    async fn report(&self, problems: Vec<Problem>, lasting: &mut BTreeMap<Key, Lasting>) {
+    async fn report(&self, problems: Vec<DriftProblem>, lasting: &mut BTreeMap<ConfigurationKey, Lasting>) {
         let now = Instant::now();
         lasting.retain(|key, known| {
             let lasts = problems.iter().any(|problem| problem.key == *key);
@@ -225,7 +225,7 @@ impl Drift {
         }
     }
 
-    fn notice(&self, problem: Problem) -> Notice {
+    fn notice(&self, problem: DriftProblem) -> Notice {
         let (kind, name, word) = problem.key;
         let is_config_map = kind == "ConfigMap";
         let version = if is_config_map { "v1" } else { "admissionregistration.k8s.io/v1" };

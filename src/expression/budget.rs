@@ -37,7 +37,7 @@ impl Budget {
     }
 
     /// Charges steps.
-    pub(super) fn step(&mut self, steps: usize) -> Result<(), Problem> {
+    pub(super) fn step(&mut self, steps: usize) -> Result<(), EvaluationProblem> {
         match self.steps.checked_sub(steps) {
             Some(left) => self.steps = left,
             None => return Err(self.exhaust("it takes more than the 1000000 steps that a request has")),
@@ -46,12 +46,12 @@ impl Budget {
     }
 
     /// Charges the steps for reading so many bytes of text.
-    pub(super) fn read(&mut self, bytes: usize) -> Result<(), Problem> {
+    pub(super) fn read(&mut self, bytes: usize) -> Result<(), EvaluationProblem> {
         self.step(bytes / 64)
     }
 
     /// Charges bytes that are about to be produced.
-    pub(super) fn produce(&mut self, bytes: usize) -> Result<(), Problem> {
+    pub(super) fn produce(&mut self, bytes: usize) -> Result<(), EvaluationProblem> {
         match self.bytes.checked_sub(bytes) {
             Some(left) => self.bytes = left,
             None => return Err(self.exhaust("it makes more than the 1 MiB of values that a request has")),
@@ -66,9 +66,9 @@ impl Budget {
         left.is_some()
     }
 
-    fn exhaust(&mut self, why: &'static str) -> Problem {
+    fn exhaust(&mut self, why: &'static str) -> EvaluationProblem {
         *self = Self { steps: 0, bytes: 0, output: self.output };
-        Problem::Exhausted(why)
+        EvaluationProblem::Exhausted(why)
     }
 }
 
@@ -80,7 +80,7 @@ impl Default for Budget {
 
 /// Cause for which an operation has no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Problem {
+pub(super) enum EvaluationProblem {
     /// The types or values of its operands do not fit the operation.
     Operands(String),
     /// The expression called `fail`.
@@ -89,13 +89,13 @@ pub(super) enum Problem {
     Exhausted(&'static str),
 }
 
-impl From<String> for Problem {
+impl From<String> for EvaluationProblem {
     fn from(message: String) -> Self {
         Self::Operands(message)
     }
 }
 
-impl From<&str> for Problem {
+impl From<&str> for EvaluationProblem {
     fn from(message: &str) -> Self {
         Self::Operands(message.to_owned())
     }

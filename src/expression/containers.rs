@@ -1,6 +1,6 @@
 //! Access to the elements of lists and maps.
 
-use super::budget::{Budget, Problem};
+use super::budget::{Budget, EvaluationProblem};
 use super::value::{Key, List, Map, Str, Value};
 
 impl<'v> List<'v> {
@@ -43,7 +43,11 @@ impl<'v> Map<'v> {
     }
 
     /// Returns the value of a field. Objects of the pod are searched linearly, so the search is charged.
-    pub(super) fn field(&self, budget: &mut Budget, name: &str) -> Result<Option<Value<'v>>, Problem> {
+    pub(super) fn field(
+        &self,
+        budget: &mut Budget,
+        name: &str,
+    ) -> Result<Option<Value<'v>>, EvaluationProblem> {
         Ok(match self {
             Self::Json(fields) => {
                 budget.step(fields.len() / 16)?;
@@ -67,7 +71,11 @@ impl<'v> Map<'v> {
     }
 
     /// Returns the value of a key of any type.
-    pub(super) fn get(&self, budget: &mut Budget, key: &Value<'_>) -> Result<Option<Value<'v>>, Problem> {
+    pub(super) fn get(
+        &self,
+        budget: &mut Budget,
+        key: &Value<'_>,
+    ) -> Result<Option<Value<'v>>, EvaluationProblem> {
         match (self, key) {
             (Self::Built(entries), key) => Ok(Key::to_find(key).and_then(|key| built_field(entries, &key))),
             (map, Value::Text(name)) => map.field(budget, name),

@@ -5,7 +5,7 @@ mod loops;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::budget::{Budget, Problem};
+use super::budget::{Budget, EvaluationProblem};
 use super::describe::described;
 use super::functions::patterns;
 use super::missing::{missing_element, missing_field, named, no_fields};
@@ -19,7 +19,7 @@ use super::variables::Variables;
 #[derive(Clone, Debug)]
 pub(super) struct Failure {
     pub(super) column: usize,
-    pub(super) problem: Problem,
+    pub(super) problem: EvaluationProblem,
 }
 
 type Evaluated<T> = Result<T, Failure>;
@@ -29,7 +29,7 @@ trait At<T> {
     fn at(self, node: &Node) -> Evaluated<T>;
 }
 
-impl<T> At<T> for Result<T, Problem> {
+impl<T> At<T> for Result<T, EvaluationProblem> {
     fn at(self, node: &Node) -> Evaluated<T> {
         self.map_err(|problem| Failure { column: node.column, problem })
     }
@@ -108,7 +108,7 @@ impl<'v, 'b> Machine<'v, 'b> {
             Variable::Pod => Value::json(variables.pod),
             Variable::Container => match variables.container {
                 Some(container) => Value::json(container),
-                None => return Err(Problem::from("there is no container here")).at(node),
+                None => return Err(EvaluationProblem::from("there is no container here")).at(node),
             },
             Variable::NamespaceObject => Value::Map(Map::Namespace(&variables.namespace)),
             Variable::Params => Value::Map(Map::Params(variables.params)),
@@ -122,7 +122,7 @@ impl<'v, 'b> Machine<'v, 'b> {
             Value::Bool(value) => Ok(value),
             other => {
                 let what = described(&other);
-                Err(Problem::from(format!("here stands {what}, not a bool"))).at(node)
+                Err(EvaluationProblem::from(format!("here stands {what}, not a bool"))).at(node)
             }
         }
     }
@@ -136,14 +136,15 @@ impl<'v, 'b> Machine<'v, 'b> {
         };
         match self.truth(right) {
             Ok(value) if value == by => Ok(Value::Bool(by)),
-            Err(failure @ Failure { problem: Problem::Exhausted(_), .. }) => Err(failure),
+            Err(failure @ Failure { problem: EvaluationProblem::Exhausted(_), .. }) => Err(failure),
             _ => Err(failed),
         }
     }
 
     /// Returns a failure that another value may replace, unless the budget is used up. Its message is charged.
     fn absorbed(&mut self, failure: Failure) -> Evaluated<Failure> {
-        let (Problem::Operands(message) | Problem::Stated(message)) = &failure.problem else {
+        let (EvaluationProblem::Operands(message) | EvaluationProblem::Stated(message)) = &failure.problem
+        else {
             return Err(failure);
         };
         match self.budget.step(message.len() / 8) {
@@ -185,12 +186,15 @@ impl<'v, 'b> Machine<'v, 'b> {
             _ if optional => None,
             (Value::List(_), None) => {
                 let what = described(&key_value);
-                return Err(Problem::from(format!("a list is indexed with an int, not with {what}")))
-                    .at(node);
+                return Err(EvaluationProblem::from(format!(
+                    "a list is indexed with an int, not with {what}"
+                )))
+                .at(node);
             }
             (other, _) => {
                 let what = described(other);
-                return Err(Problem::from(format!("{} is {what}: it has no elements", named(of)))).at(node);
+                return Err(EvaluationProblem::from(format!("{} is {what}: it has no elements", named(of))))
+                    .at(node);
             }
         };
         match found {
@@ -229,11 +233,11 @@ impl<'v, 'b> Machine<'v, 'b> {
             let key_value = self.value(key)?;
             let Some(entry) = Key::from_value(&key_value) else {
                 let what = described(&key_value);
-                return Err(Problem::from(format!("the key of a map cannot be {what}"))).at(key);
+                return Err(EvaluationProblem::from(format!("the key of a map cannot be {what}"))).at(key);
             };
             let Some(value) = self.element(value, *optional)? else { continue };
             if map.insert(entry, value).is_some() {
-                return Err(Problem::from("the map has this key twice")).at(key);
+                return Err(EvaluationProblem::from("the map has this key twice")).at(key);
             }
         }
         Ok(Value::Map(Map::Built(Rc::new(map.into_iter().collect()))))

@@ -1,14 +1,14 @@
 //! Function of expressions, as its implementation and as an entry of the table.
 
-use super::budget::{Budget, Problem};
+use super::budget::{Budget, EvaluationProblem};
 use super::describe::{described, hint};
 use super::value::Value;
 
 /// Result of a function.
-pub(super) type Outcome<'v> = Result<Value<'v>, Problem>;
+pub(super) type Evaluated<'v> = Result<Value<'v>, EvaluationProblem>;
 
 /// Implementation of a function; the receiver of a method is the first argument.
-pub(super) type Native = for<'v> fn(&mut Budget, &[Value<'v>]) -> Outcome<'v>;
+pub(super) type Native = for<'v> fn(&mut Budget, &[Value<'v>]) -> Evaluated<'v>;
 
 /// Function or method.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl Function {
 pub(super) const LONGEST_NUMBER: usize = 1000;
 
 /// Returns the problem of arguments that a function does not take.
-pub(super) fn misfit<'v>(name: &str, arguments: &[Value<'_>]) -> Result<Value<'v>, Problem> {
+pub(super) fn misfit<'v>(name: &str, arguments: &[Value<'_>]) -> Result<Value<'v>, EvaluationProblem> {
     let (first, rest) = (arguments.first(), arguments.get(1..).unwrap_or_default());
     let of = first.map(described).unwrap_or_default();
     let with: Vec<String> = rest.iter().map(described).collect();

@@ -7,7 +7,8 @@ use super::expansion::{find_in_texts, references};
 use super::result::add_to_text;
 use super::scan::{Scanner, column_at};
 use super::{
-    CompileBudget, CompileError, EvaluationError, Expression, ParameterValue, Reads, Scope, Variables,
+    CompileBudget, CompileError, EvaluationError, Expression, ExpressionScope, ParameterValue, Reads,
+    Variables,
 };
 
 /// String leaf of a template: literal text, one expression, or text with expressions.
@@ -53,7 +54,11 @@ impl Text {
     ///
     /// # Errors
     /// A `$[[` has no end, or its expression does not compile. The column is relative to the leaf.
-    pub fn parse(text: &str, scope: &Scope<'_>, budget: &mut CompileBudget) -> Result<Self, CompileError> {
+    pub fn parse(
+        text: &str,
+        scope: &ExpressionScope<'_>,
+        budget: &mut CompileBudget,
+    ) -> Result<Self, CompileError> {
         let mut pieces = Vec::new();
         let mut written = Vec::new();
         let mut literal = String::new();

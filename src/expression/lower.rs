@@ -12,7 +12,7 @@ use super::node::{Kind, Loop, LoopKind, Node};
 use super::operator::Operator;
 use super::pattern::Pattern;
 use super::program::Program;
-use super::{CompileError, Reads, Scope};
+use super::{CompileError, ExpressionScope, Reads};
 
 /// Maximum depth of operations. Evaluation recurses as deep, on the stack of the calling thread.
 const DEEPEST: usize = 64;
@@ -27,7 +27,7 @@ const NODE: usize = 2 * size_of::<Node>();
 const DEEPEST_LOOPS: usize = 8;
 
 pub(super) struct Lower<'s> {
-    scope: &'s Scope<'s>,
+    scope: &'s ExpressionScope<'s>,
     budget: &'s mut CompileBudget,
     positions: &'s SourceInfo,
     /// Variables of the loops around the current node; the index is the slot.
@@ -42,7 +42,7 @@ type Lowered<T = Node> = Result<T, CompileError>;
 
 impl<'s> Lower<'s> {
     pub(super) fn new(
-        scope: &'s Scope<'s>,
+        scope: &'s ExpressionScope<'s>,
         positions: &'s SourceInfo,
         budget: &'s mut CompileBudget,
     ) -> Self {

@@ -1,6 +1,6 @@
 //! Problems of fields and elements that a value does not have.
 
-use super::budget::Problem;
+use super::budget::EvaluationProblem;
 use super::describe::{described, shown};
 use super::node::Node;
 use super::value::Value;
@@ -14,12 +14,12 @@ pub(super) fn named(node: &Node) -> String {
 }
 
 /// Returns the problem of reading a field of a value without fields.
-pub(super) fn no_fields(of: &Node, name: &str, value: &Value<'_>) -> Problem {
+pub(super) fn no_fields(of: &Node, name: &str, value: &Value<'_>) -> EvaluationProblem {
     format!("{} is {}: it has no field {name}", named(of), described(value)).into()
 }
 
 /// Returns the problem of a missing field.
-pub(super) fn missing_field(of: &Node, name: &str, profile: &str) -> Problem {
+pub(super) fn missing_field(of: &Node, name: &str, profile: &str) -> EvaluationProblem {
     let path = named(of);
     match of.path() {
         Some(path) if path == "params" => format!(
@@ -35,7 +35,7 @@ pub(super) fn missing_field(of: &Node, name: &str, profile: &str) -> Problem {
 }
 
 /// Returns the problem of a missing element.
-pub(super) fn missing_element(of: &Node, holder: &Value<'_>, key: &Value<'_>) -> Problem {
+pub(super) fn missing_element(of: &Node, holder: &Value<'_>, key: &Value<'_>) -> EvaluationProblem {
     let path = named(of);
     match (holder, key) {
         (Value::List(list), _) => {

@@ -3,20 +3,20 @@
 use std::cmp::Ordering;
 use std::rc::Rc;
 
-use super::budget::{Budget, Problem};
+use super::budget::{Budget, EvaluationProblem};
 use super::describe::{described, hint, shown};
 use super::functions::quantities;
 use super::operator::Operator;
 use super::value::{Key, List, Map, Str, Value};
 
-type Outcome<T> = Result<T, Problem>;
+type Evaluated<T> = Result<T, EvaluationProblem>;
 
 pub(super) fn binary<'v>(
     budget: &mut Budget,
     operator: Operator,
     left: &Value<'v>,
     right: &Value<'v>,
-) -> Outcome<Value<'v>> {
+) -> Evaluated<Value<'v>> {
     let order = |ordering: fn(Ordering) -> bool, budget: &mut Budget| {
         compare(budget, left, right)?
             .map(|found| Value::Bool(ordering(found)))
@@ -37,7 +37,7 @@ pub(super) fn binary<'v>(
     }
 }
 
-fn add<'v>(budget: &mut Budget, left: &Value<'v>, right: &Value<'v>) -> Outcome<Value<'v>> {
+fn add<'v>(budget: &mut Budget, left: &Value<'v>, right: &Value<'v>) -> Evaluated<Value<'v>> {
     match (left, right) {
         (Value::Text(left), Value::Text(right)) => concatenated(budget, left, right),
         (Value::Text(left), Value::Quantity(right)) => concatenated(budget, left, &right.to_string()),
@@ -56,12 +56,12 @@ fn add<'v>(budget: &mut Budget, left: &Value<'v>, right: &Value<'v>) -> Outcome<
     }
 }
 
-fn concatenated<'v>(budget: &mut Budget, left: &str, right: &str) -> Outcome<Value<'v>> {
+fn concatenated<'v>(budget: &mut Budget, left: &str, right: &str) -> Evaluated<Value<'v>> {
     budget.produce(left.len() + right.len())?;
     Ok(Value::Text(Str::Shared([left, right].concat().into())))
 }
 
-fn calculate<'v>(operator: Operator, left: &Value<'v>, right: &Value<'v>) -> Outcome<Value<'v>> {
+fn calculate<'v>(operator: Operator, left: &Value<'v>, right: &Value<'v>) -> Evaluated<Value<'v>> {
     let result = match (left, right) {
         (Value::Int(left), Value::Int(right)) => match operator {
             Operator::Add => left.checked_add(*right),
@@ -105,11 +105,11 @@ fn calculate<'v>(operator: Operator, left: &Value<'v>, right: &Value<'v>) -> Out
         .ok_or_else(|| format!("{} {} {} is out of range", shown(left), operator.sign(), shown(right)).into())
 }
 
-fn by_zero() -> Problem {
+fn by_zero() -> EvaluationProblem {
     "this divides by zero".into()
 }
 
-pub(super) fn negate<'v>(value: &Value<'v>) -> Outcome<Value<'v>> {
+pub(super) fn negate<'v>(value: &Value<'v>) -> Evaluated<Value<'v>> {
     match value {
         Value::Int(number) => {
             number.checked_neg().map(Value::Int).ok_or_else(|| format!("-({number}) is out of range").into())
@@ -125,7 +125,7 @@ fn checked_equal(
     operator: Operator,
     left: &Value<'_>,
     right: &Value<'_>,
-) -> Outcome<bool> {
+) -> Evaluated<bool> {
     let is_measure = |value: &Value<'_>| matches!(value, Value::Quantity(_) | Value::Duration(_));
     let is_plain = |value: &Value<'_>| {
         matches!(value, Value::Text(_) | Value::Int(_) | Value::Uint(_) | Value::Double(_))
@@ -137,7 +137,7 @@ fn checked_equal(
 }
 
 /// Checks deep equality. Numbers of different types are compared as numbers.
-pub(super) fn equal(budget: &mut Budget, left: &Value<'_>, right: &Value<'_>) -> Outcome<bool> {
+pub(super) fn equal(budget: &mut Budget, left: &Value<'_>, right: &Value<'_>) -> Evaluated<bool> {
     budget.step(1)?;
     Ok(match (left, right) {
         (Value::Null, Value::Null) => true,
@@ -171,7 +171,7 @@ pub(super) fn equal(budget: &mut Budget, left: &Value<'_>, right: &Value<'_>) ->
     })
 }
 
-fn equal_maps(budget: &mut Budget, left: &Map<'_>, right: &Map<'_>) -> Outcome<bool> {
+fn equal_maps(budget: &mut Budget, left: &Map<'_>, right: &Map<'_>) -> Evaluated<bool> {
     if left.len() != right.len() {
         return Ok(false);
     }
@@ -186,7 +186,7 @@ fn equal_maps(budget: &mut Budget, left: &Map<'_>, right: &Map<'_>) -> Outcome<b
     Ok(true)
 }
 
-fn is_in(budget: &mut Budget, needle: &Value<'_>, holder: &Value<'_>) -> Outcome<bool> {
+fn is_in(budget: &mut Budget, needle: &Value<'_>, holder: &Value<'_>) -> Evaluated<bool> {
     match holder {
         Value::List(list) => {
             for item in list.iter() {
@@ -202,7 +202,11 @@ fn is_in(budget: &mut Budget, needle: &Value<'_>, holder: &Value<'_>) -> Outcome
 }
 
 /// Returns the order of two values; `None` if they have none.
-pub(super) fn compare(budget: &mut Budget, left: &Value<'_>, right: &Value<'_>) -> Outcome<Option<Ordering>> {
+pub(super) fn compare(
+    budget: &mut Budget,
+    left: &Value<'_>,
+    right: &Value<'_>,
+) -> Evaluated<Option<Ordering>> {
     Ok(match (left, right) {
         (Value::Bool(left), Value::Bool(right)) => Some(left.cmp(right)),
         (Value::Text(left), Value::Text(right)) => {
@@ -243,7 +247,7 @@ fn compare_double(double: f64, whole: i128) -> Option<Ordering> {
     Some(floor.cmp(&whole).then(if double.fract() == 0.0 { Ordering::Equal } else { Ordering::Greater }))
 }
 
-fn unfit(operator: Operator, left: &Value<'_>, right: &Value<'_>) -> Problem {
+fn unfit(operator: Operator, left: &Value<'_>, right: &Value<'_>) -> EvaluationProblem {
     let hint = hint(left, right);
     format!("there is no {} {} {}{hint}", described(left), operator.sign(), described(right)).into()
 }

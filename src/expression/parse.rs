@@ -9,7 +9,7 @@ use super::compile_budget::CompileBudget;
 use super::lower::Lower;
 use super::program::Program;
 use super::scan::{Scanner, column_at};
-use super::{CompileError, Scope};
+use super::{CompileError, ExpressionScope};
 
 /// Maximum length of an expression, in bytes.
 const LONGEST: usize = 4096;
@@ -33,7 +33,7 @@ const WORK_OF_SIGN: usize = 50;
 /// It is too long or nested too deeply, it is not valid CEL, or it uses an unknown name.
 pub(super) fn compile(
     source: &str,
-    scope: &Scope<'_>,
+    scope: &ExpressionScope<'_>,
     budget: &mut CompileBudget,
 ) -> Result<Program, CompileError> {
     if source.len() > LONGEST {
@@ -69,7 +69,11 @@ pub(super) fn compile(
     })
 }
 
-fn parse(source: &str, scope: &Scope<'_>, budget: &mut CompileBudget) -> Result<Program, CompileError> {
+fn parse(
+    source: &str,
+    scope: &ExpressionScope<'_>,
+    budget: &mut CompileBudget,
+) -> Result<Program, CompileError> {
     // Without macros: `has`, `all` and so on remain calls, and `lower` turns them into loops.
     match Env::default().parser().parse_with_source_info(source) {
         Ok((expression, positions)) => Lower::new(scope, &positions, budget).lower(&expression),

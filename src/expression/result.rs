@@ -1,12 +1,15 @@
 //! Conversion of an expression's value to JSON or text.
 
-use super::budget::{Budget, Problem};
+use super::budget::{Budget, EvaluationProblem};
 use super::describe::described;
 use super::functions::convert::plain_text;
 use super::value::{Key, Map, Value};
 
 /// Converts a value to JSON. Quantities and durations become text.
-pub(super) fn to_json(budget: &mut Budget, value: &Value<'_>) -> Result<serde_json::Value, Problem> {
+pub(super) fn to_json(
+    budget: &mut Budget,
+    value: &Value<'_>,
+) -> Result<serde_json::Value, EvaluationProblem> {
     budget.produce(size_of::<serde_json::Value>())?;
     Ok(match value {
         Value::Null => serde_json::Value::Null,
@@ -15,7 +18,7 @@ pub(super) fn to_json(budget: &mut Budget, value: &Value<'_>) -> Result<serde_js
         Value::Uint(number) => (*number).into(),
         Value::Double(number) => serde_json::Number::from_f64(*number)
             .map(serde_json::Value::Number)
-            .ok_or_else(|| Problem::from(format!("JSON has no number {number}")))?,
+            .ok_or_else(|| EvaluationProblem::from(format!("JSON has no number {number}")))?,
         Value::Text(text) => {
             budget.produce(text.len())?;
             (**text).into()
@@ -23,7 +26,7 @@ pub(super) fn to_json(budget: &mut Budget, value: &Value<'_>) -> Result<serde_js
         Value::Quantity(_) | Value::Duration(_) => plain_text(value).into(),
         Value::List(list) => {
             let items = list.iter().map(|item| to_json(budget, &item));
-            serde_json::Value::Array(items.collect::<Result<_, Problem>>()?)
+            serde_json::Value::Array(items.collect::<Result<_, EvaluationProblem>>()?)
         }
         Value::Map(map) => serde_json::Value::Object(fields(budget, map)?),
         Value::Bytes(_) => return Err("JSON has no bytes; write string(…) or base64.encode(…)".into()),
@@ -32,7 +35,10 @@ pub(super) fn to_json(budget: &mut Budget, value: &Value<'_>) -> Result<serde_js
     })
 }
 
-fn fields(budget: &mut Budget, map: &Map<'_>) -> Result<serde_json::Map<String, serde_json::Value>, Problem> {
+fn fields(
+    budget: &mut Budget,
+    map: &Map<'_>,
+) -> Result<serde_json::Map<String, serde_json::Value>, EvaluationProblem> {
     let mut fields = serde_json::Map::new();
     for key in map.keys() {
         let Some(Key::Text(name)) = Key::from_value(&key) else {
@@ -46,7 +52,11 @@ fn fields(budget: &mut Budget, map: &Map<'_>) -> Result<serde_json::Map<String, 
 }
 
 /// Appends a value to a text.
-pub(super) fn add_to_text(budget: &mut Budget, text: &mut String, value: &Value<'_>) -> Result<(), Problem> {
+pub(super) fn add_to_text(
+    budget: &mut Budget,
+    text: &mut String,
+    value: &Value<'_>,
+) -> Result<(), EvaluationProblem> {
     let plain = match value {
         Value::Text(part) => {
             budget.produce(part.len())?;

@@ -29,8 +29,8 @@ const POD: &str = r#"{
 
 const PARAMS: [&str; 6] = ["directory", "memory", "wait", "port", "debug", "names"];
 
-pub(super) fn scope() -> Scope<'static> {
-    Scope { params: Some(&PARAMS), container: true, expandable: &[] }
+pub(super) fn scope() -> ExpressionScope<'static> {
+    ExpressionScope { params: Some(&PARAMS), container: true, expandable: &[] }
 }
 
 fn params() -> BTreeMap<String, ParameterValue> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::{Deref, Range};
 use std::rc::Rc;
 
-use super::budget::{Budget, Problem};
+use super::budget::{Budget, EvaluationProblem};
 use super::constant::Constant;
 use super::variables::{Json, NamespaceView, ParameterValue};
 use crate::duration::Duration;
@@ -74,13 +74,13 @@ impl<'v> Value<'v> {
     }
 
     /// Returns a new string, charged to the budget.
-    pub(super) fn new_text(budget: &mut Budget, text: &str) -> Result<Self, Problem> {
+    pub(super) fn new_text(budget: &mut Budget, text: &str) -> Result<Self, EvaluationProblem> {
         budget.produce(text.len())?;
         Ok(Self::Text(Str::Shared(Rc::from(text))))
     }
 
     /// Returns a new list, charged to the budget.
-    pub(super) fn new_list(budget: &mut Budget, items: Vec<Self>) -> Result<Self, Problem> {
+    pub(super) fn new_list(budget: &mut Budget, items: Vec<Self>) -> Result<Self, EvaluationProblem> {
         budget.produce(size_of::<Self>().saturating_mul(items.len()))?;
         Ok(Self::List(List::Built(Rc::new(items))))
     }
@@ -175,7 +175,11 @@ impl<'v> Value<'v> {
 
 impl<'v> Str<'v> {
     /// Returns a part of the string, copied only if the string itself is new. The range must be on character boundaries.
-    pub(super) fn slice(&self, budget: &mut Budget, range: Range<usize>) -> Result<Value<'v>, Problem> {
+    pub(super) fn slice(
+        &self,
+        budget: &mut Budget,
+        range: Range<usize>,
+    ) -> Result<Value<'v>, EvaluationProblem> {
         match self {
             Self::Borrowed(text) => Ok(Value::text(text.get(range).unwrap_or_default())),
             Self::Shared(text) => Value::new_text(budget, text.get(range).unwrap_or_default()),

@@ -3,11 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::duration::Duration;
+pub use crate::json::Json;
 use crate::quantity::Quantity;
 use crate::string_map::StringMap;
-
-/// Pod as parsed, without copies of its text.
-pub type Json<'a> = serde_json_borrow::Value<'a>;
 
 /// Value of a parameter, in the type that its profile declares.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,7 +65,7 @@ pub struct Variables<'a> {
 
 /// Variables that an expression may read in its field.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Scope<'a> {
+pub struct ExpressionScope<'a> {
     /// Names of the profile's parameters; `None` if `params` is not available, as in `match.conditions`.
     pub params: Option<&'a [&'a str]>,
     /// `true` if `container` is available: only inside `appContainers`.

@@ -7,7 +7,7 @@ use super::condition::{Condition, WHEN};
 use super::finding::Findings;
 use super::template::only_fields;
 use super::template_value::TemplateValue;
-use crate::expression::Scope;
+use crate::expression::ExpressionScope;
 use crate::fields::lists::key_of;
 use crate::fields::{ContainerField, ContainerKind};
 
@@ -122,7 +122,7 @@ impl AppContainers {
     pub(super) fn read(
         index: usize,
         item: &Map<String, Value>,
-        scope: &Scope<'_>,
+        scope: &ExpressionScope<'_>,
         findings: &mut Findings,
     ) -> Self {
         let path = format!("spec.appContainers[{index}]");

@@ -14,7 +14,7 @@ use crate::api::{
     Enforcement, HostNetwork, Match, OnConflict, OnError, ProfileName, ProfileSpec, Scope as Owner,
     SidecarMode, keys,
 };
-use crate::expression::Scope;
+use crate::expression::ExpressionScope;
 use crate::fields::{ContainerField, Place};
 
 /// Fixed memory of a profile, in bytes.
@@ -55,8 +55,8 @@ pub(super) fn compile_within(
     let names: Vec<&str> = given.clone().map(|parameter| parameter.name.as_str()).collect();
     let expandable = given.filter(|parameter| parameter.allow_expansion);
     let expandable: Vec<&str> = expandable.map(|parameter| parameter.name.as_str()).collect();
-    let in_template = Scope { params: Some(&names), container: false, expandable: &expandable };
-    let in_app = Scope { container: true, ..in_template };
+    let in_template = ExpressionScope { params: Some(&names), container: false, expandable: &expandable };
+    let in_app = ExpressionScope { container: true, ..in_template };
     let template = Template::read(&spec.template, &spec.files, &in_template, findings);
     let items = spec.app_containers.iter().enumerate();
     let app_containers: Vec<AppContainers> =

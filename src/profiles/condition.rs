@@ -2,7 +2,7 @@ use serde_json::Value;
 
 use super::Failed;
 use super::finding::Findings;
-use crate::expression::{Budget, Expression, Reads, Scope, Variables};
+use crate::expression::{Budget, Expression, ExpressionScope, Reads, Variables};
 
 /// Condition in CEL, with its field.
 #[derive(Clone, Debug)]
@@ -17,7 +17,7 @@ impl Condition {
     pub(super) fn compile(
         source: &str,
         path: String,
-        scope: &Scope<'_>,
+        scope: &ExpressionScope<'_>,
         findings: &mut Findings,
     ) -> Option<Self> {
         match Expression::compile(source, scope, &mut findings.budget) {
@@ -33,7 +33,7 @@ impl Condition {
     pub(super) fn take_when(
         element: &mut Value,
         path: &str,
-        scope: &Scope<'_>,
+        scope: &ExpressionScope<'_>,
         findings: &mut Findings,
     ) -> Option<Self> {
         let path = format!("{path}.{WHEN}");

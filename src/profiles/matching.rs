@@ -9,7 +9,7 @@ use super::Failed;
 use super::condition::Condition;
 use super::finding::Findings;
 use crate::api::Match;
-use crate::expression::{Budget, Reads, Scope, Variables};
+use crate::expression::{Budget, ExpressionScope, Reads, Variables};
 
 /// Selectors and conditions for pods that get a profile without a choice.
 #[derive(Clone, Debug)]
@@ -103,7 +103,7 @@ impl Matching {
         let mut conditions = Vec::new();
         for (index, given) in matching.conditions.iter().enumerate() {
             let path = format!("spec.match.conditions[{index}].expression");
-            let scope = Scope::default();
+            let scope = ExpressionScope::default();
             if let Some(condition) = Condition::compile(&given.expression, path, &scope, findings) {
                 conditions.push((given.name.clone(), condition));
             }

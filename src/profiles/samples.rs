@@ -15,7 +15,7 @@ use crate::expression::{Budget, NamespaceView, ParameterValue, Reads, Variables}
 use crate::fields::{ContainerKind, DnsList, Map, Place, SpecList, mount_path};
 use crate::json::Json;
 use crate::string_map::StringMap;
-use crate::validation::{self, Facts, Problem, VolumeOf, check_container_in_pod, dns_problem};
+use crate::validation::{self, PodFacts, Problem, VolumeOf, check_container_in_pod, dns_problem};
 
 /// Maximum number of parameter combinations.
 const MOST_SAMPLES: usize = 64;
@@ -61,7 +61,8 @@ pub(super) fn check(
             cluster: &cluster,
         };
         let mut here = Findings::default();
-        let mut sample = Sample { variables, budget: Budget::new(), work: 0, is_first, findings: &mut here };
+        let mut sample =
+            SampleCheck { variables, budget: Budget::new(), work: 0, is_first, findings: &mut here };
         sample.template(template);
         for (index, app) in app_containers.iter().enumerate() {
             sample.app_containers(&format!("spec.appContainers[{index}]"), app, template);
@@ -92,7 +93,7 @@ pub(super) fn samples(parameters: &[Parameter]) -> impl Iterator<Item = SamplePa
     })
 }
 
-struct Sample<'v, 'f> {
+struct SampleCheck<'v, 'f> {
     variables: Variables<'v>,
     budget: Budget,
     /// Rendered bytes so far.
@@ -102,7 +103,7 @@ struct Sample<'v, 'f> {
     findings: &'f mut Findings,
 }
 
-impl Sample<'_, '_> {
+impl SampleCheck<'_, '_> {
     fn template(&mut self, template: &Template) {
         for list in SpecList::ALL {
             self.list(list, template);
@@ -285,7 +286,7 @@ impl Sample<'_, '_> {
 /// Pod with the template's elements, whose other parts are unknown.
 struct OfTemplate<'t>(&'t Template);
 
-impl Facts for OfTemplate<'_> {
+impl PodFacts for OfTemplate<'_> {
     fn volume(&self, name: &str) -> VolumeOf<'_> {
         match self.0.list(&Place::VOLUMES).iter().find(|volume| volume.name == name) {
             None => VolumeOf::Absent,

@@ -8,7 +8,7 @@ use super::condition::Condition;
 use super::finding::Findings;
 use super::template_value::TemplateValue;
 use crate::api::{Files, is_dns_label, keys, nearest};
-use crate::expression::{Scope, Text};
+use crate::expression::{ExpressionScope, Text};
 use crate::fields::{DnsList, Map, Place, SpecList, mount_path};
 use crate::validation::is_qualified_name;
 
@@ -96,7 +96,7 @@ impl Template {
     pub(super) fn read(
         template: &Fields<String, Value>,
         files: &[Files],
-        scope: &Scope<'_>,
+        scope: &ExpressionScope<'_>,
         findings: &mut Findings,
     ) -> Self {
         only_fields(ROOT, template, &ROOT_FIELDS, findings);
@@ -137,7 +137,7 @@ impl Template {
 }
 
 struct TemplateReader<'r, 's> {
-    scope: &'r Scope<'s>,
+    scope: &'r ExpressionScope<'s>,
     findings: &'r mut Findings,
     maps: BTreeMap<Map, BTreeMap<Box<str>, TemplateValue>>,
     lists: BTreeMap<Place, Vec<Element>>,

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::Rendered;
 use super::finding::Findings;
-use crate::expression::{Budget, Reads, Scope, Text, Variables};
+use crate::expression::{Budget, ExpressionScope, Reads, Text, Variables};
 use crate::json::{self, Json, lent, owned, same};
 
 /// Compiled value of a template. Parts without expressions are not processed per request.
@@ -62,7 +62,7 @@ impl Leaf {
 const LONGEST_NAME: usize = 80;
 
 /// Callback for an expression that fails: the failure and the variables that it reads; `None` if it does not compile.
-pub(super) type OnFailure<'f> = dyn FnMut(Option<(Failed, &Reads)>) + 'f;
+pub(super) type OnRenderFailure<'f> = dyn FnMut(Option<(Failed, &Reads)>) + 'f;
 
 /// Expression that could not be evaluated.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -89,7 +89,12 @@ impl std::fmt::Display for Failed {
 
 impl TemplateValue {
     /// Compiles a value; invalid expressions become findings.
-    pub(super) fn compile(value: &Value, path: &str, scope: &Scope<'_>, findings: &mut Findings) -> Self {
+    pub(super) fn compile(
+        value: &Value,
+        path: &str,
+        scope: &ExpressionScope<'_>,
+        findings: &mut Findings,
+    ) -> Self {
         Self::of(compile(value, path, scope, findings))
     }
 
@@ -141,7 +146,7 @@ impl TemplateValue {
         &self,
         variables: &Variables<'_>,
         budget: &mut Budget,
-        failed: &mut OnFailure<'_>,
+        failed: &mut OnRenderFailure<'_>,
     ) -> Json<'_> {
         let mut tolerate = |failure: Failed| {
             failed(self.leaf_at(&failure.path).map(|leaf| (failure, leaf.reads())));
@@ -220,7 +225,7 @@ fn collect<'n>(node: &'n TemplateNode, leaves: &mut Vec<&'n Leaf>) {
     }
 }
 
-fn compile(value: &Value, path: &str, scope: &Scope<'_>, findings: &mut Findings) -> TemplateNode {
+fn compile(value: &Value, path: &str, scope: &ExpressionScope<'_>, findings: &mut Findings) -> TemplateNode {
     // Most of every template has no expressions: it is copied once, unchanged, which does not fragment the memory of a long
     // list.
     if is_plain(value) {

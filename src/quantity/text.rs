@@ -11,12 +11,12 @@ use super::{MAX_NANOS, NANOS, Quantity, SuffixKind};
 #[error(
     "{text:?} is not a quantity: {problem} (write a number with one of the suffixes n u m k M G T P E Ki Mi Gi Ti Pi Ei, or none)"
 )]
-pub struct ParseError {
+pub struct QuantityError {
     text: String,
     problem: &'static str,
 }
 
-impl ParseError {
+impl QuantityError {
     /// Returns the problem without the text, which may be confidential.
     pub fn problem(&self) -> &'static str {
         self.problem
@@ -32,15 +32,15 @@ const BINARY: [&str; 6] = ["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
 const MOST_BINARY_NANOS: i128 = i64::MAX as i128 * NANOS;
 
 impl FromStr for Quantity {
-    type Err = ParseError;
+    type Err = QuantityError;
 
     /// Parses a quantity like the API server: fractions of a billionth are rounded away from zero, and quantities with a
     /// binary suffix are capped at 2^63-1.
     ///
     /// # Errors
     /// The text has no digits, an unknown suffix, or a value above 10^29 in magnitude.
-    fn from_str(text: &str) -> Result<Self, ParseError> {
-        let fail = |problem| ParseError { text: text.to_owned(), problem };
+    fn from_str(text: &str) -> Result<Self, QuantityError> {
+        let fail = |problem| QuantityError { text: text.to_owned(), problem };
         let (negative, unsigned) = match text.as_bytes().first() {
             Some(b'-') => (true, text.get(1..).unwrap_or_default()),
             Some(b'+') => (false, text.get(1..).unwrap_or_default()),

@@ -46,7 +46,7 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let names = Vec::with_capacity(MOST_FIELDS);
-        let mut fields = Fields { format: self.0, names, ..Fields::default() };
+        let mut fields = EventFields { format: self.0, names, ..EventFields::default() };
         event.record(&mut fields);
         let metadata = event.metadata();
         let target = fields.log_target.as_deref().unwrap_or_else(|| metadata.target());
@@ -90,7 +90,7 @@ fn color(level: tracing::Level) -> &'static str {
 
 /// The formatted fields of one event.
 #[derive(Default)]
-struct Fields {
+struct EventFields {
     format: LogFormat,
     message: String,
     others: String,
@@ -98,7 +98,7 @@ struct Fields {
     names: Vec<Cow<'static, str>>,
 }
 
-impl Fields {
+impl EventFields {
     /// Returns the key of a field: its name, with a number if the line has that key already. An event can have a field twice, or one with
     /// the name of a fixed key, and readers of JSON keep only one of two values.
     fn key(&mut self, name: &'static str) -> Cow<'static, str> {
@@ -151,7 +151,7 @@ impl Fields {
     }
 }
 
-impl Visit for Fields {
+impl Visit for EventFields {
     fn record_i64(&mut self, field: &Field, value: i64) {
         self.add_literal(field, &value);
     }

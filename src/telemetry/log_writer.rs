@@ -16,17 +16,17 @@ const GATHER: Duration = Duration::from_millis(10);
 /// A request appends its line to the queue: it makes no system call, and a slow reader of the log does not block it. Lines
 /// beyond the limit are dropped, and a log line reports their number.
 #[derive(Clone, Default)]
-pub(super) struct LogWriter(Arc<Shared>);
+pub(super) struct LogWriter(Arc<Queue>);
 
 #[derive(Default)]
-struct Shared {
-    waiting: Mutex<Waiting>,
+struct Queue {
+    waiting: Mutex<PendingLines>,
     /// Signals that lines wait, or that they were written.
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct Waiting {
+struct PendingLines {
     text: Vec<u8>,
     dropped: u64,
     is_writing: bool,
@@ -54,7 +54,7 @@ pub(crate) fn flush_logs() {
 }
 
 impl LogWriter {
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+    fn waiting(&self) -> MutexGuard<'_, PendingLines> {
         self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -79,7 +79,7 @@ impl LogWriter {
     }
 
     fn written(&self) {
-        let is_busy = |waiting: &mut Waiting| waiting.is_writing || !waiting.text.is_empty();
+        let is_busy = |waiting: &mut PendingLines| waiting.is_writing || !waiting.text.is_empty();
         drop(self.0.changed.wait_while(self.waiting(), is_busy));
     }
 }

@@ -21,9 +21,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use self::address::{Address, Collection};
-use self::answer::{Answer, failure, found, invalid};
-use self::change::Change;
-use self::store::{Selection, Store};
+use self::answer::{ApiAnswer, failure, found, invalid};
+use self::change::PatchRequest;
+use self::store::{Store, StoreSelection};
 
 /// Interval of bookmarks in watches.
 const BOOKMARKS: Duration = Duration::from_mins(1);
@@ -104,7 +104,7 @@ impl ApiServer {
 
     /// Returns the objects of a collection.
     pub(crate) fn list(&self, collection: &str) -> Vec<Value> {
-        self.store().list(&Selection { collection: Collection::parse(collection), name: None })
+        self.store().list(&StoreSelection { collection: Collection::parse(collection), name: None })
     }
 
     /// Replaces all objects and the resource version without events, as a restore of etcd does.
@@ -205,12 +205,12 @@ impl ApiServer {
         Ok(http::Response::builder().status(code).body(body).unwrap())
     }
 
-    fn answer_get(&self, address: &Address) -> Answer {
+    fn answer_get(&self, address: &Address) -> ApiAnswer {
         let name = address.name.as_deref().unwrap_or_default();
         self.store().get(&address.collection, name).map_or_else(|| failure(404, "NotFound"), found)
     }
 
-    fn answer_list(&self, address: Address, query: &Query) -> Answer {
+    fn answer_list(&self, address: Address, query: &Query) -> ApiAnswer {
         let store = self.store();
         let items = store.list(&query.selection(address));
         let start: usize = query.number("continue");
@@ -222,7 +222,7 @@ impl ApiServer {
         (200, Body::from(json!({ "metadata": metadata, "items": page }).to_string()))
     }
 
-    fn answer_watch(self: Arc<Self>, address: Address, query: &Query, request: Request) -> Answer {
+    fn answer_watch(self: Arc<Self>, address: Address, query: &Query, request: Request) -> ApiAnswer {
         let selection = query.selection(address);
         let collection = selection.collection.clone();
         let changes = self.store().watch(selection, query.number("resourceVersion"));
@@ -250,7 +250,7 @@ impl ApiServer {
         content: &str,
         body: &[u8],
         query: &Query,
-    ) -> Answer {
+    ) -> ApiAnswer {
         let mut store = self.store();
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
         let new_name = || body["metadata"]["name"].as_str().unwrap_or_default().to_owned();
@@ -261,7 +261,7 @@ impl ApiServer {
                 .delete(&address.collection, &name)
                 .map_or_else(|| failure(404, "NotFound"), |gone| found(&gone));
         }
-        let change = Change { verb, content, body, address };
+        let change = PatchRequest { verb, content, body, address };
         match change.apply(before) {
             Err(answer) => answer,
             Ok(object) if query.value("dryRun") == Some("All") => found(&object),
@@ -346,12 +346,12 @@ impl Query {
         self.value(key).and_then(|text| text.parse().ok()).unwrap_or_default()
     }
 
-    fn selection(&self, address: Address) -> Selection {
+    fn selection(&self, address: Address) -> StoreSelection {
         let name = self.value("fieldSelector").map(|fields| {
             let name = fields.strip_prefix("metadata.name%3D");
             name.unwrap_or_else(|| panic!("the field selector {fields} is not supported")).to_owned()
         });
-        Selection { collection: address.collection, name }
+        StoreSelection { collection: address.collection, name }
     }
 }
 

@@ -21,10 +21,10 @@ pub(super) const TOLERATION_OPERATORS: [&str; 4] = ["Equal", "Exists", "Lt", "Gt
 pub(super) const VOLUME_MODES: [&str; 2] = ["Block", "Filesystem"];
 
 /// Kubernetes type, one of its fields, and the field's allowed values.
-type Choice = (&'static str, &'static str, &'static [&'static str]);
+type AllowedValues = (&'static str, &'static str, &'static [&'static str]);
 
 /// Fields with a fixed set of values. Most have the empty text as their default.
-pub(crate) const CHOICES: [Choice; 20] = [
+pub(crate) const CHOICES: [AllowedValues; 20] = [
     ("AppArmorProfile", "type", &PROFILE_TYPES),
     ("AzureDiskVolumeSource", "cachingMode", &CACHING_MODES),
     ("AzureDiskVolumeSource", "kind", &DISK_KINDS),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::handlers;
-use super::node::{Node, Report, quoted};
+use super::node::{FieldNode, Report, quoted};
 use super::{choices, container_security, environment, mounts, ports, resources};
 use crate::json::Json;
 
@@ -14,7 +14,7 @@ const SIDECAR_ONLY: [&str; 4] = ["livenessProbe", "readinessProbe", "startupProb
 const MOST_RULES: usize = 20;
 const MOST_EXIT_CODES: usize = 255;
 
-pub(super) fn check(container: Node<'_, '_>, is_init: bool, report: &mut Report) {
+pub(super) fn check(container: FieldNode<'_, '_>, is_init: bool, report: &mut Report) {
     image(container, report);
     restart_policy(container, is_init, report);
     report.choice(container, "terminationMessagePolicy", &choices::TERMINATION_MESSAGES);
@@ -40,7 +40,7 @@ pub(super) fn check(container: Node<'_, '_>, is_init: bool, report: &mut Report)
     }
 }
 
-fn image(container: Node<'_, '_>, report: &mut Report) {
+fn image(container: FieldNode<'_, '_>, report: &mut Report) {
     let image = container.text("image");
     if image.is_empty() {
         report.field(container, "image", "a container needs an image");
@@ -51,7 +51,7 @@ fn image(container: Node<'_, '_>, report: &mut Report) {
 }
 
 /// Checks by `validateContainerRestartPolicy`, for Kubernetes 1.35 and later.
-fn restart_policy(container: Node<'_, '_>, is_init: bool, report: &mut Report) {
+fn restart_policy(container: FieldNode<'_, '_>, is_init: bool, report: &mut Report) {
     match container.get("restartPolicy").and_then(Json::as_str).unwrap_or("Always") {
         "Always" | "Never" | "OnFailure" => {}
         other if is_init => report.field(
@@ -81,7 +81,7 @@ fn restart_policy(container: Node<'_, '_>, is_init: bool, report: &mut Report) {
     container.each("restartPolicyRules", |rule| restart_rule(rule, report));
 }
 
-fn restart_rule(rule: Node<'_, '_>, report: &mut Report) {
+fn restart_rule(rule: FieldNode<'_, '_>, report: &mut Report) {
     if rule.text("action").is_empty() {
         report.field(rule, "action", "is required; write Restart");
     }
@@ -102,7 +102,7 @@ fn restart_rule(rule: Node<'_, '_>, report: &mut Report) {
     });
 }
 
-fn resize_policy(container: Node<'_, '_>, report: &mut Report) {
+fn resize_policy(container: FieldNode<'_, '_>, report: &mut Report) {
     let mut known = BTreeSet::new();
     container.each("resizePolicy", |policy| {
         let fields =

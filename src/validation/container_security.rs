@@ -3,14 +3,14 @@
 use super::choices;
 use super::names;
 use super::names::is_subdomain;
-use super::node::{Node, Report, quoted};
+use super::node::{FieldNode, Report, quoted};
 use crate::json::{Json, field, items};
 
 /// Maximum user and group ID.
 const GREATEST_ID: i64 = i32::MAX as i64;
 const LONGEST_LOCAL_PROFILE: usize = 4095;
 
-pub(super) fn check(security: Node<'_, '_>, report: &mut Report) {
+pub(super) fn check(security: FieldNode<'_, '_>, report: &mut Report) {
     for name in ["runAsUser", "runAsGroup"] {
         report.range(security, name, 0, GREATEST_ID);
     }
@@ -35,14 +35,14 @@ pub(super) fn check(security: Node<'_, '_>, report: &mut Report) {
     }
 }
 
-pub(super) fn id(node: Node<'_, '_>, report: &mut Report) {
+pub(super) fn id(node: FieldNode<'_, '_>, report: &mut Report) {
     if let Some(number) = node.value.as_i64().filter(|number| !(0..=GREATEST_ID).contains(number)) {
         report
             .invalid(node, format_args!("{number} is not between 0 and {GREATEST_ID}; write such a number"));
     }
 }
 
-pub(super) fn seccomp(profile: Node<'_, '_>, report: &mut Report) {
+pub(super) fn seccomp(profile: FieldNode<'_, '_>, report: &mut Report) {
     let kind = profile_type(profile, report);
     match profile.get("localhostProfile").and_then(Json::as_str) {
         None if kind == "Localhost" => {
@@ -63,7 +63,7 @@ pub(super) fn seccomp(profile: Node<'_, '_>, report: &mut Report) {
     }
 }
 
-pub(super) fn app_armor(profile: Node<'_, '_>, report: &mut Report) {
+pub(super) fn app_armor(profile: FieldNode<'_, '_>, report: &mut Report) {
     let kind = profile_type(profile, report);
     let name = "localhostProfile";
     match profile.get(name).and_then(Json::as_str) {
@@ -84,7 +84,7 @@ pub(super) fn app_armor(profile: Node<'_, '_>, report: &mut Report) {
     }
 }
 
-fn profile_type<'v>(profile: Node<'_, 'v>, report: &mut Report) -> &'v str {
+fn profile_type<'v>(profile: FieldNode<'_, 'v>, report: &mut Report) -> &'v str {
     if profile.text("type").is_empty() {
         report.field(profile, "type", "is required; write Localhost, RuntimeDefault or Unconfined");
     }
@@ -93,7 +93,7 @@ fn profile_type<'v>(profile: Node<'_, 'v>, report: &mut Report) -> &'v str {
 }
 
 /// Checks by `validateWindowsSecurityContextOptions`.
-pub(super) fn windows_options(windows: Node<'_, '_>, report: &mut Report) {
+pub(super) fn windows_options(windows: FieldNode<'_, '_>, report: &mut Report) {
     const LARGEST_SPEC: usize = 64 << 10;
     if let Some(name) = windows.get("gmsaCredentialSpecName").and_then(Json::as_str)
         && !is_subdomain(name)

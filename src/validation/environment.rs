@@ -1,7 +1,7 @@
 //! Variables and their sources: `ValidateEnv` and `ValidateEnvFrom`.
 
 use super::names::{self, is_config_key, is_subdomain, is_variable_name};
-use super::node::{Node, Report, quoted};
+use super::node::{FieldNode, Report, quoted};
 use crate::api::is_dns_label;
 use crate::quantity::Quantity;
 
@@ -28,7 +28,7 @@ const HUGE_PAGES: &str = "hugepages-";
 const DIVISORS: [&str; 13] =
     ["1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei"];
 
-pub(super) fn variable(variable: Node<'_, '_>, report: &mut Report) {
+pub(super) fn variable(variable: FieldNode<'_, '_>, report: &mut Report) {
     let name = variable.text("name");
     if name.is_empty() {
         report.field(variable, "name", "is required; name the variable");
@@ -62,7 +62,7 @@ pub(super) fn variable(variable: Node<'_, '_>, report: &mut Report) {
 }
 
 /// Checks an element of `envFrom`.
-pub(super) fn source(source: Node<'_, '_>, report: &mut Report) {
+pub(super) fn source(source: FieldNode<'_, '_>, report: &mut Report) {
     let prefix = source.text("prefix");
     if !prefix.is_empty() && !is_variable_name(prefix) {
         report.field(source, "prefix", format_args!("{} {}", quoted(prefix), names::VARIABLE));
@@ -88,7 +88,7 @@ pub(super) fn source(source: Node<'_, '_>, report: &mut Report) {
 }
 
 /// Checks by `validateObjectFieldSelector`.
-pub(super) fn field_ref(field: Node<'_, '_>, allowed: &[&str], report: &mut Report) {
+pub(super) fn field_ref(field: FieldNode<'_, '_>, allowed: &[&str], report: &mut Report) {
     let version = field.text("apiVersion");
     if !version.is_empty() && version != "v1" {
         report.field(field, "apiVersion", format_args!("{} is not supported; write v1", quoted(version)));
@@ -119,7 +119,7 @@ pub(super) fn field_ref(field: Node<'_, '_>, allowed: &[&str], report: &mut Repo
 }
 
 /// Checks by `validateContainerResourceFieldSelector`. A file must name the container.
-pub(super) fn resource_ref(field: Node<'_, '_>, of_file: bool, report: &mut Report) {
+pub(super) fn resource_ref(field: FieldNode<'_, '_>, of_file: bool, report: &mut Report) {
     if of_file {
         report.require(field, &["containerName"]);
     }
@@ -144,7 +144,7 @@ pub(super) fn resource_ref(field: Node<'_, '_>, of_file: bool, report: &mut Repo
     }
 }
 
-fn key_ref(key: Node<'_, '_>, report: &mut Report) {
+fn key_ref(key: FieldNode<'_, '_>, report: &mut Report) {
     let name = key.text("name");
     if !is_subdomain(name) {
         report.field(key, "name", format_args!("{} {}", quoted(name), names::SUBDOMAIN));
@@ -156,7 +156,7 @@ fn key_ref(key: Node<'_, '_>, report: &mut Report) {
     }
 }
 
-fn file_ref(file: Node<'_, '_>, report: &mut Report) {
+fn file_ref(file: FieldNode<'_, '_>, report: &mut Report) {
     report.require(file, &["key", "volumeName", "path"]);
     let [key, volume, path] = ["key", "volumeName", "path"].map(|name| file.text(name));
     if !key.is_empty() && !is_variable_name(key) {

@@ -1,7 +1,7 @@
 //! Probes and lifecycle hooks: `validateProbe`, `validateHandler` and `validateLifecycle`.
 
 use super::names::{self, is_header_name, is_port_name};
-use super::node::{Node, Report, quoted};
+use super::node::{FieldNode, Report, quoted};
 use super::{choices, ports};
 use crate::json::Json;
 
@@ -15,7 +15,7 @@ const PROBE_SETTINGS: [&str; 6] = [
     "terminationGracePeriodSeconds",
 ];
 
-pub(super) fn check(container: Node<'_, '_>, report: &mut Report) {
+pub(super) fn check(container: FieldNode<'_, '_>, report: &mut Report) {
     for name in ["livenessProbe", "readinessProbe", "startupProbe"] {
         container.with(name, |node| probe(node, name == "readinessProbe", report));
     }
@@ -37,7 +37,7 @@ pub(super) fn check(container: Node<'_, '_>, report: &mut Report) {
     });
 }
 
-fn probe(probe: Node<'_, '_>, is_readiness: bool, report: &mut Report) {
+fn probe(probe: FieldNode<'_, '_>, is_readiness: bool, report: &mut Report) {
     handler(probe, &PROBE_SETTINGS, "exec, grpc, httpGet or tcpSocket", report);
     for setting in PROBE_SETTINGS.iter().filter(|name| **name != "terminationGracePeriodSeconds") {
         if let Some(number) = probe.number(setting).filter(|number| *number < 0) {
@@ -57,7 +57,7 @@ fn probe(probe: Node<'_, '_>, is_readiness: bool, report: &mut Report) {
 }
 
 /// Checks a probe or hook, which has exactly one action. An unknown field counts as one.
-fn handler(handler: Node<'_, '_>, settings: &[&str], ways: &str, report: &mut Report) {
+fn handler(handler: FieldNode<'_, '_>, settings: &[&str], ways: &str, report: &mut Report) {
     match handler.sources(settings).as_slice() {
         [] => report.invalid(handler, format_args!("has no action; set {ways}")),
         [_] => {}
@@ -92,7 +92,7 @@ fn handler(handler: Node<'_, '_>, settings: &[&str], ways: &str, report: &mut Re
 }
 
 /// Checks a port, given by its number or its name.
-fn port(action: Node<'_, '_>, report: &mut Report) {
+fn port(action: FieldNode<'_, '_>, report: &mut Report) {
     match action.get("port") {
         None => report.field(action, "port", "is required; write a port between 1 and 65535, or its name"),
         Some(Json::Str(name)) if !is_port_name(name) => {

@@ -2,7 +2,7 @@
 
 use serde_json_borrow::ObjectAsVec;
 
-use super::node::{Node, Path, Problem, Report, quoted};
+use super::node::{FieldNode, Path, Problem, Report, quoted};
 use crate::json::{Json, field, items, text};
 
 /// Volume that a container names.
@@ -16,7 +16,7 @@ pub(crate) enum VolumeOf<'v> {
 }
 
 /// Facts about the pod of a container; `None` for an unknown fact.
-pub(crate) trait Facts {
+pub(crate) trait PodFacts {
     /// Returns the volume with a name.
     fn volume(&self, name: &str) -> VolumeOf<'_>;
     /// Checks whether the pod has the resource claim.
@@ -34,9 +34,13 @@ pub(crate) trait Facts {
 }
 
 /// Returns the problems of a container in combination with the rest of its pod.
-pub(crate) fn check_container_in_pod(container: &Json<'_>, is_init: bool, pod: &dyn Facts) -> Vec<Problem> {
+pub(crate) fn check_container_in_pod(
+    container: &Json<'_>,
+    is_init: bool,
+    pod: &dyn PodFacts,
+) -> Vec<Problem> {
     let mut report = Report::default();
-    let node = Node::root(container, &Path::Root);
+    let node = FieldNode::root(container, &Path::Root);
     node.each("env", |variable| file_of_variable(variable, pod, &mut report));
     node.each("volumeDevices", |device| device_of_pod(device, pod, &mut report));
     node.with("resources", |resources| {
@@ -81,7 +85,7 @@ pub(crate) fn check_container_in_pod(container: &Json<'_>, is_init: bool, pod: &
     report.into_problems()
 }
 
-fn file_of_variable(variable: Node<'_, '_>, pod: &dyn Facts, report: &mut Report) {
+fn file_of_variable(variable: FieldNode<'_, '_>, pod: &dyn PodFacts, report: &mut Report) {
     variable.with("valueFrom", |from| {
         from.with("fileKeyRef", |file| {
             let name = file.text("volumeName");
@@ -111,7 +115,7 @@ fn is_empty_dir(volume: &Json<'_>) -> bool {
 /// Sources of volumes that can be block devices.
 const BLOCK_SOURCES: [&str; 2] = ["persistentVolumeClaim", "ephemeral"];
 
-fn device_of_pod(device: Node<'_, '_>, pod: &dyn Facts, report: &mut Report) {
+fn device_of_pod(device: FieldNode<'_, '_>, pod: &dyn PodFacts, report: &mut Report) {
     let name = device.text("name");
     match pod.volume(name) {
         VolumeOf::Absent => {
@@ -131,7 +135,7 @@ fn device_of_pod(device: Node<'_, '_>, pod: &dyn Facts, report: &mut Report) {
     }
 }
 
-fn sleep_in_pod(sleep: Node<'_, '_>, pod: &dyn Facts, report: &mut Report) {
+fn sleep_in_pod(sleep: FieldNode<'_, '_>, pod: &dyn PodFacts, report: &mut Report) {
     if let (Some(seconds), Some(most)) = (sleep.number("seconds"), pod.grace_period())
         && seconds > most
     {
@@ -142,7 +146,7 @@ fn sleep_in_pod(sleep: Node<'_, '_>, pod: &dyn Facts, report: &mut Report) {
     }
 }
 
-fn security_in_pod(security: Node<'_, '_>, pod: &dyn Facts, report: &mut Report) {
+fn security_in_pod(security: FieldNode<'_, '_>, pod: &dyn PodFacts, report: &mut Report) {
     if security.text("procMount") == "Unmasked" && pod.has_own_users() == Some(false) {
         report.field(security, "procMount", "Unmasked is only for pods with hostUsers: false");
     }
@@ -159,7 +163,7 @@ fn security_in_pod(security: Node<'_, '_>, pod: &dyn Facts, report: &mut Report)
     }
 }
 
-fn linux_fields<'v>(security: &Node<'_, 'v>) -> Vec<&'v str> {
+fn linux_fields<'v>(security: &FieldNode<'_, 'v>) -> Vec<&'v str> {
     security.sources(&["windowsOptions", "runAsNonRoot"])
 }
 

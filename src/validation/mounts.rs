@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use super::choices;
 use super::names::{self, has_backstep, is_descending};
-use super::node::{Node, Report, quoted};
+use super::node::{FieldNode, Report, quoted};
 use crate::json::{Json, field, text};
 
-pub(super) fn check(container: Node<'_, '_>, report: &mut Report) {
+pub(super) fn check(container: FieldNode<'_, '_>, report: &mut Report) {
     let is_privileged = is_privileged(container.value);
     container.each("volumeMounts", |mount_node| {
         mount(mount_node, report);
@@ -29,7 +29,7 @@ pub(crate) fn is_privileged(container: &Json<'_>) -> bool {
 }
 
 /// Checks a mount, except for rules that depend on its container.
-pub(super) fn mount(mount: Node<'_, '_>, report: &mut Report) {
+pub(super) fn mount(mount: FieldNode<'_, '_>, report: &mut Report) {
     report.require(mount, &["name", "mountPath"]);
     for field in ["subPath", "subPathExpr"] {
         let path = mount.text(field);
@@ -53,7 +53,7 @@ pub(super) fn mount(mount: Node<'_, '_>, report: &mut Report) {
     }
 }
 
-fn devices(container: Node<'_, '_>, report: &mut Report) {
+fn devices(container: FieldNode<'_, '_>, report: &mut Report) {
     let mounts = container.list("volumeMounts");
     let is_mounted =
         |field: &str, wanted: &str| mounts.iter().any(|mount| text(mount, field) == Some(wanted));

@@ -31,7 +31,7 @@ pub(super) enum Path<'p> {
 
 /// Value with its path.
 #[derive(Clone, Copy)]
-pub(super) struct Node<'p, 'v> {
+pub(super) struct FieldNode<'p, 'v> {
     pub(super) value: &'v Json<'v>,
     path: &'p Path<'p>,
 }
@@ -48,7 +48,7 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-impl<'p, 'v> Node<'p, 'v> {
+impl<'p, 'v> FieldNode<'p, 'v> {
     pub(super) fn root(value: &'v Json<'v>, path: &'p Path<'p>) -> Self {
         Self { value, path }
     }
@@ -85,26 +85,26 @@ impl<'p, 'v> Node<'p, 'v> {
     }
 
     /// Calls `visit` with a field that is present.
-    pub(super) fn with(&self, name: &str, visit: impl FnOnce(Node<'_, 'v>)) {
+    pub(super) fn with(&self, name: &str, visit: impl FnOnce(FieldNode<'_, 'v>)) {
         if let Some(value) = self.get(name) {
-            visit(Node { value, path: &Path::Field(self.path, name) });
+            visit(FieldNode { value, path: &Path::Field(self.path, name) });
         }
     }
 
     /// Calls `visit` with each element of the list in a field.
-    pub(super) fn each(&self, name: &str, mut visit: impl FnMut(Node<'_, 'v>)) {
+    pub(super) fn each(&self, name: &str, mut visit: impl FnMut(FieldNode<'_, 'v>)) {
         let list = Path::Field(self.path, name);
         for (index, value) in self.list(name).iter().enumerate() {
-            visit(Node { value, path: &Path::Item(&list, index) });
+            visit(FieldNode { value, path: &Path::Item(&list, index) });
         }
     }
 
     /// Calls `visit` with each key and value of the map in a field.
-    pub(super) fn entries(&self, name: &str, mut visit: impl FnMut(&'v str, Node<'_, 'v>)) {
+    pub(super) fn entries(&self, name: &str, mut visit: impl FnMut(&'v str, FieldNode<'_, 'v>)) {
         let map = Path::Field(self.path, name);
         let fields = self.get(name).and_then(Json::as_object);
         for (key, value) in fields.into_iter().flat_map(ObjectAsVec::iter) {
-            visit(key, Node { value, path: &Path::Key(&map, key) });
+            visit(key, FieldNode { value, path: &Path::Key(&map, key) });
         }
     }
 
@@ -118,19 +118,19 @@ impl<'p, 'v> Node<'p, 'v> {
 
 impl Report {
     /// Reports an invalid value.
-    pub(super) fn invalid(&mut self, node: Node<'_, '_>, message: impl fmt::Display) {
+    pub(super) fn invalid(&mut self, node: FieldNode<'_, '_>, message: impl fmt::Display) {
         let path = node.path.to_string();
         self.0.push(Problem { scope: path.clone(), path, message: message.to_string() });
     }
 
     /// Reports an invalid or missing field, independent of other fields.
-    pub(super) fn field(&mut self, node: Node<'_, '_>, name: &str, message: impl fmt::Display) {
+    pub(super) fn field(&mut self, node: FieldNode<'_, '_>, name: &str, message: impl fmt::Display) {
         let path = Path::Field(node.path, name).to_string();
         self.0.push(Problem { scope: path.clone(), path, message: message.to_string() });
     }
 
     /// Reports a field that is invalid or missing in combination with other fields of the node.
-    pub(super) fn relation(&mut self, node: Node<'_, '_>, name: &str, message: impl fmt::Display) {
+    pub(super) fn relation(&mut self, node: FieldNode<'_, '_>, name: &str, message: impl fmt::Display) {
         let path = Path::Field(node.path, name).to_string();
         self.0.push(Problem { path, scope: node.path.to_string(), message: message.to_string() });
     }
@@ -138,8 +138,8 @@ impl Report {
     /// Reports a value that is invalid in combination with other parts of the outer node.
     pub(super) fn relation_in(
         &mut self,
-        outer: Node<'_, '_>,
-        node: Node<'_, '_>,
+        outer: FieldNode<'_, '_>,
+        node: FieldNode<'_, '_>,
         message: impl fmt::Display,
     ) {
         let (path, scope) = (node.path.to_string(), outer.path.to_string());
@@ -147,14 +147,14 @@ impl Report {
     }
 
     /// Reports a required text that is missing or empty.
-    pub(super) fn require(&mut self, node: Node<'_, '_>, names: &[&str]) {
+    pub(super) fn require(&mut self, node: FieldNode<'_, '_>, names: &[&str]) {
         for name in names.iter().filter(|name| node.text(name).is_empty()) {
             self.field(node, name, "is required and must not be empty; set it");
         }
     }
 
     /// Reports a text that is not one of `allowed`. An empty text counts as missing: the API server sets the default.
-    pub(super) fn choice(&mut self, node: Node<'_, '_>, name: &str, allowed: &[&str]) {
+    pub(super) fn choice(&mut self, node: FieldNode<'_, '_>, name: &str, allowed: &[&str]) {
         let text = node.text(name);
         if !text.is_empty() && !allowed.contains(&text) {
             self.field(
@@ -166,7 +166,7 @@ impl Report {
     }
 
     /// Reports a text that is not one of `allowed`; an empty text is reported as well.
-    pub(super) fn choice_not_empty(&mut self, node: Node<'_, '_>, name: &str, allowed: &[&str]) {
+    pub(super) fn choice_not_empty(&mut self, node: FieldNode<'_, '_>, name: &str, allowed: &[&str]) {
         if node.get(name).and_then(Json::as_str) == Some("") {
             self.field(node, name, format_args!("\"\" is not supported; write {}", either(allowed)));
         }
@@ -174,7 +174,7 @@ impl Report {
     }
 
     /// Reports a number outside a range.
-    pub(super) fn range(&mut self, node: Node<'_, '_>, name: &str, low: i64, high: i64) {
+    pub(super) fn range(&mut self, node: FieldNode<'_, '_>, name: &str, low: i64, high: i64) {
         if let Some(number) = node.number(name).filter(|number| !(low..=high).contains(number)) {
             self.field(
                 node,

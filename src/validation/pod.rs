@@ -2,7 +2,7 @@
 
 use super::choices;
 use super::names::{self, is_ip, is_label_value, is_qualified_name, is_search_domain, is_subdomain};
-use super::node::{Node, Report, quoted};
+use super::node::{FieldNode, Report, quoted};
 use crate::api::is_dns_label;
 use crate::fields::DnsList;
 use crate::json::Json;
@@ -14,14 +14,14 @@ const SECCOMP_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
 const SECCOMP_CONTAINER: &str = "container.seccomp.security.alpha.kubernetes.io/";
 
 /// Reports the value of a label.
-pub(super) fn label(value: Node<'_, '_>, report: &mut Report) {
+pub(super) fn label(value: FieldNode<'_, '_>, report: &mut Report) {
     if let Some(text) = value.value.as_str().filter(|text| !is_label_value(text)) {
         report.invalid(value, format_args!("{} {}", quoted(text), names::LABEL_VALUE));
     }
 }
 
 /// Reports the value of an annotation that the API server reads.
-pub(super) fn annotation(key: &str, value: Node<'_, '_>, report: &mut Report) {
+pub(super) fn annotation(key: &str, value: FieldNode<'_, '_>, report: &mut Report) {
     let Some(text) = value.value.as_str() else { return };
     if key == DELETION_COST && !is_deletion_cost(text) {
         report.invalid(value, format_args!("{} is not a 32-bit integer; write one", quoted(text)));
@@ -54,7 +54,7 @@ fn is_deletion_cost(text: &str) -> bool {
 }
 
 /// Checks by `ValidateHostAliases`.
-pub(super) fn host_alias(alias: Node<'_, '_>, report: &mut Report) {
+pub(super) fn host_alias(alias: FieldNode<'_, '_>, report: &mut Report) {
     let ip = alias.text("ip");
     if !is_ip(ip) {
         report.field(alias, "ip", format_args!("{} {}", quoted(ip), names::IP));
@@ -67,7 +67,7 @@ pub(super) fn host_alias(alias: Node<'_, '_>, report: &mut Report) {
 }
 
 /// Checks by `ValidateTolerations`.
-pub(super) fn toleration(toleration: Node<'_, '_>, report: &mut Report) {
+pub(super) fn toleration(toleration: FieldNode<'_, '_>, report: &mut Report) {
     let (key, value) = (toleration.text("key"), toleration.text("value"));
     let operator = toleration.text("operator");
     if !key.is_empty() && !is_qualified_name(key) {
@@ -100,7 +100,7 @@ pub(super) fn toleration(toleration: Node<'_, '_>, report: &mut Report) {
     report.choice(toleration, "effect", &choices::TOLERATION_EFFECTS);
 }
 
-pub(super) fn readiness_gate(gate: Node<'_, '_>, report: &mut Report) {
+pub(super) fn readiness_gate(gate: FieldNode<'_, '_>, report: &mut Report) {
     let condition = gate.text("conditionType");
     if !is_qualified_name(condition) {
         report.field(gate, "conditionType", format_args!("{} {}", quoted(condition), names::QUALIFIED));
@@ -108,7 +108,7 @@ pub(super) fn readiness_gate(gate: Node<'_, '_>, report: &mut Report) {
 }
 
 /// Checks by `validatePodResourceClaim`.
-pub(super) fn resource_claim(claim: Node<'_, '_>, report: &mut Report) {
+pub(super) fn resource_claim(claim: FieldNode<'_, '_>, report: &mut Report) {
     let name = claim.text("name");
     if !is_dns_label(name) {
         report.field(claim, "name", format_args!("{} {}", quoted(name), names::DNS_LABEL));
@@ -129,13 +129,13 @@ pub(super) fn resource_claim(claim: Node<'_, '_>, report: &mut Report) {
     }
 }
 
-pub(super) fn nameserver(server: Node<'_, '_>, report: &mut Report) {
+pub(super) fn nameserver(server: FieldNode<'_, '_>, report: &mut Report) {
     if let Some(text) = server.value.as_str().filter(|text| !is_ip(text)) {
         report.invalid(server, format_args!("{} {}", quoted(text), names::IP));
     }
 }
 
-pub(super) fn search(search: Node<'_, '_>, report: &mut Report) {
+pub(super) fn search(search: FieldNode<'_, '_>, report: &mut Report) {
     if let Some(text) = search.value.as_str().filter(|text| !is_search_domain(text)) {
         report.invalid(
             search,
@@ -163,6 +163,6 @@ pub(crate) fn dns_problem<'t>(list: DnsList, texts: impl Iterator<Item = &'t str
         .then(|| format!("has {} characters, and may have {LONGEST_SEARCHES}", length - 1))
 }
 
-pub(super) fn dns_option(option: Node<'_, '_>, report: &mut Report) {
+pub(super) fn dns_option(option: FieldNode<'_, '_>, report: &mut Report) {
     report.require(option, &["name"]);
 }

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use super::container_security::{app_armor, id, seccomp, windows_options};
 use super::names::is_sysctl;
-use super::node::{Node, Report, quoted};
+use super::node::{FieldNode, Report, quoted};
 use crate::json::items;
 use crate::json::text;
 
 /// Checks the value of one field.
-pub(super) fn field(name: &str, value: Node<'_, '_>, report: &mut Report) {
+pub(super) fn field(name: &str, value: FieldNode<'_, '_>, report: &mut Report) {
     match name {
         "fsGroup" | "runAsUser" | "runAsGroup" => id(value, report),
         "supplementalGroups" => {
@@ -33,7 +33,7 @@ pub(super) fn field(name: &str, value: Node<'_, '_>, report: &mut Report) {
     }
 }
 
-fn choice(value: Node<'_, '_>, allowed: &[&str; 2], report: &mut Report) {
+fn choice(value: FieldNode<'_, '_>, allowed: &[&str; 2], report: &mut Report) {
     if let Some(text) = value.value.as_str().filter(|text| !allowed.contains(text)) {
         report.invalid(
             value,
@@ -42,7 +42,7 @@ fn choice(value: Node<'_, '_>, allowed: &[&str; 2], report: &mut Report) {
     }
 }
 
-fn sysctls(list: Node<'_, '_>, report: &mut Report) {
+fn sysctls(list: FieldNode<'_, '_>, report: &mut Report) {
     let mut known = BTreeSet::new();
     for sysctl in items(Some(list.value)) {
         let name = text(sysctl, "name").unwrap_or_default();

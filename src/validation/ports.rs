@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use super::choices;
 use super::names::{self, is_port_name};
-use super::node::{Node, Report, quoted};
+use super::node::{FieldNode, Report, quoted};
 use crate::json::Json;
 
-pub(super) fn check(container: Node<'_, '_>, report: &mut Report) {
+pub(super) fn check(container: FieldNode<'_, '_>, report: &mut Report) {
     let mut known = BTreeSet::new();
     container.each("ports", |port| {
         let name = port.text("name");
@@ -31,7 +31,7 @@ pub(super) fn check(container: Node<'_, '_>, report: &mut Report) {
     });
 }
 
-pub(super) fn number(node: Node<'_, '_>, name: &str, report: &mut Report) {
+pub(super) fn number(node: FieldNode<'_, '_>, name: &str, report: &mut Report) {
     if let Some(port) = node.number(name).filter(|port| !(1..=65535).contains(port)) {
         report.field(node, name, format_args!("{port} is not a port between 1 and 65535"));
     }

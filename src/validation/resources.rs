@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::names::{self, is_qualified_name};
-use super::node::{Node, Report, quoted};
+use super::node::{FieldNode, Report, quoted};
 use crate::api::is_dns_label;
 use crate::json::Json;
 use crate::quantity::Quantity;
@@ -16,7 +16,7 @@ const QUOTA: &str = "requests.";
 const NATIVE: &str = "kubernetes.io/";
 const NANOS: i128 = 1_000_000_000;
 
-pub(super) fn check(container: Node<'_, '_>, report: &mut Report) {
+pub(super) fn check(container: FieldNode<'_, '_>, report: &mut Report) {
     container.with("resources", |resources| {
         let (mut has_huge_pages, mut has_standard) = (false, false);
         for list in ["limits", "requests"] {
@@ -37,7 +37,7 @@ pub(super) fn check(container: Node<'_, '_>, report: &mut Report) {
 }
 
 /// Returns the first request that contradicts its limit.
-fn contradiction(name: &str, resources: Node<'_, '_>) -> Option<ResourceProblem> {
+fn contradiction(name: &str, resources: FieldNode<'_, '_>) -> Option<ResourceProblem> {
     let list = |list: &str| {
         let mut amounts = ResourceList::new();
         resources.entries(list, |resource, value| {
@@ -59,7 +59,7 @@ pub(crate) fn quantity(value: &Json<'_>) -> Option<Quantity> {
     }
 }
 
-fn resource(name: &str, value: Node<'_, '_>, report: &mut Report) {
+fn resource(name: &str, value: FieldNode<'_, '_>, report: &mut Report) {
     if !is_resource(name) {
         let message = format_args!(
             "{} is not a container's resource; write cpu, memory, ephemeral-storage, hugepages-<size> or a device as example.com/name",
@@ -100,7 +100,7 @@ fn is_extended(name: &str) -> bool {
         && is_qualified_name(&format!("{QUOTA}{name}"))
 }
 
-fn claims(resources: Node<'_, '_>, report: &mut Report) {
+fn claims(resources: FieldNode<'_, '_>, report: &mut Report) {
     let mut known = BTreeSet::new();
     resources.each("claims", |claim| {
         let (name, request) = (claim.text("name"), claim.text("request"));

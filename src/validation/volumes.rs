@@ -6,10 +6,10 @@ mod files;
 
 use super::choices;
 use super::names::{self, has_backstep};
-use super::node::{Node, Report, quoted};
+use super::node::{FieldNode, Report, quoted};
 
 /// Checks a volume. A volume without a source becomes an `emptyDir`. An unknown field counts as a source.
-pub(super) fn check(volume: Node<'_, '_>, report: &mut Report) {
+pub(super) fn check(volume: FieldNode<'_, '_>, report: &mut Report) {
     let sources = volume.sources(&["name"]);
     if sources.len() > 1 {
         let message = format_args!(

@@ -26,7 +26,7 @@ pub(super) struct Connections {
 }
 
 /// A connection's place within the limit; released on drop.
-pub(super) struct Place {
+pub(super) struct ConnectionSlot {
     pub(super) activity: Arc<Activity>,
     id: u64,
     connections: Arc<Connections>,
@@ -41,7 +41,7 @@ impl Connections {
     }
 
     /// Waits for a place. At the limit, the connection that has been idle longest is closed.
-    pub(super) async fn place(self: &Arc<Self>) -> Place {
+    pub(super) async fn place(self: &Arc<Self>) -> ConnectionSlot {
         let permit = loop {
             if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
                 break permit;
@@ -58,7 +58,7 @@ impl Connections {
         if let Some(load) = &self.load {
             load.connections.inc();
         }
-        Place { activity, id, connections: Arc::clone(self), _permit: permit }
+        ConnectionSlot { activity, id, connections: Arc::clone(self), _permit: permit }
     }
 
     /// Closes the connection that has been idle longest; those that never sent a request come first.
@@ -87,7 +87,7 @@ impl Connections {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         self.connections.known().remove(&self.id);
         if let Some(load) = &self.connections.load {

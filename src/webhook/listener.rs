@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::client::Clients;
-use super::connections::{Connections, Place};
+use super::connections::{ConnectionSlot, Connections};
 use super::http_connection::{HttpConnection, serve_http1, serve_http2};
 use super::limits::Limits;
 use crate::supervise::Health;
@@ -115,7 +115,7 @@ struct Server {
 }
 
 impl Server {
-    async fn connection(self, stream: TcpStream, place: Place) -> anyhow::Result<()> {
+    async fn connection(self, stream: TcpStream, place: ConnectionSlot) -> anyhow::Result<()> {
         stream.set_nodelay(true)?;
         let Some(tls) = &self.tls else {
             return serve_http1(stream, self.http_connection(&place, None)).await;
@@ -133,7 +133,11 @@ impl Server {
         if is_http2 { serve_http2(stream, talk).await } else { serve_http1(stream, talk).await }
     }
 
-    fn http_connection(&self, place: &Place, client: Option<super::client::Client>) -> HttpConnection {
+    fn http_connection(
+        &self,
+        place: &ConnectionSlot,
+        client: Option<super::client::Client>,
+    ) -> HttpConnection {
         HttpConnection {
             router: self.router.clone(),
             activity: Arc::clone(&place.activity),

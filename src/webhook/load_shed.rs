@@ -27,7 +27,7 @@ pub(super) struct Turn {
 }
 
 /// A review under way; released on drop.
-pub(super) struct Admitted(Arc<LoadShed>);
+pub(super) struct AdmittedRequest(Arc<LoadShed>);
 
 /// The share of one body in the memory for bodies; released on drop.
 pub(super) struct Held {
@@ -54,9 +54,9 @@ impl LoadShed {
     }
 
     /// Admits a review, if the limit is not reached.
-    pub(super) fn enter(self: &Arc<Self>) -> Option<Admitted> {
+    pub(super) fn enter(self: &Arc<Self>) -> Option<AdmittedRequest> {
         let others = usize::try_from(self.load.requests.inc()).unwrap_or_default();
-        let admitted = Admitted(Arc::clone(self));
+        let admitted = AdmittedRequest(Arc::clone(self));
         if others < self.limits.requests {
             return Some(admitted);
         }
@@ -120,7 +120,7 @@ fn large(length: usize) -> usize {
     length.saturating_sub(Limits::SMALL_BODY)
 }
 
-impl Drop for Admitted {
+impl Drop for AdmittedRequest {
     fn drop(&mut self) {
         self.0.load.requests.dec();
     }

@@ -48,13 +48,13 @@ enum LookedUp {
 /// The reason for which there is no decision.
 pub(super) enum Undecided {
     /// A lookup is needed first.
-    Missing(Missing),
+    Missing(MissingName),
     /// A lookup does not help.
     Unknown(Unknown),
 }
 
 /// A name that a decision needs and that can be looked up.
-pub(super) enum Missing {
+pub(super) enum MissingName {
     /// A namespace that the snapshot does not contain, or whose labels contradict the entry that called.
     Namespace(String),
     /// A profile that the pod or its namespace names.
@@ -76,7 +76,7 @@ pub(super) enum Unknown {
 
 impl Undecided {
     pub(super) fn missing_profile(namespace: &str, name: &str) -> Self {
-        Self::Missing(Missing::Profile { namespace: namespace.to_owned(), name: name.to_owned() })
+        Self::Missing(MissingName::Profile { namespace: namespace.to_owned(), name: name.to_owned() })
     }
 
     pub(super) fn unknown_profile(name: &str) -> Self {
@@ -160,7 +160,7 @@ impl<'s> ReviewContext<'s> {
             LookedUp::NotYet => {
                 let known = self.snapshot.namespaces.get(name);
                 let known = known.filter(|known| self.entry.agrees(known, self.profiles()));
-                let missing = || Undecided::Missing(Missing::Namespace(name.to_owned()));
+                let missing = || Undecided::Missing(MissingName::Namespace(name.to_owned()));
                 known.map(AsRef::as_ref).ok_or_else(missing)
             }
             LookedUp::Nothing => Err(Undecided::Unknown(Unknown::Namespace)),

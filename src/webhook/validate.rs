@@ -27,16 +27,16 @@ use crate::telemetry::{Verdict, trace_request};
 type Review<'a> = Request<'a, &'a RawValue>;
 
 #[derive(Deserialize)]
-struct Object<'a> {
+struct ProfileObject<'a> {
     #[serde(default)]
-    metadata: Metadata,
+    metadata: ProfileMetadata,
     #[serde(borrow, default)]
     spec: Option<&'a RawValue>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Metadata {
+struct ProfileMetadata {
     name: String,
     generate_name: String,
     deletion_timestamp: Option<String>,
@@ -67,7 +67,7 @@ pub(super) async fn validate_apart(
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(_) => return refusal(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping; retry after 1s"),
     };
-    let Checked { uid, namespace, kind, name, findings } = match checked {
+    let CheckedProfile { uid, namespace, kind, name, findings } = match checked {
         Ok(checked) => checked,
         Err(bad) => {
             warn!(error = %bad, "rejected a request body");
@@ -93,7 +93,7 @@ pub(super) async fn validate_apart(
 }
 
 /// The result of the check of one review's profile.
-struct Checked {
+struct CheckedProfile {
     uid: String,
     namespace: String,
     kind: String,
@@ -101,10 +101,10 @@ struct Checked {
     findings: Result<(Vec<Finding>, Option<Value>), String>,
 }
 
-fn read_and_check(state: &State, body: &Bytes) -> Result<Checked, BadReview> {
+fn read_and_check(state: &State, body: &Bytes) -> Result<CheckedProfile, BadReview> {
     let request: Review<'_> = review::read(body)?;
     trace_request(&request.uid, &request.namespace, request.dry_run.unwrap_or_default());
-    Ok(Checked {
+    Ok(CheckedProfile {
         findings: check(state, &request),
         uid: request.uid.to_string(),
         namespace: request.namespace.to_string(),
@@ -168,7 +168,7 @@ fn check(state: &State, request: &Review<'_>) -> Result<(Vec<Finding>, Option<Va
     }
     let Some(object) = request.object else { return Ok((Vec::new(), None)) };
     let unreadable = |error: serde_json::Error| format!("the profile in the review cannot be read: {error}");
-    let object: Object<'_> = serde_json::from_str(object.get()).map_err(unreadable)?;
+    let object: ProfileObject<'_> = serde_json::from_str(object.get()).map_err(unreadable)?;
     // A deleted object must be able to lose its finalizers, even if its spec is invalid.
     if object.metadata.deletion_timestamp.is_some() {
         return Ok((Vec::new(), None));
@@ -205,6 +205,6 @@ fn relations(known: &ProfileSet, namespace: Option<&str>, name: &str, entry: Pro
 }
 
 /// Returns an example name for `generateName`: the API server adds five characters after admission.
-fn generated(metadata: &Metadata) -> String {
+fn generated(metadata: &ProfileMetadata) -> String {
     format!("{}xxxxx", metadata.generate_name)
 }

@@ -17,10 +17,10 @@ use crate::engine::{self, Reason};
 use crate::json::{Json, PodBody};
 use crate::telemetry::{Verdict, trace_request};
 
-type Review<'a> = Request<'a, &'a RawValue>;
+type VerifyReview<'a> = Request<'a, &'a RawValue>;
 
 /// The object of a request for verification.
-enum Asked<'a> {
+enum VerifiedRequest<'a> {
     /// A finished pod that is about to be stored.
     Created(PodBody<'a>),
     /// A live pod, before and after a change.
@@ -44,7 +44,7 @@ struct ExecOrAttachOptions {
 pub(super) async fn verify(state: Arc<State>, profile: String, request: ReviewRequest) -> Response {
     let (body, deadline) = (&request.body, request.deadline.at);
     let mut context = ReviewContext::new(&state, WebhookEntry::Mandatory(profile)).until(deadline);
-    let request: Review<'_> = match review::read(body) {
+    let request: VerifyReview<'_> = match review::read(body) {
         Ok(request) => request,
         Err(bad) => {
             warn!(error = %bad, "rejected a request body");
@@ -94,25 +94,25 @@ pub(super) async fn verify(state: Arc<State>, profile: String, request: ReviewRe
 fn check(
     context: &ReviewContext<'_>,
     namespace: &str,
-    asked: &Asked<'_>,
+    asked: &VerifiedRequest<'_>,
     is_own: bool,
 ) -> Result<Result<(), Reason>, Undecided> {
     match asked {
-        Asked::Created(pod) => check_created(context, namespace, &pod.0),
-        Asked::Changed(..) if is_own => Ok(Ok(())),
-        Asked::Changed(old, new) => {
+        VerifiedRequest::Created(pod) => check_created(context, namespace, &pod.0),
+        VerifiedRequest::Changed(..) if is_own => Ok(Ok(())),
+        VerifiedRequest::Changed(old, new) => {
             let namespace = context.namespace(namespace)?;
             Ok(engine::verify_change(&old.0, &new.0, namespace, context.profiles()))
         }
-        Asked::Bound(binding) => {
+        VerifiedRequest::Bound(binding) => {
             let namespace = context.namespace(namespace)?;
             Ok(engine::verify_binding(&binding.0, namespace, context.profiles()))
         }
-        Asked::Entered { verb, container } => {
+        VerifiedRequest::Entered { verb, container } => {
             let namespace = context.namespace(namespace)?;
             Ok(engine::verify_entry(container, verb, namespace, context.profiles()))
         }
-        Asked::Nothing => Ok(Ok(())),
+        VerifiedRequest::Nothing => Ok(Ok(())),
     }
 }
 
@@ -138,7 +138,7 @@ fn check_created(
     }
 }
 
-fn answer<'r>(request: &'r Review<'_>, verdict: Result<(), Reason>, code: &'static str) -> Answer<'r> {
+fn answer<'r>(request: &'r VerifyReview<'_>, verdict: Result<(), Reason>, code: &'static str) -> Answer<'r> {
     let answer = match verdict {
         Ok(()) => Answer::allowed(&request.uid),
         Err(reason) => Answer::denied(&request.uid, StatusCode::FORBIDDEN, format!("{reason} [{code}]")),
@@ -146,7 +146,7 @@ fn answer<'r>(request: &'r Review<'_>, verdict: Result<(), Reason>, code: &'stat
     answer.with_audit("reason", code).with_audit("uid", &request.uid)
 }
 
-fn asked<'a>(request: &Review<'a>) -> Result<Asked<'a>, String> {
+fn asked<'a>(request: &VerifyReview<'a>) -> Result<VerifiedRequest<'a>, String> {
     let kind = &request.kind;
     let read = |object: Option<&'a RawValue>, what: &str| {
         let object = object.ok_or_else(|| format!("the review has no {what}"))?;
@@ -155,20 +155,20 @@ fn asked<'a>(request: &Review<'a>) -> Result<Asked<'a>, String> {
     };
     match (kind.group.as_ref(), kind.kind.as_ref(), request.operation.as_ref()) {
         ("", "Pod", "CREATE") if request.sub_resource.is_empty() => {
-            Ok(Asked::Created(read(request.object, "object")?))
+            Ok(VerifiedRequest::Created(read(request.object, "object")?))
         }
         ("", "Pod", "UPDATE") => {
             let old = read(request.old_object, "oldObject")?;
-            Ok(Asked::Changed(old, read(request.object, "object")?))
+            Ok(VerifiedRequest::Changed(old, read(request.object, "object")?))
         }
-        ("", "Binding", "CREATE") => Ok(Asked::Bound(read(request.object, "object")?)),
-        ("", "Pod" | "Binding", _) => Ok(Asked::Nothing),
+        ("", "Binding", "CREATE") => Ok(VerifiedRequest::Bound(read(request.object, "object")?)),
+        ("", "Pod" | "Binding", _) => Ok(VerifiedRequest::Nothing),
         ("", kind @ ("PodExecOptions" | "PodAttachOptions"), _) => {
             let options = request.object.ok_or("the review has no object")?;
             let options: ExecOrAttachOptions = serde_json::from_str(options.get())
                 .map_err(|error| format!("the {kind} in the review cannot be read: {error}"))?;
             let verb = if kind == "PodExecOptions" { "exec" } else { "attach" };
-            Ok(Asked::Entered { verb, container: options.container })
+            Ok(VerifiedRequest::Entered { verb, container: options.container })
         }
         (group, kind, _) => Err(format!(
             "this webhook verifies pods, bindings, exec and attach, and was asked about {kind} of group {group:?}; correct the rules of the webhook configuration"

@@ -194,7 +194,7 @@ impl<'a> Composer<'a> {
     }
 
     fn mapping(&mut self) -> Result<Kind, Error> {
-        let mut fields = Fields::default();
+        let mut fields = MappingFields::default();
         while let Some(key) = self.key()? {
             let event = self.next()?;
             let value = self.compose(event)?;
@@ -204,7 +204,7 @@ impl<'a> Composer<'a> {
     }
 
     /// Reads the next key of a mapping; `None` at its end.
-    pub(super) fn key(&mut self) -> Result<Option<Key>, Error> {
+    pub(super) fn key(&mut self) -> Result<Option<MappingKey>, Error> {
         let event = self.next()?;
         if event.data == EventData::MappingEnd {
             return Ok(None);
@@ -223,18 +223,18 @@ impl<'a> Composer<'a> {
             return Err(Error::at(line, "a key is a list or a mapping"));
         };
         if is_merge {
-            return Ok(Some(Key { line, name: None }));
+            return Ok(Some(MappingKey { line, name: None }));
         }
         let name = match float {
             Some(float) => float,
             None => scalar::key(key).map_err(|problem| Error::at(line, problem))?,
         };
-        Ok(Some(Key { line, name: Some(name) }))
+        Ok(Some(MappingKey { line, name: Some(name) }))
     }
 }
 
 /// A key of a mapping.
-pub(super) struct Key {
+pub(super) struct MappingKey {
     /// Line of the key.
     line: u64,
     /// Name of the key; `None` for a merge key.
@@ -243,18 +243,18 @@ pub(super) struct Key {
 
 /// The fields of a mapping during parsing.
 #[derive(Default)]
-pub(super) struct Fields {
+pub(super) struct MappingFields {
     fields: Vec<(String, u64, Node)>,
     /// Index of each key in `fields`, and whether a merge key added it: the mapping may then still set the key itself.
     known: HashMap<String, (usize, bool)>,
 }
 
-impl Fields {
+impl MappingFields {
     pub(super) fn into_value(self) -> Value {
         Node { line: 0, kind: Kind::Fields(self.fields) }.into_value()
     }
 
-    pub(super) fn insert(&mut self, key: Key, value: Node) -> Result<(), Error> {
+    pub(super) fn insert(&mut self, key: MappingKey, value: Node) -> Result<(), Error> {
         match key.name {
             Some(name) => self.set(name, key.line, value),
             None => self.merge(value).map_err(|problem| Error::at(key.line, problem)),
@@ -290,8 +290,9 @@ impl Fields {
         let mappings = match value.kind {
             Kind::Fields(fields) => vec![fields],
             Kind::Items(items) => {
-                let fields =
-                    |item: Node| if let Kind::Fields(fields) = item.kind { Ok(fields) } else { Err(MERGE) };
+                let fields = |item: Node| {
+                    if let Kind::Fields(fields) = item.kind { Ok(fields) } else { Err(MERGE) }
+                };
                 items.into_iter().rev().map(fields).collect::<Result<_, _>>()?
             }
             Kind::Scalar(_) => return Err(MERGE),

@@ -64,17 +64,17 @@ impl Document<'_> {
 /// Splits a stream into documents like kubectl's `YAMLOrJSONDecoder`: as JSON if it begins with a brace, and as YAML if that
 /// proves not to be JSON before a second object.
 pub(crate) fn documents(text: &str) -> impl Iterator<Item = Result<Document<'_>, Error>> {
-    Documents { rest: text, line: 0, mode: Mode::Unknown }
+    Documents { rest: text, line: 0, mode: DocumentMode::Unknown }
 }
 
 struct Documents<'a> {
     rest: &'a str,
     /// Number of lines before `rest`.
     line: u64,
-    mode: Mode,
+    mode: DocumentMode,
 }
 
-enum Mode {
+enum DocumentMode {
     /// Nothing has been read yet.
     Unknown,
     /// JSON objects, and the number of those that were read.
@@ -88,17 +88,17 @@ impl<'a> Iterator for Documents<'a> {
     type Item = Result<Document<'a>, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if matches!(self.mode, Mode::Unknown) {
+        if matches!(self.mode, DocumentMode::Unknown) {
             let is_json = self.rest.trim_start().starts_with('{');
-            self.mode = if is_json { Mode::Json(0) } else { Mode::Yaml };
+            self.mode = if is_json { DocumentMode::Json(0) } else { DocumentMode::Yaml };
         }
         let found = match self.mode {
-            Mode::Json(count) => self.json(count),
-            Mode::Yaml => self.yaml(),
-            Mode::Unknown | Mode::Done => None,
+            DocumentMode::Json(count) => self.json(count),
+            DocumentMode::Yaml => self.yaml(),
+            DocumentMode::Unknown | DocumentMode::Done => None,
         };
         if !matches!(found, Some(Ok(_))) {
-            self.mode = Mode::Done;
+            self.mode = DocumentMode::Done;
         }
         found
     }
@@ -116,7 +116,7 @@ impl<'a> Documents<'a> {
                     self.line + lines(text.get(..text.len() - text.trim_start().len()).unwrap_or_default());
                 self.line += lines(text);
                 self.rest = rest;
-                self.mode = Mode::Json(count + 1);
+                self.mode = DocumentMode::Json(count + 1);
                 Some(Ok(Document::Json { text: text.trim_start(), line }))
             }
             Err(error) => {
@@ -125,7 +125,7 @@ impl<'a> Documents<'a> {
                     return Some(Err(error));
                 }
                 self.skip_line();
-                self.mode = Mode::Yaml;
+                self.mode = DocumentMode::Yaml;
                 // The intended format is unknown; like kubectl, report the first error.
                 match self.yaml() {
                     Some(Ok(document)) if document.node().is_err() => Some(Err(error)),

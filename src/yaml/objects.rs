@@ -5,11 +5,11 @@ use std::vec::IntoIter;
 use libyaml_safer::EventData;
 use serde_json::Value;
 
-use super::compose::{Composer, Fields, Kind, Node};
+use super::compose::{Composer, Kind, MappingFields, Node};
 use super::{Document, Error, json};
 
 /// The value of a document, or each item of its list `items`.
-pub(crate) struct Objects<'a>(State<'a>);
+pub(crate) struct Objects<'a>(ReadState<'a>);
 
 /// An object of a document.
 #[derive(Debug, PartialEq)]
@@ -20,11 +20,11 @@ pub(crate) struct Object {
     pub(crate) value: Value,
 }
 
-enum State<'a> {
+enum ReadState<'a> {
     /// Nothing has been read yet.
     Start(Document<'a>),
     /// Items of a YAML list.
-    Yaml { composer: Box<Composer<'a>>, fields: Fields, index: usize },
+    Yaml { composer: Box<Composer<'a>>, fields: MappingFields, index: usize },
     /// Items of a JSON list: text, and the number of lines before it.
     Json { items: IntoIter<(&'a str, u64)>, index: usize },
     /// All objects, or an error, have been returned.
@@ -34,7 +34,7 @@ enum State<'a> {
 impl<'a> Document<'a> {
     /// Returns the objects of the document; an empty one has none.
     pub(crate) fn objects(self) -> Objects<'a> {
-        Objects(State::Start(self))
+        Objects(ReadState::Start(self))
     }
 }
 
@@ -45,7 +45,7 @@ impl Iterator for Objects<'_> {
         match self.advance() {
             Ok(object) => object.map(Ok),
             Err(error) => {
-                self.0 = State::Done;
+                self.0 = ReadState::Done;
                 Some(Err(error))
             }
         }
@@ -54,13 +54,13 @@ impl Iterator for Objects<'_> {
 
 impl<'a> Objects<'a> {
     fn advance(&mut self) -> Result<Option<Object>, Error> {
-        match std::mem::replace(&mut self.0, State::Done) {
-            State::Start(Document::Yaml { text, line }) => {
+        match std::mem::replace(&mut self.0, ReadState::Done) {
+            ReadState::Start(Document::Yaml { text, line }) => {
                 let mut composer = Box::new(Composer::new(text, line));
                 match composer.begin()? {
                     None => Ok(None),
                     Some(event) if matches!(event.data, EventData::MappingStart { anchor: None, .. }) => {
-                        self.root(composer, Fields::default(), false)
+                        self.root(composer, MappingFields::default(), false)
                     }
                     Some(event) => {
                         let value = composer.compose(event)?.into_value();
@@ -69,21 +69,21 @@ impl<'a> Objects<'a> {
                     }
                 }
             }
-            State::Start(Document::Json { text, line }) => match json::items(text, line)? {
+            ReadState::Start(Document::Json { text, line }) => match json::items(text, line)? {
                 None => Ok(whole(json::value(text, line)?)),
                 Some(items) => {
-                    self.0 = State::Json { items: items.into_iter(), index: 0 };
+                    self.0 = ReadState::Json { items: items.into_iter(), index: 0 };
                     self.advance()
                 }
             },
-            State::Yaml { composer, fields, index } => self.item(composer, fields, index),
-            State::Json { mut items, index } => {
+            ReadState::Yaml { composer, fields, index } => self.item(composer, fields, index),
+            ReadState::Json { mut items, index } => {
                 let Some((text, line)) = items.next() else { return Ok(None) };
                 let value = json::value(text, line)?;
-                self.0 = State::Json { items, index: index + 1 };
+                self.0 = ReadState::Json { items, index: index + 1 };
                 Ok(Some(Object { index: Some(index), value }))
             }
-            State::Done => Ok(None),
+            ReadState::Done => Ok(None),
         }
     }
 
@@ -91,7 +91,7 @@ impl<'a> Objects<'a> {
     fn root(
         &mut self,
         mut composer: Box<Composer<'a>>,
-        mut fields: Fields,
+        mut fields: MappingFields,
         has_items: bool,
     ) -> Result<Option<Object>, Error> {
         while let Some(key) = composer.key()? {
@@ -112,7 +112,7 @@ impl<'a> Objects<'a> {
     fn item(
         &mut self,
         mut composer: Box<Composer<'a>>,
-        fields: Fields,
+        fields: MappingFields,
         index: usize,
     ) -> Result<Option<Object>, Error> {
         let event = composer.next()?;
@@ -120,7 +120,7 @@ impl<'a> Objects<'a> {
             return self.root(composer, fields, true);
         }
         let value = composer.compose(event)?.into_value();
-        self.0 = State::Yaml { composer, fields, index: index + 1 };
+        self.0 = ReadState::Yaml { composer, fields, index: index + 1 };
         Ok(Some(Object { index: Some(index), value }))
     }
 }

@@ -1,4 +1,4 @@
-use super::super::webhook_configurations::{ConfiguredWebhook, Kind, OnFailure};
+use super::super::webhook_configurations::{ConfigurationKind, ConfiguredWebhook, OnFailure};
 use super::*;
 use crate::certificates::{Lifetimes, Material};
 
@@ -39,7 +39,7 @@ fn the_first_end_of_an_entrys_authorities_counts() {
     let now = OffsetDateTime::now_utc();
     let (early, late) = (made(now), made(now + time::Duration::seconds(100)));
     let entry = |bundle: String| ConfiguredWebhook {
-        kind: Kind::Mutating,
+        kind: ConfigurationKind::Mutating,
         configuration: "outrigger".to_owned(),
         webhook: "ours".to_owned(),
         on_failure: OnFailure::Refused,

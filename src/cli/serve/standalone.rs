@@ -28,7 +28,7 @@ pub(super) fn follow(
     tasks: &mut Tasks,
 ) -> anyhow::Result<(Arc<dyn Lookup>, Announcer)> {
     let Shared { snapshot, metrics, .. } = shared.clone();
-    let mut files = Files { paths, seen: None };
+    let mut files = WatchedFiles { paths, seen: None };
     files.reload(&snapshot, &metrics)?;
     // Reading and compiling blocks this thread, so requests move to other threads.
     let look = move || tokio::task::block_in_place(|| files.reload(&snapshot, &metrics));
@@ -52,13 +52,13 @@ impl Lookup for NoCluster {
 }
 
 /// The files with profiles and namespaces.
-struct Files {
+struct WatchedFiles {
     paths: Vec<PathBuf>,
     /// Fingerprint of the last content; the content itself would double the memory.
     seen: Option<u64>,
 }
 
-impl Files {
+impl WatchedFiles {
     fn reload(&mut self, snapshot: &ArcSwap<Snapshot>, metrics: &Metrics) -> anyhow::Result<()> {
         let found = manifests::fingerprint(&self.paths)?;
         if self.seen == Some(found) {

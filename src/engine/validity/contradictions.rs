@@ -9,7 +9,7 @@ use crate::engine::merged::injected_containers;
 use crate::engine::pod::{PodElement, PodView as _};
 use crate::fields::{ContainerKind, Map, Place, SpecList};
 use crate::json::{Json, field, items, text};
-use crate::validation::{Facts, VolumeOf, check_container_in_pod, is_privileged, sysctl_of_host};
+use crate::validation::{PodFacts, VolumeOf, check_container_in_pod, is_privileged, sysctl_of_host};
 
 /// Prefixes of annotation keys that are followed by a container's name.
 const APP_ARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
@@ -31,7 +31,7 @@ pub(super) fn problem(draft: &Draft<'_>, injected: &InjectedProfile) -> Option<S
         .or_else(|| annotations(draft, injected))
 }
 
-impl Facts for Draft<'_> {
+impl PodFacts for Draft<'_> {
     fn volume(&self, name: &str) -> VolumeOf<'_> {
         self.get(&Place::VOLUMES, name).map_or(VolumeOf::Absent, |seen| VolumeOf::Known(seen.json()))
     }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::{At, Evaluated, Machine};
-use crate::expression::budget::Problem;
+use crate::expression::budget::EvaluationProblem;
 use crate::expression::describe::described;
 use crate::expression::functions::lists;
 use crate::expression::missing::named;
@@ -21,7 +21,7 @@ impl<'v> Machine<'v, '_> {
             other => {
                 let what = described(&other);
                 let problem = format!("{} is {what}: only lists and maps have elements", named(&around.over));
-                return Err(Problem::from(problem)).at(node);
+                return Err(EvaluationProblem::from(problem)).at(node);
             }
         };
         match around.kind {
@@ -112,7 +112,7 @@ impl<'v> Machine<'v, '_> {
             }
             other => {
                 let what = described(&other);
-                Err(Problem::from(format!("optMap works on an optional, not on {what}"))).at(node)
+                Err(EvaluationProblem::from(format!("optMap works on an optional, not on {what}"))).at(node)
             }
         }
     }

@@ -7,9 +7,9 @@ use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 
 use crate::duration::Duration;
-use crate::expression::budget::{Budget, Problem};
+use crate::expression::budget::{Budget, EvaluationProblem};
 use crate::expression::describe::shown;
-use crate::expression::function::{Function, LONGEST_NUMBER, Outcome, misfit};
+use crate::expression::function::{Evaluated, Function, LONGEST_NUMBER, misfit};
 use crate::expression::value::Value;
 
 pub(super) const FUNCTIONS: &[Function] = &[
@@ -29,16 +29,16 @@ pub(super) const FUNCTIONS: &[Function] = &[
 ];
 
 #[expect(clippy::unnecessary_wraps, reason = "functions have one type")]
-fn same<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn same<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     Ok(arguments.first().cloned().unwrap_or(Value::Null))
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "functions have one type")]
-fn type_of<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn type_of<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     Ok(Value::Type(arguments.first().map_or("null_type", Value::type_name)))
 }
 
-fn bool<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn bool<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     match arguments {
         [Value::Bool(value)] => Ok(Value::Bool(*value)),
         [text @ Value::Text(word)] => match &**word {
@@ -50,7 +50,7 @@ fn bool<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     }
 }
 
-fn bytes<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn bytes<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     match arguments {
         [Value::Bytes(bytes)] => Ok(Value::Bytes(Rc::clone(bytes))),
         [Value::Text(text)] => {
@@ -62,7 +62,7 @@ fn bytes<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "CEL rounds to the nearest double")]
-fn double<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn double<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     match arguments {
         [Value::Double(number)] => Ok(Value::Double(*number)),
         [Value::Int(number)] => Ok(Value::Double(*number as f64)),
@@ -76,9 +76,9 @@ fn double<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     }
 }
 
-fn int<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn int<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     let [value] = arguments else { return misfit("int", arguments) };
-    let out_of_range = || Problem::from(format!("{} is out of the range of an int", shown(value)));
+    let out_of_range = || EvaluationProblem::from(format!("{} is out of the range of an int", shown(value)));
     match value {
         Value::Int(number) => Ok(Value::Int(*number)),
         Value::Uint(number) => i64::try_from(*number).map(Value::Int).map_err(|_| out_of_range()),
@@ -100,9 +100,9 @@ fn int<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     }
 }
 
-fn uint<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn uint<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     let [value] = arguments else { return misfit("uint", arguments) };
-    let out_of_range = || Problem::from(format!("{} is out of the range of a uint", shown(value)));
+    let out_of_range = || EvaluationProblem::from(format!("{} is out of the range of a uint", shown(value)));
     match value {
         Value::Uint(number) => Ok(Value::Uint(*number)),
         Value::Int(number) => u64::try_from(*number).map(Value::Uint).map_err(|_| out_of_range()),
@@ -126,7 +126,7 @@ fn uint<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     }
 }
 
-fn string<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn string<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     match arguments {
         [text @ Value::Text(_)] => Ok(text.clone()),
         [Value::Bytes(bytes)] => match std::str::from_utf8(bytes) {
@@ -165,7 +165,7 @@ pub(super) fn double_text(number: f64) -> String {
     }
 }
 
-fn duration<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn duration<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     match arguments {
         [Value::Duration(duration)] => Ok(Value::Duration(*duration)),
         [value @ Value::Text(text)] => {
@@ -180,7 +180,7 @@ fn duration<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     }
 }
 
-fn size<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn size<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     let size = match arguments {
         [Value::Text(text)] => {
             budget.read(text.len())?;
@@ -194,7 +194,7 @@ fn size<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     Ok(Value::Int(super::lists::count(size)))
 }
 
-fn encode<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn encode<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     let bytes = match arguments {
         [Value::Bytes(bytes)] => &**bytes,
         [Value::Text(text)] => text.as_bytes(),
@@ -204,7 +204,7 @@ fn encode<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     Value::new_text(budget, &STANDARD.encode(bytes))
 }
 
-fn decode<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn decode<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     let [Value::Text(text)] = arguments else { return misfit("base64.decode", arguments) };
     budget.produce(text.len())?;
     let lenient = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);

@@ -1,16 +1,16 @@
 //! `string.format(list)` of CEL's strings extension.
 
 use super::convert::{double_text, plain_text};
-use crate::expression::budget::{Budget, Problem};
+use crate::expression::budget::{Budget, EvaluationProblem};
 use crate::expression::describe::described;
-use crate::expression::function::{Outcome, misfit};
+use crate::expression::function::{Evaluated, misfit};
 use crate::expression::value::{List, Map, Str, Value};
 
 /// Maximum number of digits in a clause such as `%.9f`.
 const MOST_DIGITS: usize = 100;
 
 /// Replaces each `%` clause with the next element of the list.
-pub(super) fn format<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+pub(super) fn format<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     let [Value::Text(pattern), Value::List(list)] = arguments else { return misfit("format", arguments) };
     let mut text = String::new();
     let mut rest: &str = pattern;
@@ -40,7 +40,7 @@ pub(super) fn format<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcom
     Ok(Value::Text(Str::Shared(text.into())))
 }
 
-fn push(budget: &mut Budget, text: &mut String, part: &str) -> Result<(), Problem> {
+fn push(budget: &mut Budget, text: &mut String, part: &str) -> Result<(), EvaluationProblem> {
     budget.step(1)?;
     budget.produce(part.len())?;
     text.push_str(part);
@@ -48,7 +48,7 @@ fn push(budget: &mut Budget, text: &mut String, part: &str) -> Result<(), Proble
 }
 
 /// Parses the number of decimal digits of a clause, and returns the rest of the clause.
-fn digits(clause: &str) -> Result<(usize, &str), Problem> {
+fn digits(clause: &str) -> Result<(usize, &str), EvaluationProblem> {
     let Some(clause) = clause.strip_prefix('.') else { return Ok((6, clause)) };
     let end = clause.find(|c: char| !c.is_ascii_digit()).unwrap_or(clause.len());
     let (digits, rest) = clause.split_at(end);
@@ -58,7 +58,12 @@ fn digits(clause: &str) -> Result<(usize, &str), Problem> {
     }
 }
 
-fn write(budget: &mut Budget, clause: char, digits: usize, value: &Value<'_>) -> Result<String, Problem> {
+fn write(
+    budget: &mut Budget,
+    clause: char,
+    digits: usize,
+    value: &Value<'_>,
+) -> Result<String, EvaluationProblem> {
     let written = match (clause, value) {
         ('d', Value::Int(_) | Value::Uint(_) | Value::Double(_)) => plain_text(value),
         ('f' | 'e', value) => as_double(value).map(|number| match clause {
@@ -84,7 +89,7 @@ fn write(budget: &mut Budget, clause: char, digits: usize, value: &Value<'_>) ->
 }
 
 /// Writes `%s`: any value, with its elements.
-fn write_any(budget: &mut Budget, text: &mut String, value: &Value<'_>) -> Result<(), Problem> {
+fn write_any(budget: &mut Budget, text: &mut String, value: &Value<'_>) -> Result<(), EvaluationProblem> {
     match value {
         Value::Text(part) => push(budget, text, part),
         Value::Null => push(budget, text, "null"),
@@ -100,7 +105,7 @@ fn write_any(budget: &mut Budget, text: &mut String, value: &Value<'_>) -> Resul
     }
 }
 
-fn write_list(budget: &mut Budget, text: &mut String, list: &List<'_>) -> Result<(), Problem> {
+fn write_list(budget: &mut Budget, text: &mut String, list: &List<'_>) -> Result<(), EvaluationProblem> {
     for (index, item) in list.iter().enumerate() {
         push(budget, text, if index > 0 { ", " } else { "[" })?;
         write_any(budget, text, &item)?;
@@ -108,7 +113,7 @@ fn write_list(budget: &mut Budget, text: &mut String, list: &List<'_>) -> Result
     push(budget, text, if list.len() == 0 { "[]" } else { "]" })
 }
 
-fn write_map(budget: &mut Budget, text: &mut String, map: &Map<'_>) -> Result<(), Problem> {
+fn write_map(budget: &mut Budget, text: &mut String, map: &Map<'_>) -> Result<(), EvaluationProblem> {
     let mut entries = Vec::new();
     for key in map.keys() {
         let mut entry = String::new();
@@ -148,7 +153,7 @@ fn scientific(number: f64, digits: usize) -> String {
     format!("{mantissa}e{sign}{exponent:0>2}")
 }
 
-fn hex(budget: &mut Budget, bytes: &[u8]) -> Result<String, Problem> {
+fn hex(budget: &mut Budget, bytes: &[u8]) -> Result<String, EvaluationProblem> {
     budget.produce(bytes.len().saturating_mul(2))?;
     let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or('0');
     Ok(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect())

@@ -4,9 +4,9 @@
 use std::cmp::Ordering;
 use std::rc::Rc;
 
-use crate::expression::budget::{Budget, Problem};
+use crate::expression::budget::{Budget, EvaluationProblem};
 use crate::expression::describe::described;
-use crate::expression::function::{Function, Outcome, misfit};
+use crate::expression::function::{Evaluated, Function, misfit};
 use crate::expression::operator::Operator;
 use crate::expression::operators::{binary, compare, equal};
 use crate::expression::value::{List, Value};
@@ -39,7 +39,7 @@ pub(crate) fn list_of(items: Vec<Value<'_>>) -> Value<'_> {
     Value::List(List::Built(Rc::new(items)))
 }
 
-fn distinct<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn distinct<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     let [Value::List(list)] = arguments else { return misfit("distinct", arguments) };
     let mut kept: Vec<Value<'v>> = Vec::new();
     'items: for item in list.iter() {
@@ -54,7 +54,7 @@ fn distinct<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     Ok(list_of(kept))
 }
 
-fn flatten<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn flatten<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     let (list, depth) = match arguments {
         [Value::List(list)] => (list, 1),
         [Value::List(list), Value::Int(depth)] if *depth >= 0 => (list, *depth),
@@ -71,7 +71,7 @@ fn flatten_into<'v>(
     list: &List<'v>,
     depth: i64,
     flat: &mut Vec<Value<'v>>,
-) -> Result<(), Problem> {
+) -> Result<(), EvaluationProblem> {
     for item in list.iter() {
         budget.step(1)?;
         match item {
@@ -85,7 +85,7 @@ fn flatten_into<'v>(
     Ok(())
 }
 
-fn range<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn range<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     match arguments {
         [Value::Int(length)] if (0..=LONGEST_RANGE).contains(length) => {
             Value::new_list(budget, (0..*length).map(Value::Int).collect())
@@ -95,7 +95,7 @@ fn range<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     }
 }
 
-fn reverse<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn reverse<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     match arguments {
         [Value::List(list)] => {
             budget.step(list.len())?;
@@ -110,7 +110,7 @@ fn reverse<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     }
 }
 
-fn slice<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn slice<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     let [Value::List(list), Value::Int(start), Value::Int(end)] = arguments else {
         return misfit("slice", arguments);
     };
@@ -123,14 +123,14 @@ fn slice<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     Value::new_list(budget, (start..end).filter_map(|index| list.get(index)).collect())
 }
 
-fn sort<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn sort<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     let [Value::List(list)] = arguments else { return misfit("sort", arguments) };
     budget.produce(list.len().saturating_mul(size_of::<Value<'_>>()))?;
     sort_by_key(budget, list.iter().map(|item| (item.clone(), item)).collect())
 }
 
 /// Returns the second parts of pairs, sorted by the first. The sort is stable.
-pub(crate) fn sort_by_key<'v>(budget: &mut Budget, mut keyed: Vec<(Value<'v>, Value<'v>)>) -> Outcome<'v> {
+pub(crate) fn sort_by_key<'v>(budget: &mut Budget, mut keyed: Vec<(Value<'v>, Value<'v>)>) -> Evaluated<'v> {
     budget.produce(keyed.len().saturating_mul(size_of::<Value<'_>>()))?;
     // Sorting requires a total order: one type, and no NaN. Comparing each with the first checks both.
     if let Some((first, _)) = keyed.first() {
@@ -155,7 +155,7 @@ pub(crate) fn sort_by_key<'v>(budget: &mut Budget, mut keyed: Vec<(Value<'v>, Va
     }
 }
 
-fn is_sorted<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn is_sorted<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     let [Value::List(list)] = arguments else { return misfit("isSorted", arguments) };
     let mut before: Option<Value<'v>> = None;
     for item in list.iter() {
@@ -174,14 +174,14 @@ fn ordered(
     budget: &mut Budget,
     left: &Value<'_>,
     right: &Value<'_>,
-) -> Result<Ordering, Problem> {
+) -> Result<Ordering, EvaluationProblem> {
     budget.step(1)?;
     compare(budget, left, right)?
         .ok_or_else(|| format!("{name}: {} and {} have no order", described(left), described(right)).into())
 }
 
 /// Returns the sum of numbers, quantities or durations; 0 for an empty list.
-fn sum<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn sum<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     let [Value::List(list)] = arguments else { return misfit("sum", arguments) };
     let Some(mut sum) = list.get(0) else { return Ok(Value::Int(0)) };
     if !matches!(
@@ -197,11 +197,11 @@ fn sum<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     Ok(sum)
 }
 
-fn max<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn max<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     extreme(budget, "max", arguments, Ordering::is_gt)
 }
 
-fn min<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn min<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     extreme(budget, "min", arguments, Ordering::is_lt)
 }
 
@@ -211,7 +211,7 @@ pub(super) fn extreme<'v>(
     name: &str,
     arguments: &[Value<'v>],
     is_further: fn(Ordering) -> bool,
-) -> Outcome<'v> {
+) -> Evaluated<'v> {
     let list = match arguments {
         [Value::List(list)] => list.clone(),
         values => List::Built(Rc::new(values.to_vec())),
@@ -231,7 +231,7 @@ pub(super) fn index_of_item<'v>(
     list: &List<'v>,
     item: &Value<'v>,
     is_last: bool,
-) -> Outcome<'v> {
+) -> Evaluated<'v> {
     let mut found = -1;
     for (index, other) in list.iter().enumerate() {
         if equal(budget, &other, item)? {

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use super::lists::extreme;
 use crate::expression::budget::Budget;
 use crate::expression::describe::shown;
-use crate::expression::function::{Function, Outcome, misfit};
+use crate::expression::function::{Evaluated, Function, misfit};
 use crate::expression::value::Value;
 
 pub(super) const FUNCTIONS: &[Function] = &[
@@ -43,21 +43,21 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::global("math.trunc", 1, 1, |_, arguments| round("math.trunc", arguments, f64::trunc)),
 ];
 
-fn round<'v>(name: &str, arguments: &[Value<'v>], rounded: fn(f64) -> f64) -> Outcome<'v> {
+fn round<'v>(name: &str, arguments: &[Value<'v>], rounded: fn(f64) -> f64) -> Evaluated<'v> {
     match arguments {
         [Value::Double(number)] => Ok(Value::Double(rounded(*number))),
         _ => misfit(name, arguments),
     }
 }
 
-fn is<'v>(name: &str, arguments: &[Value<'v>], holds: fn(f64) -> bool) -> Outcome<'v> {
+fn is<'v>(name: &str, arguments: &[Value<'v>], holds: fn(f64) -> bool) -> Evaluated<'v> {
     match arguments {
         [Value::Double(number)] => Ok(Value::Bool(holds(*number))),
         _ => misfit(name, arguments),
     }
 }
 
-fn abs<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn abs<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     match arguments {
         [Value::Double(number)] => Ok(Value::Double(number.abs())),
         [Value::Uint(number)] => Ok(Value::Uint(*number)),
@@ -69,7 +69,7 @@ fn abs<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     }
 }
 
-fn sign<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn sign<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     match arguments {
         // The sign of NaN is NaN, and a zero keeps its sign.
         [Value::Double(number)] if number.is_nan() || number.abs() <= 0.0 => Ok(Value::Double(*number)),
@@ -81,7 +81,7 @@ fn sign<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "the root of a whole number is that of the nearest double")]
-fn sqrt<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn sqrt<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     match arguments {
         [Value::Double(number)] => Ok(Value::Double(number.sqrt())),
         [Value::Int(number)] => Ok(Value::Double((*number as f64).sqrt())),
@@ -90,7 +90,7 @@ fn sqrt<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     }
 }
 
-fn bits<'v>(name: &str, arguments: &[Value<'v>], combined: fn(u64, u64) -> u64) -> Outcome<'v> {
+fn bits<'v>(name: &str, arguments: &[Value<'v>], combined: fn(u64, u64) -> u64) -> Evaluated<'v> {
     match arguments {
         [Value::Int(left), Value::Int(right)] => {
             Ok(Value::Int(combined(left.cast_unsigned(), right.cast_unsigned()).cast_signed()))
@@ -100,7 +100,7 @@ fn bits<'v>(name: &str, arguments: &[Value<'v>], combined: fn(u64, u64) -> u64) 
     }
 }
 
-fn bit_not<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn bit_not<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     match arguments {
         [Value::Int(number)] => Ok(Value::Int(!number)),
         [Value::Uint(number)] => Ok(Value::Uint(!number)),
@@ -109,7 +109,7 @@ fn bit_not<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
 }
 
 /// Shifts as an unsigned number; the result is 0 for more than 63 places.
-fn shift<'v>(name: &str, arguments: &[Value<'v>], shifted: fn(u64, u32) -> Option<u64>) -> Outcome<'v> {
+fn shift<'v>(name: &str, arguments: &[Value<'v>], shifted: fn(u64, u32) -> Option<u64>) -> Evaluated<'v> {
     let [number, by @ Value::Int(places)] = arguments else { return misfit(name, arguments) };
     if *places < 0 {
         return Err(format!("{name}: {} is not a number of places", shown(by)).into());

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::expression::budget::Budget;
-use crate::expression::function::{Function, Outcome, misfit};
+use crate::expression::function::{Evaluated, Function, misfit};
 use crate::expression::value::Value;
 
 pub(super) const FUNCTIONS: &[Function] = &[
@@ -17,17 +17,17 @@ pub(super) const FUNCTIONS: &[Function] = &[
 ];
 
 #[expect(clippy::unnecessary_wraps, reason = "functions have one type")]
-fn none<'v>(_: &mut Budget, _: &[Value<'v>]) -> Outcome<'v> {
+fn none<'v>(_: &mut Budget, _: &[Value<'v>]) -> Evaluated<'v> {
     Ok(Value::Optional(None))
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "functions have one type")]
-fn of<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn of<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     Ok(Value::Optional(arguments.first().cloned().map(Rc::new)))
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "functions have one type")]
-fn of_non_zero_value<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn of_non_zero_value<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     let is_zero = match arguments.first() {
         None | Some(Value::Null | Value::Optional(None)) => true,
         Some(Value::Bool(value)) => !value,
@@ -45,14 +45,14 @@ fn of_non_zero_value<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v>
     Ok(Value::Optional(arguments.first().filter(|_| !is_zero).cloned().map(Rc::new)))
 }
 
-fn has_value<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn has_value<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     match arguments {
         [Value::Optional(inner)] => Ok(Value::Bool(inner.is_some())),
         _ => misfit("hasValue", arguments),
     }
 }
 
-fn or<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn or<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     match arguments {
         [Value::Optional(None), other @ Value::Optional(_)] => Ok(other.clone()),
         [first @ Value::Optional(Some(_)), Value::Optional(_)] => Ok(first.clone()),
@@ -60,7 +60,7 @@ fn or<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     }
 }
 
-fn or_value<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn or_value<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     match arguments {
         [Value::Optional(Some(inner)), _] => Ok((**inner).clone()),
         [Value::Optional(None), other] => Ok(other.clone()),
@@ -68,7 +68,7 @@ fn or_value<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     }
 }
 
-fn value<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn value<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     match arguments {
         [Value::Optional(Some(inner))] => Ok((**inner).clone()),
         [Value::Optional(None)] => Err("the optional is empty; give a default with .orValue(…)".into()),

@@ -2,10 +2,10 @@
 //! <https://kubernetes.io/docs/reference/using-api/cel/#kubernetes-regex-library>.
 
 use super::lists::list_of;
-use crate::expression::budget::{Budget, Problem};
+use crate::expression::budget::{Budget, EvaluationProblem};
 use crate::expression::compile_budget::CompileBudget;
 use crate::expression::compile_pattern::{LARGEST_IN_EXPRESSION, PatternError};
-use crate::expression::function::{Function, Outcome, misfit};
+use crate::expression::function::{Evaluated, Function, misfit};
 use crate::expression::pattern::Pattern;
 use crate::expression::value::Value;
 
@@ -25,7 +25,7 @@ const WORK_TO_COMPILE: usize = 20_000;
 /// Maximum memory of a pattern that is compiled during a request, in bytes.
 const MEMORY_TO_COMPILE: usize = 128 << 10;
 
-fn compile_now(budget: &mut Budget, pattern: &str) -> Result<Pattern, Problem> {
+fn compile_now(budget: &mut Budget, pattern: &str) -> Result<Pattern, EvaluationProblem> {
     budget.step(STEPS_TO_COMPILE)?;
     let mut compiling = CompileBudget::with_limits(MEMORY_TO_COMPILE, WORK_TO_COMPILE);
     let compiled = Pattern::compile_within(LARGEST_IN_EXPRESSION, pattern, &mut compiling);
@@ -37,7 +37,7 @@ fn compile_now(budget: &mut Budget, pattern: &str) -> Result<Pattern, Problem> {
 }
 
 /// Checks whether the pattern matches anywhere in the text.
-pub(crate) fn is_match<'v>(budget: &mut Budget, text: &Value<'v>, pattern: &Pattern) -> Outcome<'v> {
+pub(crate) fn is_match<'v>(budget: &mut Budget, text: &Value<'v>, pattern: &Pattern) -> Evaluated<'v> {
     match text {
         Value::Text(text) => {
             budget.step(pattern.steps(text.len()))?;
@@ -47,7 +47,7 @@ pub(crate) fn is_match<'v>(budget: &mut Budget, text: &Value<'v>, pattern: &Patt
     }
 }
 
-fn matches<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn matches<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     match arguments {
         [text @ Value::Text(_), Value::Text(pattern)] => {
             let pattern = compile_now(budget, pattern)?;
@@ -58,20 +58,20 @@ fn matches<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
 }
 
 /// Returns the first match, or "".
-fn find<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn find<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     let [Value::Text(text), Value::Text(pattern)] = arguments else { return misfit("find", arguments) };
     let pattern = compile_now(budget, pattern)?;
     budget.step(pattern.steps(text.len()))?;
     let mut first = 0..0;
     pattern.find(text, 1, |found| {
         first = found;
-        Ok::<_, Problem>(())
+        Ok::<_, EvaluationProblem>(())
     })?;
     text.slice(budget, first)
 }
 
 /// Returns all matches, or the first ones up to a limit.
-fn find_all<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn find_all<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     let (text, pattern, most) = match arguments {
         [Value::Text(text), Value::Text(pattern)] => (text, pattern, usize::MAX),
         [Value::Text(text), Value::Text(pattern), Value::Int(most)] => {
@@ -87,7 +87,7 @@ fn find_all<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
         // Finding the end of a match may require the whole rest of the text.
         budget.step(pattern.steps(text.len() - found.start))?;
         parts.push(text.slice(budget, found)?);
-        Ok::<_, Problem>(())
+        Ok::<_, EvaluationProblem>(())
     })?;
     Ok(list_of(parts))
 }

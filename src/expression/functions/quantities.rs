@@ -3,9 +3,9 @@
 
 use std::cmp::Ordering;
 
-use crate::expression::budget::{Budget, Problem};
+use crate::expression::budget::{Budget, EvaluationProblem};
 use crate::expression::describe::shown;
-use crate::expression::function::{Function, LONGEST_NUMBER, Outcome, misfit};
+use crate::expression::function::{Evaluated, Function, LONGEST_NUMBER, misfit};
 use crate::expression::operator::Operator;
 use crate::expression::value::Value;
 use crate::quantity::Quantity;
@@ -30,19 +30,19 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::method("sub", 2, 2, |_, arguments| by_name("sub", Operator::Subtract, arguments)),
 ];
 
-fn quantity<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn quantity<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     match arguments {
         [Value::Quantity(quantity)] => Ok(Value::Quantity(*quantity)),
         [Value::Int(number)] => Ok(Value::Quantity(Quantity::from_integer(*number))),
         [value @ Value::Text(text)] => match parsed(text) {
-            Some(result) => result.map(Value::Quantity).map_err(Problem::from),
+            Some(result) => result.map(Value::Quantity).map_err(EvaluationProblem::from),
             None => Err(format!("{} is not a quantity", shown(value)).into()),
         },
         _ => misfit("quantity", arguments),
     }
 }
 
-fn is_quantity<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn is_quantity<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     match arguments {
         [Value::Quantity(_)] => Ok(Value::Bool(true)),
         [Value::Text(text)] => Ok(Value::Bool(parsed(text).is_some_and(|result| result.is_ok()))),
@@ -58,7 +58,7 @@ fn parsed(text: &str) -> Option<Result<Quantity, String>> {
     })
 }
 
-fn by_name<'v>(name: &str, operator: Operator, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn by_name<'v>(name: &str, operator: Operator, arguments: &[Value<'v>]) -> Evaluated<'v> {
     match arguments {
         [left @ Value::Quantity(_), right] => {
             calculate(operator, left, right).unwrap_or_else(|| misfit(name, arguments))
@@ -68,7 +68,11 @@ fn by_name<'v>(name: &str, operator: Operator, arguments: &[Value<'v>]) -> Outco
 }
 
 /// Calculates with a quantity on either side; `None` if the operands do not fit the operator.
-pub(crate) fn calculate<'v>(operator: Operator, left: &Value<'v>, right: &Value<'v>) -> Option<Outcome<'v>> {
+pub(crate) fn calculate<'v>(
+    operator: Operator,
+    left: &Value<'v>,
+    right: &Value<'v>,
+) -> Option<Evaluated<'v>> {
     let result = match (operator, left, right) {
         (Operator::Add, Value::Quantity(left), right) => left.checked_add(as_quantity(right)?),
         (Operator::Add, Value::Int(left), Value::Quantity(right)) => {
@@ -91,8 +95,14 @@ pub(crate) fn calculate<'v>(operator: Operator, left: &Value<'v>, right: &Value<
         }
         _ => return None,
     };
-    let out_of_range =
-        || Problem::from(format!("{} {} {} is out of range", shown(left), operator.sign(), shown(right)));
+    let out_of_range = || {
+        EvaluationProblem::from(format!(
+            "{} {} {} is out of range",
+            shown(left),
+            operator.sign(),
+            shown(right)
+        ))
+    };
     Some(result.map(Value::Quantity).ok_or_else(out_of_range))
 }
 
@@ -113,40 +123,40 @@ fn ratio(number: f64) -> Option<(i128, i128)> {
 }
 
 /// Compares two quantities, and converts the order to the result of the calling function.
-fn compared<'v>(name: &str, arguments: &[Value<'v>], result: fn(Ordering) -> Value<'v>) -> Outcome<'v> {
+fn compared<'v>(name: &str, arguments: &[Value<'v>], result: fn(Ordering) -> Value<'v>) -> Evaluated<'v> {
     match arguments {
         [Value::Quantity(left), Value::Quantity(right)] => Ok(result(left.cmp(right))),
         _ => misfit(name, arguments),
     }
 }
 
-fn compare_to<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn compare_to<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     compared("compareTo", arguments, |order| Value::Int(order as i64))
 }
 
-fn is_greater_than<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn is_greater_than<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     compared("isGreaterThan", arguments, |order| Value::Bool(order.is_gt()))
 }
 
-fn is_less_than<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn is_less_than<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     compared("isLessThan", arguments, |order| Value::Bool(order.is_lt()))
 }
 
-fn sign<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn sign<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     match arguments {
         [Value::Quantity(quantity)] => Ok(Value::Int(quantity.cmp(&Quantity::ZERO) as i64)),
         _ => misfit("sign", arguments),
     }
 }
 
-fn is_integer<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn is_integer<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     match arguments {
         [Value::Quantity(quantity)] => Ok(Value::Bool(quantity.as_integer().is_some())),
         _ => misfit("isInteger", arguments),
     }
 }
 
-fn as_integer<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn as_integer<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     match arguments {
         [Value::Quantity(quantity)] => match quantity.as_integer() {
             Some(number) => Ok(Value::Int(number)),
@@ -156,7 +166,7 @@ fn as_integer<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     }
 }
 
-fn as_approximate_float<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn as_approximate_float<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     match arguments {
         #[expect(clippy::cast_precision_loss, reason = "it is approximate by name")]
         [Value::Quantity(quantity)] => Ok(Value::Double(quantity.nanos() as f64 / 1e9)),
@@ -165,7 +175,7 @@ fn as_approximate_float<'v>(_: &mut Budget, arguments: &[Value<'v>]) -> Outcome<
 }
 
 /// Returns a duration in whole hours, minutes and so on.
-fn part<'v>(name: &str, nanos: i64, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn part<'v>(name: &str, nanos: i64, arguments: &[Value<'v>]) -> Evaluated<'v> {
     match arguments {
         [Value::Duration(duration)] => Ok(Value::Int(duration.nanos() / nanos)),
         _ => misfit(name, arguments),

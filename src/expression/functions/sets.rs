@@ -1,7 +1,7 @@
 //! CEL's sets extension: lists as sets.
 
-use crate::expression::budget::{Budget, Problem};
-use crate::expression::function::{Function, Outcome, misfit};
+use crate::expression::budget::{Budget, EvaluationProblem};
+use crate::expression::function::{Evaluated, Function, misfit};
 use crate::expression::operators::equal;
 use crate::expression::value::{List, Value};
 
@@ -11,7 +11,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::global("sets.intersects", 2, 2, intersects),
 ];
 
-fn contains_item(budget: &mut Budget, list: &List<'_>, item: &Value<'_>) -> Result<bool, Problem> {
+fn contains_item(budget: &mut Budget, list: &List<'_>, item: &Value<'_>) -> Result<bool, EvaluationProblem> {
     for other in list.iter() {
         if equal(budget, &other, item)? {
             return Ok(true);
@@ -20,7 +20,7 @@ fn contains_item(budget: &mut Budget, list: &List<'_>, item: &Value<'_>) -> Resu
     Ok(false)
 }
 
-fn holds_all(budget: &mut Budget, list: &List<'_>, items: &List<'_>) -> Result<bool, Problem> {
+fn holds_all(budget: &mut Budget, list: &List<'_>, items: &List<'_>) -> Result<bool, EvaluationProblem> {
     for item in items.iter() {
         if !contains_item(budget, list, &item)? {
             return Ok(false);
@@ -29,14 +29,14 @@ fn holds_all(budget: &mut Budget, list: &List<'_>, items: &List<'_>) -> Result<b
     Ok(true)
 }
 
-fn contains<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn contains<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     match arguments {
         [Value::List(list), Value::List(items)] => Ok(Value::Bool(holds_all(budget, list, items)?)),
         _ => misfit("sets.contains", arguments),
     }
 }
 
-fn equivalent<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn equivalent<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     match arguments {
         [Value::List(left), Value::List(right)] => {
             Ok(Value::Bool(holds_all(budget, left, right)? && holds_all(budget, right, left)?))
@@ -45,7 +45,7 @@ fn equivalent<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     }
 }
 
-fn intersects<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn intersects<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     let [Value::List(left), Value::List(right)] = arguments else {
         return misfit("sets.intersects", arguments);
     };

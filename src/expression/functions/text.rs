@@ -1,9 +1,9 @@
 //! Functions on strings: CEL's own and those of its strings extension. Positions are in characters.
 
 use super::lists::{count, index_of_item, list_of};
-use crate::expression::budget::{Budget, Problem};
+use crate::expression::budget::{Budget, EvaluationProblem};
 use crate::expression::describe::described;
-use crate::expression::function::{Function, Outcome, misfit};
+use crate::expression::function::{Evaluated, Function, misfit};
 use crate::expression::value::{Str, Value};
 
 pub(super) const FUNCTIONS: &[Function] = &[
@@ -15,7 +15,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         test(budget, "endsWith", arguments, |text, part| text.ends_with(part))
     }),
     Function::global("fail", 1, 1, |_, arguments| match arguments {
-        [Value::Text(text)] => Err(Problem::Stated(text.to_string())),
+        [Value::Text(text)] => Err(EvaluationProblem::Stated(text.to_string())),
         _ => misfit("fail", arguments),
     }),
     Function::method("format", 2, 2, super::format::format),
@@ -45,7 +45,7 @@ fn test<'v>(
     name: &str,
     arguments: &[Value<'v>],
     holds: fn(&str, &str) -> bool,
-) -> Outcome<'v> {
+) -> Evaluated<'v> {
     match arguments {
         [Value::Text(text), Value::Text(part)] => {
             budget.read(text.len())?;
@@ -60,7 +60,7 @@ fn change<'v>(
     name: &str,
     arguments: &[Value<'v>],
     changed: fn(&str) -> String,
-) -> Outcome<'v> {
+) -> Evaluated<'v> {
     match arguments {
         [Value::Text(text)] => {
             budget.read(text.len())?;
@@ -71,7 +71,7 @@ fn change<'v>(
 }
 
 /// Returns the byte offset of a character; the length for the position after the last.
-fn byte_of(budget: &mut Budget, name: &str, text: &str, place: i64) -> Result<usize, Problem> {
+fn byte_of(budget: &mut Budget, name: &str, text: &str, place: i64) -> Result<usize, EvaluationProblem> {
     budget.read(text.len())?;
     usize::try_from(place)
         .ok()
@@ -79,14 +79,14 @@ fn byte_of(budget: &mut Budget, name: &str, text: &str, place: i64) -> Result<us
         .ok_or_else(|| format!("{name}: the string has no place {place}").into())
 }
 
-fn char_at<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn char_at<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     let [Value::Text(text), Value::Int(place)] = arguments else { return misfit("charAt", arguments) };
     let start = byte_of(budget, "charAt", text, *place)?;
     let length = text.get(start..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
     text.slice(budget, start..start + length)
 }
 
-fn substring<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn substring<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     let (text, start, end) = match arguments {
         [Value::Text(text), Value::Int(start)] => (text, *start, None),
         [Value::Text(text), Value::Int(start), Value::Int(end)] => (text, *start, Some(*end)),
@@ -100,7 +100,7 @@ fn substring<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     text.slice(budget, from..to)
 }
 
-fn index_of<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn index_of<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     let (text, part, from) = match arguments {
         [Value::Text(text), Value::Text(part)] => (text, part, 0),
         [Value::Text(text), Value::Text(part), Value::Int(from)] => (text, part, *from),
@@ -113,7 +113,7 @@ fn index_of<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
 }
 
 /// Returns the last position, or the last one up to a limit, of a substring.
-fn last_index_of<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn last_index_of<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     let (text, part, last) = match arguments {
         [Value::Text(text), Value::Text(part)] => (text, part, None),
         [Value::Text(text), Value::Text(part), Value::Int(last)] => (text, part, Some(*last)),
@@ -132,14 +132,14 @@ fn place_of<'v>(text: &str, byte: Option<usize>) -> Value<'v> {
     Value::Int(place.map_or(-1, count))
 }
 
-fn trim<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn trim<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     let [Value::Text(text)] = arguments else { return misfit("trim", arguments) };
     budget.read(text.len())?;
     let start = text.len() - text.trim_start().len();
     text.slice(budget, start..start + text.trim().len())
 }
 
-fn join<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn join<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     let (list, separator) = match arguments {
         [Value::List(list)] => (list, ""),
         [Value::List(list), Value::Text(separator)] => (list, &**separator),
@@ -162,7 +162,7 @@ fn join<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     Ok(Value::Text(Str::Shared(text.into())))
 }
 
-fn replace<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn replace<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     let (text, from, to, most) = match arguments {
         [Value::Text(text), Value::Text(from), Value::Text(to)] => (text, from, to, usize::MAX),
         // A negative limit means no limit, as elsewhere in CEL.
@@ -177,7 +177,7 @@ fn replace<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
     Ok(Value::Text(Str::Shared(text.replacen(&**from, to, times).into())))
 }
 
-fn split<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Outcome<'v> {
+fn split<'v>(budget: &mut Budget, arguments: &[Value<'v>]) -> Evaluated<'v> {
     let (text, separator, most) = match arguments {
         [Value::Text(text), Value::Text(separator)] => (text, separator, usize::MAX),
         [Value::Text(text), Value::Text(separator), Value::Int(most)] => {

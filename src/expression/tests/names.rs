@@ -67,7 +67,7 @@ fn syntax_errors_have_a_position() {
 
 #[test]
 fn variables_are_read_only_where_they_exist() {
-    let nowhere = Scope::default();
+    let nowhere = ExpressionScope::default();
     let error = Expression::compile("params.memory", &nowhere, &mut CompileBudget::new()).unwrap_err();
     assert!(error.message.starts_with("params cannot be read here"), "{error}");
     let error = Expression::compile("size(params)", &nowhere, &mut CompileBudget::new()).unwrap_err();
@@ -76,7 +76,7 @@ fn variables_are_read_only_where_they_exist() {
     assert_eq!(error.message, "container can be read only inside appContainers");
     let error = Expression::compile(
         "params.x",
-        &Scope { params: Some(&[]), ..Scope::default() },
+        &ExpressionScope { params: Some(&[]), ..ExpressionScope::default() },
         &mut CompileBudget::new(),
     )
     .unwrap_err();

@@ -3,10 +3,10 @@
 use serde_json::Value;
 
 use super::address::Address;
-use super::answer::{Answer, failure};
+use super::answer::{ApiAnswer, failure};
 
 /// A request that creates or changes an object.
-pub(super) struct Change<'r> {
+pub(super) struct PatchRequest<'r> {
     pub(super) verb: &'r str,
     /// Content type of the body: the kind of a patch.
     pub(super) content: &'r str,
@@ -14,9 +14,9 @@ pub(super) struct Change<'r> {
     pub(super) address: &'r Address,
 }
 
-impl Change<'_> {
+impl PatchRequest<'_> {
     /// Returns the object after the change, or the answer to a change that is not possible.
-    pub(super) fn apply(self, before: Option<Value>) -> Result<Value, Answer> {
+    pub(super) fn apply(self, before: Option<Value>) -> Result<Value, ApiAnswer> {
         let is_apply = self.content.starts_with("application/apply-patch");
         let Some(before) = before else {
             return if self.verb == "create" || is_apply {
@@ -40,7 +40,7 @@ impl Change<'_> {
         Ok(self.limited(after, before))
     }
 
-    fn changed(&self, before: &Value) -> Result<Value, Answer> {
+    fn changed(&self, before: &Value) -> Result<Value, ApiAnswer> {
         if self.verb == "update" {
             return Ok(self.body.clone());
         }

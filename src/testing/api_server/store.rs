@@ -8,34 +8,34 @@ use serde_json::{Value, json};
 use super::address::Collection;
 
 /// Bytes of a watch, or the end of its connection.
-type Line = std::io::Result<Vec<u8>>;
+type WatchLine = std::io::Result<Vec<u8>>;
 
 /// The objects of a collection that a list or watch selects.
 #[derive(Clone, Debug)]
-pub(super) struct Selection {
+pub(super) struct StoreSelection {
     pub(super) collection: Collection,
     /// Name of the only object, from the field selector.
     pub(super) name: Option<String>,
 }
 
-impl Selection {
-    fn contains(&self, (collection, name): &Key) -> bool {
+impl StoreSelection {
+    fn contains(&self, (collection, name): &StoreKey) -> bool {
         self.collection.contains(collection) && self.name.as_ref().is_none_or(|own| own == name)
     }
 }
 
-type Key = (Collection, String);
+type StoreKey = (Collection, String);
 
 #[derive(Default)]
 pub(super) struct Store {
-    objects: BTreeMap<Key, Value>,
+    objects: BTreeMap<StoreKey, Value>,
     /// Resource version of the last write.
     version: u64,
     /// Number of created objects, for their UIDs.
     created: u64,
     /// Every change, for watches that start from an earlier version.
-    history: Vec<(Key, u64, Value)>,
-    watches: Vec<(Selection, UnboundedSender<Line>)>,
+    history: Vec<(StoreKey, u64, Value)>,
+    watches: Vec<(StoreSelection, UnboundedSender<WatchLine>)>,
 }
 
 impl Store {
@@ -47,7 +47,7 @@ impl Store {
         self.objects.get(&(collection.clone(), name.to_owned()))
     }
 
-    pub(super) fn list(&self, selection: &Selection) -> Vec<Value> {
+    pub(super) fn list(&self, selection: &StoreSelection) -> Vec<Value> {
         let selected = self.objects.iter().filter(|(key, _)| selection.contains(key));
         selected.map(|(_, object)| object.clone()).collect()
     }
@@ -92,7 +92,7 @@ impl Store {
         Some(object)
     }
 
-    fn record(&mut self, key: Key, kind: &str, object: &Value) {
+    fn record(&mut self, key: StoreKey, kind: &str, object: &Value) {
         let event = json!({ "type": kind, "object": object });
         for (_, watch) in self.watches.iter().filter(|(selection, _)| selection.contains(&key)) {
             // The client may have closed its watch.
@@ -103,7 +103,7 @@ impl Store {
 
     /// Starts a watch with the changes after a resource version. A version in the future gets no changes from the past, as in
     /// the API server.
-    pub(super) fn watch(&mut self, selection: Selection, since: u64) -> UnboundedReceiver<Line> {
+    pub(super) fn watch(&mut self, selection: StoreSelection, since: u64) -> UnboundedReceiver<WatchLine> {
         let (sender, receiver) = unbounded();
         let missed = self.history.iter().filter(|(key, at, _)| *at > since && selection.contains(key));
         for (_, _, event) in missed {

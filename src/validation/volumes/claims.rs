@@ -2,7 +2,7 @@
 
 use super::super::choices;
 use super::super::names::{self, is_label_value, is_qualified_name, is_subdomain};
-use super::super::node::{Node, Report, quoted};
+use super::super::node::{FieldNode, Report, quoted};
 use super::super::resources::quantity;
 use crate::api::is_dns_label;
 use crate::json::{Json, field, is_empty};
@@ -10,7 +10,7 @@ use crate::json::{Json, field, is_empty};
 const ACCESS_MODES: [&str; 4] = ["ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod"];
 const SINGLE_POD: &str = "ReadWriteOncePod";
 
-pub(super) fn ephemeral(volume: Node<'_, '_>, report: &mut Report) {
+pub(super) fn ephemeral(volume: FieldNode<'_, '_>, report: &mut Report) {
     if !volume.has("volumeClaimTemplate") {
         report.field(volume, "volumeClaimTemplate", "is required; write the claim's spec in it");
     }
@@ -38,7 +38,7 @@ pub(super) fn ephemeral(volume: Node<'_, '_>, report: &mut Report) {
     });
 }
 
-fn metadata_of(metadata: Node<'_, '_>, report: &mut Report) {
+fn metadata_of(metadata: FieldNode<'_, '_>, report: &mut Report) {
     let is_set = |name: &&str| {
         let value = metadata.get(name);
         value.is_some_and(|value| !is_empty(value) && value.as_str() != Some("") && value.as_i64() != Some(0))
@@ -54,7 +54,7 @@ fn metadata_of(metadata: Node<'_, '_>, report: &mut Report) {
     });
 }
 
-fn labels(parent: Node<'_, '_>, name: &str, report: &mut Report) {
+fn labels(parent: FieldNode<'_, '_>, name: &str, report: &mut Report) {
     parent.entries(name, |key, value| {
         if !is_qualified_name(key) {
             report.invalid(value, format_args!("{} {}", quoted(key), names::QUALIFIED));
@@ -65,7 +65,7 @@ fn labels(parent: Node<'_, '_>, name: &str, report: &mut Report) {
     });
 }
 
-fn access_modes(spec: Node<'_, '_>, report: &mut Report) {
+fn access_modes(spec: FieldNode<'_, '_>, report: &mut Report) {
     let modes = spec.list("accessModes");
     if modes.is_empty() {
         report.field(spec, "accessModes", "is required; write one such as ReadWriteOnce");
@@ -82,7 +82,7 @@ fn access_modes(spec: Node<'_, '_>, report: &mut Report) {
     }
 }
 
-fn storage(spec: Node<'_, '_>, report: &mut Report) {
+fn storage(spec: FieldNode<'_, '_>, report: &mut Report) {
     let requests = spec.get("resources").and_then(|resources| field(resources, "requests"));
     match requests.and_then(|requests| field(requests, "storage")) {
         None => report.field(spec, "resources.requests.storage", "is required; write a size such as 1Gi"),
@@ -96,7 +96,7 @@ fn storage(spec: Node<'_, '_>, report: &mut Report) {
 }
 
 /// Checks by `ValidateLabelSelector`.
-fn label_selector(selector: Node<'_, '_>, report: &mut Report) {
+fn label_selector(selector: FieldNode<'_, '_>, report: &mut Report) {
     labels(selector, "matchLabels", report);
     selector.each("matchExpressions", |rule| {
         let (key, operator) = (rule.text("key"), rule.text("operator"));
@@ -126,7 +126,7 @@ fn label_selector(selector: Node<'_, '_>, report: &mut Report) {
     });
 }
 
-fn data_source(source: Node<'_, '_>, report: &mut Report) {
+fn data_source(source: FieldNode<'_, '_>, report: &mut Report) {
     report.require(source, &["name", "kind"]);
     let (group, kind) = (source.text("apiGroup"), source.text("kind"));
     if group.is_empty() && !kind.is_empty() && kind != "PersistentVolumeClaim" {
@@ -146,7 +146,7 @@ fn data_source(source: Node<'_, '_>, report: &mut Report) {
 }
 
 /// Checks that `dataSource` and `dataSourceRef` name the same object, if both are set.
-fn source_pair(spec: Node<'_, '_>, report: &mut Report) {
+fn source_pair(spec: FieldNode<'_, '_>, report: &mut Report) {
     let (Some(one), Some(other)) = (spec.get("dataSource"), spec.get("dataSourceRef")) else { return };
     if field(other, "namespace").and_then(Json::as_str).is_some_and(|namespace| !namespace.is_empty()) {
         report.relation(spec, "dataSource", "cannot stand beside dataSourceRef.namespace; remove it");

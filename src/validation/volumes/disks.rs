@@ -2,7 +2,7 @@
 
 use super::super::choices;
 use super::super::names::{self, has_backstep, is_descending};
-use super::super::node::{Node, Report, quoted};
+use super::super::node::{FieldNode, Report, quoted};
 use crate::api::is_dns_label;
 use crate::json::Json;
 
@@ -31,7 +31,7 @@ const REQUIRED: [(&str, &[&str]); 17] = [
 const GREATEST_NUMBER: i64 = 255;
 const LONGEST_PORTAL: usize = 64;
 
-pub(super) fn check(volume: Node<'_, '_>, report: &mut Report) {
+pub(super) fn check(volume: FieldNode<'_, '_>, report: &mut Report) {
     for (source, required) in REQUIRED {
         volume.with(source, |source| report.require(source, required));
     }
@@ -73,14 +73,14 @@ pub(super) fn check(volume: Node<'_, '_>, report: &mut Report) {
     });
 }
 
-fn relative(node: Node<'_, '_>, name: &str, report: &mut Report) {
+fn relative(node: FieldNode<'_, '_>, name: &str, report: &mut Report) {
     let path = node.text(name);
     if !is_descending(path) || has_backstep(path) {
         report.field(node, name, format_args!("{} {}", quoted(path), names::RELATIVE_PATH));
     }
 }
 
-fn azure_disk(disk: Node<'_, '_>, report: &mut Report) {
+fn azure_disk(disk: FieldNode<'_, '_>, report: &mut Report) {
     report.choice_not_empty(disk, "cachingMode", &choices::CACHING_MODES);
     report.choice_not_empty(disk, "kind", &choices::DISK_KINDS);
     let start = if disk.text("kind") == "Managed" { "/subscriptions/" } else { "https://" };
@@ -91,7 +91,7 @@ fn azure_disk(disk: Node<'_, '_>, report: &mut Report) {
     }
 }
 
-fn fibre_channel(fc: Node<'_, '_>, report: &mut Report) {
+fn fibre_channel(fc: FieldNode<'_, '_>, report: &mut Report) {
     let (has_names, has_ids) = (!fc.list("targetWWNs").is_empty(), !fc.list("wwids").is_empty());
     if has_names == has_ids {
         report.relation(fc, "targetWWNs", "set either targetWWNs or wwids");
@@ -104,7 +104,7 @@ fn fibre_channel(fc: Node<'_, '_>, report: &mut Report) {
     }
 }
 
-fn flex_options(flex: Node<'_, '_>, report: &mut Report) {
+fn flex_options(flex: FieldNode<'_, '_>, report: &mut Report) {
     flex.entries("options", |key, value| {
         let domain = key.split('/').next().unwrap_or_default().to_ascii_lowercase();
         let is_reserved = ["kubernetes.io", "k8s.io"].iter().any(|reserved| {
@@ -116,7 +116,7 @@ fn flex_options(flex: Node<'_, '_>, report: &mut Report) {
     });
 }
 
-fn data_set(flocker: Node<'_, '_>, report: &mut Report) {
+fn data_set(flocker: FieldNode<'_, '_>, report: &mut Report) {
     let name = flocker.text("datasetName");
     if name.is_empty() == flocker.text("datasetUUID").is_empty() {
         report.relation(flocker, "datasetName", "set either datasetName or datasetUUID");
@@ -126,7 +126,7 @@ fn data_set(flocker: Node<'_, '_>, report: &mut Report) {
     }
 }
 
-fn target(volume: Node<'_, '_>, iscsi: Node<'_, '_>, report: &mut Report) {
+fn target(volume: FieldNode<'_, '_>, iscsi: FieldNode<'_, '_>, report: &mut Report) {
     for name in ["iqn", "initiatorName"] {
         if let Some(text) = iscsi.get(name).and_then(Json::as_str)
             && (name == "initiatorName" || !text.is_empty())
@@ -170,7 +170,7 @@ fn is_iscsi_name(name: &str) -> bool {
         || name.strip_prefix("naa.").is_some_and(|rest| is_word(rest, 32))
 }
 
-fn registry(quobyte: Node<'_, '_>, report: &mut Report) {
+fn registry(quobyte: FieldNode<'_, '_>, report: &mut Report) {
     let registry = quobyte.text("registry");
     let is_pair = |pair: &str| {
         pair.rsplit_once(':').is_some_and(|(host, _)| !host.contains(':') || host.starts_with('['))

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::super::environment::{FIELDS_OF_FILES, field_ref, resource_ref};
 use super::super::names::{self, is_file_path};
-use super::super::node::{Node, Report, quoted};
+use super::super::node::{FieldNode, Report, quoted};
 
 const GREATEST_MODE: i64 = 0o777;
 /// Bounds of a token's lifetime in seconds: ten minutes and 2^32.
@@ -14,17 +14,17 @@ const TOKEN_LIFETIME: (i64, i64) = (600, 1 << 32);
 const GATED: [&str; 2] = ["clusterTrustBundle", "podCertificate"];
 
 /// Checks the keys and modes of a Secret or ConfigMap.
-pub(super) fn check(source: Node<'_, '_>, report: &mut Report) {
+pub(super) fn check(source: FieldNode<'_, '_>, report: &mut Report) {
     mode(source, "defaultMode", report);
     source.each("items", |item| key_to_path(item, report));
 }
 
-pub(super) fn downward(source: Node<'_, '_>, report: &mut Report) {
+pub(super) fn downward(source: FieldNode<'_, '_>, report: &mut Report) {
     mode(source, "defaultMode", report);
     source.each("items", |item| downward_file(item, report));
 }
 
-pub(super) fn projected(volume: Node<'_, '_>, report: &mut Report) {
+pub(super) fn projected(volume: FieldNode<'_, '_>, report: &mut Report) {
     mode(volume, "defaultMode", report);
     let mut paths = BTreeSet::new();
     volume.each("sources", |source| {
@@ -63,14 +63,14 @@ pub(super) fn projected(volume: Node<'_, '_>, report: &mut Report) {
 }
 
 /// Checks by `validateKeyToPath`.
-fn key_to_path(item: Node<'_, '_>, report: &mut Report) {
+fn key_to_path(item: FieldNode<'_, '_>, report: &mut Report) {
     report.require(item, &["key", "path"]);
     file_path(item, report);
     mode(item, "mode", report);
 }
 
 /// Checks by `validateDownwardAPIVolumeFile`.
-fn downward_file(item: Node<'_, '_>, report: &mut Report) {
+fn downward_file(item: FieldNode<'_, '_>, report: &mut Report) {
     report.require(item, &["path"]);
     file_path(item, report);
     mode(item, "mode", report);
@@ -85,14 +85,14 @@ fn downward_file(item: Node<'_, '_>, report: &mut Report) {
     item.with("resourceFieldRef", |field| resource_ref(field, true, report));
 }
 
-fn file_path(item: Node<'_, '_>, report: &mut Report) {
+fn file_path(item: FieldNode<'_, '_>, report: &mut Report) {
     let path = item.text("path");
     if !is_file_path(path) {
         report.field(item, "path", format_args!("{} {}", quoted(path), names::RELATIVE_PATH));
     }
 }
 
-fn mode(node: Node<'_, '_>, name: &str, report: &mut Report) {
+fn mode(node: FieldNode<'_, '_>, name: &str, report: &mut Report) {
     if let Some(mode) = node.number(name).filter(|mode| !(0..=GREATEST_MODE).contains(mode)) {
         let message = format_args!(
             "{mode} is not a file mode between 0 and 0777 (octal); in YAML write it with a leading zero, such as 0644"

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tracing::warn;
 
-use super::{LookedUp, Missing, ReviewContext, Undecided, Unknown};
+use super::{LookedUp, MissingName, ReviewContext, Undecided, Unknown};
 use crate::api::Scope;
 use crate::cluster::{Looking, LookupError};
 use crate::profiles::{ProfileEntry, ProfileSet};
@@ -29,9 +29,9 @@ impl ReviewContext<'_> {
     }
 
     /// Looks up the name with an API call and stores the result.
-    async fn look_up(&mut self, uid: &str, missing: Missing) {
+    async fn look_up(&mut self, uid: &str, missing: MissingName) {
         match missing {
-            Missing::Namespace(name) => {
+            MissingName::Namespace(name) => {
                 let found = self.in_time(self.state.lookup.namespace(&name)).await;
                 let found = found.unwrap_or_else(|error| {
                     warn!(uid, namespace = name, %error, "failed to look up a namespace");
@@ -39,7 +39,7 @@ impl ReviewContext<'_> {
                 });
                 self.namespace = found.map_or(LookedUp::Nothing, |found| LookedUp::Found(Arc::new(found)));
             }
-            Missing::Profile { namespace, name } => {
+            MissingName::Profile { namespace, name } => {
                 let found = self.in_time(self.state.lookup.profiles(&namespace, &name)).await;
                 let found = found.unwrap_or_else(|error| {
                     warn!(uid, namespace, profile = name, %error, "failed to look up a profile");
