@@ -334,20 +334,20 @@ async fn the_circuit_breaker_opens_on_failures_and_closes_after_recovery() {
     assert_eq!(gauge("envoy_cluster_upstream_rq_total"), 200);
     assert_eq!(gauge(ejected), 0);
 
-    for round in ["first", "second"] {
+    for (openings, round) in [(1, "first"), (2, "second")] {
         // The service's own 503 has no header of the breaker, even if the service sends one.
         cluster.exec(&space.name, "flaky", "nginx", &["touch", "/tmp/bad"]).expect();
         // Envoy ejects the host in its main thread and informs the worker later, which takes longer on a busy machine.
         let mut answers = Vec::new();
         while answers.len() < 400 && !answers.iter().any(|answer| answer == "503 open") {
-            answers.extend(call("app", &format!("{round}/[1-20]"), &[]));
+            answers.extend(call("app", &format!("{round}/[1-100]"), &[]));
         }
-        answers.extend(call("app", &format!("{round}/[1-20]"), &[]));
         let from_service = answers.iter().take_while(|answer| *answer == "503").count();
         assert!((5..400).contains(&from_service), "{answers:?}");
         assert!(answers[from_service..].iter().all(|answer| answer == "503 open"), "{answers:?}");
         assert_eq!(seen().matches(&format!(" flaky /{round}/")).count(), from_service);
-        assert_eq!(gauge(ejected), 1);
+        // The gauge of active ejections can be 0 again when a busy machine reads it.
+        assert_eq!(gauge("envoy_cluster_outlier_detection_ejections_enforced_total"), openings);
         cluster.exec(&space.name, "flaky", "nginx", &["rm", "/tmp/bad"]).expect();
         eventually("the breaker closing", || async {
             let answers = call("app", "back", &[]);
