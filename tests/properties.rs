@@ -321,7 +321,7 @@ proptest! {
         prop_assert!(second.patch.is_empty(), "a second injection is not a no-op: {}", second.patch);
         prop_assert_eq!(second.outcome, first.outcome, "{} after {}", second.reason, injected);
 
-        // After an opt-out, the pod is as its author wrote it.
+        // After an opt-out, the pod equals the original pod.
         let mut declined = injected.clone();
         declined["metadata"]["labels"]["outrigger.dev/inject"] = json!("disabled");
         let left = apply(&declined, &decide(&declined, &profiles));
