@@ -78,14 +78,20 @@ pub(super) fn strip(
     draft.unset(Map::Labels, keys::INJECTED);
     let Some(status) = status else { return previous };
     for injected in status.profiles.iter().rev() {
+        let mut left = unknown_elements(injected);
         if let Some(ProfileEntry::Ready(profile)) = profile_of(injected, namespace, profiles) {
-            previous.strip_added(draft, profile, injected, trace);
+            left.extend(previous.strip_added(draft, profile, injected));
             previous.strip_overlays(draft, profile, injected);
             for (path, replaced) in &injected.replaced {
-                restore_value(draft, profile, path, replaced);
+                if !restore_value(draft, profile, path, replaced) {
+                    left.push(path.clone());
+                }
             }
         } else {
-            warn_of_leftovers(draft, injected, trace);
+            left.extend(present_elements(draft, injected));
+        }
+        if !left.is_empty() {
+            trace.add(Reason::Leftover { profile: injected.name.clone(), elements: left });
         }
     }
     trace.add(Reason::InjectedBefore { profiles: names(&status.profiles) });
@@ -107,18 +113,32 @@ fn profile_of<'p>(
     find(injected.scope).or_else(|| find(other))
 }
 
-/// Warns about elements of a profile that no longer exists or has errors: they cannot be told from the pod's own.
-fn warn_of_leftovers(draft: &Draft<'_>, injected: &InjectedProfile, trace: &mut Trace) {
-    let mut elements = Vec::new();
-    for (text, keys) in &injected.added {
-        // A place that cannot be parsed is of a newer version: its elements count as present.
-        let is_there =
-            |key: &&String| text.parse::<Place>().map_or(true, |place| draft.get(&place, key).is_some());
-        elements.extend(keys.iter().filter(is_there).map(|key| format!("{text}[{key}]")));
-    }
-    if !elements.is_empty() {
-        trace.add(Reason::Leftover { profile: injected.name.clone(), elements });
-    }
+/// Returns the elements of an injection in lists, containers and fields that this version does not know: a newer version
+/// injected them.
+fn unknown_elements(injected: &InjectedProfile) -> Vec<String> {
+    let is_unknown = |place: &&String| place.parse::<Place>().is_err();
+    let name =
+        |container: &Value| container.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let added = injected.added.iter().map(|(place, keys)| (place, keys.clone()));
+    let overlays = injected.overlays.iter().map(|(place, all)| (place, all.iter().map(name).collect()));
+    let in_lists = added.chain(overlays).filter(|(place, _)| is_unknown(place));
+    let in_lists = in_lists.flat_map(|(place, keys): (_, Vec<String>)| {
+        keys.into_iter().map(move |key| format!("{place}[{key}]"))
+    });
+    let fields = injected.replaced.keys().filter(|path| replaced_key(path).is_none()).cloned();
+    in_lists.chain(fields).collect()
+}
+
+/// Returns the elements of a profile that no longer exists or has errors: they cannot be told from the pod's own.
+fn present_elements(draft: &Draft<'_>, injected: &InjectedProfile) -> Vec<String> {
+    let places = injected.added.iter().filter_map(|(place, keys)| Some((place.parse::<Place>().ok()?, keys)));
+    let elements = places
+        .flat_map(|(place, keys)| keys.iter().map(move |key| (place.clone(), key)))
+        .filter(|(place, key)| draft.get(place, key).is_some())
+        .map(|(place, key)| format!("{place}[{key}]"));
+    let fields = injected.replaced.iter().filter(|(path, replaced)| is_injected_value(draft, path, replaced));
+    let fields = fields.map(|(path, _)| path.clone());
+    elements.chain(fields).collect()
 }
 
 /// Returns the map and the key of a value that a profile replaced.
@@ -129,21 +149,27 @@ pub(super) fn replaced_key(path: &str) -> Option<(Map, &str)> {
     })
 }
 
-/// Restores the old value of a scalar, unless it was changed later.
-fn restore_value(draft: &mut Draft<'_>, profile: &Profile, path: &str, replaced: &Replaced) {
-    let Some((map, key)) = replaced_key(path) else { return };
-    let sets = profile.template.sets(map, key) || key == keys::SAFE_TO_EVICT_VOLUMES;
-    let is_ours = match draft.get(&Place::Map(map), key) {
-        Some(live) => same(live.json(), &Json::from(&replaced.after)),
-        None => false,
-    };
-    match (sets && is_ours, &replaced.before) {
-        (false, _) => {}
-        (true, Value::Null) => draft.unset(map, key),
-        (true, before) => {
-            draft.set(map, Cow::Owned(key.to_owned()), Rendered::Made(owned(before.clone())));
-        }
+/// Restores the old value of a scalar, unless it was changed later. Returns `false` if the value of the injection stays,
+/// because the profile no longer sets it.
+fn restore_value(draft: &mut Draft<'_>, profile: &Profile, path: &str, replaced: &Replaced) -> bool {
+    let Some((map, key)) = replaced_key(path) else { return true };
+    if !is_injected_value(draft, path, replaced) {
+        return true;
     }
+    if !profile.template.sets(map, key) && key != keys::SAFE_TO_EVICT_VOLUMES {
+        return false;
+    }
+    match &replaced.before {
+        Value::Null => draft.unset(map, key),
+        before => draft.set(map, Cow::Owned(key.to_owned()), Rendered::Made(owned(before.clone()))),
+    }
+    true
+}
+
+/// Returns whether a scalar still has the value of the injection.
+fn is_injected_value(draft: &Draft<'_>, path: &str, replaced: &Replaced) -> bool {
+    let live = replaced_key(path).and_then(|(map, key)| draft.get(&Place::Map(map), key));
+    live.is_some_and(|live| same(live.json(), &Json::from(&replaced.after)))
 }
 
 /// Checks whether the profile adds an element with this key there; `mount` has the volume and the path of a mount as written
@@ -225,20 +251,16 @@ impl Previous {
         self.profiles.is_empty() && self.elements.is_empty()
     }
 
+    /// Removes the added elements. Returns those that the profile no longer adds, which stay.
     fn strip_added(
         &mut self,
         draft: &mut Draft<'_>,
         profile: &Profile,
         injected: &InjectedProfile,
-        trace: &mut Trace,
-    ) {
+    ) -> Vec<String> {
         let mut left = Vec::new();
         for (place, added) in &injected.added {
-            let Ok(place) = place.parse::<Place>() else {
-                // A newer version may know more lists.
-                left.extend(added.iter().map(|key| format!("{place}[{key}]")));
-                continue;
-            };
+            let Ok(place) = place.parse::<Place>() else { continue };
             for key in added {
                 let live = draft.get(&place, key);
                 if live.is_none() {
@@ -259,9 +281,7 @@ impl Previous {
                 self.elements.insert((place.clone(), key.clone()), index);
             }
         }
-        if !left.is_empty() {
-            trace.add(Reason::Leftover { profile: injected.name.clone(), elements: left });
-        }
+        left
     }
 
     /// Restores overlaid containers to the form of the original pod.

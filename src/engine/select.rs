@@ -316,8 +316,10 @@ impl Choosing<'_> {
         let namespace = &self.namespace.name;
         for profile in selection.profiles.values().filter(|profile| profile.scope == Scope::Namespace) {
             if self.profiles.find_in(Scope::Cluster, namespace, profile.name.as_str()).is_some() {
-                let (profile, namespace) = (profile.name.to_string(), namespace.clone());
-                trace.add_detail(|| Reason::Shadows { profile, namespace });
+                trace.add_detail(|| Reason::Shadows {
+                    profile: profile.name.to_string(),
+                    namespace: namespace.clone(),
+                });
             }
         }
     }

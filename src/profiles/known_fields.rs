@@ -20,10 +20,10 @@ pub fn unknown_fields<'v, T: Deserialize<'v>>(
     value: &'v Value,
     report: &mut dyn FnMut(String, Option<&'static str>),
 ) {
-    parse_tracking::<T>(path, value, &mut Vec::new(), report);
+    report_unknown::<T>(path, value, &mut Vec::new(), report);
 }
 
-fn parse_tracking<'v, T: Deserialize<'v>>(
+fn report_unknown<'v, T: Deserialize<'v>>(
     path: &str,
     value: &'v Value,
     way: &mut Vec<&'v str>,
@@ -40,7 +40,7 @@ fn parse_tracking<'v, T: Deserialize<'v>>(
                 }
                 if inner.is_object() || inner.is_array() {
                     way.push(field);
-                    parse_tracking::<T>(&here, inner, way, report);
+                    report_unknown::<T>(&here, inner, way, report);
                     way.pop();
                 }
             }
@@ -48,7 +48,7 @@ fn parse_tracking<'v, T: Deserialize<'v>>(
         Value::Array(items) => {
             way.push("");
             for (index, item) in items.iter().enumerate() {
-                parse_tracking::<T>(&format!("{path}[{index}]"), item, way, report);
+                report_unknown::<T>(&format!("{path}[{index}]"), item, way, report);
             }
             way.pop();
         }

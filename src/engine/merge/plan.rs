@@ -178,6 +178,18 @@ impl<'a> RuleContext<'a, '_> {
         }
     }
 
+    /// Applies the profile's `onConflict` to a key that another owner sets to another value.
+    fn value_conflict(
+        &self,
+        plan: &mut Plan<'a, '_>,
+        place: &Place,
+        key: &str,
+        owner: Owner,
+    ) -> Result<(), Reason> {
+        let (profile, what, place) = (self.name(), key.to_owned(), place.to_string());
+        self.conflict(plan, Reason::ValueConflict { profile, what, place, owner })
+    }
+
     /// Plans an element, unless the pod has one with the same key.
     pub(super) fn add_unless_set(
         &self,
@@ -201,11 +213,11 @@ impl<'a> RuleContext<'a, '_> {
             self.share(plan, &place, key);
             return Ok(());
         }
-        let (profile, what, owner) = (self.name(), key.to_owned(), self.merged.owner(&place, key));
+        let owner = self.merged.owner(&place, key);
         if owner != Owner::Pod || self.protected {
-            let place = place.to_string();
-            return self.conflict(plan, Reason::ValueConflict { profile, what, place, owner });
+            return self.value_conflict(plan, &place, key, owner);
         }
+        let (profile, what) = (self.name(), key.to_owned());
         plan.notes.push(match place {
             Place::Container { name: container, field: ContainerField::Env, .. } => {
                 Reason::VariableKept { profile, container, variable: what }
@@ -229,9 +241,8 @@ impl<'a> RuleContext<'a, '_> {
         } else if self.are_shared(&place, key, &value) {
             self.share(plan, &place, key);
         } else {
-            let (profile, what) = (self.name(), key.to_owned());
-            let (owner, place) = (self.merged.owner(&place, key), place.to_string());
-            return self.conflict(plan, Reason::ValueConflict { profile, what, place, owner });
+            let owner = self.merged.owner(&place, key);
+            return self.value_conflict(plan, &place, key, owner);
         }
         Ok(())
     }
